@@ -1,0 +1,13 @@
+//! The one socket between keeper and enforcer: whole messages over SEQPACKET,
+//! descriptors beside them, credits against being flooded.
+//!
+//! Never blocks the keeper: it sends only what it has a credit for, and a full
+//! socket is an error that it handles. Each side checks what it gets: a
+//! message that can't be read, or with the wrong number of descriptors, ends
+//! the channel, never the process.
+
+mod message;
+mod socket;
+
+pub use message::{ToEnforcer, ToKeeper};
+pub use socket::{Channel, ChannelError, Received, pair};

@@ -1,0 +1,12 @@
+//! tidegate: an agent for database client hosts.
+//!
+//! The rooms, in the order in which data goes through them; a room imports
+//! only from rooms before it (`cargo xtask layering` holds that line).
+
+pub mod channel;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod enforcer;
+pub mod keeper;
+pub mod model;

@@ -1,0 +1,18 @@
+//! The vocabulary that every room speaks. Plain data: no I/O, no decisions.
+
+mod address;
+mod event;
+mod flow;
+mod process;
+mod report;
+mod time;
+
+pub use address::{Listener, OriginalDestination, Peer};
+pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
+pub use flow::{Flow, FlowId, Mode, SocketKind};
+pub use process::{Process, ProcessKey, Source, Workload};
+pub use report::{
+    Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,
+    NamespaceReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,
+};
+pub use time::Timestamp;

@@ -1,0 +1,89 @@
+//! The process behind a connection, as it was when it connected.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One process, and one program in it, on one boot of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProcessKey {
+    pub tgid: u32,
+    /// Boot-time nanoseconds at which it started; 0 unknown.
+    pub started: u64,
+    /// The kernel's count of its execs; 0 unknown.
+    pub exec: u64,
+}
+
+/// Where a fact comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Taken in the hook, in the process's own context.
+    Kernel,
+    /// Read from /proc right afterwards.
+    Proc,
+    /// The process had ended before it could be read.
+    Missing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub key: ProcessKey,
+    pub tid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// The user's name, where the host knows one.
+    pub user: Option<String>,
+    pub comm: String,
+    /// The arguments; empty when unknown.
+    pub command: Vec<String>,
+    pub command_cut: bool,
+    pub command_source: Source,
+    pub exe: Option<PathBuf>,
+    pub parent: Option<u32>,
+    /// The login it descends from; absent for services.
+    pub login_uid: Option<u32>,
+    pub cgroup_id: u64,
+    /// The cgroup's path below the mount of cgroup2.
+    pub cgroup: Option<String>,
+    pub workload: Workload,
+}
+
+/// What the cgroup's path says about the workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    pub unit: Option<String>,
+    pub container: Option<String>,
+    pub pod: Option<String>,
+}
+
+impl Process {
+    /// The arguments as one line, quoted where a shell would need it, with no
+    /// control character that a terminal could obey.
+    pub fn command_line(&self) -> String {
+        let mut line = String::new();
+        for argument in &self.command {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+            if !argument.is_empty() && argument.chars().all(plain) {
+                line.push_str(argument);
+            } else {
+                line.push('\'');
+                for c in argument.chars() {
+                    match c {
+                        '\'' => line.push_str(r"'\''"),
+                        c if c.is_control() => line.extend(c.escape_default()),
+                        c => line.push(c),
+                    }
+                }
+                line.push('\'');
+            }
+        }
+        if self.command_cut {
+            line.push_str(" …");
+        }
+        line
+    }
+}
