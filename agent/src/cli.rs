@@ -4,6 +4,24 @@ use std::process::ExitCode;
 use crate::enforcer;
 
 pub fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    if args.get(1).map(String::as_str) == Some("canary") {
+        let _ = crate::keeper::canary::child(args[3].parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    if args.get(1).map(String::as_str) == Some("run") {
+        tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+        let mut s = crate::config::Settings::default();
+        s.cgroup = Some(args[2].clone().into());
+        s.bpffs = args[3].clone().into();
+        s.control = args[4].clone().into();
+        s.listen_port = args[5].parse().unwrap();
+        s.protect[0].target = crate::config::ProtectTarget::Port(args[6].parse().unwrap());
+        s.debug_programs = args.get(7).is_some();
+        let s2 = s.clone();
+        if let Err(e) = crate::keeper::run(s, Box::new(move || Ok(s2.clone()))) { eprintln!("tidegate: {e}"); return ExitCode::FAILURE; }
+        return ExitCode::SUCCESS;
+    }
     let outcome = enforcer_arguments().map(|options| enforcer::run(options?));
     match outcome {
         Some(Ok(())) => ExitCode::SUCCESS,

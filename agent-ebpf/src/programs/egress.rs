@@ -29,6 +29,22 @@ const ETH_P_IP: u32 = 0x0800;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_FRAGMENT: u8 = 44;
 
+/// Reads a word of a socket at a constant offset. The verifier allows no
+/// arithmetic on a socket's pointer, and the compiler would do some: it joins
+/// the last loads of two branches into one through a computed address.
+macro_rules! field {
+    ($sk:expr, $name:ident, $more:literal) => {{
+        let value: u64;
+        core::arch::asm!(
+            "{value} = *(u32 *)({sk} + {offset})",
+            value = out(reg) value,
+            sk = in(reg) $sk,
+            offset = const core::mem::offset_of!(bpf_sock, $name) + $more,
+        );
+        value as u32
+    }};
+}
+
 #[cgroup_skb(egress)]
 pub fn egress(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
@@ -59,9 +75,14 @@ unsafe fn stream(skb: *mut __sk_buff, sk: *mut bpf_sock) -> i32 {
             return ALLOW;
         }
         let address = if (*sk).family == AF_INET6 {
-            words([(*sk).dst_ip6[0], (*sk).dst_ip6[1], (*sk).dst_ip6[2], (*sk).dst_ip6[3]])
+            words([
+                field!(sk, dst_ip6, 0),
+                field!(sk, dst_ip6, 4),
+                field!(sk, dst_ip6, 8),
+                field!(sk, dst_ip6, 12),
+            ])
         } else {
-            mapped((*sk).dst_ip4)
+            mapped(field!(sk, dst_ip4, 0))
         };
         let destination = Endpoint { address, port, reserved: [0; 6] };
         let Some(settings) = settings() else { return REFUSE };
