@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Uid, geteuid};
 
 use super::{Answer, ControlError, Order, line};
 
@@ -213,11 +214,15 @@ fn attend(asker: &mut Asker, handler: &impl Fn(Order, &mut Asker)) {
 fn permitted(stream: &UnixStream) -> Result<(), String> {
     let caller =
         socket_peercred(stream).map_err(|error| format!("cannot tell who is calling: {error}"))?;
-    if caller.uid.is_root() || caller.uid == rustix::process::geteuid() {
+    if may_ask(caller.uid, geteuid()) {
         Ok(())
     } else {
         Err("only root may speak with the agent: run this as root".into())
     }
+}
+
+pub(super) fn may_ask(caller: Uid, own: Uid) -> bool {
+    caller.is_root() || caller == own
 }
 
 /// A client's place among [`MOST_CLIENTS`], given back however its thread ends.
