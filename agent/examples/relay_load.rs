@@ -50,7 +50,10 @@ fn main() -> anyhow::Result<()> {
             std::thread::yield_now();
         }
     }
-    println!("{:<14} {:>10} {:>10} {:>10} {:>10}  of haproxy, of splice; p99 µs", "", "direct", "tidegate", "haproxy", "splice");
+    println!(
+        "{:<14} {:>10} {:>10} {:>10} {:>10}  of haproxy, of splice; p99 µs",
+        "", "direct", "tidegate", "haproxy", "splice"
+    );
     for size in [100, 1_000] {
         for connections in [1, 8, 32] {
             let mut seen = vec![Vec::new(); paths.len()];
@@ -138,7 +141,12 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn requests(port: u16, size: usize, connections: usize, seconds: f64) -> anyhow::Result<(f64, f64)> {
+fn requests(
+    port: u16,
+    size: usize,
+    connections: usize,
+    seconds: f64,
+) -> anyhow::Result<(f64, f64)> {
     let stop = Arc::new(AtomicBool::new(false));
     let count = Arc::new(AtomicU64::new(0));
     let late = Arc::new(Mutex::new(Vec::new()));
@@ -242,7 +250,12 @@ fn haproxy() -> anyhow::Result<Killed> {
              server s 127.0.0.1:{ECHO}\n"
         ),
     )?;
-    let child = Command::new("/usr/sbin/haproxy").arg("-f").arg(&settings).arg("-db").stderr(Stdio::null()).spawn()?;
+    let child = Command::new("/usr/sbin/haproxy")
+        .arg("-f")
+        .arg(&settings)
+        .arg("-db")
+        .stderr(Stdio::null())
+        .spawn()?;
     std::thread::sleep(Duration::from_millis(500));
     std::fs::remove_file(settings)?;
     Ok(Killed(child))

@@ -28,6 +28,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use abi::Plain;
@@ -92,7 +93,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
         return Err(KeeperError::NotRoot);
     }
     watching::block_signals()?;
-    let mount = processes::cgroup2_mount().ok_or(KeeperError::NoCgroup2)?;
+    let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
     let cgroup = attachment.path.clone();
@@ -143,7 +144,9 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     let canary_every = settings.canary_every;
     let to = perch.address;
     let watch = watching::Watch {
-        cgroup: cgroup.clone(),
+        below: cgroup
+            .strip_prefix(&mount)
+            .map_or_else(|_| "/".into(), |below| format!("/{}", below.display())),
         mount: mount.clone(),
         adopted: adopted.clone(),
         resolve_every: settings.resolve_every,
@@ -167,7 +170,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
 
     let reload: Arc<serving::SharedReload> = Arc::new(std::sync::Mutex::new(reload));
     start("perch", move || perch.serve())?;
-    start("canary", {
+    let canary = start("canary", {
         let orders = orders.clone();
         move || canary::fly(nest, to, canary_every, &orders)
     })?;
@@ -183,6 +186,8 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     tracing::info!("the gate is up at {}", cgroup.display());
     gate.run();
     drop(control);
+    // It tidies its cgroup up.
+    let _ = canary.join();
     Ok(())
 }
 
@@ -192,11 +197,15 @@ pub fn detach(settings: &Settings) -> Result<Vec<String>, KeeperError> {
     if !rustix::process::geteuid().is_root() {
         return Err(KeeperError::NotRoot);
     }
-    Pins::new(&settings.bpffs).remove()
+    let removed = Pins::new(&settings.bpffs).remove()?;
+    if let Some(cgroup) = &settings.cgroup {
+        canary::tidy(cgroup);
+    }
+    Ok(removed)
 }
 
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.into()).spawn(work).map(drop)
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(work)
 }
 
 fn recipe(settings: &Settings) -> Recipe {

@@ -458,7 +458,8 @@ impl Gate {
             Ok("stopped; the gate stays shut (`tidegate detach` takes it away)".into())
         };
         if detach {
-            self.parts.enforcers.kill_all();
+            // What is open goes on: it has no need of us any more.
+            self.parts.enforcers.drain_all(self.parts.settings.enforcer.drain);
         }
         if let Some(done) = done {
             let _ = done.send(result.map_err(|error| error.to_string()));

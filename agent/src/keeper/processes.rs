@@ -227,17 +227,6 @@ fn arguments(block: &[u8]) -> Vec<String> {
     block.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
 }
 
-/// Where cgroup2 is mounted.
-pub fn cgroup2_mount() -> Option<PathBuf> {
-    fs::read_to_string("/proc/self/mountinfo").ok()?.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        (after.split(' ').next()? == "cgroup2")
-            .then(|| before.split(' ').nth(4))
-            .flatten()
-            .map(PathBuf::from)
-    })
-}
-
 /// The path of a process's cgroup below the mount of cgroup2.
 pub fn cgroup_of(tgid: u32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{tgid}/cgroup")).ok()?;
