@@ -93,6 +93,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
         return Err(KeeperError::NotRoot);
     }
     watching::block_signals()?;
+    raise_open_files();
     let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
@@ -206,6 +207,16 @@ pub fn detach(settings: &Settings) -> Result<Vec<String>, KeeperError> {
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.into()).spawn(work)
+}
+
+/// Four descriptors for each network namespace, one for each connect under way.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
 }
 
 fn recipe(settings: &Settings) -> Recipe {

@@ -95,7 +95,7 @@ impl Processes {
     }
 
     pub fn of_verdict(&mut self, verdict: &Verdict) -> Process {
-        let key = ProcessKey { tgid: verdict.tgid, started: 0, exec: 0 };
+        let key = ProcessKey { tgid: verdict.tgid, started: verdict.started, exec: verdict.exec };
         let mut process =
             self.describe(key, verdict.uid, verdict.gid, verdict.cgroup, &verdict.comm);
         process.tid = verdict.tid;
