@@ -261,7 +261,7 @@ pub fn workload(path: &str) -> Workload {
         let is_id = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
         if is_id(last) {
             found.container = Some(last.to_owned());
-        } else if let Some(at) = part.find("pod")
+        } else if let Some(at) = part.rfind("pod")
             && (part.starts_with("kubepods") || part.starts_with("pod"))
         {
             let uid = part.get(at + 3..).unwrap_or_default();
