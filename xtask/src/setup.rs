@@ -49,6 +49,7 @@ pub const SUITES: &[Tool] = &[
     Tool::Procps,
     Tool::Python,
     Tool::OpenSsl,
+    Tool::Busybox,
 ];
 pub const CI: &[Tool] = &[Tool::CargoDeny];
 pub const BENCH: &[Tool] = &[Tool::Postgres, Tool::Haproxy, Tool::Pgbouncer, Tool::Iproute];
