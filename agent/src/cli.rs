@@ -79,7 +79,8 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if let Some(error) = failure.error {
-                say(&format!("{error:#}"));
+                // A room's error tells its cause in its own text.
+                say(&error.to_string());
             }
             failure.exit.into()
         }

@@ -1,5 +1,6 @@
 //! The binary as a person or a script runs it, with a server of the control
 //! socket in the agent's place.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as a test does")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -100,9 +101,11 @@ fn agent(socket: &Path, verdict: &'static str) -> (Serving, mpsc::Sender<Event>)
                 for pid in 1..=5 {
                     asker.send(&Answer::Event(Box::new(event(pid))));
                 }
-                while follow {
-                    let Ok(event) = events_rx.lock().unwrap().recv() else { return };
-                    asker.send(&Answer::Event(Box::new(event)));
+                if follow {
+                    while let Ok(event) = events_rx.lock().unwrap().recv() {
+                        asker.send(&Answer::Event(Box::new(event)));
+                    }
+                    return;
                 }
                 Answer::Done { message: String::new() }
             }
@@ -129,6 +132,7 @@ fn with_no_agent_running_the_exit_code_is_7_and_the_way_on_is_told() {
         assert_eq!((code, out.as_str()), (7, ""), "{command}");
         assert!(err.starts_with("tidegate: the agent is not running"), "{err}");
         assert!(err.contains("systemctl start tidegate"), "{err}");
+        assert_eq!(err.matches("No such file").count(), 1, "{err}");
     }
     assert_eq!(run(&["status", "--quiet", "--control", socket]), (7, "".into(), "".into()));
 }

@@ -126,7 +126,7 @@ fn examine(root: &Path, settings: &Settings) -> Examination {
     checks.extend(host::checks(root, settings, running));
     checks.push(host::attached(root, settings, running));
     let sockets = crate::host::unix_sockets(root, &processes);
-    let coverage = coverage::list(settings, &processes, &sockets);
+    let coverage = coverage::list(root, settings, &processes, &sockets);
     Examination {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),

@@ -63,7 +63,7 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self { exit: Exit::Ok, error: None };
         }
-        Self::new(Exit::Failed, anyhow::Error::new(error).context("cannot write the output"))
+        Self::text(Exit::Failed, format!("cannot write the output: {error}"))
     }
 }
 

@@ -43,7 +43,8 @@ impl Enforcer {
 
 impl Canary {
     pub fn carry_out(self) -> Result<Exit, Failure> {
-        keeper::canary::child(self.to)?;
+        keeper::canary::child(self.to)
+            .map_err(|error| Failure::text(Exit::Failed, format!("the canary ended: {error}")))?;
         Ok(Exit::Ok)
     }
 }

@@ -50,6 +50,7 @@ const SOCKETS: [(&str, &str); 7] = [
 const MOST_FOUND: usize = 20;
 
 pub(super) fn list(
+    root: &Path,
     settings: &Settings,
     processes: &[Running],
     sockets: &[UnixSocket],
@@ -59,7 +60,7 @@ pub(super) fn list(
     list.extend(stacks(processes));
     list.extend(machines(processes));
     list.extend(unix(sockets));
-    list.extend(privileged(settings, processes));
+    list.extend(privileged(root, settings, processes));
     list
 }
 
@@ -152,8 +153,8 @@ fn unix(sockets: &[UnixSocket]) -> Option<Coverage> {
     })
 }
 
-fn privileged(settings: &Settings, processes: &[Running]) -> Option<Coverage> {
-    let mount = crate::host::cgroup2_mount(Path::new("/"));
+fn privileged(root: &Path, settings: &Settings, processes: &[Running]) -> Option<Coverage> {
+    let mount = crate::host::cgroup2_mount(root);
     let under = settings.cgroup.as_deref().zip(mount.as_deref()).and_then(|(cgroup, mount)| {
         Some(format!("/{}", cgroup.strip_prefix(mount).ok()?.to_str()?))
     });

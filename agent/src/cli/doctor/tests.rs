@@ -43,7 +43,7 @@ fn a_good_host_is_fit_and_says_so() {
     let checks = examined(&tree, &settings());
     assert!(checks.iter().all(|check| check.verdict == Verdict::Ok), "{checks:#?}");
     assert_eq!(fit(&checks), Some(true));
-    let coverage = coverage::list(&settings(), &[], &[]);
+    let coverage = coverage::list(tree.root(), &settings(), &[], &[]);
     let examination =
         Examination { schema: SCHEMA, version: "0.1.0", fit: fit(&checks), checks, coverage };
     let mut out = Vec::new();
@@ -145,6 +145,7 @@ fn units_that_would_drop_the_loopback_are_named() {
     let tree = good("doctor-units");
     tree.file("usr/lib/systemd/system/free.service", "[Service]\nExecStart=/bin/x\n")
         .file("usr/lib/systemd/system/shut.service", "[Service]\nIPAddressDeny=any\n")
+        .file("usr/lib/systemd/system/systemd-x.service", "[Service]\nIPAddressDeny=any\n")
         .file(
             "usr/lib/systemd/system/local.service",
             "[Service]\nIPAddressDeny=any\nIPAddressAllow=localhost\n",
@@ -198,7 +199,7 @@ fn every_way_around_is_listed_with_its_reach() {
         );
     let processes = crate::host::processes(tree.root());
     let sockets = crate::host::unix_sockets(tree.root(), &processes);
-    let list = coverage::list(&settings(), &processes, &sockets);
+    let list = coverage::list(tree.root(), &settings(), &processes, &sockets);
     let shown: Vec<(Reach, Vec<&str>)> = list
         .iter()
         .map(|coverage| (coverage.reach, coverage.found.iter().map(String::as_str).collect()))
