@@ -12,6 +12,7 @@ pub mod crowd;
 pub mod dialer;
 pub mod echo;
 pub mod folder;
+pub mod kernel;
 pub mod leftovers;
 pub mod matrix;
 pub mod namespace;

@@ -8,10 +8,10 @@ mod raw;
 mod tricks;
 mod uring;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::place::Place;
 
 pub use load::{Load, Outcome};
 pub use raw::{RawKind, RawReport};
-pub use tricks::{BindReport, FillReport};
+pub use tricks::{BindReport, FillReport, SquatReport};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "kebab-case")]
@@ -44,6 +44,13 @@ pub enum Task {
     Fill { to: SocketAddr, count: usize },
     /// Connects and closes at once, from one source port, without speaking.
     Leave { to: SocketAddr, source: SocketAddr },
+    /// Connects, says who it is, and ends without waiting for anything.
+    Touch { to: SocketAddr, label: String },
+    /// Listens without ever having bound; tells its port, then a line for each
+    /// connection that it gets. Stays until its input ends.
+    Squat,
+    /// One socket, connected to one after another: a [`Report`] of each.
+    Reconnect { to: Vec<SocketAddr> },
     /// Connects `count` times one after another: nanoseconds of each, sorted.
     Time { to: SocketAddr, count: usize },
 }
@@ -202,6 +209,9 @@ fn run(task: Task) -> Result<()> {
         Task::Bind { at } => tricks::bind(&at),
         Task::Fill { to, count } => tricks::fill(to, count),
         Task::Leave { to, source } => tricks::leave(to, source),
+        Task::Touch { to, label } => tricks::touch(to, &label),
+        Task::Squat => tricks::squat(),
+        Task::Reconnect { to } => say(&tricks::reconnect(&to)?),
         Task::Time { to, count } => say(&tricks::time(to, count)?),
     }
 }
@@ -247,6 +257,52 @@ pub fn answer<T: for<'de> Deserialize<'de>>(child: Child) -> Result<T> {
     );
     serde_json::from_str(text.lines().next().unwrap_or_default())
         .with_context(|| format!("the probe's answer cannot be read: `{text}`"))
+}
+
+/// A probe that stays, with the first line of its answer.
+pub struct Staying {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Staying {
+    pub fn start<T: for<'de> Deserialize<'de>>(
+        place: &Place<'_>,
+        task: &Task,
+    ) -> Result<(Self, T)> {
+        let mut child = command(place, task)?
+            .stdin(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("cannot start the probe")?;
+        let out = BufReader::new(child.stdout.take().context("the probe has no output")?);
+        let mut staying = Self { child, out };
+        let mut line = String::new();
+        staying.out.read_line(&mut line)?;
+        let answer = serde_json::from_str(&line)
+            .with_context(|| format!("the probe's answer cannot be read: `{line}`"))?;
+        Ok((staying, answer))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it, and gives what else it said.
+    pub fn end(mut self) -> Result<String> {
+        drop(self.child.stdin.take());
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest)?;
+        self.child.wait()?;
+        Ok(rest)
+    }
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// One connect of a probe.

@@ -10,7 +10,7 @@ use crate::echo::Echo;
 use crate::sys::{self, RawAddress};
 
 /// Which step failed, and how.
-type Failure = (&'static str, Error);
+pub type Failure = (&'static str, Error);
 
 pub fn run(plan: &Connect) -> Report {
     let mut report = introduce(plan);
@@ -41,7 +41,7 @@ pub fn run(plan: &Connect) -> Report {
     report
 }
 
-fn introduce(plan: &Connect) -> Report {
+pub fn introduce(plan: &Connect) -> Report {
     Report {
         label: plan.label.clone(),
         pid: std::process::id(),
@@ -178,7 +178,7 @@ fn attempt(plan: &Connect, report: &mut Report) -> Result<(), Failure> {
     speak(plan, socket, spoken?, report)
 }
 
-fn speak(
+pub fn speak(
     plan: &Connect,
     socket: OwnedFd,
     spoken: bool,

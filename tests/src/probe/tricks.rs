@@ -1,8 +1,8 @@
 //! What a process may try besides connecting as everybody does.
 
-use std::io::{Error, Read};
+use std::io::{Error, Read, Write};
 use std::mem::size_of;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{Connect, Task, connect, say};
+use super::{Connect, Report, Task, connect, say};
 use crate::echo::listen;
 use crate::sys::{self, RawAddress};
 
@@ -28,6 +28,14 @@ pub struct FillReport {
     /// EPERM.
     pub refused: usize,
     pub other: Vec<i32>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SquatReport {
+    pub pid: u32,
+    /// listen's.
+    pub errno: Option<i32>,
+    pub port: u16,
 }
 
 /// A socket made here, connected by a child.
@@ -124,6 +132,58 @@ pub fn leave(to: SocketAddr, source: SocketAddr) -> Result<()> {
     };
     drop(socket);
     say(&BindReport { pid: std::process::id(), errnos: vec![errno] })
+}
+
+/// The shortest life of a client.
+pub fn touch(to: SocketAddr, label: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(to)?;
+    let own = sys::plain(stream.local_addr()?);
+    stream.write_all(format!("tg1 mute {label} {own}\n").as_bytes())?;
+    Ok(())
+}
+
+/// The kernel chooses the port of a socket that listens unbound: no bind hook
+/// sees it.
+pub fn squat() -> Result<()> {
+    let socket = sys::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    // SAFETY: listen(2) takes numbers.
+    let errno = match sys::check(unsafe { libc::listen(socket.as_raw_fd(), 16) }) {
+        Ok(_) => None,
+        Err(error) => error.raw_os_error(),
+    };
+    let port = sys::socket_name(socket.as_fd())?.port();
+    say(&SquatReport { pid: std::process::id(), errno, port })?;
+    let listener = TcpListener::from(socket);
+    std::thread::spawn(move || {
+        while let Ok((mut stream, peer)) = listener.accept() {
+            let _ = stream.write_all(b"squatted\n");
+            let _ = say(&peer);
+        }
+    });
+    until_input_ends();
+    Ok(())
+}
+
+pub fn reconnect(to: &[SocketAddr]) -> Result<Vec<Report>> {
+    let family = to.first().context("nowhere to connect to")?;
+    let socket =
+        connect::prepare(&Connect::to(*family, "")).map_err(|(step, e)| step_error(step, e))?;
+    let mut reports = Vec::new();
+    for (index, to) in to.iter().enumerate() {
+        let plan = Connect::to(*to, format!("reconnect-{index}"));
+        let mut report = connect::introduce(&plan);
+        let done = connect::establish(&plan, socket.as_fd())
+            .and_then(|spoken| Ok((spoken, socket.try_clone().map_err(|e| ("dup", e))?)))
+            .and_then(|(spoken, copy)| connect::speak(&plan, copy, spoken, &mut report));
+        if let Err((step, error)) = done {
+            report.step = step.into();
+            report.errno = error.raw_os_error();
+            report.error = Some(error.to_string());
+        }
+        reports.push(report);
+        sys::connect(socket.as_fd(), &RawAddress::unspecified())?;
+    }
+    Ok(reports)
 }
 
 /// What connect(2) itself costs, whatever comes of it, each on a new socket.
