@@ -131,6 +131,8 @@ pub struct DestinationKey {
     /// Network byte order: prefixes are compared from the first byte on.
     pub port: [u8; 2],
     pub address: [u8; 16],
+    /// Never part of a prefix.
+    pub reserved: [u8; 2],
 }
 
 #[repr(C)]
@@ -306,7 +308,7 @@ const _: () = {
     assert!(size_of::<RawFlow>() == 6 * 8 + 4 * 4 + 2 * 24 + 6 * 4 + 16 + COMMAND_CAPACITY);
     assert!(size_of::<Attempt>() == 8 + size_of::<RawFlow>() + SYN_CAPACITY);
     assert!(size_of::<Token>() == 40);
-    assert!(size_of::<DestinationKey>() == 18);
+    assert!(size_of::<DestinationKey>() == 20);
     assert!(size_of::<Rule>() == 8);
     assert!(size_of::<Namespace>() == 16);
     assert!(size_of::<QuotaKey>() == 24);

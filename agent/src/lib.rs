@@ -8,5 +8,6 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod enforcer;
+pub mod host;
 pub mod keeper;
 pub mod model;

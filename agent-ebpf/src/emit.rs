@@ -1,0 +1,54 @@
+//! Events to the keeper, and the counters.
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
+};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use tidegate_ebpf::{Endpoint, Verdict, counter};
+
+use crate::maps::{COUNTERS, EVENTS, handle};
+
+#[inline(always)]
+pub fn count(index: u32) {
+    if let Some(value) = COUNTERS.get_ptr_mut(index) {
+        // SAFETY: this CPU's own slot; programs on one CPU do not interleave.
+        unsafe { *value += 1 };
+    }
+}
+
+/// Copies `event` into the ring; a full ring is counted, and false.
+#[inline(always)]
+pub fn emit<T>(event: *mut T) -> bool {
+    // SAFETY: the verifier checks that `event` is readable for its size.
+    let error =
+        unsafe { bpf_ringbuf_output(handle(&EVENTS), event.cast(), size_of::<T>() as u64, 0) };
+    if error != 0 {
+        count(counter::LOST);
+    }
+    error == 0
+}
+
+/// Tells that the current process was refused (or went direct).
+#[inline(always)]
+pub fn verdict(kind: u32, why: u32, destination: Endpoint, netns: u64, rule: u32) {
+    let ids = bpf_get_current_pid_tgid();
+    let owner = bpf_get_current_uid_gid();
+    // SAFETY: helpers without arguments.
+    let (at, cgroup) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_cgroup_id()) };
+    let mut event = Verdict {
+        kind,
+        why,
+        at,
+        netns,
+        cgroup,
+        tgid: (ids >> 32) as u32,
+        tid: ids as u32,
+        uid: owner as u32,
+        gid: (owner >> 32) as u32,
+        destination,
+        rule,
+        reserved: 0,
+        comm: bpf_get_current_comm().unwrap_or([0; 16]),
+    };
+    emit(&mut event);
+}
