@@ -52,18 +52,8 @@ pub fn cases() -> Vec<Case> {
     use Manner::{
         Blocking, Bound, Device, IoUring, IoUringAsync, Mark, Mptcp, Nonblocking, Tfo, TfoConnect,
     };
-    let manners = [
-        Blocking,
-        Nonblocking,
-        Tfo,
-        TfoConnect,
-        IoUring,
-        IoUringAsync,
-        Mptcp,
-        Bound,
-        Device,
-        Mark,
-    ];
+    let manners =
+        [Blocking, Nonblocking, Tfo, TfoConnect, IoUring, IoUringAsync, Mptcp, Bound, Device, Mark];
     let mut cases = Vec::new();
     for place in [Where::Host, Where::Other, Where::OtherFastOpen] {
         for family in [Family::V4, Family::V6, Family::Mapped] {

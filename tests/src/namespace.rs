@@ -107,9 +107,7 @@ impl Namespace {
     /// Sets a setting of the namespace, such as `ipv4/tcp_fastopen`.
     pub fn set(&self, setting: &str, value: &str) -> Result<()> {
         let path = format!("/proc/sys/net/{setting}");
-        self.within(|| {
-            std::fs::write(&path, value).with_context(|| format!("cannot write {path}"))
-        })
+        self.within(|| std::fs::write(&path, value).with_context(|| format!("cannot write {path}")))
     }
 }
 

@@ -103,9 +103,7 @@ pub fn plain(address: SocketAddr) -> SocketAddr {
 /// An IPv4 address as an IPv6 socket speaks of it.
 pub fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
-        SocketAddr::V4(v4) => {
-            SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), address.port())
-        }
+        SocketAddr::V4(v4) => SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), address.port()),
         v6 @ SocketAddr::V6(_) => v6,
     }
 }

@@ -14,8 +14,8 @@ use tidegate_tests::matrix::attributed;
 use tidegate_tests::namespace::Namespace;
 use tidegate_tests::place::Place;
 use tidegate_tests::probe::{
-    self, BindReport, Connect, Family, FillReport, Manner, RawKind, RawReport, Report,
-    SquatReport, Staying, Task,
+    self, BindReport, Connect, Family, FillReport, Manner, RawKind, RawReport, Report, SquatReport,
+    Staying, Task,
 };
 use tidegate_tests::scene::{Scene, alone};
 use tidegate_tests::seen::Event;
@@ -94,7 +94,8 @@ fn nobody_dials_the_listener() -> Result<()> {
         }
     }
     // Nor does it serve somebody whom the hooks do not govern.
-    let plan = Connect { patience_ms: 2_000, ..Connect::to((Ipv4Addr::LOCALHOST, port).into(), "out") };
+    let plan =
+        Connect { patience_ms: 2_000, ..Connect::to((Ipv4Addr::LOCALHOST, port).into(), "out") };
     let outsider = probe::connect(&Place::new(), &plan)?;
     ensure!(!outsider.done(), "the listener served somebody who was not led there");
     ensure!(scene.echo.records().len() == 1, "the server heard of it");
@@ -237,11 +238,8 @@ fn nobody_takes_the_listeners_port_while_the_agent_is_down() -> Result<()> {
         Staying::start(&Place::new().namespace(&namespace), &Task::Bind { at: vec![at[1]] })?;
     ensure!(direct.errnos == [None], "without the hooks: {direct:?}");
     let fresh = Namespace::fresh()?;
-    for place in [
-        scene.inside(),
-        scene.inside().user(4242, 4242),
-        scene.inside().namespace(&fresh),
-    ] {
+    for place in [scene.inside(), scene.inside().user(4242, 4242), scene.inside().namespace(&fresh)]
+    {
         let (staying, tried): (_, BindReport) = Staying::start(&place, &task)?;
         ensure!(tried.errnos.iter().all(|errno| *errno == Some(libc::EPERM)), "{tried:?}");
         staying.end()?;
@@ -355,8 +353,7 @@ fn a_socket_that_connects_again_is_judged_again() -> Result<()> {
     let scene = Scene::strict()?;
     let protected = scene.echo.v4();
     let to = vec![protected, open.v4(), protected, open.v4()];
-    let direct: Vec<Report> =
-        probe::ask(&Place::new(), &Task::Reconnect { to: to.clone() })?;
+    let direct: Vec<Report> = probe::ask(&Place::new(), &Task::Reconnect { to: to.clone() })?;
     ensure!(direct.iter().all(Report::done), "without the agent: {direct:?}");
     scene.echo.forget();
     open.forget();
@@ -364,7 +361,12 @@ fn a_socket_that_connects_again_is_judged_again() -> Result<()> {
     for (report, to) in reports.iter().zip(&to) {
         ensure!(report.done(), "{}: {}", report.label, report.summary());
         ensure!(report.direct == Some(*to != protected), "{}: {}", report.label, report.summary());
-        ensure!(report.peer_name == Some(*to), "{}: getpeername {:?}", report.label, report.peer_name);
+        ensure!(
+            report.peer_name == Some(*to),
+            "{}: getpeername {:?}",
+            report.label,
+            report.peer_name
+        );
     }
     let pid = reports.first().context("no report")?.pid;
     wait::until_true("both openings to be told", Duration::from_secs(5), || {

@@ -147,9 +147,7 @@ fn a_refusal_comes_as_promptly_as_a_direct_one() -> Result<()> {
     let namespace = Namespace::fresh()?;
     for namespace in [None, Some(&namespace)] {
         for ip in ["127.0.0.1", "::1"] {
-            for manner in
-                [Manner::Blocking, Manner::Nonblocking, Manner::IoUring, Manner::Tfo]
-            {
+            for manner in [Manner::Blocking, Manner::Nonblocking, Manner::IoUring, Manner::Tfo] {
                 let to = SocketAddr::new(ip.parse()?, closed);
                 let plan = Connect { manner, ..Connect::to(to, format!("refused-{manner:?}")) };
                 let (mut outside, mut inside) = (Place::new(), scene.inside());
@@ -227,8 +225,7 @@ fn a_full_backlog_lets_the_client_wait_as_it_would_direct() -> Result<()> {
     // Fills the backlog from outside the cgroup.
     let fillers: Vec<_> = (0..4)
         .map(|_| {
-            let socket =
-                sys::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0)?;
+            let socket = sys::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0)?;
             match sys::connect(socket.as_fd(), &to.into()) {
                 Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => bail!(error),
                 _ => Ok(socket),
@@ -238,9 +235,8 @@ fn a_full_backlog_lets_the_client_wait_as_it_would_direct() -> Result<()> {
     let plan = Connect { patience_ms: 700, manner: Manner::Nonblocking, ..Connect::to(to, "full") };
     let direct = probe::connect(&Place::new(), &plan)?;
     let led = probe::connect(&scene.inside(), &plan)?;
-    let waited = |report: &Report| {
-        report.step == "connect" && report.errno == Some(libc::ETIMEDOUT)
-    };
+    let waited =
+        |report: &Report| report.step == "connect" && report.errno == Some(libc::ETIMEDOUT);
     ensure!(waited(&direct), "direct: {direct:?}");
     ensure!(waited(&led), "the connect is settled before its destination took it: {led:?}");
     drop((fillers, listener));

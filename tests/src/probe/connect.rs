@@ -141,8 +141,7 @@ pub fn establish(plan: &Connect, socket: BorrowedFd<'_>) -> Result<bool, Failure
             if !sys::wait_writable(socket, plan.patience_ms as i32).map_err(at)? {
                 return Err(at(Error::from_raw_os_error(libc::ETIMEDOUT)));
             }
-            let errno =
-                sys::int_option(socket, libc::SOL_SOCKET, libc::SO_ERROR).map_err(at)?;
+            let errno = sys::int_option(socket, libc::SOL_SOCKET, libc::SO_ERROR).map_err(at)?;
             if errno != 0 {
                 return Err(at(Error::from_raw_os_error(errno)));
             }
@@ -169,11 +168,7 @@ fn attempt(plan: &Connect, report: &mut Report) -> Result<(), Failure> {
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_SNDTIMEO, &timeout)
         .map_err(|error| ("socket", error))?;
     let started = Instant::now();
-    let spoken = if plan.connected {
-        Ok(false)
-    } else {
-        establish(plan, socket.as_fd())
-    };
+    let spoken = if plan.connected { Ok(false) } else { establish(plan, socket.as_fd()) };
     report.connect_us = started.elapsed().as_micros() as u64;
     speak(plan, socket, spoken?, report)
 }
@@ -253,8 +248,7 @@ pub fn set_blocking(socket: BorrowedFd<'_>, blocking: bool) -> Result<(), Error>
     // SAFETY: fcntl(2) takes numbers here.
     unsafe {
         let flags = sys::check(libc::fcntl(socket.as_raw_fd(), libc::F_GETFL))?;
-        let flags =
-            if blocking { flags & !libc::O_NONBLOCK } else { flags | libc::O_NONBLOCK };
+        let flags = if blocking { flags & !libc::O_NONBLOCK } else { flags | libc::O_NONBLOCK };
         sys::check(libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, flags))?;
     }
     Ok(())

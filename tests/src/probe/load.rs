@@ -64,9 +64,7 @@ pub fn run(plan: &Load) -> Result<()> {
         for thread in 0..plan.threads {
             let (stop, said, left) = (&stop, &said, &left);
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed)
-                    && left.fetch_sub(1, Ordering::Relaxed) > 0
-                {
+                while !stop.load(Ordering::Relaxed) && left.fetch_sub(1, Ordering::Relaxed) > 0 {
                     let outcome = one(plan, thread, stop);
                     let _one_at_a_time = said.lock();
                     if say(&outcome).is_err() {
@@ -111,12 +109,7 @@ fn one(plan: &Load, thread: usize, stop: &AtomicBool) -> Outcome {
     outcome
 }
 
-fn talk(
-    plan: &Load,
-    thread: usize,
-    stop: &AtomicBool,
-    outcome: &mut Outcome,
-) -> Result<(), Error> {
+fn talk(plan: &Load, thread: usize, stop: &AtomicBool, outcome: &mut Outcome) -> Result<(), Error> {
     let started = Instant::now();
     let connected = TcpStream::connect_timeout(&plan.to, Duration::from_secs(20));
     outcome.connect_us = started.elapsed().as_micros() as u64;

@@ -49,11 +49,8 @@ pub fn fork(plan: &Connect) -> Result<()> {
 pub fn pass(plan: &Connect) -> Result<()> {
     let socket = connect::prepare(plan).map_err(|(step, error)| step_error(step, error))?;
     connect::establish(plan, socket.as_fd()).map_err(|(step, error)| step_error(step, error))?;
-    let plan = Connect {
-        socket: Some(inheritable(socket.as_fd())?),
-        connected: true,
-        ..plan.clone()
-    };
+    let plan =
+        Connect { socket: Some(inheritable(socket.as_fd())?), connected: true, ..plan.clone() };
     child(&plan)
 }
 
@@ -211,9 +208,8 @@ pub fn dial() -> Result<()> {
     let mut buffer = [0_u8; 128];
     loop {
         // SAFETY: the buffer is as long as said.
-        let length = unsafe {
-            libc::recv(line.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0)
-        };
+        let length =
+            unsafe { libc::recv(line.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
         let length = usize::try_from(length).map_err(|_| Error::last_os_error())?;
         if length == 0 {
             return Ok(());

@@ -163,12 +163,8 @@ pub fn connect(socket: BorrowedFd<'_>, to: &RawAddress, worker: bool) -> Result<
         }
         let head = cq.word(params.cq.head).load(Ordering::Relaxed);
         let slot = head & cq.word(params.cq.mask).load(Ordering::Relaxed);
-        let completion = cq
-            .start
-            .add(params.cq.sixth as usize)
-            .cast::<Completion>()
-            .add(slot as usize)
-            .read();
+        let completion =
+            cq.start.add(params.cq.sixth as usize).cast::<Completion>().add(slot as usize).read();
         if completion.result < 0 {
             return Err(Error::from_raw_os_error(-completion.result));
         }
