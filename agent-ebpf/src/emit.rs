@@ -4,9 +4,14 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
 };
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
-use tidegate_ebpf::{Endpoint, Verdict, counter};
+use tidegate_ebpf::{Endpoint, Verdict, Window, counter};
 
-use crate::maps::{COUNTERS, EVENTS, handle};
+use crate::maps::{COUNTERS, EVENTS, WINDOWS, handle};
+use crate::task;
+
+const SECOND: u64 = 1_000_000_000;
+/// Refusals of one cgroup that are told in a second.
+const MOST_VERDICTS: u64 = 100;
 
 #[inline(always)]
 pub fn count(index: u32) {
@@ -28,13 +33,42 @@ pub fn emit<T>(event: *mut T) -> bool {
     error == 0
 }
 
+/// May this cgroup have one more event of its own making told in this second?
+/// What may not is counted. Two CPUs at once may tell a few more.
+#[inline(always)]
+pub fn may_tell(cgroup: u64, most: u64) -> bool {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    if let Some(window) = WINDOWS.get_ptr_mut(cgroup) {
+        // SAFETY: two words of a map's value; being off by a few does no harm.
+        unsafe {
+            if now.wrapping_sub((*window).since) > SECOND {
+                (*window).since = now;
+                (*window).told = 0;
+            }
+            (*window).told += 1;
+            if (*window).told > most {
+                count(counter::UNTOLD);
+                return false;
+            }
+        }
+    } else {
+        let _ = WINDOWS.insert(cgroup, Window { since: now, told: 1 }, 0);
+    }
+    true
+}
+
 /// Tells that the current process was refused (or went direct).
 #[inline(always)]
 pub fn verdict(kind: u32, why: u32, destination: Endpoint, netns: u64, rule: u32) {
-    let ids = bpf_get_current_pid_tgid();
-    let owner = bpf_get_current_uid_gid();
     // SAFETY: helpers without arguments.
     let (at, cgroup) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_cgroup_id()) };
+    if !may_tell(cgroup, MOST_VERDICTS) {
+        return;
+    }
+    let ids = bpf_get_current_pid_tgid();
+    let owner = bpf_get_current_uid_gid();
+    let (started, exec) = task::program();
     let mut event = Verdict {
         kind,
         why,
@@ -45,6 +79,8 @@ pub fn verdict(kind: u32, why: u32, destination: Endpoint, netns: u64, rule: u32
         tid: ids as u32,
         uid: owner as u32,
         gid: (owner >> 32) as u32,
+        started,
+        exec,
         destination,
         rule,
         reserved: 0,

@@ -231,10 +231,21 @@ pub struct Verdict {
     pub tid: u32,
     pub uid: u32,
     pub gid: u32,
+    /// As in [`RawFlow`].
+    pub started: u64,
+    pub exec: u64,
     pub destination: Endpoint,
     pub rule: u32,
     pub reserved: u32,
     pub comm: [u8; 16],
+}
+
+/// What one cgroup has been told about in the second that began at `since`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub since: u64,
+    pub told: u64,
 }
 
 /// A dial of the listener itself.
@@ -300,6 +311,8 @@ pub mod counter {
     pub const DROPPED: u32 = 5;
     /// Connects that the quota refused.
     pub const OVER_QUOTA: u32 = 6;
+    /// Refusals and execs beyond what one cgroup may have told in a second.
+    pub const UNTOLD: u32 = 7;
     pub const COUNT: u32 = 8;
 }
 
@@ -314,7 +327,7 @@ const _: () = {
     assert!(size_of::<QuotaKey>() == 24);
     assert!(size_of::<Settings>() == 48);
     assert!(size_of::<Heartbeat>() == 16);
-    assert!(size_of::<Verdict>() == 96);
+    assert!(size_of::<Verdict>() == 112);
     assert!(size_of::<Gone>() == 16);
     assert!(size_of::<NamespaceSeen>() == 24);
     assert!(size_of::<ProcessSeen>() == 24);

@@ -1,9 +1,9 @@
 //! The maps. All but the ring are pinned by userspace under their names here.
 
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SkStorage};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 use tidegate_ebpf::{
-    Attempt, DestinationKey, Heartbeat, Namespace, QuotaKey, Rule, Settings, Token, counter,
+    Attempt, DestinationKey, Heartbeat, Namespace, QuotaKey, Rule, Settings, Token, Window, counter,
 };
 
 /// One value: how the programs are to decide.
@@ -41,6 +41,11 @@ pub static PUBLISHED: HashMap<QuotaKey, u64, 65536, 1> = HashMap::new();
 /// … and those that it is done with; only userspace writes here.
 #[btf_map]
 pub static SETTLED: HashMap<QuotaKey, u64, 65536, 1> = HashMap::new();
+
+/// How much each cgroup has been told about lately: who makes noise must not
+/// drown the others' events.
+#[btf_map]
+pub static WINDOWS: LruHashMap<u64, Window, 8192> = LruHashMap::new();
 
 /// Kernel to keeper.
 #[btf_map]

@@ -39,8 +39,9 @@ fn main() -> anyhow::Result<()> {
     let seconds: f64 = arguments.next().map_or(Ok(2.0), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(5), |text| text.parse())?;
     serve()?;
-    let _enforcer = gate()?;
-    let _haproxy = haproxy()?;
+    let enforcer = gate()?;
+    let haproxy = haproxy()?;
+    let pids = [0, enforcer.0.id(), haproxy.0.id(), haproxy.0.id()];
     let paths =
         [("direct", ECHO), ("tidegate", GATE), ("haproxy", HAPROXY), ("splice", HAPROXY_SPLICE)];
     for (_, port) in paths {
@@ -50,19 +51,26 @@ fn main() -> anyhow::Result<()> {
             std::thread::yield_now();
         }
     }
-    println!("{:<14} {:>10} {:>10} {:>10} {:>10}  of haproxy, of splice; p99 µs", "", "direct", "tidegate", "haproxy", "splice");
+    println!(
+        "{:<14} {:>10} {:>10} {:>10} {:>10}  of haproxy, of splice; p99 µs",
+        "", "direct", "tidegate", "haproxy", "splice"
+    );
     for size in [100, 1_000] {
         for connections in [1, 8, 32] {
             let mut seen = vec![Vec::new(); paths.len()];
             let mut p99 = vec![Vec::new(); paths.len()];
+            let mut spent = vec![Vec::new(); paths.len()];
             for _ in 0..rounds {
                 for (place, (_, port)) in paths.iter().enumerate() {
+                    let before = cpu(pids[place]);
                     let (rate, late) = requests(*port, size, connections, seconds)?;
+                    spent[place].push((cpu(pids[place]) - before) / (rate * seconds) * 1e6);
                     seen[place].push(rate);
                     p99[place].push(late);
                 }
             }
             show(&format!("{size} B x {connections}"), &mut seen, Some(&mut p99));
+            show("  cpu µs each", &mut spent, None);
         }
     }
     for up in [false, true] {
@@ -77,6 +85,14 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Seconds of processor time that a process has used.
+fn cpu(pid: u32) -> f64 {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0.0 };
+    let after = text.rsplit(')').next().unwrap_or_default();
+    let ticks = |place: usize| after.split_whitespace().nth(place).and_then(|t| t.parse::<f64>().ok());
+    (ticks(11).unwrap_or_default() + ticks(12).unwrap_or_default()) / 100.0
+}
+
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -86,7 +102,7 @@ fn show(name: &str, seen: &mut [Vec<f64>], late: Option<&mut [Vec<f64>]>) {
     let medians: Vec<f64> = seen.iter_mut().map(|v| median(v)).collect();
     print!("{name:<14}");
     for value in &medians {
-        print!(" {value:>10.0}");
+        print!(" {value:>10.1}");
     }
     print!("  {:.3} {:.3}", medians[1] / medians[2], medians[1] / medians[3]);
     if let Some(late) = late {
@@ -138,7 +154,12 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn requests(port: u16, size: usize, connections: usize, seconds: f64) -> anyhow::Result<(f64, f64)> {
+fn requests(
+    port: u16,
+    size: usize,
+    connections: usize,
+    seconds: f64,
+) -> anyhow::Result<(f64, f64)> {
     let stop = Arc::new(AtomicBool::new(false));
     let count = Arc::new(AtomicU64::new(0));
     let late = Arc::new(Mutex::new(Vec::new()));
@@ -242,7 +263,12 @@ fn haproxy() -> anyhow::Result<Killed> {
              server s 127.0.0.1:{ECHO}\n"
         ),
     )?;
-    let child = Command::new("/usr/sbin/haproxy").arg("-f").arg(&settings).arg("-db").stderr(Stdio::null()).spawn()?;
+    let child = Command::new("/usr/sbin/haproxy")
+        .arg("-f")
+        .arg(&settings)
+        .arg("-db")
+        .stderr(Stdio::null())
+        .spawn()?;
     std::thread::sleep(Duration::from_millis(500));
     std::fs::remove_file(settings)?;
     Ok(Killed(child))

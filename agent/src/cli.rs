@@ -19,7 +19,10 @@ pub fn main() -> ExitCode {
         s.protect[0].target = crate::config::ProtectTarget::Port(args[6].parse().unwrap());
         s.debug_programs = args.get(7).is_some();
         let s2 = s.clone();
-        if let Err(e) = crate::keeper::run(s, Box::new(move || Ok(s2.clone()))) { eprintln!("tidegate: {e}"); return ExitCode::FAILURE; }
+        if let Err(e) = crate::keeper::run(s, Box::new(move || Ok(s2.clone()))) {
+            eprintln!("tidegate: {e}");
+            return ExitCode::FAILURE;
+        }
         return ExitCode::SUCCESS;
     }
     let outcome = enforcer_arguments().map(|options| enforcer::run(options?));

@@ -61,9 +61,10 @@ pub fn run(options: Options) -> Result<(), EnforcerError> {
         return Err(EnforcerError::NoChannel);
     }
     let capacity = capacity(raise_open_files(), channels.len())?;
-    // A terminal's Ctrl-C is for the keeper; this outlives it. Fails only when
-    // that is so already.
-    let _ = rustix::process::setsid();
+    // A terminal's Ctrl-C is for the keeper; this outlives it. Not a session of
+    // its own: the kernel would schedule that as a rival of its clients. Fails
+    // only when it leads a group already.
+    let _ = rustix::process::setpgid(None, None);
     let fences = fences::raise(fences::User { uid, gid }, &writable)?;
     let mut workers = Vec::new();
     for (number, channel) in (0..).zip(channels) {

@@ -28,6 +28,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use abi::Plain;
@@ -92,7 +93,8 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
         return Err(KeeperError::NotRoot);
     }
     watching::block_signals()?;
-    let mount = processes::cgroup2_mount().ok_or(KeeperError::NoCgroup2)?;
+    raise_open_files();
+    let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
     let cgroup = attachment.path.clone();
@@ -143,7 +145,9 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     let canary_every = settings.canary_every;
     let to = perch.address;
     let watch = watching::Watch {
-        cgroup: cgroup.clone(),
+        below: cgroup
+            .strip_prefix(&mount)
+            .map_or_else(|_| "/".into(), |below| format!("/{}", below.display())),
         mount: mount.clone(),
         adopted: adopted.clone(),
         resolve_every: settings.resolve_every,
@@ -167,7 +171,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
 
     let reload: Arc<serving::SharedReload> = Arc::new(std::sync::Mutex::new(reload));
     start("perch", move || perch.serve())?;
-    start("canary", {
+    let canary = start("canary", {
         let orders = orders.clone();
         move || canary::fly(nest, to, canary_every, &orders)
     })?;
@@ -183,6 +187,8 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     tracing::info!("the gate is up at {}", cgroup.display());
     gate.run();
     drop(control);
+    // It tidies its cgroup up.
+    let _ = canary.join();
     Ok(())
 }
 
@@ -192,11 +198,25 @@ pub fn detach(settings: &Settings) -> Result<Vec<String>, KeeperError> {
     if !rustix::process::geteuid().is_root() {
         return Err(KeeperError::NotRoot);
     }
-    Pins::new(&settings.bpffs).remove()
+    let removed = Pins::new(&settings.bpffs).remove()?;
+    if let Some(cgroup) = &settings.cgroup {
+        canary::tidy(cgroup);
+    }
+    Ok(removed)
 }
 
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.into()).spawn(work).map(drop)
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(work)
+}
+
+/// Four descriptors for each network namespace, one for each connect under way.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
 }
 
 fn recipe(settings: &Settings) -> Recipe {

@@ -49,7 +49,7 @@ unsafe fn decide(ctx: &SockAddrContext, ipv6: bool) -> i32 {
             return ALLOW;
         }
         let sk = (*context).__bindgen_anon_1.sk;
-        let destination = address(context, ipv6);
+        let destination = wanted(context, ipv6);
         if let Some(token) = token(sk) {
             if token.kind == TOKEN_UPSTREAM && same(&token.destination, &destination) {
                 return ALLOW;
@@ -76,6 +76,23 @@ unsafe fn decide(ctx: &SockAddrContext, ipv6: bool) -> i32 {
         };
         redirect(ctx, sk, destination, rule, settings, ipv6)
     }
+}
+
+/// Where this connect would go: to the unspecified address means to this host.
+#[inline(always)]
+unsafe fn wanted(context: *const bpf_sock_addr, ipv6: bool) -> Endpoint {
+    // SAFETY: the context is the hook's own.
+    let mut destination = unsafe { address(context, ipv6) };
+    let a = &mut destination.address;
+    let high = u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]);
+    let low = u64::from_be_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]);
+    if high == 0 && low == 0 {
+        a[15] = 1;
+    } else if high == 0 && low == 0xffff_0000_0000 {
+        a[12] = 127;
+        a[15] = 1;
+    }
+    destination
 }
 
 #[inline(always)]

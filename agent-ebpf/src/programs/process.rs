@@ -2,15 +2,18 @@
 //! known by the time they connect; and the keeper's own end, at once.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::bpf_get_current_ancestor_cgroup_id;
+use aya_ebpf::helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tidegate_ebpf::{EVENT_EXEC, EVENT_EXIT, ProcessSeen};
 
 use super::settings;
-use crate::emit::emit;
+use crate::emit::{emit, may_tell};
 use crate::maps::HEARTBEAT;
 use crate::task;
+
+/// Starts and ends of one cgroup's processes that are told in a second.
+const MOST_PROCESSES: u64 = 2_000;
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(_: RawTracePointContext) -> i32 {
@@ -42,6 +45,11 @@ fn seen(kind: u32) {
     // SAFETY: a helper that takes a number.
     let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(settings.cgroup_level as i32) };
     if ancestor != settings.cgroup {
+        return;
+    }
+    // SAFETY: a helper without arguments.
+    let own = unsafe { bpf_get_current_cgroup_id() };
+    if !may_tell(own, MOST_PROCESSES) {
         return;
     }
     let (started, exec) = task::program();

@@ -144,6 +144,11 @@ impl Drop for Nest {
     }
 }
 
+/// Takes away the cgroup that a canary's process left.
+pub fn tidy(cgroup: &Path) {
+    let _ = std::fs::remove_dir(cgroup.join(CGROUP));
+}
+
 /// Crosses again and again, until the gate has ended.
 pub fn fly(mut nest: Nest, to: SocketAddr, every: Duration, orders: &Orders) {
     loop {

@@ -153,9 +153,18 @@ impl Enforcers {
 
     /// Tells every other enforcer to take no more, and to end in time.
     pub fn drain_others(&mut self, generation: u32, within: Duration) {
+        self.drain_but(Some(generation), within);
+    }
+
+    /// Tells every enforcer to end once its connections have.
+    pub fn drain_all(&mut self, within: Duration) {
+        self.drain_but(None, within);
+    }
+
+    fn drain_but(&mut self, generation: Option<u32>, within: Duration) {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         for enforcer in &mut self.all {
-            if enforcer.generation == generation || enforcer.draining {
+            if Some(enforcer.generation) == generation || enforcer.draining {
                 continue;
             }
             enforcer.draining = true;
@@ -217,14 +226,6 @@ impl Enforcers {
             tracing::error!("enforcer {} does not answer: ending it", enforcer.child.id());
             let _ = enforcer.child.kill();
         }
-    }
-
-    pub fn kill_all(&mut self) {
-        for enforcer in &mut self.all {
-            let _ = enforcer.child.kill();
-            let _ = enforcer.child.wait();
-        }
-        self.all.clear();
     }
 
     pub fn is_serving(&self) -> bool {

@@ -272,7 +272,9 @@ impl Gate {
             x if x == Source::Listener4 as u64 => self.on_accept(id, false),
             x if x == Source::Listener6 as u64 => self.on_accept(id, true),
             x if x == Source::Upstream as u64 => self.on_upstream(id),
-            x if x == Source::Channel as u64 => self.on_channel(worker_id(id)),
+            x if x == Source::Channel as u64 => {
+                self.on_channel(worker_id(id));
+            }
             _ => self.on_ended(u32::try_from(id).unwrap_or(u32::MAX)),
         }
     }
@@ -458,7 +460,8 @@ impl Gate {
             Ok("stopped; the gate stays shut (`tidegate detach` takes it away)".into())
         };
         if detach {
-            self.parts.enforcers.kill_all();
+            // What is open goes on: it has no need of us any more.
+            self.parts.enforcers.drain_all(self.parts.settings.enforcer.drain);
         }
         if let Some(done) = done {
             let _ = done.send(result.map_err(|error| error.to_string()));

@@ -47,6 +47,7 @@ pub struct NetworkNamespace {
 #[derive(Debug)]
 pub struct Namespaces {
     own: File,
+    own_inode: u64,
     own_cookie: u64,
     port: u16,
     known: HashMap<u64, NetworkNamespace>,
@@ -55,8 +56,9 @@ pub struct Namespaces {
 impl Namespaces {
     pub fn new(port: u16) -> io::Result<Self> {
         let own = File::open("/proc/thread-self/ns/net")?;
+        let own_inode = own.metadata()?.ino();
         let own_cookie = current_cookie()?;
-        Ok(Self { own, own_cookie, port, known: HashMap::new() })
+        Ok(Self { own, own_inode, own_cookie, port, known: HashMap::new() })
     }
 
     pub fn own_cookie(&self) -> u64 {
@@ -118,7 +120,7 @@ impl Namespaces {
     /// Runs `work` inside a known namespace.
     pub fn within<T>(&self, cookie: u64, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let namespace = self.known.get(&cookie).ok_or(io::ErrorKind::NotFound)?;
-        self.inside(&namespace.handle, work)
+        if cookie == self.own_cookie { work() } else { self.inside(&namespace.handle, work) }
     }
 
     /// Sends a packet with its own IP header inside a known namespace: a raw
@@ -154,7 +156,7 @@ impl Namespaces {
     }
 
     fn inside<T>(&self, handle: &File, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        if handle.metadata()?.ino() == self.own.metadata()?.ino() {
+        if handle.metadata()?.ino() == self.own_inode {
             return work();
         }
         enter(handle)?;

@@ -51,3 +51,6 @@ impl Observers {
         (inside.kept.iter().cloned().collect(), events_rx)
     }
 }
+
+#[cfg(test)]
+mod tests;

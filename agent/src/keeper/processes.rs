@@ -95,7 +95,7 @@ impl Processes {
     }
 
     pub fn of_verdict(&mut self, verdict: &Verdict) -> Process {
-        let key = ProcessKey { tgid: verdict.tgid, started: 0, exec: 0 };
+        let key = ProcessKey { tgid: verdict.tgid, started: verdict.started, exec: verdict.exec };
         let mut process =
             self.describe(key, verdict.uid, verdict.gid, verdict.cgroup, &verdict.comm);
         process.tid = verdict.tid;
@@ -227,17 +227,6 @@ fn arguments(block: &[u8]) -> Vec<String> {
     block.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
 }
 
-/// Where cgroup2 is mounted.
-pub fn cgroup2_mount() -> Option<PathBuf> {
-    fs::read_to_string("/proc/self/mountinfo").ok()?.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        (after.split(' ').next()? == "cgroup2")
-            .then(|| before.split(' ').nth(4))
-            .flatten()
-            .map(PathBuf::from)
-    })
-}
-
 /// The path of a process's cgroup below the mount of cgroup2.
 pub fn cgroup_of(tgid: u32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{tgid}/cgroup")).ok()?;
@@ -272,7 +261,7 @@ pub fn workload(path: &str) -> Workload {
         let is_id = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
         if is_id(last) {
             found.container = Some(last.to_owned());
-        } else if let Some(at) = part.find("pod")
+        } else if let Some(at) = part.rfind("pod")
             && (part.starts_with("kubepods") || part.starts_with("pod"))
         {
             let uid = part.get(at + 3..).unwrap_or_default();

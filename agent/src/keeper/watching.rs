@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use super::gate::{self, Order, Orders};
 use super::processes::Processes;
 use super::serving::{self, SharedReload};
 use super::{existing, namespaces, sys};
+use crate::host;
 use crate::model::{Adopted, Process};
 
 const SIGNALS: [i32; 5] = [libc::SIGHUP, libc::SIGUSR2, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
@@ -100,7 +101,8 @@ fn resolve(host: &str) -> Answer {
 /// The slow round.
 #[derive(Debug)]
 pub struct Watch {
-    pub cgroup: PathBuf,
+    /// The cgroup attached to, below the mount of cgroup2.
+    pub below: String,
     pub mount: PathBuf,
     pub adopted: Vec<Adopted>,
     pub resolve_every: Duration,
@@ -149,23 +151,10 @@ impl Watch {
     fn powerful(&self) -> Vec<Process> {
         let own = std::process::id();
         let mut processes = Processes::new(&self.mount);
-        existing::pids_below(&self.cgroup)
-            .into_iter()
-            .filter(|pid| *pid != own && may_pass_around(*pid))
-            .filter_map(|pid| processes.of_pid(pid))
-            .filter(|process| process.parent != Some(own))
+        let all = host::processes(Path::new("/"));
+        host::powerful(&all, Some(&self.below))
+            .filter(|running| running.pid != own && running.parent != own)
+            .filter_map(|running| processes.of_pid(running.pid))
             .collect()
     }
-}
-
-/// NET_ADMIN, NET_RAW, SYS_ADMIN or BPF among its effective capabilities.
-fn may_pass_around(pid: u32) -> bool {
-    const PASS: u64 = 1 << 12 | 1 << 13 | 1 << 21 | 1 << 39;
-    std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .ok()
-        .and_then(|status| {
-            let caps = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-            u64::from_str_radix(caps.trim(), 16).ok()
-        })
-        .is_some_and(|caps| caps & PASS != 0)
 }

@@ -134,7 +134,14 @@ pub fn status() -> StatusReport {
         }],
         open: 3,
         connecting: 1,
-        losses: Losses { events: 0, direct: 0, refused: 4, dropped_packets: 2, over_quota: 0 },
+        losses: Losses {
+            events: 0,
+            direct: 0,
+            refused: 4,
+            dropped_packets: 2,
+            over_quota: 0,
+            untold: 0,
+        },
         adopted: vec![Adopted {
             process: process(),
             client: Peer("10.0.0.2:39000".parse().unwrap()),

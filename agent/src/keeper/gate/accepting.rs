@@ -63,7 +63,6 @@ impl Gate {
     }
 
     /// Gives a connection to a worker, or it back.
-    #[expect(clippy::result_large_err, reason = "the error is the connection, kept")]
     fn hand_over(&mut self, id: WorkerId, homeless: Homeless) -> Result<(), Homeless> {
         let Homeless { flow, client, upstream } = homeless;
         let Some(worker) = self.parts.enforcers.worker_mut(id) else {

@@ -1,9 +1,11 @@
 //! From the kernel's word of a connect to its release, or its refusal.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
 use tidegate_ebpf::{Attempt, FLOW_CANARY, Token};
 
@@ -70,14 +72,24 @@ impl Gate {
             held.stage = stage;
             return;
         };
-        // The enforcer waits for it from now on.
-        let _ = epoll::delete(&self.epoll, &socket);
-        match socket_error(&socket) {
-            Ok(Ok(())) => {
+        match outcome(&socket) {
+            Ok(true) => {
+                // The enforcer waits for it from now on.
+                let _ = epoll::delete(&self.epoll, &socket);
                 held.stage = Stage::Reached(socket);
                 self.release(cookie);
             }
-            Ok(Err(error)) | Err(error) => self.fail(cookie, &error.into()),
+            Ok(false) => {
+                // The word was of an earlier connect of the same client.
+                let when = epoll::EventFlags::OUT | epoll::EventFlags::ONESHOT;
+                let again = data(Source::Upstream, cookie);
+                let watched = epoll::modify(&self.epoll, &socket, again, when);
+                held.stage = Stage::Dialling(socket);
+                if let Err(error) = watched {
+                    self.fail(cookie, &error.into());
+                }
+            }
+            Err(error) => self.fail(cookie, &error),
         }
     }
 
@@ -193,5 +205,15 @@ impl Gate {
         if !silent {
             self.forget(cookie);
         }
+    }
+}
+
+/// Whether a connect has succeeded, goes on, or has failed.
+fn outcome(socket: &OwnedFd) -> io::Result<bool> {
+    socket_error(socket)??;
+    match getpeername(socket) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOTCONN) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

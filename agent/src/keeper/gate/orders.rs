@@ -217,5 +217,6 @@ fn losses(maps: &Maps) -> Losses {
         refused: sum(counter::REFUSED),
         dropped_packets: sum(counter::DROPPED),
         over_quota: sum(counter::OVER_QUOTA),
+        untold: sum(counter::UNTOLD),
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::event::epoll;
 
-use super::{Gate, channel_data, ended_data};
+use super::{Gate, TURN, channel_data, ended_data};
 use crate::channel::{ChannelError, ToKeeper};
 use crate::keeper::attempts::Stage;
 use crate::keeper::destinations::CANARY;
@@ -25,12 +25,14 @@ impl Gate {
         Ok(generation)
     }
 
-    pub(super) fn on_channel(&mut self, id: WorkerId) {
-        loop {
-            let Some(worker) = self.parts.enforcers.worker_mut(id) else { return };
+    /// Hears a worker out, within a turn's bounds: a worker that never stops
+    /// talking must not keep the gate from the others. True: there is more.
+    pub(super) fn on_channel(&mut self, id: WorkerId) -> bool {
+        for _ in 0..TURN {
+            let Some(worker) = self.parts.enforcers.worker_mut(id) else { return false };
             match worker.receive() {
                 Ok(received) => self.on_message(id, received.message),
-                Err(ChannelError::WouldBlock) => return,
+                Err(ChannelError::WouldBlock) => return false,
                 Err(error) => {
                     // Its end will be told by its pidfd; what it says until
                     // then isn't understood.
@@ -41,10 +43,11 @@ impl Gate {
                         worker.ready = false;
                         let _ = epoll::delete(&self.epoll, &*worker);
                     }
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     fn on_message(&mut self, id: WorkerId, message: ToKeeper) {
@@ -109,7 +112,7 @@ impl Gate {
         // What it said before it ended still counts.
         let workers = self.parts.enforcers.get(generation).map_or(0, |e| e.workers.len());
         for worker in 0..u32::try_from(workers).unwrap_or(0) {
-            self.on_channel(WorkerId { generation, worker });
+            while self.on_channel(WorkerId { generation, worker }) {}
         }
         if self.parts.enforcers.buried(generation).is_none() {
             return;
