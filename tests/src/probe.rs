@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
@@ -232,7 +233,7 @@ fn say<T: Serialize>(value: &T) -> Result<()> {
 /// within itself (the `matrix` binary) is its own probe.
 pub fn command(place: &Place<'_>, task: &Task) -> Result<Command> {
     let mut command = place.command(binary()?)?;
-    if std::env::var_os(SELF).is_some() {
+    if SELF.load(Ordering::Relaxed) {
         command.arg("probe");
     }
     command.arg(serde_json::to_string(task)?);
@@ -310,13 +311,17 @@ pub fn connect(place: &Place<'_>, plan: &Connect) -> Result<Report> {
     ask(place, &Task::Connect(plan.clone()))
 }
 
-/// Set for programs that are their own probe.
-pub const SELF: &str = "TIDEGATE_TESTS_SELF_PROBE";
+/// Says that the running program is its own probe: `<program> probe TASK`.
+pub fn i_am_the_probe() {
+    SELF.store(true, Ordering::Relaxed);
+}
+
+static SELF: AtomicBool = AtomicBool::new(false);
 
 /// The probe beside the running program: tests lie in target/*/deps.
 fn binary() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    if std::env::var_os(SELF).is_some() {
+    if SELF.load(Ordering::Relaxed) {
         return Ok(own);
     }
     own.ancestors()

@@ -66,7 +66,7 @@ fn inheritable(socket: BorrowedFd<'_>) -> Result<RawFd> {
 
 fn child(plan: &Connect) -> Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
-    if std::env::var_os(super::SELF).is_some() {
+    if super::SELF.load(std::sync::atomic::Ordering::Relaxed) {
         command.arg("probe");
     }
     let status = command
