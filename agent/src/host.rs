@@ -18,4 +18,4 @@ pub use processes::{Power, Running, powerful, processes};
 pub use sockets::{Listening, UnixSocket, listening, unix_sockets};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,11 +18,12 @@ mod paths;
 
 /// Every room, and the rooms that it may import:
 /// `model ← wire ← sql ← policy ← mask ← approval ← audit ← enforcer ← cli`,
-/// with `channel`, `control`, `config`, `identity` and `telemetry` on `model`
+/// with `host`, `channel`, `control`, `config`, `identity`, `telemetry` on `model`
 /// (settings also know where the control socket is), `keeper` on those, and
 /// `replay` on `audit`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("host", &["model"]),
     ("channel", &["model"]),
     ("control", &["model"]),
     ("config", &["model", "control"]),
@@ -35,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("approval", &["model", "wire", "sql", "policy", "mask"]),
     ("audit", &["model", "wire", "sql", "policy", "mask", "approval"]),
     ("replay", &["model", "wire", "sql", "policy", "mask", "approval", "audit"]),
-    ("keeper", &["model", "channel", "control", "config", "identity", "telemetry"]),
+    ("keeper", &["model", "host", "channel", "control", "config", "identity", "telemetry"]),
     (
         "enforcer",
         &["model", "channel", "telemetry", "wire", "sql", "policy", "mask", "approval", "audit"],
@@ -44,6 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "model",
+            "host",
             "channel",
             "control",
             "config",

@@ -20,7 +20,11 @@ pub struct Arguments {
 
 /// `cargo xtask test`
 pub fn run(arguments: &Arguments) -> Result<()> {
-    as_root("the suites attach kernel programs and make cgroups and network namespaces", "test")?;
+    as_root(
+        "the suites attach kernel programs and make cgroups and network namespaces (units alone: \
+         `cargo test --workspace --exclude tidegate-tests`)",
+        "test",
+    )?;
     need(setup::SUITES)?;
     let agent = build::agent(Profile::Release)?;
 
@@ -47,10 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 /// Ends the command, with the one to run instead, for anybody but root.
 pub fn as_root(why: &str, command: &str) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        bail!(
-            "{why}: run it as root (`sudo -E env PATH=\"$PATH\" cargo xtask {command}`); the unit \
-             tests alone are `cargo test --workspace --exclude tidegate-tests`"
-        );
+        bail!("{why}: run it as root (`sudo -E env PATH=\"$PATH\" cargo xtask {command}`)");
     }
     Ok(())
 }

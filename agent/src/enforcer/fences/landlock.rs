@@ -80,3 +80,6 @@ fn describe(status: &RestrictionStatus, holds: bool) -> String {
 
 /// Version 6 (Linux 6.12) has all that is asked for.
 const NEWEST: ABI = ABI::V6;
+
+#[cfg(test)]
+mod tests;

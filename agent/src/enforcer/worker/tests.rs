@@ -138,8 +138,8 @@ fn a_client_that_writes_without_reading_learns_of_a_reset() {
     reset(server);
     let deadline = Instant::now() + PATIENCE;
     let error = loop {
-        match client.write(&block) {
-            Ok(_) => assert!(Instant::now() < deadline, "it writes into the void"),
+        match client.write_all(&block) {
+            Ok(()) => assert!(Instant::now() < deadline, "it writes into the void"),
             Err(error) => break error,
         }
     };

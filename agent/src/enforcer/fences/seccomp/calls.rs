@@ -113,12 +113,8 @@ const OPTIONS: &[(i32, i32)] = &[
 ];
 
 /// Blocking or not, how much is queued, and whether it is a terminal.
-const REQUESTS: &[i64] = &[
-    libc::FIONBIO.cast_signed(),
-    libc::FIONREAD.cast_signed(),
-    libc::TIOCOUTQ.cast_signed(),
-    libc::TCGETS.cast_signed(),
-];
+const REQUESTS: &[i64] =
+    &[libc::FIONBIO as i64, libc::FIONREAD as i64, libc::TIOCOUTQ as i64, libc::TCGETS as i64];
 
 const OPERATIONS: &[i32] = &[
     libc::PR_SET_NAME,

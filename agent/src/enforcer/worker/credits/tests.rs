@@ -26,8 +26,8 @@ fn credits_and_sessions_never_pass_the_capacity() {
             assert!(credits.spend());
             given -= 1;
             live += 1;
-        } else if live > 0 {
-            live -= 1;
+        } else {
+            live = live.saturating_sub(1);
         }
     }
     assert!(live + given > capacity / 2);
