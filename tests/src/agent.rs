@@ -286,7 +286,11 @@ impl Agent {
     /// Pins and programs that are still there.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         let mut left = Vec::new();
-        pins(&self.bpffs, &mut left)?;
+        // The kernel puts two files of its own (`*.debug`) beside ours.
+        let ours = self.bpffs.join("tidegate");
+        if ours.exists() {
+            pins(&ours, &mut left)?;
+        }
         let programs = programs(&self.attached)?;
         if programs > 0 {
             left.push(format!("{programs} attached programs"));

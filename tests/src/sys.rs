@@ -293,8 +293,8 @@ pub fn clock_us() -> u64 {
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }
 
-/// How many programs are attached to a cgroup, for every kind of cgroup hook
-/// that the kernel knows (`BPF_PROG_QUERY`).
+/// How many programs are attached to a cgroup, over every kind of cgroup hook
+/// (`BPF_PROG_QUERY`; a kernel that doesn't know a kind says EINVAL).
 pub fn programs_attached(cgroup: BorrowedFd<'_>) -> Result<u32> {
     #[repr(C)]
     #[derive(Default)]
@@ -309,9 +309,10 @@ pub fn programs_attached(cgroup: BorrowedFd<'_>) -> Result<u32> {
         rest: [u64; 4],
     }
     const BPF_PROG_QUERY: libc::c_long = 16;
-    const ATTACH_TYPES: u32 = 64;
+    // Those of cgroups: the others take something else than a cgroup.
+    let kinds = [0..=3, 6..=6, 8..=15, 18..=22, 29..=32, 34..=34, 49..=53];
     let mut sum = 0;
-    for attach_type in 0..ATTACH_TYPES {
+    for attach_type in kinds.into_iter().flatten() {
         let mut query =
             Query { target: cgroup.as_raw_fd() as u32, attach_type, ..Query::default() };
         // SAFETY: bpf(2) reads and writes as many bytes as it is told.

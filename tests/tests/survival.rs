@@ -176,8 +176,13 @@ fn an_enforcer_that_hangs_counts_as_dead() -> Result<()> {
                     || status.current().is_some_and(|current| current.pid != enforcer)
             })?;
         } else {
-            // Direct, or through an enforcer that has replaced it.
-            crowd.wait_done(1, hung + 100_000, STALE + MARGIN)?;
+            // Direct, or through an enforcer that has replaced it. (The crowd's
+            // own clients wait for answers of the hung one.)
+            let plan = Connect { patience_ms: 300, ..Connect::to(scene.echo.v4(), "fresh") };
+            until("a new connection to be answered", STALE + MARGIN, || {
+                Ok(probe::connect(&scene.inside(), &plan)?.done().then_some(()))
+            })
+            .with_context(|| scene.agent.tail())?;
         }
         let _ = sys::signal(enforcer, libc::SIGCONT);
         let back = sys::clock_us();

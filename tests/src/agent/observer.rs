@@ -78,7 +78,16 @@ impl Observer {
     /// The event of this kind for this process.
     pub fn wait_of(&self, kind: &str, tgid: u32) -> Result<Event> {
         let what = format!("the event `{kind}` of process {tgid}");
-        self.wait_for(&what, Duration::from_secs(5), |event| event.is_of(kind, tgid))
+        self.wait_for(&what, Duration::from_secs(10), |event| event.is_of(kind, tgid)).with_context(
+            || {
+                let told = self.events().unwrap_or_default();
+                let of_it: Vec<_> = told
+                    .iter()
+                    .filter(|event| event.whose().is_some_and(|whose| whose.key.tgid == tgid))
+                    .collect();
+                format!("of {} events these are of process {tgid}: {of_it:?}", told.len())
+            },
+        )
     }
 }
 
