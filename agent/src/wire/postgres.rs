@@ -40,7 +40,7 @@ pub use opening::{
 };
 pub use splice::{Pass, Splice};
 
-#[cfg(any())]
+#[cfg(test)]
 pub(crate) mod testing;
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -393,5 +393,5 @@ static SERVER_KINDS: [Kind; 128] =
 const HEADER: usize = 5;
 const TLS_HANDSHAKE: u8 = 0x16;
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -299,5 +299,5 @@ fn server_error(fault: Fault) -> WireError {
     fault.at(Side::Server)
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -146,5 +146,5 @@ impl<T: Clone> Names<T> {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,9 @@
 use super::Gate;
 
 /// The end of a request, or of one statement of a simple query.
+///
+/// A simple query and a function call end with `Answered`, `Skipped` or `Lost`
+/// and may have other outcomes before that; every other request has exactly one.
 #[derive(Debug)]
 pub struct Outcome<G: Gate> {
     pub serial: u64,

@@ -200,17 +200,16 @@ impl<G: Gate> Session<G> {
                 simple.description = None;
                 simple.copy = Copying::No;
                 let index = simple.index;
-                simple.index += 1;
                 // The effects are lent, so that the machine may be changed.
                 let effects = std::mem::take(&mut simple.effects);
                 self.effect(head.permit.as_ref(), tag, effects.at(index as usize));
                 if let Kind::Query(simple) = &mut head.kind {
                     simple.effects = effects;
                 }
-                let rows = std::mem::take(&mut head.rows);
-                let ending = Ending::Complete(tag.into());
-                let permit = head.permit.clone();
-                self.outcomes.push(Outcome { serial, index, permit, rows, ending });
+                self.note(head, Ending::Complete(tag.into()));
+                if let Kind::Query(simple) = &mut head.kind {
+                    simple.index += 1;
+                }
                 More(Found::Plain)
             }
             (Kind::Query(simple), Backend::EmptyQueryResponse) => {
@@ -261,9 +260,14 @@ impl<G: Gate> Session<G> {
         let sqlstate: Box<[u8]> = fields.sqlstate().unwrap_or_default().into();
         if fields.is_fatal() {
             self.last = None;
-            if let Some(head) = self.queue.pop_front() {
+            if let Some(mut head) = self.queue.pop_front() {
                 self.unplan(&head);
-                self.finish(head, Ending::Failed(sqlstate));
+                if matches!(head.kind, Kind::Query(_) | Kind::FunctionCall { .. }) {
+                    self.note(&mut head, Ending::Failed(sqlstate));
+                    self.finish(head, Ending::Lost);
+                } else {
+                    self.finish(head, Ending::Failed(sqlstate));
+                }
             }
             self.close();
             return Ok(Found::OfLast(What::Error));
@@ -294,31 +298,30 @@ impl<G: Gate> Session<G> {
             Kind::Query(simple) => {
                 simple.state = Answer::Failed;
                 simple.copy = Copying::No;
-                let (serial, index) = (head.serial, simple.index);
-                let (permit, rows) = (head.permit.clone(), std::mem::take(&mut head.rows));
-                // Its substitute stands for it no longer.
-                head.refused = None;
-                self.outcomes.push(Outcome { serial, index, permit, rows, ending });
-                Ok(found(false))
             }
-            Kind::FunctionCall { answered, .. } => {
-                *answered = true;
-                let (serial, permit) = (head.serial, head.permit.clone());
-                head.refused = None;
-                self.outcomes.push(Outcome { serial, index: 0, permit, rows: 0, ending });
-                Ok(found(false))
-            }
+            Kind::FunctionCall { answered, .. } => *answered = true,
             // The commit at a Sync failed; its ReadyForQuery follows.
-            Kind::Sync => Ok(found(false)),
+            Kind::Sync => return Ok(found(false)),
             _ => {
                 if let Some(head) = self.queue.pop_front() {
                     self.failed(&head);
                     self.finish(head, ending);
                 }
                 self.skip();
-                Ok(found(true))
+                return Ok(found(true));
             }
         }
+        // Its substitute stands for it no longer: the rest of the answer is the
+        // server's own.
+        head.refused = None;
+        let outcome = outcome(head, ending);
+        self.outcomes.push(outcome);
+        Ok(found(false))
+    }
+
+    fn note(&mut self, head: &mut Pending<G>, ending: Ending) {
+        let outcome = outcome(head, ending);
+        self.outcomes.push(outcome);
     }
 
     /// What a failed request of the extended protocol leaves behind.
@@ -446,6 +449,17 @@ enum Answered {
     More(Found),
     Done(Found, Ending),
     Unexpected,
+}
+
+/// The end of one statement of a request that goes on.
+fn outcome<G: Gate>(head: &mut Pending<G>, ending: Ending) -> Outcome<G> {
+    Outcome {
+        serial: head.serial,
+        index: Origin::new(head).index(),
+        permit: head.permit.clone(),
+        rows: std::mem::take(&mut head.rows),
+        ending,
+    }
 }
 
 fn begin_copy<G: Gate>(head: &mut Pending<G>, copy: Copying) -> Answered {

@@ -109,5 +109,5 @@ impl Drop for Kept {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
