@@ -101,9 +101,5 @@ impl Fault {
 }
 
 fn printable(tag: u8) -> String {
-    if tag.is_ascii_graphic() {
-        format!("`{}`", char::from(tag))
-    } else {
-        format!("0x{tag:02x}")
-    }
+    if tag.is_ascii_graphic() { format!("`{}`", char::from(tag)) } else { format!("0x{tag:02x}") }
 }

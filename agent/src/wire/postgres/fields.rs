@@ -64,8 +64,7 @@ impl<'a> Fields<'a> {
 
     /// Whether the server ends the session with it.
     pub fn is_fatal(self) -> bool {
-        let severity =
-            self.field(Field::PLAIN_SEVERITY).or_else(|| self.field(Field::SEVERITY));
+        let severity = self.field(Field::PLAIN_SEVERITY).or_else(|| self.field(Field::SEVERITY));
         matches!(severity, Some(b"FATAL" | b"PANIC"))
     }
 }

@@ -129,7 +129,8 @@ impl Framer {
         let chunk = self.limits.chunk.max(HEADER);
         let held = self.tail - self.head;
         let missing = self.wanted.saturating_sub(self.tail - self.cursor);
-        let wish = if missing > chunk { missing.min(held.max(chunk)) } else { missing.max(chunk / 2) };
+        let wish =
+            if missing > chunk { missing.min(held.max(chunk)) } else { missing.max(chunk / 2) };
         if self.buffer.len() - self.tail < wish && self.head > 0 {
             self.buffer.copy_within(self.head..self.tail, 0);
             self.base += self.head as u64;
@@ -384,8 +385,7 @@ const fn kinds(data: Tags, control: Tags, credential: Tags) -> [Kind; 128] {
     kinds
 }
 
-static CLIENT_KINDS: [Kind; 128] =
-    kinds(Tags::of(b"BFPQd"), Tags::of(b"CDEHSXcf"), Tags::of(b"p"));
+static CLIENT_KINDS: [Kind; 128] = kinds(Tags::of(b"BFPQd"), Tags::of(b"CDEHSXcf"), Tags::of(b"p"));
 /// A server is trusted with long answers only where answers can be long.
 static SERVER_KINDS: [Kind; 128] =
     kinds(Tags::of(b"DTVdtENAS"), Tags::of(b"123CGHIKWZcnsv"), Tags::of(b"R"));

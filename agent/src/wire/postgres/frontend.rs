@@ -147,10 +147,9 @@ impl<'a> Frontend<'a> {
             }),
             b'D' => Self::Describe(Describe(object(&mut reader, limits)?)),
             b'C' => Self::Close(Close(object(&mut reader, limits)?)),
-            b'E' => Self::Execute(Execute {
-                portal: reader.name(limits.name)?,
-                rows: reader.u32()?,
-            }),
+            b'E' => {
+                Self::Execute(Execute { portal: reader.name(limits.name)?, rows: reader.u32()? })
+            }
             b'H' => Self::Flush,
             b'S' => Self::Sync,
             b'F' => Self::FunctionCall(FunctionCall {

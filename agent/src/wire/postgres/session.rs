@@ -159,9 +159,7 @@ impl<G: Gate> Session<G> {
     /// Whether what the client sends next is, or may be, part of a transaction:
     /// an open one, or a pipeline since its last Sync.
     pub fn in_transaction(&self) -> bool {
-        self.settled.transaction != Transaction::Idle
-            || self.since_sync
-            || !self.queue.is_empty()
+        self.settled.transaction != Transaction::Idle || self.since_sync || !self.queue.is_empty()
     }
 
     /// Whether no request waits for an answer.

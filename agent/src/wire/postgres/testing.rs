@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::wire::postgres::session::{
-    Authenticating, ClientLogin, ClientStep, Common, Ending, Gate, Greeted, Greeting, Refusal, Runs,
-    ServerLogin, ServerStep, Session, SqlEffect, SqlEffects, What,
+    Authenticating, ClientLogin, ClientStep, Common, Ending, Gate, Greeted, Greeting, Refusal,
+    Runs, ServerLogin, ServerStep, Session, SqlEffect, SqlEffects, What,
 };
 use crate::wire::postgres::{Backend, Frame, Framer, Part, Side, Splice, TlsAnswer, WireError};
 
@@ -400,7 +400,11 @@ impl Recording {
     }
 
     pub fn bytes(&self, side: Side) -> Vec<u8> {
-        self.lines.iter().filter(|(from, _)| *from == side).flat_map(|(_, bytes)| bytes.clone()).collect()
+        self.lines
+            .iter()
+            .filter(|(from, _)| *from == side)
+            .flat_map(|(_, bytes)| bytes.clone())
+            .collect()
     }
 }
 

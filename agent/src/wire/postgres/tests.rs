@@ -6,7 +6,10 @@ use super::*;
 use crate::wire::limits::Limits;
 
 fn common() -> Common {
-    Common { limits: Arc::new(Limits { chunk: 64, whole: 256, ..Limits::default() }), ..Common::default() }
+    Common {
+        limits: Arc::new(Limits { chunk: 64, whole: 256, ..Limits::default() }),
+        ..Common::default()
+    }
 }
 
 fn replayed(recording: &Recording, dice: &mut Dice, bite: usize) -> Relay {

@@ -116,9 +116,8 @@ impl Authenticating {
         let pass = Pass::new(frame.span);
         let message =
             Backend::decode(frame.tag, frame.body(), &self.common.limits).map_err(server_error)?;
-        let out_of_place = |phase| {
-            server_error(Fault::OutOfPlace { message: backend::name(frame.tag), phase })
-        };
+        let out_of_place =
+            |phase| server_error(Fault::OutOfPlace { message: backend::name(frame.tag), phase });
         let said = match message {
             Backend::Authentication(_) if self.accepted => {
                 return Err(out_of_place("the login is over"));
@@ -135,9 +134,9 @@ impl Authenticating {
                     | Authentication::Md5 { .. } => Some(CredentialKind::Password),
                     Authentication::Sasl { .. } => Some(CredentialKind::SaslInitial),
                     Authentication::SaslContinue(_) => Some(CredentialKind::SaslResponse),
-                    Authentication::Gss
-                    | Authentication::Sspi
-                    | Authentication::GssContinue(_) => Some(CredentialKind::Token),
+                    Authentication::Gss | Authentication::Sspi | Authentication::GssContinue(_) => {
+                        Some(CredentialKind::Token)
+                    }
                     _ => None,
                 };
                 Said::Asks(authentication)

@@ -36,8 +36,8 @@ impl<G: Gate> Session<G> {
         if frame.part != Part::Whole {
             return Err(Fault::Undecided.at(Side::Inside));
         }
-        let message = Frontend::decode(frame.tag, frame.body(), &self.common.limits)
-            .map_err(client_error)?;
+        let message =
+            Frontend::decode(frame.tag, frame.body(), &self.common.limits).map_err(client_error)?;
         let (runs, draft) = match message {
             Frontend::Query(text) => {
                 (Runs::Query(text), Draft::Query { text: self.keep(text, false) })
@@ -91,7 +91,13 @@ impl<G: Gate> Session<G> {
             return Ok(Pass::new(span));
         }
         let kind = self.plan(serial, draft, Some(&permit), effects)?;
-        self.queue.push_back(Pending { serial, permit: Some(permit), refused: None, rows: 0, kind });
+        self.queue.push_back(Pending {
+            serial,
+            permit: Some(permit),
+            refused: None,
+            rows: 0,
+            kind,
+        });
         Ok(Pass::new(span))
     }
 

@@ -40,18 +40,13 @@ impl Greeting {
 
     /// Takes a packet. `behind` is the number of bytes that came after it: behind
     /// a request for encryption there must be none.
-    pub fn packet<'f>(
-        self,
-        packet: Opening<'f>,
-        behind: usize,
-    ) -> Result<Greeted<'f>, WireError> {
+    pub fn packet<'f>(self, packet: Opening<'f>, behind: usize) -> Result<Greeted<'f>, WireError> {
         let asks = matches!(packet, Opening::TlsRequest | Opening::GssRequest);
         if asks && behind > 0 {
             return Err(client_error(Fault::AheadOfEncryption));
         }
-        let again = |message| {
-            client_error(Fault::OutOfPlace { message, phase: "it was asked for before" })
-        };
+        let again =
+            |message| client_error(Fault::OutOfPlace { message, phase: "it was asked for before" });
         match packet {
             Opening::DirectTls if self.encrypted || self.tls_asked || self.gss_asked => {
                 Err(again("a TLS handshake"))
@@ -59,9 +54,7 @@ impl Greeting {
             Opening::DirectTls => Ok(Greeted::DirectTls(Self { tls_asked: true, ..self })),
             Opening::TlsRequest if self.encrypted || self.tls_asked => Err(again("SSLRequest")),
             Opening::TlsRequest => Ok(Greeted::TlsRequest(Self { tls_asked: true, ..self })),
-            Opening::GssRequest if self.encrypted || self.gss_asked => {
-                Err(again("GSSENCRequest"))
-            }
+            Opening::GssRequest if self.encrypted || self.gss_asked => Err(again("GSSENCRequest")),
             Opening::GssRequest => Ok(Greeted::GssRequest(Self { gss_asked: true, ..self })),
             Opening::Cancel(cancel) => Ok(Greeted::Cancel(cancel)),
             Opening::Startup(startup) => {

@@ -4,7 +4,9 @@ use crate::wire::limits::Limits;
 
 /// The latest value of each parameter, bounded in number and size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parameters(Vec<(Box<[u8]>, Box<[u8]>)>);
+pub struct Parameters(Vec<Parameter>);
+
+type Parameter = (Box<[u8]>, Box<[u8]>);
 
 impl Parameters {
     pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
@@ -25,8 +27,7 @@ impl Parameters {
         let fits = name.len().saturating_add(value.len()) <= limits.parameter;
         if !fits {
             self.0.retain(|(known, _)| known.as_ref() != name);
-        } else if let Some((_, place)) =
-            self.0.iter_mut().find(|(known, _)| known.as_ref() == name)
+        } else if let Some((_, place)) = self.0.iter_mut().find(|(known, _)| known.as_ref() == name)
         {
             *place = value.into();
         } else if self.0.len() < limits.parameters {

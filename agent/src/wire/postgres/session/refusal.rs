@@ -4,12 +4,12 @@
 //! aborts the transaction, skips to Sync and reports the right state; its
 //! error is rewritten into the refusal on the way back.
 
+use super::Gate;
 use super::request::Draft;
 use crate::wire::postgres::error::Fault;
 use crate::wire::postgres::fields::{Field, Fields, write_error};
 use crate::wire::postgres::frontend::{Execute, Frontend, FunctionCall, Parse};
 use crate::wire::postgres::lists::{Formats16, Types32, Values};
-use super::Gate;
 
 /// What the client is told instead of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

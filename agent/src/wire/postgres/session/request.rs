@@ -93,14 +93,37 @@ pub(super) struct Pending<G: Gate> {
 #[derive(Debug)]
 pub(super) enum Kind<G: Gate> {
     Query(Box<Simple>),
-    Parse { name: Box<[u8]>, statement: Option<Arc<Statement<G>>> },
-    Bind { name: Box<[u8]>, portal: Option<Arc<Portal<G>>> },
-    Execute { portal: Option<Arc<Portal<G>>>, effects: SqlEffects, copy: Copying },
-    DescribeStatement { statement: Option<Arc<Statement<G>>>, ours: bool },
-    DescribePortal { portal: Option<Arc<Portal<G>>>, ours: bool },
-    CloseStatement { name: Box<[u8]> },
-    ClosePortal { name: Box<[u8]> },
-    FunctionCall { function: u32, answered: bool },
+    Parse {
+        name: Box<[u8]>,
+        statement: Option<Arc<Statement<G>>>,
+    },
+    Bind {
+        name: Box<[u8]>,
+        portal: Option<Arc<Portal<G>>>,
+    },
+    Execute {
+        portal: Option<Arc<Portal<G>>>,
+        effects: SqlEffects,
+        copy: Copying,
+    },
+    DescribeStatement {
+        statement: Option<Arc<Statement<G>>>,
+        ours: bool,
+    },
+    DescribePortal {
+        portal: Option<Arc<Portal<G>>>,
+        ours: bool,
+    },
+    CloseStatement {
+        name: Box<[u8]>,
+    },
+    ClosePortal {
+        name: Box<[u8]>,
+    },
+    FunctionCall {
+        function: u32,
+        answered: bool,
+    },
     Sync,
     /// A CopyDone or CopyFail that came before it was known whether there is a
     /// COPY. It has no answer of its own.
@@ -170,7 +193,9 @@ impl<G: Gate> Pending<G> {
     pub fn takes_rows(&self) -> bool {
         self.refused.is_none()
             && match &self.kind {
-                Kind::Query(simple) => simple.description.is_some() && simple.state == Answer::Begun,
+                Kind::Query(simple) => {
+                    simple.description.is_some() && simple.state == Answer::Begun
+                }
                 Kind::Execute { copy, .. } => *copy == Copying::No,
                 _ => false,
             }

@@ -92,8 +92,8 @@ impl<G: Gate> Session<G> {
     }
 
     fn other(&mut self, frame: &Frame<'_>) -> Result<Found, WireError> {
-        let message = Backend::decode(frame.tag, frame.body(), &self.common.limits)
-            .map_err(server_error)?;
+        let message =
+            Backend::decode(frame.tag, frame.body(), &self.common.limits).map_err(server_error)?;
         if self.phase == Phase::Ended {
             return Err(server_error(Fault::OutOfPlace {
                 message: backend::name(frame.tag),
@@ -112,28 +112,32 @@ impl<G: Gate> Session<G> {
             Backend::ReadyForQuery(transaction) => return self.ready(transaction),
             _ => {}
         }
-        let Some(mut head) = self.queue.pop_front() else {
-            return Err(self.unexpected(frame.tag));
+        // The queue is lent, so that the head stays in its place meanwhile.
+        let mut queue = std::mem::take(&mut self.queue);
+        let answered = match queue.front_mut() {
+            Some(head) if head.refused.is_none() => self.answer(head, message),
+            _ => Answered::Unexpected,
         };
-        if head.refused.is_some() {
-            return Err(server_error(Fault::RefusalTaken));
-        }
-        // Whatever was sent before this request has been answered.
-        self.loose = 0;
-        match self.answer(&mut head, message) {
-            Answered::More(found) => {
-                self.queue.push_front(head);
-                Ok(found)
+        self.queue = queue;
+        let found = match answered {
+            Answered::More(found) => found,
+            Answered::CopyIn => {
+                self.copy_in();
+                Found::Plain
             }
             Answered::Done(found, ending) => {
-                self.finish(head, ending);
-                Ok(found)
+                if let Some(head) = self.queue.pop_front() {
+                    self.finish(head, ending);
+                }
+                found
             }
-            Answered::Unexpected => {
-                self.queue.push_front(head);
-                Err(self.unexpected(frame.tag))
-            }
+            Answered::Unexpected => return Err(self.unexpected(frame.tag)),
+        };
+        // Whatever was sent before this request has been answered.
+        if self.copying() == Copying::No {
+            self.loose = 0;
         }
+        Ok(found)
     }
 
     fn answer(&mut self, head: &mut Pending<G>, message: Backend<'_>) -> Answered {
@@ -165,9 +169,7 @@ impl<G: Gate> Session<G> {
             (Kind::DescribeStatement { ours, .. } | Kind::DescribePortal { ours, .. }, message) => {
                 let ours = *ours;
                 let described = match message {
-                    Backend::RowDescription(columns) => {
-                        Described::Rows(self.description(columns))
-                    }
+                    Backend::RowDescription(columns) => Described::Rows(self.description(columns)),
                     Backend::NoData => Described::NoRows,
                     _ => return Unexpected,
                 };
@@ -217,16 +219,16 @@ impl<G: Gate> Session<G> {
                 More(Found::Plain)
             }
             (Kind::Query(_) | Kind::Execute { .. }, Backend::CopyInResponse(_)) => {
-                // The Sync that ends its pipeline is one that is still to come.
-                self.since_sync |= matches!(head.kind, Kind::Execute { .. });
-                let ended = self.copy_in();
-                begin_copy(head, Copying::In { ended })
+                begin_copy(head, Copying::In { ended: false });
+                Answered::CopyIn
             }
             (Kind::Query(_) | Kind::Execute { .. }, Backend::CopyOutResponse(_)) => {
-                begin_copy(head, Copying::Out)
+                begin_copy(head, Copying::Out);
+                More(Found::Plain)
             }
             (Kind::Query(_) | Kind::Execute { .. }, Backend::CopyBothResponse(_)) => {
-                begin_copy(head, Copying::Both)
+                begin_copy(head, Copying::Both);
+                More(Found::Plain)
             }
             (Kind::Query(_) | Kind::Execute { .. }, Backend::CopyDone) => match head.copying() {
                 Copying::Out | Copying::Both => More(Found::Plain),
@@ -238,21 +240,24 @@ impl<G: Gate> Session<G> {
 
     /// A COPY from the client begins. What the client had sent before it could
     /// know is read by the server as part of the COPY: Syncs up to a CopyDone
-    /// are forgotten. Says whether that CopyDone was among it. The COPY itself
-    /// isn't in the queue at the moment.
-    fn copy_in(&mut self) -> bool {
+    /// are forgotten, and that CopyDone is the COPY's own.
+    fn copy_in(&mut self) {
+        // The Sync that ends its pipeline is one that is still to come.
+        self.since_sync |=
+            self.queue.front().is_some_and(|head| matches!(head.kind, Kind::Execute { .. }));
         loop {
-            match self.queue.front().map(|next| &next.kind) {
-                Some(Kind::Sync) => {
-                    self.queue.pop_front();
-                    self.loose = self.loose.saturating_add(1);
-                }
+            match self.queue.get(1).map(|next| &next.kind) {
+                Some(Kind::Sync) => self.loose = self.loose.saturating_add(1),
                 Some(Kind::CopyEnd) => {
-                    self.queue.pop_front();
-                    return true;
+                    self.queue.remove(1);
+                    if let Some(head) = self.queue.front_mut() {
+                        head.set_copying(Copying::In { ended: true });
+                    }
+                    return;
                 }
-                _ => return false,
+                _ => return,
             }
+            self.queue.remove(1);
         }
     }
 
@@ -448,6 +453,8 @@ enum Answered {
     /// The request has more answers to come.
     More(Found),
     Done(Found, Ending),
+    /// A COPY from the client has begun.
+    CopyIn,
     Unexpected,
 }
 
@@ -462,10 +469,9 @@ fn outcome<G: Gate>(head: &mut Pending<G>, ending: Ending) -> Outcome<G> {
     }
 }
 
-fn begin_copy<G: Gate>(head: &mut Pending<G>, copy: Copying) -> Answered {
+fn begin_copy<G: Gate>(head: &mut Pending<G>, copy: Copying) {
     if let Kind::Query(simple) = &mut head.kind {
         simple.state = Answer::Begun;
     }
     head.set_copying(copy);
-    Answered::More(Found::Plain)
 }

@@ -75,9 +75,8 @@ impl<G: Gate> Session<G> {
             return;
         }
         let limit = self.limits().texts;
-        let text = statement
-            .text()
-            .and_then(|text| self.budget.keep(limit, text, |_| Arc::clone(text)));
+        let text =
+            statement.text().and_then(|text| self.budget.keep(limit, text, |_| Arc::clone(text)));
         let parameters = OnceLock::new();
         if let Some(types) = statement.parameters.get() {
             parameters.get_or_init(|| types.clone());

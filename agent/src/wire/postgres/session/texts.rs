@@ -77,7 +77,12 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Keeps a text while the session's budget has room for it.
-    pub fn keep(&self, limit: usize, text: &[u8], make: impl FnOnce(&[u8]) -> Text) -> Option<Kept> {
+    pub fn keep(
+        &self,
+        limit: usize,
+        text: &[u8],
+        make: impl FnOnce(&[u8]) -> Text,
+    ) -> Option<Kept> {
         let used = self.used.load(Ordering::Relaxed);
         if used.saturating_add(text.len()) > limit {
             return None;
