@@ -59,8 +59,9 @@ impl Machine {
                 self.frames += 1;
                 self.splice.pass(match self.session.client(&frame).unwrap() {
                     ClientStep::Plain(pass) => pass,
+                    ClientStep::Wait => unreachable!(),
                     ClientStep::Runs(request) => {
-                        self.session.release(request.ticket, 1, SqlEffects::default()).unwrap()
+                        self.session.release(request.ticket, 1, SqlEffects::nothing()).unwrap()
                     }
                 });
             }

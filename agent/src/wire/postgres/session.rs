@@ -109,6 +109,9 @@ pub struct Session<G: Gate> {
     /// read them before or after it failed.
     loose: u32,
     queue: VecDeque<Pending<G>>,
+    /// The latest Sync, and the latest request that can change what names mean.
+    last_sync: u64,
+    last_renaming: u64,
     /// The request that was answered last: what is shown belongs to it.
     last: Option<Pending<G>>,
     statements: Names<Arc<Statement<G>>>,
@@ -141,6 +144,8 @@ impl<G: Gate> Session<G> {
             skipping: false,
             loose: 0,
             queue: VecDeque::new(),
+            last_sync: 0,
+            last_renaming: 0,
             last: None,
             statements: Names::default(),
             portals: Names::default(),
@@ -251,6 +256,11 @@ impl<G: Gate> Session<G> {
 
     fn copying(&self) -> Copying {
         self.queue.front().map_or(Copying::No, Pending::copying)
+    }
+
+    /// Whether this request, or one before it, waits for its answer.
+    fn is_outstanding(&self, serial: u64) -> bool {
+        self.queue.front().is_some_and(|head| head.serial <= serial)
     }
 
     fn limits(&self) -> &Arc<Limits> {

@@ -51,6 +51,7 @@ pub struct Relay {
     /// Number and kind of what was released or refused.
     pub decided: Vec<(u64, &'static str)>,
     pub describe: bool,
+    pub waited: usize,
 }
 
 impl Relay {
@@ -69,6 +70,7 @@ impl Relay {
             ended: Vec::new(),
             decided: Vec::new(),
             describe: false,
+            waited: 0,
         }
     }
 
@@ -181,8 +183,14 @@ impl Relay {
     ) -> Result<(), WireError> {
         while session.takes_client() {
             let Some(frame) = self.client.frame()? else { return Ok(()) };
+            let span = frame.span;
             match session.client(&frame)? {
                 ClientStep::Plain(pass) => splice.pass(pass),
+                ClientStep::Wait => {
+                    self.client.put_back(span);
+                    self.waited += 1;
+                    return Ok(());
+                }
                 ClientStep::Runs(request) => {
                     let kind = match &request.runs {
                         Runs::Query(_) => "Query",
@@ -364,6 +372,7 @@ fn effect(statement: &str) -> SqlEffect {
             name: name(1),
             holdable: statement.to_lowercase().contains("with hold"),
         },
+        "discard" => SqlEffect::DiscardAll,
         "close" => SqlEffect::Close(name(1)),
         _ => SqlEffect::None,
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::effects::SqlEffects;
+use super::names::{Known, Names, Unsettled};
 use super::objects::{Formats, Portal, Statement};
 use super::outcome::Ending;
 use super::refusal::{Refusal, Refused};
@@ -49,14 +50,18 @@ impl<G: Gate> Session<G> {
                 (Runs::Parse(parse), Draft::Parse { name, text, declared })
             }
             Frontend::Bind(bind) => {
-                let known = self.statements.lookup(bind.statement);
-                let statement = known.as_ref().map(|known| Arc::clone(&known.value));
+                let Ok(known) = self.meaning(&self.statements, bind.statement) else {
+                    return Ok(ClientStep::Wait);
+                };
+                let statement = known.clone();
                 let formats = Formats::new(bind.result_formats);
                 let portal = bind.portal.into();
                 (Runs::Bind(bind, known), Draft::Bind { portal, statement, formats })
             }
             Frontend::Execute(execute) => {
-                let known = self.portals.lookup(execute.portal);
+                let Ok(known) = self.meaning(&self.portals, execute.portal) else {
+                    return Ok(ClientStep::Wait);
+                };
                 let portal = known.as_ref().map(|known| Arc::clone(&known.value));
                 (Runs::Execute(execute, known), Draft::Execute { portal })
             }
@@ -64,8 +69,10 @@ impl<G: Gate> Session<G> {
                 (Runs::FunctionCall(call), Draft::FunctionCall { function: call.function })
             }
             plain => {
-                self.plain(plain)?;
-                return Ok(ClientStep::Plain(pass));
+                return match self.plain(plain)? {
+                    Ok(()) => Ok(ClientStep::Plain(pass)),
+                    Err(Unsettled) => Ok(ClientStep::Wait),
+                };
             }
         };
         self.undecided = true;
@@ -89,6 +96,9 @@ impl<G: Gate> Session<G> {
             let pending = Pending { serial, permit: Some(permit), refused: None, rows: 0, kind };
             self.conclude(pending, Ending::Skipped);
             return Ok(Pass::new(span));
+        }
+        if matches!(draft, Draft::Query { .. } | Draft::Execute { .. }) && effects.renames() {
+            self.last_renaming = serial;
         }
         let kind = self.plan(serial, draft, Some(&permit), effects)?;
         self.queue.push_back(Pending {
@@ -136,12 +146,29 @@ impl<G: Gate> Session<G> {
         Frontend::Describe(Describe(Object::Portal(name)))
             .encode(out)
             .map_err(|fault| fault.at(Side::Inside))?;
-        let portal = self.portals.lookup(name).map(|known| known.value);
+        let portal = self.meaning(&self.portals, name).ok().flatten();
+        let portal = portal.filter(|known| known.certain).map(|known| known.value);
         self.push(Kind::DescribePortal { portal, ours: true });
         Ok(())
     }
 
-    fn plain(&mut self, message: Frontend<'_>) -> Result<(), WireError> {
+    /// What a name means to the request that comes next.
+    fn meaning<T: Clone>(
+        &self,
+        names: &Names<T>,
+        name: &[u8],
+    ) -> Result<Option<Known<T>>, Unsettled> {
+        // What is skipped means nothing; in a COPY there is nothing to wait for.
+        let waits =
+            !self.skipping && self.copying() == Copying::No && self.is_outstanding(self.last_sync);
+        let mut known = names.lookup(name, waits.then_some(self.last_sync))?;
+        if let Some(known) = &mut known {
+            known.certain &= name.is_empty() || !self.is_outstanding(self.last_renaming);
+        }
+        Ok(known)
+    }
+
+    fn plain(&mut self, message: Frontend<'_>) -> Result<Result<(), Unsettled>, WireError> {
         match message {
             Frontend::Terminate => self.phase = Phase::Terminating,
             Frontend::Credential(_) => {
@@ -154,11 +181,17 @@ impl<G: Gate> Session<G> {
             Frontend::CopyDone | Frontend::CopyFail(_) => self.copy_end(),
             _ if self.skipping => {}
             Frontend::Describe(Describe(Object::Statement(name))) => {
-                let statement = self.statements.lookup(name).map(|known| known.value);
+                let Ok(statement) = self.meaning(&self.statements, name) else {
+                    return Ok(Err(Unsettled));
+                };
+                let statement = statement.filter(|known| known.certain).map(|known| known.value);
                 self.extended(Kind::DescribeStatement { statement, ours: false });
             }
             Frontend::Describe(Describe(Object::Portal(name))) => {
-                let portal = self.portals.lookup(name).map(|known| known.value);
+                let Ok(portal) = self.meaning(&self.portals, name) else {
+                    return Ok(Err(Unsettled));
+                };
+                let portal = portal.filter(|known| known.certain).map(|known| known.value);
                 self.extended(Kind::DescribePortal { portal, ours: false });
             }
             Frontend::Close(Close(Object::Statement(name))) => {
@@ -171,7 +204,7 @@ impl<G: Gate> Session<G> {
             }
             _ => {}
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn sync(&mut self) {
@@ -183,7 +216,7 @@ impl<G: Gate> Session<G> {
         }
         self.skipping = false;
         self.since_sync = false;
-        self.push(Kind::Sync);
+        self.last_sync = self.push(Kind::Sync);
     }
 
     fn copy_end(&mut self) {
@@ -262,7 +295,8 @@ impl<G: Gate> Session<G> {
                 let portal = permit.map(|permit| {
                     Arc::new(Portal {
                         name: name.clone(),
-                        statement,
+                        certain: statement.as_ref().is_some_and(|known| known.certain),
+                        statement: statement.map(|known| known.value),
                         formats,
                         permit: permit.clone(),
                         holdable: false,

@@ -23,25 +23,52 @@ pub enum SqlEffect {
         holdable: bool,
     },
     Close(Box<[u8]>),
+    DeallocateAll,
+    CloseAll,
+    DiscardAll,
 }
 
-/// One entry for each statement of a text, in order. Nothing given means
-/// nothing known: then a command tag that tells of a change makes all names
-/// uncertain, where the tag alone doesn't say enough.
+/// What the statements of a text do, one entry for each, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SqlEffects(Box<[SqlEffect]>);
+pub struct SqlEffects(Effects);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Effects {
+    #[default]
+    Unknown,
+    Nothing,
+    Each(Box<[SqlEffect]>),
+}
 
 impl SqlEffects {
     pub fn new(effects: impl IntoIterator<Item = SqlEffect>) -> Self {
         let effects: Box<[SqlEffect]> = effects.into_iter().collect();
-        // Most texts do nothing of this kind, and then nothing is kept.
         if effects.iter().all(|effect| *effect == SqlEffect::None) {
-            return Self::default();
+            return Self::nothing();
         }
-        Self(effects)
+        Self(Effects::Each(effects))
+    }
+
+    /// The text was understood, and touches no statement and no portal.
+    pub fn nothing() -> Self {
+        Self(Effects::Nothing)
+    }
+
+    /// The text wasn't understood. While it runs, no name is certain; and when
+    /// the server says that it changed one, none is any more.
+    pub fn unknown() -> Self {
+        Self(Effects::Unknown)
+    }
+
+    /// Whether a name can mean something else once it has run.
+    pub(super) fn renames(&self) -> bool {
+        self.0 != Effects::Nothing
     }
 
     pub(super) fn at(&self, index: usize) -> Option<&SqlEffect> {
-        self.0.get(index)
+        match &self.0 {
+            Effects::Each(effects) => effects.get(index),
+            Effects::Unknown | Effects::Nothing => None,
+        }
     }
 }

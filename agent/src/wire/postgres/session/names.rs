@@ -5,6 +5,10 @@
 //! a lookup for the client's side sees the plans first. A plan is confirmed by
 //! its answer, or abandoned when the server skips it.
 //!
+//! A plan of an earlier pipeline (before a Sync that isn't answered) is another
+//! matter: the pipeline may fail before it and the name keep its old meaning,
+//! while what follows the Sync is run all the same. There one must wait.
+//!
 //! INVARIANT: a name has at most one plan, the latest; earlier ones were
 //! answered or abandoned before it can matter.
 
@@ -14,9 +18,14 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known<T> {
     pub value: T,
-    /// False when SQL that wasn't understood may have changed it meanwhile.
+    /// False when SQL may have changed it meanwhile: such as wasn't understood,
+    /// or such as is still under way. Then it is to be taken for unknown.
     pub certain: bool,
 }
+
+/// The meaning of a name hangs on answers that are still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unsettled;
 
 #[derive(Debug)]
 pub(super) struct Names<T> {
@@ -49,18 +58,22 @@ impl<T> Default for Names<T> {
 }
 
 impl<T: Clone> Names<T> {
-    /// What `name` will mean to the request that comes next.
-    pub fn lookup(&self, name: &[u8]) -> Option<Known<T>> {
-        let (plan, confirmed) = if name.is_empty() {
-            let known = self.unnamed.confirmed.clone();
-            (self.unnamed.ahead.as_ref(), known.map(|value| Known { value, certain: true }))
+    /// What `name` will mean to the request that comes next; `Err` if that hangs
+    /// on the answer to a pipeline that ended with the Sync of this number.
+    pub fn lookup(&self, name: &[u8], sync: Option<u64>) -> Result<Option<Known<T>>, Unsettled> {
+        let plan = if name.is_empty() {
+            self.unnamed.ahead.as_ref()
+        } else if self.ahead.is_empty() {
+            None
         } else {
-            let plan = if self.ahead.is_empty() { None } else { self.ahead.get(name) };
-            (plan, if plan.is_some() { None } else { self.confirmed.get(name).cloned() })
+            self.ahead.get(name)
         };
         match plan {
-            Some(plan) => plan.value.clone().map(|value| Known { value, certain: true }),
-            None => confirmed,
+            Some(plan) if sync.is_some_and(|sync| plan.serial < sync) => Err(Unsettled),
+            Some(plan) => Ok(plan.value.clone().map(|value| Known { value, certain: true })),
+            None => Ok(self
+                .confirmed(name)
+                .map(|known| Known { value: known.value.clone(), certain: known.certain })),
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Portal<G: Gate> {
     pub name: Box<[u8]>,
     /// Nothing for a cursor, or when the statement is one we don't know.
     pub statement: Option<Arc<Statement<G>>>,
+    /// Whether it is certain that this is the statement it was bound to.
+    pub certain: bool,
     pub formats: Formats,
     pub permit: G::Permit,
     /// A cursor WITH HOLD survives its transaction.
@@ -57,6 +59,9 @@ impl<G: Gate> Portal<G> {
         if let Some(described) = self.result.get() {
             let description = described.rows()?;
             return Some(Shape { description, formats: None, from: DescribedBy::Portal });
+        }
+        if !self.certain {
+            return None;
         }
         let description = self.statement.as_ref()?.result()?.rows()?;
         Some(Shape { description, formats: Some(&self.formats), from: DescribedBy::Statement })

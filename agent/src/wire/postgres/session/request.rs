@@ -18,6 +18,9 @@ use crate::wire::postgres::frontend::{Bind, Execute, FunctionCall, Parse};
 pub enum ClientStep<'f, G: Gate> {
     /// Can neither plan nor run anything.
     Plain(crate::wire::postgres::splice::Pass),
+    /// It speaks of something that an unanswered pipeline may make or not: the
+    /// frame is to be put back, and tried again when the server has said more.
+    Wait,
     /// Goes upstream only by [`super::Session::release`].
     Runs(Request<'f, G>),
 }
@@ -75,7 +78,7 @@ impl<G: Gate> Ticket<G> {
 pub(super) enum Draft<G: Gate> {
     Query { text: Option<Kept> },
     Parse { name: Box<[u8]>, text: Option<Kept>, declared: Box<[u32]> },
-    Bind { portal: Box<[u8]>, statement: Option<Arc<Statement<G>>>, formats: Formats },
+    Bind { portal: Box<[u8]>, statement: Option<Known<Arc<Statement<G>>>>, formats: Formats },
     Execute { portal: Option<Arc<Portal<G>>> },
     FunctionCall { function: u32 },
 }

@@ -51,6 +51,7 @@ impl<G: Gate> Session<G> {
                 let portal = Portal {
                     name: name.clone(),
                     statement: None,
+                    certain: true,
                     formats: Formats::Text,
                     permit: permit.clone(),
                     holdable: *holdable,

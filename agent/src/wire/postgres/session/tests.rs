@@ -44,6 +44,7 @@ impl Bench {
             while let Some(frame) = self.client.frame()? {
                 passes.push(match self.session.client(&frame)? {
                     ClientStep::Plain(pass) => pass,
+                    ClientStep::Wait => panic!("nothing is to be waited for"),
                     ClientStep::Runs(request) => {
                         let effects = effects(&request.runs);
                         let permit = Arc::from(request.ticket.serial().to_string());
@@ -417,6 +418,70 @@ fn a_bind_sees_the_statement_whose_parse_is_not_answered_yet() {
         bench.session.statement(b"s").unwrap().value.text().unwrap().as_ref(),
         b"select old"
     );
+}
+
+/// The next client frame's step, without a decision.
+fn step(bench: &mut Bench, bytes: &[u8]) -> &'static str {
+    bench.client.feed(bytes);
+    let frame = bench.client.frame().unwrap().unwrap();
+    let span = frame.span;
+    match bench.session.client(&frame).unwrap() {
+        ClientStep::Plain(_) => "plain",
+        ClientStep::Wait => {
+            bench.client.put_back(span);
+            bench.client.take_unframed();
+            "wait"
+        }
+        ClientStep::Runs(request) => {
+            let certain = match &request.runs {
+                Runs::Bind(_, Some(known)) => Some(known.certain),
+                Runs::Execute(_, Some(known)) => Some(known.certain),
+                _ => None,
+            };
+            let permit = Arc::from("p");
+            let _ = bench.session.release(request.ticket, permit, SqlEffects::nothing()).unwrap();
+            match certain {
+                None => "unknown",
+                Some(true) => "certain",
+                Some(false) => "uncertain",
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_that_a_failing_pipeline_would_have_changed_is_waited_for() {
+    let mut bench = bench();
+    bench.client(&[parse("s", "select harmless"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    // If the first Parse fails, `s` keeps its old meaning behind the Sync.
+    let change = [parse("", "x"), frontend(b'C', b"Ss\0"), parse("s", "select other"), sync()];
+    bench.client(&change.concat()).unwrap();
+    assert_eq!(step(&mut bench, &bind("", "s")), "wait");
+    assert_eq!(step(&mut bench, &frontend(b'D', b"Ss\0")), "wait");
+    assert_eq!(step(&mut bench, &frontend(b'D', b"Sother\0")), "plain");
+    bench.server(&[error("ERROR", "42601"), ready(b'I')].concat()).unwrap();
+    assert_eq!(step(&mut bench, &bind("", "s")), "certain");
+    let known = bench.session.statement(b"s").unwrap().value.text().unwrap();
+    assert_eq!(known.as_ref(), b"select harmless");
+}
+
+#[test]
+fn no_name_is_certain_while_sql_that_may_change_it_is_under_way() {
+    let mut bench = bench();
+    bench.client(&[parse("s", "select 1"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    bench.client(&query("deallocate s; prepare s as select secret")).unwrap();
+    assert_eq!(step(&mut bench, &bind("p", "s")), "uncertain");
+    bench.client(&sync()).unwrap();
+    let answers = [complete("DEALLOCATE"), complete("PREPARE"), ready(b'I'), message(b'2', b"")];
+    bench.server(&answers.concat()).unwrap();
+    let portal = bench.session.portal(b"p").unwrap().value;
+    assert!(!portal.certain && portal.shape().is_none());
+    bench.server(&ready(b'I')).unwrap();
+    assert_eq!(step(&mut bench, &bind("p", "s")), "certain");
+    let known = bench.session.statement(b"s").unwrap().value;
+    assert!(known.by_sql);
 }
 
 #[test]
