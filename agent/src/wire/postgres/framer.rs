@@ -327,13 +327,14 @@ impl Framer {
         self.buffer.capacity()
     }
 
-    /// The stream ended here.
+    /// The stream ended here, and the last frame was asked for in vain.
     pub fn finish(&self) -> Result<(), WireError> {
         let rest = self.unframed();
         let missing = match self.under_way {
             Some((_, left)) => left,
             None if rest == 0 => 0,
-            None => self.wanted.saturating_sub(rest).max(1),
+            // Nothing is wanted: whole frames lie here that nobody took yet.
+            None => self.wanted.saturating_sub(rest),
         };
         if missing == 0 { Ok(()) } else { Err(Fault::Truncated { missing }.at(self.side)) }
     }

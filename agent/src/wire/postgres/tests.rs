@@ -75,10 +75,17 @@ fn the_machine_knows_the_statements_that_the_server_lists() {
 #[test]
 fn each_released_request_ends_exactly_once_wherever_the_connection_breaks() {
     for recording in Recording::all() {
-        let total: usize = recording.lines.iter().map(|(_, bytes)| bytes.len()).sum();
-        // Short sessions break at each byte, long ones at many.
-        let step = if total < 4000 { 1 } else { 1 + total / 400 };
-        for cut in (0..=total).step_by(step) {
+        // A machine changes at the end of a message only: it breaks there, and
+        // somewhere inside of each.
+        let mut dice = Dice::new(5);
+        let mut place = 0;
+        let mut cuts = vec![0];
+        for (_, bytes) in &recording.lines {
+            cuts.push(place + 1 + dice.below(bytes.len()));
+            place += bytes.len();
+            cuts.push(place);
+        }
+        for cut in cuts {
             let mut relay = Relay::new(common());
             let mut left = cut;
             for (side, bytes) in &recording.lines {
@@ -108,16 +115,25 @@ fn each_released_request_ends_exactly_once_wherever_the_connection_breaks() {
 
 #[test]
 fn a_stream_that_stops_inside_a_message_is_truncated_and_elsewhere_is_not() {
-    let recording = Recording::one("psql_simple");
-    let mut relay = Relay::new(common());
-    for (side, bytes) in &recording.lines {
-        for (index, byte) in bytes.iter().enumerate() {
-            relay.from(*side, &[*byte]).unwrap();
-            let framer = if *side == Side::Client { &relay.client } else { &relay.server };
-            let whole = index + 1 == bytes.len();
-            assert_eq!(framer.finish().is_ok(), whole);
+    let mut compared = 0;
+    for recording in Recording::all() {
+        let mut relay = Relay::new(common());
+        for (side, bytes) in &recording.lines {
+            for (index, byte) in bytes.iter().enumerate() {
+                relay.from(*side, &[*byte]).unwrap();
+                let framer = if *side == Side::Client { &relay.client } else { &relay.server };
+                let whole = index + 1 == bytes.len();
+                // A client that waits for the server has frames in its buffer
+                // that nobody has looked at yet.
+                if relay.waited > 0 {
+                    continue;
+                }
+                compared += 1;
+                assert_eq!(framer.finish().is_ok(), whole, "{}", recording.name);
+            }
         }
     }
+    assert!(compared > 100_000, "{compared}");
 }
 
 #[test]
