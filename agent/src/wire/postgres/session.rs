@@ -291,7 +291,7 @@ impl<G: Gate> Session<G> {
     }
 
     fn conclude(&mut self, pending: Pending<G>, ending: Ending) {
-        if pending.permit.is_some() || pending.refused.is_some() {
+        if pending.is_decided() {
             let index = Origin::new(&pending).index();
             let Pending { serial, permit, rows, .. } = pending;
             self.outcomes.push(Outcome { serial, index, permit, rows, ending });

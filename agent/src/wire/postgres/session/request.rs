@@ -175,6 +175,13 @@ impl<G: Gate> Pending<G> {
         }
     }
 
+    /// Whether somebody released or refused it: then its end is told.
+    pub fn is_decided(&self) -> bool {
+        self.permit.is_some()
+            || self.refused.is_some()
+            || matches!(self.kind, Kind::Query(_) | Kind::FunctionCall { .. })
+    }
+
     pub fn copying(&self) -> Copying {
         match &self.kind {
             Kind::Query(simple) => simple.copy,

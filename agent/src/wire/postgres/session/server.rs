@@ -395,7 +395,7 @@ impl<G: Gate> Session<G> {
     }
 
     fn finish(&mut self, head: Pending<G>, ending: Ending) {
-        if head.permit.is_some() || head.refused.is_some() {
+        if head.is_decided() {
             let index = Origin::new(&head).index();
             let Pending { serial, rows, .. } = head;
             let permit = head.permit.clone();

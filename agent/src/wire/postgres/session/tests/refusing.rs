@@ -128,6 +128,8 @@ fn a_rewritten_error_has_nothing_of_the_substitute_in_it() {
     assert_eq!(codes, b"SVCMDH");
     bench.server(&ready(b'I')).unwrap();
     assert!(bench.session.is_quiet());
+    let endings: Vec<_> = bench.session.outcomes().map(|outcome| outcome.ending).collect();
+    assert_eq!(endings, [Ending::Refused, Ending::Answered]);
 }
 
 #[test]
