@@ -457,3 +457,10 @@ fn a_span_of_the_future_has_no_bytes() {
     assert_eq!(Fields::default().sqlstate(), None);
     assert_eq!(Frontend::Sync.tag(), b'S');
 }
+
+#[test]
+fn an_idle_session_is_small() {
+    // With both framers at rest: what a thousand idle connections cost each.
+    let size = size_of::<Session<Open>>() + 2 * size_of::<Framer>();
+    assert!(size < 1500, "{size}");
+}
