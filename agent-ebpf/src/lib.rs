@@ -76,14 +76,12 @@ pub struct RawFlow {
 pub const FLOW_IPV6_SOCKET: u32 = 1;
 /// The destination was a v4-mapped IPv6 address.
 pub const FLOW_MAPPED: u32 = 1 << 1;
-/// The socket is an MPTCP one: `getpeername` on it shows the listener.
-pub const FLOW_MPTCP: u32 = 1 << 2;
 /// The destination is strict.
-pub const FLOW_STRICT: u32 = 1 << 3;
+pub const FLOW_STRICT: u32 = 1 << 2;
 /// The argument block was longer than what was kept.
-pub const FLOW_COMMAND_CUT: u32 = 1 << 4;
+pub const FLOW_COMMAND_CUT: u32 = 1 << 3;
 /// The agent's own canary.
-pub const FLOW_CANARY: u32 = 1 << 5;
+pub const FLOW_CANARY: u32 = 1 << 4;
 
 /// A redirected socket's storage, and, byte for byte, the event that tells the
 /// keeper that its SYN is held back.

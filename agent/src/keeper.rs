@@ -273,7 +273,9 @@ fn deal_with_existing(
     observers: &Observers,
 ) -> Vec<Adopted> {
     let mut tokens = Tokens(maps);
-    let found = existing::deal(cgroup, settings.on_existing, destinations, processes, &mut tokens);
+    let governed = existing::Governed::new(cgroup);
+    let found =
+        existing::deal(&governed, settings.on_existing, destinations, processes, &mut tokens);
     let mut adopted = Vec::new();
     for one in found {
         observers.tell(EventKind::Existing {

@@ -11,9 +11,8 @@ use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::debug;
 use tidegate_ebpf::{
     Attempt, EVENT_ATTEMPT, EVENT_DIRECT, EVENT_REFUSED, Endpoint, FLOW_CANARY, FLOW_IPV6_SOCKET,
-    FLOW_MAPPED, FLOW_MPTCP, FLOW_STRICT, REFUSED_DEVICE, REFUSED_DIRECT_DIAL, REFUSED_FAULT,
-    REFUSED_QUOTA, REFUSED_TOKEN, RULE_CANARY, RULE_EXCLUDE, RULE_STRICT, Rule, Settings,
-    TOKEN_UPSTREAM, counter,
+    FLOW_MAPPED, FLOW_STRICT, REFUSED_DEVICE, REFUSED_DIRECT_DIAL, REFUSED_FAULT, REFUSED_QUOTA,
+    REFUSED_TOKEN, RULE_CANARY, RULE_EXCLUDE, RULE_STRICT, Rule, Settings, TOKEN_UPSTREAM, counter,
 };
 
 use super::{
@@ -24,7 +23,6 @@ use crate::emit::{count, verdict};
 use crate::maps::{FLOWS, handle};
 use crate::{quota, task};
 
-const IPPROTO_MPTCP: u32 = 262;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
 const LOOPBACK4: u32 = u32::from_ne_bytes([127, 0, 0, 1]);
@@ -207,9 +205,6 @@ unsafe fn fill(
             flow.source.address = super::mapped((*sk).src_ip4);
         }
         flow.source.port = (*sk).src_port as u16;
-        if (*context).protocol == IPPROTO_MPTCP {
-            flags |= FLOW_MPTCP;
-        }
         if rule.flags & RULE_STRICT != 0 {
             flags |= FLOW_STRICT;
         }

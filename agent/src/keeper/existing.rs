@@ -1,12 +1,13 @@
 //! Connections older than the agent: found, then bound to their peer and
 //! listed until they end, or ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -37,50 +38,39 @@ pub struct Found {
     pub kept: bool,
 }
 
-/// Looks through the processes under `cgroup` for connections to destinations
-/// that are protected, and deals with each.
+/// Looks through the host's processes for connections to protected
+/// destinations whose socket is governed by `cgroup`, and deals with each.
 pub fn deal(
-    cgroup: &Path,
+    cgroup: &Governed,
     what: OnExisting,
     destinations: &Destinations,
     processes: &mut Processes,
     tokens: &mut Tokens<'_>,
 ) -> Vec<Found> {
     let mut found = Vec::new();
-    for (pid, inodes) in sockets_below(cgroup) {
-        let Some(process) = processes.of_pid(pid) else { continue };
+    let mut seen = HashSet::new();
+    let inside: HashSet<u32> = pids_below(&cgroup.path).into_iter().collect();
+    for (pid, inodes) in sockets_of_all() {
         for listed in listed_in(&format!("/proc/{pid}/net")) {
             let Some(mode) = destinations.protects(listed.remote) else { continue };
             let Some(number) = inodes.get(&listed.inode) else { continue };
             let Ok(socket) = borrow_socket(pid, *number) else { continue };
-            // An earlier agent's own go on under the token they have.
-            if tokens.has(socket.as_fd()) {
+            // The hooks govern a socket by the cgroup that it was made in,
+            // which the kernel tells only of our own network namespace; else
+            // its holder's has to do. An earlier agent's own go on under the
+            // token they have, and who shares a descriptor is asked once.
+            let governs = cgroup_of_socket(&socket, &listed)
+                .map_or_else(|| inside.contains(&pid), |id| cgroup.governs(id));
+            if !governs || tokens.has(socket.as_fd()) || !seen.insert(listed.inode) {
                 continue;
             }
-            let kept = match what {
-                OnExisting::Adopt => {
-                    let destination = OriginalDestination(listed.remote);
-                    let purpose = Token {
-                        kind: TOKEN_ADOPTED,
-                        reserved: 0,
-                        destination: destination.into(),
-                        flow: 0,
-                    };
-                    match tokens.bind(socket.as_fd(), purpose) {
-                        Ok(()) => true,
-                        Err(error) => {
-                            tracing::warn!("cannot adopt a connection of pid {pid}: {error}");
-                            false
-                        }
-                    }
-                }
-                OnExisting::Kill => false,
-            };
+            let Some(process) = processes.of_pid(pid) else { continue };
+            let kept = what == OnExisting::Adopt && adopt(&socket, &listed, pid, tokens);
             if !kept {
                 end(&socket, &listed);
             }
             let adopted = Adopted {
-                process: process.clone(),
+                process,
                 client: Peer(listed.local),
                 destination: OriginalDestination(listed.remote),
             };
@@ -88,6 +78,38 @@ pub fn deal(
         }
     }
     found
+}
+
+/// The cgroup attached to, with all below it.
+#[derive(Debug)]
+pub struct Governed {
+    path: PathBuf,
+    ids: HashSet<u64>,
+}
+
+impl Governed {
+    pub fn new(path: &Path) -> Self {
+        let ids = folders_below(path)
+            .iter()
+            .filter_map(|folder| fs::metadata(folder).ok())
+            .map(|data| data.ino())
+            .collect();
+        Self { path: path.to_owned(), ids }
+    }
+
+    fn governs(&self, id: u64) -> bool {
+        self.ids.contains(&id)
+    }
+}
+
+fn adopt(socket: &OwnedFd, listed: &Listed, pid: u32, tokens: &mut Tokens<'_>) -> bool {
+    let destination = OriginalDestination(listed.remote).into();
+    let purpose = Token { kind: TOKEN_ADOPTED, reserved: 0, destination, flow: 0 };
+    let bound = tokens.bind(socket.as_fd(), purpose);
+    if let Err(error) = &bound {
+        tracing::warn!("cannot adopt a connection of pid {pid}: {error}");
+    }
+    bound.is_ok()
 }
 
 /// Which of the adopted are still there.
@@ -105,27 +127,39 @@ pub fn still_there(adopted: &[Adopted]) -> Vec<Adopted> {
 }
 
 /// Every process below a cgroup.
-pub fn pids_below(cgroup: &Path) -> Vec<u32> {
-    let mut pids = Vec::new();
+fn pids_below(cgroup: &Path) -> Vec<u32> {
+    folders_below(cgroup)
+        .iter()
+        .flat_map(|folder| {
+            let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            list.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn folders_below(cgroup: &Path) -> Vec<PathBuf> {
     let mut folders = vec![cgroup.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-        pids.extend(list.lines().filter_map(|line| line.parse::<u32>().ok()));
+    let mut next = 0;
+    while let Some(folder) = folders.get(next).cloned() {
         let inside = fs::read_dir(&folder).into_iter().flatten().flatten();
         folders.extend(
             inside
                 .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
                 .map(|entry| entry.path()),
         );
+        next += 1;
     }
-    pids
+    folders
 }
 
-/// Their sockets: inode to descriptor.
-fn sockets_below(cgroup: &Path) -> Vec<(u32, HashMap<u64, i32>)> {
+/// Every process's sockets: inode to descriptor.
+fn sockets_of_all() -> Vec<(u32, HashMap<u64, i32>)> {
     let own = std::process::id();
-    pids_below(cgroup)
+    fs::read_dir("/proc")
         .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| *pid != own)
         .filter_map(|pid| {
             let mut inodes = HashMap::new();
@@ -141,7 +175,7 @@ fn sockets_below(cgroup: &Path) -> Vec<(u32, HashMap<u64, i32>)> {
                     inodes.insert(inode, number);
                 }
             }
-            Some((pid, inodes))
+            (!inodes.is_empty()).then_some((pid, inodes))
         })
         .collect()
 }
@@ -201,15 +235,48 @@ fn end(socket: &OwnedFd, listed: &Listed) {
     }
 }
 
-/// struct nlmsghdr, then struct inet_diag_req_v2 naming the socket by cookie.
 fn destroy(socket: &OwnedFd, listed: &Listed) -> io::Result<()> {
     const SOCK_DESTROY: u16 = 21;
     const REQUEST_AND_ACK: u16 = 1 | 4;
-    let cookie = sockopt::socket_cookie(socket)?;
+    let answer = diagnose(SOCK_DESTROY, REQUEST_AND_ACK, socket, listed)?;
+    let error = answer
+        .get(16..20)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(-libc::EPROTO, i32::from_ne_bytes);
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-error)) }
+}
+
+/// The id of the cgroup that a socket was made in; `None` when it isn't of our
+/// network namespace, or the kernel doesn't tell.
+fn cgroup_of_socket(socket: &OwnedFd, listed: &Listed) -> Option<u64> {
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    const REQUEST: u16 = 1;
+    const CGROUP_ID: u16 = 21;
+    let answer = diagnose(SOCK_DIAG_BY_FAMILY, REQUEST, socket, listed).ok()?;
+    let half = |at: usize| Some(u16::from_ne_bytes(answer.get(at..at + 2)?.try_into().ok()?));
+    if half(4)? != SOCK_DIAG_BY_FAMILY {
+        return None;
+    }
+    // struct nlmsghdr, struct inet_diag_msg, then attributes.
+    let mut at = 16 + 72;
+    loop {
+        let (length, kind) = (usize::from(half(at)?), half(at + 2)?);
+        if kind == CGROUP_ID {
+            let id = answer.get(at + 4..at + 12)?.try_into().ok()?;
+            return Some(u64::from_ne_bytes(id));
+        }
+        at += length.max(4).next_multiple_of(4);
+    }
+}
+
+/// Asks sock_diag about one socket: struct nlmsghdr, then struct
+/// inet_diag_req_v2 naming it by addresses and cookie.
+fn diagnose(kind: u16, flags: u16, socket: &OwnedFd, listed: &Listed) -> io::Result<Vec<u8>> {
     let mut message = Vec::with_capacity(72);
     message.extend(72_u32.to_ne_bytes());
-    message.extend(SOCK_DESTROY.to_ne_bytes());
-    message.extend(REQUEST_AND_ACK.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    let cookie = sockopt::socket_cookie(socket)?;
     message.extend([0; 8]); // sequence, port
     let domain = sockopt::socket_domain(socket)?;
     let family = if domain == AddressFamily::INET { libc::AF_INET } else { libc::AF_INET6 };
@@ -241,14 +308,11 @@ fn destroy(socket: &OwnedFd, listed: &Listed) -> io::Result<()> {
         Some(protocol),
     )?;
     sys::destroy(netlink.as_fd(), &message)?;
-    let mut answer = [0; 1024];
-    let (length, _) = rustix::net::recv(&netlink, &mut answer, rustix::net::RecvFlags::empty())?;
-    let error = answer
-        .get(..length)
-        .and_then(|answer| answer.get(16..20))
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(-libc::EPROTO, i32::from_ne_bytes);
-    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-error)) }
+    let mut answer = vec![0; 4096];
+    let flags = rustix::net::RecvFlags::empty();
+    let (length, _) = rustix::net::recv(&netlink, answer.as_mut_slice(), flags)?;
+    answer.truncate(length);
+    Ok(answer)
 }
 
 #[cfg(test)]

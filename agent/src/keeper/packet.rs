@@ -101,6 +101,26 @@ impl Syn {
         }
     }
 
+    /// Asks for MPTCP: only the SYN tells, the hook sees the inner TCP socket.
+    pub fn is_mptcp(&self) -> bool {
+        const MPTCP: u8 = 30;
+        let mut options = self.tcp.get(20..).unwrap_or_default();
+        loop {
+            match options {
+                [MPTCP, ..] => return true,
+                [1, rest @ ..] => options = rest,
+                [0, ..] => return false,
+                [_, length, ..] => {
+                    let Some(rest) = options.get(usize::from((*length).max(2))..) else {
+                        return false;
+                    };
+                    options = rest;
+                }
+                _ => return false,
+            }
+        }
+    }
+
     fn sequence(&self) -> u32 {
         self.tcp.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
-use tidegate_ebpf::{FLOW_CANARY, FLOW_IPV6_SOCKET, FLOW_MAPPED, FLOW_MPTCP};
+use tidegate_ebpf::{FLOW_CANARY, FLOW_IPV6_SOCKET, FLOW_MAPPED};
 
 use super::{Gate, Homeless, Open, TURN};
 use crate::channel::ToEnforcer;
@@ -108,7 +108,7 @@ impl Gate {
             None => (String::new(), crate::model::Mode::Strict),
         };
         let socket = match raw.flags {
-            flags if flags & FLOW_MPTCP != 0 => SocketKind::Mptcp,
+            _ if held.syn.is_mptcp() => SocketKind::Mptcp,
             flags if flags & FLOW_MAPPED != 0 => SocketKind::V4Mapped,
             flags if flags & FLOW_IPV6_SOCKET != 0 => SocketKind::Ipv6,
             _ => SocketKind::Ipv4,

@@ -86,6 +86,21 @@ fn an_unreachable_quotes_the_syn() {
 }
 
 #[test]
+fn mptcp_is_told_by_its_option() {
+    assert!(!Syn::parse(&syn4()).unwrap().is_mptcp());
+    let mut bytes = syn4();
+    bytes[32] = 0x80; // three words of options
+    bytes.splice(40.., [1, 2, 4, 0xff, 0xd7, 1, 1, 1, 30, 4, 1, 0]);
+    assert!(Syn::parse(&bytes).unwrap().is_mptcp());
+    // An option that claims no length, and one that claims more than there is.
+    for broken in [[3, 0, 30, 4], [3, 40, 30, 4]] {
+        let mut bytes = syn4();
+        bytes.splice(40..44, broken);
+        assert_eq!(Syn::parse(&bytes).unwrap().is_mptcp(), broken[1] == 0);
+    }
+}
+
+#[test]
 fn what_is_no_syn_is_not_taken_for_one() {
     let mut ack = syn4();
     ack[33] = 0x10;
