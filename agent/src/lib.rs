@@ -11,3 +11,4 @@ pub mod enforcer;
 pub mod host;
 pub mod keeper;
 pub mod model;
+pub mod wire;

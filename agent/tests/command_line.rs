@@ -70,7 +70,8 @@ fn report(verdict: &str) -> StatusReport {
         "canary": { "crossed": 1, "failed": 0, "last": null, "last_error": null },
         "hooks": [], "destinations": [], "namespaces": [], "enforcers": [], "open": 0,
         "connecting": 0, "adopted": [], "powerful": [], "notes": [],
-        "losses": { "events": 0, "direct": 0, "refused": 0, "dropped_packets": 0, "over_quota": 0 },
+        "losses": { "events": 0, "direct": 0, "refused": 0, "dropped_packets": 0, "over_quota": 0,
+                    "untold": 0 },
     }))
     .unwrap()
 }

@@ -40,7 +40,7 @@ enum Command {
     /// Run all tests: units, then the suites on this machine's kernel (root)
     Test(test::Arguments),
     /// What a change must pass: layering, fmt, clippy, deny, tests
-    Ci,
+    Ci(ci::Arguments),
     /// Measure tidegate beside its neighbours
     Bench(bench::Arguments),
     /// Check that imports between the agent's rooms run one way only
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
-        Command::Ci => ci::run(),
+        Command::Ci(arguments) => ci::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Layering => layering::run(),
         Command::Vm(arguments) => vm::run(&arguments),
@@ -68,3 +68,6 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

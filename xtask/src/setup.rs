@@ -1,8 +1,9 @@
 //! What each command needs of the machine, and how it gets there.
 //!
 //! Every tool is declared once, here: how it is recognised and where it comes
-//! from. INVARIANT: looking for what is there costs no process, so that a
-//! command which needs nothing new starts at once.
+//! from. INVARIANT: a package's program is looked for without starting anything,
+//! so that a command which needs nothing new starts at once; only compilers and
+//! cargo's tools are asked for their version.
 
 use std::env;
 use std::fs;

@@ -45,7 +45,7 @@ pub fn flow() -> Flow {
 
 /// One event of every kind.
 pub fn events() -> Vec<Event> {
-    let flow = || Box::new(flow());
+    let flow = || std::sync::Arc::new(flow());
     let closing = Closing {
         flow: self::flow().id,
         bytes_up: 1_234,

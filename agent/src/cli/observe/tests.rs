@@ -3,6 +3,8 @@ use std::collections::BTreeSet;
 use clap::Parser;
 use serde_json::Value;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::model::{EventKind, Workload, samples};
 
@@ -118,6 +120,7 @@ fn what_processes_choose_cannot_write_to_the_terminal() {
     let mut event = samples::events().remove(0);
     let EventKind::Opened { flow } = &mut event.kind else { unreachable!() };
     let nasty = "x\x1b]0;owned\x07\u{9b}31m\u{202e}\n";
+    let flow = Arc::make_mut(flow);
     flow.process.comm = nasty.into();
     flow.process.user = Some(nasty.into());
     flow.process.command = vec![nasty.into()];

@@ -67,7 +67,13 @@ fn summary(
             losses.refused, losses.over_quota, losses.dropped_packets
         ),
     )?;
-    line("lost", format!("{} events; {} connects went direct", losses.events, losses.direct))
+    line(
+        "lost",
+        format!(
+            "{} events, {} told only by their number; {} connects went direct",
+            losses.events, losses.untold, losses.direct
+        ),
+    )
 }
 
 fn section(out: &mut impl Write, page: Page, name: &str, table: &Table) -> io::Result<()> {

@@ -78,7 +78,7 @@ impl Gate {
         }
         let flow = Arc::new(*flow);
         if flow.rule != CANARY {
-            self.parts.observers.tell(EventKind::Opened { flow: Box::new(Flow::clone(&flow)) });
+            self.parts.observers.tell(EventKind::Opened { flow: Arc::clone(&flow) });
         }
         self.open.insert(flow.id, Open { flow, worker: id });
         Ok(())

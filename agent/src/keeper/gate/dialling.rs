@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
@@ -199,7 +200,7 @@ impl Gate {
             let flow = self.flow_of(cookie);
             if let Some(flow) = flow {
                 let error = error.to_string();
-                self.parts.observers.tell(EventKind::Failed { flow, error });
+                self.parts.observers.tell(EventKind::Failed { flow: Arc::from(flow), error });
             }
         }
         if !silent {

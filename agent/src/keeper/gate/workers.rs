@@ -9,7 +9,7 @@ use crate::channel::{ChannelError, ToKeeper};
 use crate::keeper::attempts::Stage;
 use crate::keeper::destinations::CANARY;
 use crate::keeper::enforcers::WorkerId;
-use crate::model::{Closing, End, EventKind, Flow};
+use crate::model::{Closing, End, EventKind};
 
 impl Gate {
     pub(super) fn start_enforcer(&mut self) -> io::Result<u32> {
@@ -103,8 +103,7 @@ impl Gate {
         }
         self.leave(open.flow.netns);
         if open.flow.rule != CANARY {
-            let flow = Box::new(Flow::clone(&open.flow));
-            self.parts.observers.tell(EventKind::Closed { flow, closing });
+            self.parts.observers.tell(EventKind::Closed { flow: open.flow, closing });
         }
     }
 
@@ -134,8 +133,7 @@ impl Gate {
             if let Some(open) = self.open.remove(&flow) {
                 self.leave(open.flow.netns);
                 if open.flow.rule != CANARY {
-                    let flow = Box::new(Flow::clone(&open.flow));
-                    self.parts.observers.tell(EventKind::Closed { flow, closing });
+                    self.parts.observers.tell(EventKind::Closed { flow: open.flow, closing });
                 }
             }
         }
