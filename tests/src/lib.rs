@@ -7,6 +7,7 @@
 //! namespaces of the harness's own.
 
 pub mod agent;
+pub mod bench;
 pub mod cgroup;
 pub mod crowd;
 pub mod dialer;

@@ -166,6 +166,7 @@ pub fn check_led(
         // Only where a socket is tied to a device that isn't the listener's.
         ensure!(case.manner == Manner::Device, "{}", report.summary());
         ensure!(report.step == "connect", "refused too late: {}", report.summary());
+        ensure!(report.errno == Some(libc::EPERM), "{}", report.summary());
         let event = observer.wait_of("refused", report.pid)?;
         ensure!(
             event.why.as_deref() == Some("bound-to-device"),

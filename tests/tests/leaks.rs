@@ -20,8 +20,11 @@ struct Holdings {
 }
 
 fn holdings(agent: &Agent) -> Result<Holdings> {
-    let mut found =
-        Holdings { maps: map_entries(agent.bpffs())?, descriptors: BTreeMap::new(), memory_kib: 0 };
+    let mut found = Holdings {
+        maps: map_entries(&agent.bpffs().join("tidegate"))?,
+        descriptors: BTreeMap::new(),
+        memory_kib: 0,
+    };
     for pid in agent.processes()? {
         // The canary's process comes and goes.
         if let (Ok(count), Ok(memory)) = (descriptors(pid), memory_kib(pid)) {

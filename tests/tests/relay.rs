@@ -244,10 +244,11 @@ fn who_does_not_read_stops_the_sender_and_costs_no_memory() -> Result<()> {
     let bytes = 400 * MIB;
     let mut clients = Vec::new();
     for index in 0..8 {
-        let how = Behaviour::Both { bytes, seed: 77 };
+        // It reads nothing before it has given everything.
+        let how = Behaviour::Source { bytes, seed: 77 };
         let mut client = client(&mut dialer, &scene.echo, how, &format!("stuck-{index}"), false)?;
         client.stream.set_nonblocking(true)?;
-        // Until nothing more is taken, for a whole second.
+        // Until nothing more is taken for a while.
         let mut quiet_since = Instant::now();
         until_true("the sender to be stopped", Duration::from_secs(20), || {
             if matches!(client.stream.write(&[0; 65_536]), Ok(length) if length > 0) {

@@ -37,6 +37,12 @@ fn no_byte_outside(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// The end of a test: nothing got out, and nothing stays.
+fn finish(mut scene: Scene) -> Result<()> {
+    no_byte_outside(&scene)?;
+    scene.agent.detach()
+}
+
 /// A live number of outcomes, for a failing test.
 fn faults(outcomes: &[Outcome]) -> String {
     let mut kinds = std::collections::BTreeMap::<String, usize>::new();
@@ -73,7 +79,7 @@ fn a_killed_enforcer_is_replaced_and_connects_wait() -> Result<()> {
     );
     let restarts = scene.agent.status()?.current().map_or(0, |enforcer| enforcer.restarts);
     ensure!(restarts >= 5, "{restarts} restarts are told of");
-    Ok(())
+    finish(scene)
 }
 
 #[test]
@@ -108,7 +114,7 @@ fn with_the_keeper_gone_strict_is_refused_and_a_new_one_takes_over() -> Result<(
     let late: Vec<_> =
         outcomes.iter().filter(|one| one.at > back && !one.done()).cloned().collect();
     ensure!(late.is_empty(), "after the takeover {} failed: {}", late.len(), faults(&late));
-    no_byte_outside(&scene)
+    finish(scene)
 }
 
 #[test]
@@ -128,7 +134,7 @@ fn killed_at_any_moment_of_its_start_nothing_gets_out() -> Result<()> {
     scene.agent.wait_healthy()?;
     crowd.wait_done(20, sys::clock_us(), Duration::from_secs(10))?;
     crowd.stop()?;
-    no_byte_outside(&scene)
+    finish(scene)
 }
 
 #[test]
@@ -169,7 +175,6 @@ fn an_enforcer_that_hangs_counts_as_dead() -> Result<()> {
         crowd.wait_done(30, 0, Duration::from_secs(10))?;
         let enforcer = scene.agent.enforcer()?;
         sys::signal(enforcer, libc::SIGSTOP)?;
-        let hung = sys::clock_us();
         if strict {
             scene.agent.wait_status("the hung enforcer to be noticed", STALE * 3, |status| {
                 status.verdict == "failing"
@@ -222,7 +227,7 @@ fn an_upgrade_under_load_fails_no_connect() -> Result<()> {
     scene.agent.wait_status("the old enforcers to end", Duration::from_secs(10), |status| {
         status.enforcers.len() == 1
     })?;
-    no_byte_outside(&scene)
+    finish(scene)
 }
 
 #[test]
@@ -305,35 +310,37 @@ fn connections_older_than_the_agent_are_adopted_or_ended() -> Result<()> {
         let echo = Echo::start()?;
         let root = Cgroup::fresh()?;
         let work = root.child("work")?;
-        let mut dialer = Dialer::start(&Place::new().cgroup(&work))?;
-        let mut stream = greeted(&mut dialer, &echo, "older")?;
-        let own = stream.local_addr()?;
+        // One session without an end.
+        let older = Load { rounds: u64::MAX, threads: 1, ..load(&echo, "older") };
+        let older = Crowd::start(&Place::new().cgroup(&work), &older)?;
+        let bytes = || echo.records().first().map_or(0, |record| record.bytes());
+        until_true("the session to be under way", Duration::from_secs(5), || bytes() > 100)?;
+        let own = echo.records().first().context("no session")?.peer;
         let word = if adopt { "adopt" } else { "kill" };
         let plan = Plan::protect([echo.port()]).setting(&format!("on_existing = \"{word}\""));
         let agent = Agent::start(&root, plan)?;
         let observer = agent.observe()?;
-        let event = observer.wait_of("existing", dialer.pid())?;
+        let event = observer.wait_of("existing", older.pid())?;
         ensure!(event.client == Some(own) && event.destination == Some(echo.v4()), "{event:?}");
         ensure!(event.adopted == Some(adopt), "{event:?}");
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         if adopt {
             let listed = agent.status()?.adopted;
             ensure!(listed.iter().any(|one| one.client == own), "{listed:?}");
-            stream.write_all(b"on\n")?;
-            let mut back = [0; 3];
-            stream.read_exact(&mut back).context("the adopted connection is stuck")?;
-            ensure!(&back == b"on\n");
-            drop(stream);
+            let now = bytes();
+            until_true("the adopted session to go on", Duration::from_secs(5), || {
+                bytes() > now + 100
+            })?;
+            let outcomes = older.stop()?;
+            ensure!(outcomes.len() == 1 && outcomes.iter().all(Outcome::done), "{outcomes:?}");
             agent.wait_status(
                 "the ended one to leave the list",
                 Duration::from_secs(20),
                 |it| it.adopted.is_empty(),
             )?;
         } else {
-            let _ = stream.write_all(b"on\n");
-            let mut rest = Vec::new();
-            let read = stream.read_to_end(&mut rest);
-            ensure!(rest.is_empty(), "it went on: {read:?} {rest:?}");
+            let ended = older.wait_for("its end", 0, Duration::from_secs(5), |one| !one.done())?;
+            ensure!(ended.direct == Some(true), "{ended:?}");
+            drop(older);
         }
         // New ones are led.
         echo.gate_is(agent.listen_port());

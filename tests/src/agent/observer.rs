@@ -27,7 +27,7 @@ impl Observer {
     pub(super) fn start(mut command: Command) -> Result<Self> {
         let mut child = command
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()
             .context("cannot start `tidegate observe`")?;
         let out = child.stdout.take().context("`tidegate observe` has no output")?;
