@@ -169,6 +169,8 @@ pub struct Losses {
     pub refused: u64,
     pub dropped_packets: u64,
     pub over_quota: u64,
+    #[serde(default)]
+    pub untold: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -276,6 +276,31 @@ fn a_squatter_without_a_bind_harvests_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Its own loopback is where a connect is led: without one it fails shut.
+#[test]
+fn a_namespace_whose_loopback_is_down_stays_shut() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let (client, server) = (Namespace::bare()?, Namespace::fresh()?);
+    let (here, there): (IpAddr, IpAddr) = ("10.78.0.1".parse()?, "10.78.0.2".parse()?);
+    client.join(&server, "shut", &[(here, 24)], &[(there, 24)])?;
+    let echo = Echo::start_in(&server, scene.echo.port())?;
+    echo.gate_is(scene.agent.listen_port());
+    let plan = Connect {
+        patience_ms: 2_000,
+        manner: Manner::Nonblocking,
+        ..Connect::to(SocketAddr::new(there, echo.port()), "shut")
+    };
+    let direct = probe::connect(&Place::new().namespace(&client), &plan)?;
+    ensure!(direct.done() && direct.direct == Some(true), "direct: {}", direct.summary());
+    echo.forget();
+    let tried = probe::connect(&scene.inside().namespace(&client), &plan)?;
+    ensure!(tried.direct != Some(true), "{}", tried.summary());
+    ensure!(echo.trespassers().is_empty(), "{:?}", echo.trespassers());
+    ensure!(echo.records().iter().all(|record| !record.direct()), "{:?}", echo.records());
+    Ok(())
+}
+
 #[test]
 fn marks_and_the_enforcers_own_user_change_nothing() -> Result<()> {
     let _alone = alone();

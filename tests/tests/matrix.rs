@@ -53,7 +53,8 @@ fn every_combination_is_led_and_attributed() -> Result<()> {
             Err(error) => failed.push(format!("{case}: {error:#}")),
         }
     }
-    ensure!(failed.is_empty(), "{}{}", failed.join("\n"), scene.agent.tail());
+    let losses = scene.agent.status()?.losses;
+    ensure!(failed.is_empty(), "{}\n{losses:?}{}", failed.join("\n"), scene.agent.tail());
     for echo in others.iter().chain([&scene.echo]) {
         ensure!(echo.trespassers().is_empty(), "direct: {:?}", echo.trespassers());
     }

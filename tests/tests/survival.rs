@@ -210,9 +210,13 @@ fn an_upgrade_under_load_fails_no_connect() -> Result<()> {
     let long = Load { rounds: u64::MAX, threads: 3, ..load(&scene.echo, "long") };
     let long = Crowd::start(&scene.inside(), &long)?;
     short.wait_done(50, 0, Duration::from_secs(10))?;
-    for _ in 0..3 {
+    for by_signal in [false, true, false] {
         let old = scene.agent.enforcer()?;
-        scene.agent.must(&["upgrade"])?;
+        if by_signal {
+            sys::signal(scene.agent.keeper()?, libc::SIGUSR2)?;
+        } else {
+            scene.agent.must(&["upgrade"])?;
+        }
         let since = sys::clock_us();
         short.wait_done(50, since, Duration::from_secs(10))?;
         scene.agent.wait_status("the new enforcer", Duration::from_secs(5), |status| {

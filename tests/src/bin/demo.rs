@@ -134,7 +134,7 @@ fn run(check: bool) -> Result<bool> {
     Ok(promises.broken == 0)
 }
 
-fn clients<'a>(apps: &'a Cgroup, postgres: &Postgres) -> Result<Vec<Client>> {
+fn clients(apps: &Cgroup, postgres: &Postgres) -> Result<Vec<Client>> {
     let dsn = format!("{} sslmode=disable", postgres.dsn("app"));
     let place = |uid| Place::new().cgroup(apps).user(uid, uid);
     let mut psql = place(65_534).command(program("psql")?)?;
