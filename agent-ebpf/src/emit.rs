@@ -12,6 +12,8 @@ use crate::task;
 const SECOND: u64 = 1_000_000_000;
 /// Refusals of one cgroup that are told in a second.
 const MOST_VERDICTS: u64 = 100;
+/// Starts and ends of its processes that are.
+const MOST_PROCESSES: u64 = 2_000;
 
 #[inline(always)]
 pub fn count(index: u32) {
@@ -33,29 +35,45 @@ pub fn emit<T>(event: *mut T) -> bool {
     error == 0
 }
 
+/// What a cgroup makes noise with; each has its own measure, or a busy shell
+/// would hide what is refused to it.
+pub enum Noise {
+    Verdict,
+    Process,
+}
+
 /// May this cgroup have one more event of its own making told in this second?
 /// What may not is counted. Two CPUs at once may tell a few more.
 #[inline(always)]
-pub fn may_tell(cgroup: u64, most: u64) -> bool {
+pub fn may_tell(cgroup: u64, noise: Noise) -> bool {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    if let Some(window) = WINDOWS.get_ptr_mut(cgroup) {
-        // SAFETY: two words of a map's value; being off by a few does no harm.
-        unsafe {
-            if now.wrapping_sub((*window).since) > SECOND {
-                (*window).since = now;
-                (*window).told = 0;
+    if WINDOWS.get_ptr(cgroup).is_none() {
+        let _ = WINDOWS.insert(cgroup, Window { since: now, verdicts: 0, processes: 0 }, 0);
+    }
+    let Some(window) = WINDOWS.get_ptr_mut(cgroup) else { return true };
+    // SAFETY: words of a map's value; being off by a few does no harm.
+    let told = unsafe {
+        if now.wrapping_sub((*window).since) > SECOND {
+            (*window).since = now;
+            (*window).verdicts = 0;
+            (*window).processes = 0;
+        }
+        match noise {
+            Noise::Verdict => {
+                (*window).verdicts += 1;
+                (*window).verdicts <= MOST_VERDICTS
             }
-            (*window).told += 1;
-            if (*window).told > most {
-                count(counter::UNTOLD);
-                return false;
+            Noise::Process => {
+                (*window).processes += 1;
+                (*window).processes <= MOST_PROCESSES
             }
         }
-    } else {
-        let _ = WINDOWS.insert(cgroup, Window { since: now, told: 1 }, 0);
+    };
+    if !told {
+        count(counter::UNTOLD);
     }
-    true
+    told
 }
 
 /// Tells that the current process was refused (or went direct).
@@ -63,7 +81,7 @@ pub fn may_tell(cgroup: u64, most: u64) -> bool {
 pub fn verdict(kind: u32, why: u32, destination: Endpoint, netns: u64, rule: u32) {
     // SAFETY: helpers without arguments.
     let (at, cgroup) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_cgroup_id()) };
-    if !may_tell(cgroup, MOST_VERDICTS) {
+    if !may_tell(cgroup, Noise::Verdict) {
         return;
     }
     let ids = bpf_get_current_pid_tgid();

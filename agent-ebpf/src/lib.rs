@@ -243,7 +243,8 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub since: u64,
-    pub told: u64,
+    pub verdicts: u64,
+    pub processes: u64,
 }
 
 /// A dial of the listener itself.

@@ -8,12 +8,9 @@ use aya_ebpf::programs::RawTracePointContext;
 use tidegate_ebpf::{EVENT_EXEC, EVENT_EXIT, ProcessSeen};
 
 use super::settings;
-use crate::emit::{emit, may_tell};
+use crate::emit::{Noise, emit, may_tell};
 use crate::maps::HEARTBEAT;
 use crate::task;
-
-/// Starts and ends of one cgroup's processes that are told in a second.
-const MOST_PROCESSES: u64 = 2_000;
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(_: RawTracePointContext) -> i32 {
@@ -49,7 +46,7 @@ fn seen(kind: u32) {
     }
     // SAFETY: a helper without arguments.
     let own = unsafe { bpf_get_current_cgroup_id() };
-    if !may_tell(own, MOST_PROCESSES) {
+    if !may_tell(own, Noise::Process) {
         return;
     }
     let (started, exec) = task::program();
