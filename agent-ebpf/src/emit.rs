@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
 };
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
-use tidegate_ebpf::{Endpoint, Verdict, Window, counter};
+use tidegate_ebpf::{Endpoint, Maker, Verdict, Window, counter};
 
 use crate::maps::{COUNTERS, EVENTS, WINDOWS, handle};
 use crate::task;
@@ -76,33 +76,49 @@ pub fn may_tell(cgroup: u64, noise: Noise) -> bool {
     told
 }
 
-/// Tells that the current process was refused (or went direct).
+/// The process in whose context this runs.
 #[inline(always)]
-pub fn verdict(kind: u32, why: u32, destination: Endpoint, netns: u64, rule: u32) {
-    // SAFETY: helpers without arguments.
-    let (at, cgroup) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_cgroup_id()) };
-    if !may_tell(cgroup, Noise::Verdict) {
-        return;
-    }
+pub fn current(netns: u64) -> Maker {
     let ids = bpf_get_current_pid_tgid();
     let owner = bpf_get_current_uid_gid();
     let (started, exec) = task::program();
-    let mut event = Verdict {
-        kind,
-        why,
-        at,
+    Maker {
         netns,
-        cgroup,
+        // SAFETY: a helper without arguments.
+        cgroup: unsafe { bpf_get_current_cgroup_id() },
         tgid: (ids >> 32) as u32,
         tid: ids as u32,
         uid: owner as u32,
         gid: (owner >> 32) as u32,
         started,
         exec,
+        comm: bpf_get_current_comm().unwrap_or([0; 16]),
+    }
+}
+
+/// Tells that somebody was refused (or went direct).
+#[inline(always)]
+pub fn verdict(kind: u32, why: u32, destination: Endpoint, who: &Maker, rule: u32) {
+    if !may_tell(who.cgroup, Noise::Verdict) {
+        return;
+    }
+    let mut event = Verdict {
+        kind,
+        why,
+        // SAFETY: a helper without arguments.
+        at: unsafe { bpf_ktime_get_boot_ns() },
+        netns: who.netns,
+        cgroup: who.cgroup,
+        tgid: who.tgid,
+        tid: who.tid,
+        uid: who.uid,
+        gid: who.gid,
+        started: who.started,
+        exec: who.exec,
         destination,
         rule,
         reserved: 0,
-        comm: bpf_get_current_comm().unwrap_or([0; 16]),
+        comm: who.comm,
     };
     emit(&mut event);
 }

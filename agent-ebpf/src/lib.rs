@@ -238,6 +238,22 @@ pub struct Verdict {
     pub comm: [u8; 16],
 }
 
+/// Who made a raw socket: its packets are judged where nobody's process can be
+/// asked any more.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Maker {
+    pub netns: u64,
+    pub cgroup: u64,
+    pub tgid: u32,
+    pub tid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub started: u64,
+    pub exec: u64,
+    pub comm: [u8; 16],
+}
+
 /// What one cgroup has been told about in the second that began at `since`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -328,6 +344,7 @@ const _: () = {
     assert!(size_of::<Heartbeat>() == 16);
     assert!(size_of::<Verdict>() == 112);
     assert!(size_of::<Gone>() == 16);
+    assert!(size_of::<Maker>() == 64);
     assert!(size_of::<NamespaceSeen>() == 24);
     assert!(size_of::<ProcessSeen>() == 24);
 };

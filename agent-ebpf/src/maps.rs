@@ -3,7 +3,8 @@
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 use tidegate_ebpf::{
-    Attempt, DestinationKey, Heartbeat, Namespace, QuotaKey, Rule, Settings, Token, Window, counter,
+    Attempt, DestinationKey, Heartbeat, Maker, Namespace, QuotaKey, Rule, Settings, Token, Window,
+    counter,
 };
 
 /// One value: how the programs are to decide.
@@ -25,6 +26,10 @@ pub static DESTINATIONS: LpmTrie<DestinationKey, Rule, 65536> = LpmTrie::new();
 /// What each redirected socket was after.
 #[btf_map]
 pub static FLOWS: SkStorage<Attempt> = SkStorage::new();
+
+/// Who made each raw socket.
+#[btf_map]
+pub static MAKERS: SkStorage<Maker> = SkStorage::new();
 
 /// What each of the agent's own sockets is for; only userspace writes here.
 #[btf_map]

@@ -18,6 +18,7 @@ pub const ALLOW: i32 = 1;
 pub const REFUSE: i32 = 0;
 
 const SOCK_STREAM: u32 = 1;
+const SOCK_RAW: u32 = 3;
 const CREATE: u64 = 1;
 const KEY_BITS: u32 = 16 + 128;
 

@@ -7,7 +7,7 @@ use aya_ebpf::programs::SockAddrContext;
 use tidegate_ebpf::{EVENT_REFUSED, REFUSED_BIND, TOKEN_LISTENER, counter};
 
 use super::{ALLOW, REFUSE, SOCK_STREAM, address, settings, token};
-use crate::emit::{count, verdict};
+use crate::emit::{count, current, verdict};
 
 #[cgroup_sock_addr(bind4)]
 pub fn bind4(ctx: SockAddrContext) -> i32 {
@@ -38,7 +38,7 @@ unsafe fn decide(ctx: &SockAddrContext, ipv6: bool) -> i32 {
         }
         count(counter::REFUSED);
         let netns = bpf_get_netns_cookie(context.cast());
-        verdict(EVENT_REFUSED, REFUSED_BIND, wanted, netns, 0);
+        verdict(EVENT_REFUSED, REFUSED_BIND, wanted, &current(netns), 0);
     }
     REFUSE
 }

@@ -19,7 +19,7 @@ use super::{
     ALLOW, CREATE, REFUSE, SOCK_STREAM, address, attempt, is_listener, is_mapped, of_interest,
     rule, same, settings, stale, token, words,
 };
-use crate::emit::{count, verdict};
+use crate::emit::{count, current, verdict};
 use crate::maps::{FLOWS, handle};
 use crate::{quota, task};
 
@@ -109,7 +109,7 @@ unsafe fn redirect(
             bpf_sk_storage_delete(handle(&FLOWS), sk.cast());
             count(counter::DIRECT);
             let netns = bpf_get_netns_cookie(context.cast());
-            verdict(EVENT_DIRECT, 0, destination, netns, rule.id);
+            verdict(EVENT_DIRECT, 0, destination, &current(netns), rule.id);
             return ALLOW;
         }
         let attempt = attempt(sk, CREATE);
@@ -221,6 +221,6 @@ unsafe fn refuse(context: *mut bpf_sock_addr, why: u32, destination: Endpoint, r
     count(counter::REFUSED);
     // SAFETY: the context is the hook's own.
     let netns = unsafe { bpf_get_netns_cookie(context.cast()) };
-    verdict(EVENT_REFUSED, why, destination, netns, rule);
+    verdict(EVENT_REFUSED, why, destination, &current(netns), rule);
     REFUSE
 }

@@ -7,22 +7,24 @@
 //! has no listener yet is only late.
 
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
-use aya_ebpf::helpers::generated::{bpf_sk_fullsock, bpf_skb_load_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_uid, bpf_sk_cgroup_id, bpf_sk_fullsock, bpf_sk_storage_get, bpf_skb_load_bytes,
+};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use tidegate_ebpf::{
-    EVENT_REFUSED, Endpoint, REFUSED_PACKET, RULE_EXCLUDE, RULE_STRICT, SYN_CAPACITY, Settings,
-    TOKEN_ADOPTED, TOKEN_INJECTOR, TOKEN_UPSTREAM, counter,
+    EVENT_REFUSED, Endpoint, Maker, REFUSED_PACKET, RULE_EXCLUDE, RULE_STRICT, SYN_CAPACITY,
+    Settings, TOKEN_ADOPTED, TOKEN_INJECTOR, TOKEN_UPSTREAM, counter,
 };
 
 use super::{
-    ALLOW, REFUSE, SOCK_STREAM, attempt, is_listener, mapped, of_interest, rule, same, settings,
-    stale, token, words,
+    ALLOW, REFUSE, SOCK_RAW, SOCK_STREAM, attempt, is_listener, mapped, of_interest, rule, same,
+    settings, stale, token, words,
 };
 use crate::emit::{count, emit, verdict};
+use crate::maps::{MAKERS, handle};
 use crate::quota;
 
-const SOCK_RAW: u32 = 3;
 const AF_INET6: u32 = 10;
 const TCP_SYN_SENT: u32 = 2;
 const ETH_P_IP: u32 = 0x0800;
@@ -90,7 +92,11 @@ unsafe fn stream(skb: *mut __sk_buff, sk: *mut bpf_sock) -> i32 {
             if (*sk).state == TCP_SYN_SENT {
                 return hold(skb, sk, settings);
             }
-            return if attempt(sk, 0).is_null() { drop_packet(destination, 0) } else { ALLOW };
+            return if attempt(sk, 0).is_null() {
+                drop_packet(skb, sk, destination, 0)
+            } else {
+                ALLOW
+            };
         }
         match rule(&destination) {
             Some(rule) if rule.flags & RULE_EXCLUDE == 0 && rule.flags & RULE_STRICT != 0 => {
@@ -98,7 +104,7 @@ unsafe fn stream(skb: *mut __sk_buff, sk: *mut bpf_sock) -> i32 {
                     (token.kind == TOKEN_UPSTREAM || token.kind == TOKEN_ADOPTED)
                         && same(&token.destination, &destination)
                 });
-                if led { ALLOW } else { drop_packet(destination, rule.id) }
+                if led { ALLOW } else { drop_packet(skb, sk, destination, rule.id) }
             }
             _ => ALLOW,
         }
@@ -177,7 +183,7 @@ unsafe fn raw(skb: *mut __sk_buff, sk: *mut bpf_sock) -> i32 {
         let mut ports = [0_u8; 4];
         if fragment || bpf_skb_load_bytes(skb.cast(), offset, ports.as_mut_ptr().cast(), 4) != 0 {
             // Ports that can't be read may be any: nobody sends TCP like this.
-            return drop_packet(Endpoint { address, port: 0, reserved: [0; 6] }, 0);
+            return drop_packet(skb, sk, Endpoint { address, port: 0, reserved: [0; 6] }, 0);
         }
         let port = u16::from_be_bytes([ports[2], ports[3]]);
         if !of_interest(port) {
@@ -186,11 +192,11 @@ unsafe fn raw(skb: *mut __sk_buff, sk: *mut bpf_sock) -> i32 {
         let destination = Endpoint { address, port, reserved: [0; 6] };
         let Some(settings) = settings() else { return REFUSE };
         if is_listener(&destination, settings) {
-            return drop_packet(destination, 0);
+            return drop_packet(skb, sk, destination, 0);
         }
         match rule(&destination) {
             Some(rule) if rule.flags & RULE_EXCLUDE == 0 && rule.flags & RULE_STRICT != 0 => {
-                drop_packet(destination, rule.id)
+                drop_packet(skb, sk, destination, rule.id)
             }
             _ => ALLOW,
         }
@@ -232,11 +238,37 @@ unsafe fn after_extensions(skb: *mut __sk_buff, first: u8, start: u32) -> (u8, u
     (IPPROTO_TCP, offset, true)
 }
 
+/// # Safety
+/// `skb` and `sk` are the hook's own.
 #[inline(always)]
-fn drop_packet(destination: Endpoint, rule: u32) -> i32 {
+unsafe fn drop_packet(
+    skb: *mut __sk_buff,
+    sk: *mut bpf_sock,
+    destination: Endpoint,
+    rule: u32,
+) -> i32 {
     count(counter::DROPPED);
-    // The current task may be another's (a retransmission): told without a
-    // network namespace, and best effort.
-    verdict(EVENT_REFUSED, REFUSED_PACKET, destination, 0, rule);
+    // The current task may be anybody's (a retransmission, an acknowledgement):
+    // who made the socket is told where that is known, else only its cgroup and
+    // its user.
+    unsafe {
+        let maker = bpf_sk_storage_get(handle(&MAKERS), sk.cast(), core::ptr::null_mut(), 0);
+        if let Some(maker) = maker.cast::<Maker>().as_ref() {
+            verdict(EVENT_REFUSED, REFUSED_PACKET, destination, maker, rule);
+        } else {
+            let unknown = Maker {
+                netns: 0,
+                cgroup: bpf_sk_cgroup_id(sk.cast()),
+                tgid: 0,
+                tid: 0,
+                uid: bpf_get_socket_uid(skb),
+                gid: u32::MAX,
+                started: 0,
+                exec: 0,
+                comm: [0; 16],
+            };
+            verdict(EVENT_REFUSED, REFUSED_PACKET, destination, &unknown, rule);
+        }
+    }
     REFUSE
 }

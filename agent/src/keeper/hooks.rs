@@ -23,7 +23,8 @@ use crate::model::HookReport;
 
 include!(concat!(env!("OUT_DIR"), "/programs.rs"));
 
-const PINNED_MAPS: [&str; 12] = [
+const PINNED_MAPS: [&str; 13] = [
+    "MAKERS",
     "WINDOWS",
     "SETTINGS",
     "HEARTBEAT",
