@@ -192,6 +192,9 @@ pub struct Settings {
     pub cgroup_level: u32,
     /// The programs' own debug lines are wanted.
     pub debug: u32,
+    /// Packets of sockets that were not led here are dropped.
+    pub dropping: u32,
+    pub reserved: u32,
 }
 
 /// Written by the keeper: `beat` only when a canary crossed the enforcer.
@@ -275,6 +278,8 @@ pub const REFUSED_DEVICE: u32 = 4;
 pub const REFUSED_BIND: u32 = 5;
 /// A packet to a strict destination from a socket that was not led here.
 pub const REFUSED_PACKET: u32 = 6;
+/// Nobody keeps the gate, and the destination is strict.
+pub const REFUSED_ABSENT: u32 = 8;
 /// The hook itself could not do its work (no storage, for want of memory).
 pub const REFUSED_FAULT: u32 = 7;
 
@@ -340,7 +345,7 @@ const _: () = {
     assert!(size_of::<Rule>() == 8);
     assert!(size_of::<Namespace>() == 16);
     assert!(size_of::<QuotaKey>() == 24);
-    assert!(size_of::<Settings>() == 48);
+    assert!(size_of::<Settings>() == 56);
     assert!(size_of::<Heartbeat>() == 16);
     assert!(size_of::<Verdict>() == 112);
     assert!(size_of::<Gone>() == 16);

@@ -70,8 +70,9 @@ fn words(ip6: [u32; 4]) -> [u8; 16] {
 }
 
 #[inline(always)]
-fn is_mapped(ip6: &[u32; 4]) -> bool {
-    ip6[0] == 0 && ip6[1] == 0 && ip6[2] == 0xffff_u32.to_be()
+fn is_mapped(a: &[u8; 16]) -> bool {
+    u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]) == 0
+        && u32::from_ne_bytes([a[8], a[9], a[10], a[11]]) == 0xffff_u32.to_be()
 }
 
 /// The address is the listener's: 127.0.0.1 (v4-mapped too) or ::1.

@@ -21,6 +21,7 @@ mod packet;
 mod processes;
 mod serving;
 mod sys;
+mod teller;
 mod upstream;
 mod watching;
 
@@ -28,6 +29,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -39,10 +41,15 @@ use hooks::{Attachment, Maps, Pins};
 use namespaces::Namespaces;
 use observers::Observers;
 use processes::Processes;
+use teller::Teller;
 use tidegate_ebpf::Token;
 
 use crate::config::{FALLBACK_UID, Settings};
+use crate::control::Server;
 use crate::model::{Adopted, EventKind};
+
+/// For how long the kernel holds SYNs back for a keeper that is starting.
+const START_WITHIN: Duration = Duration::from_secs(30);
 
 /// Reads the settings again, as the command line named them.
 pub type Reload = Box<dyn Fn() -> Result<Settings, String> + Send>;
@@ -97,37 +104,70 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
-    let cgroup = attachment.path.clone();
     let server = serving::bind(&settings)?;
+    let pins = Pins::new(&settings.bpffs);
+    let first = !pins.are_there();
+    let outcome = keep(settings, reload, attachment, &mount, server);
+    if first && outcome.is_err() {
+        // An agent that never worked must not leave the gate shut; one that
+        // takes over leaves it as it found it.
+        let _ = pins.remove();
+    }
+    outcome
+}
 
+/// Prepares everything, then turns. An error comes before the first turn only.
+fn keep(
+    settings: Settings,
+    reload: Reload,
+    attachment: Attachment,
+    mount: &Path,
+    server: Server,
+) -> Result<(), KeeperError> {
+    let cgroup = attachment.path.clone();
     let (mut hooks, mut maps) = hooks::load(&settings.bpffs, attachment, settings.debug_programs)?;
     let programs_log = if settings.debug_programs {
         Some(Box::new(hooks.log_lines()?) as Box<dyn FnMut() + Send>)
     } else {
         None
     };
-    let generation = maps.previous().map_or(1, |previous| previous.generation.wrapping_add(1));
+    let previous = maps.previous();
+    let generation = previous.map_or(1, |previous| previous.generation.wrapping_add(1));
+    let lost_before = gate::losses(&maps).events;
     maps.forget();
-    let kernel = kernel_settings(&settings, generation, hooks.attachment());
-    maps.settings.set(0, Plain(kernel), 0).map_err(|error| KeeperError::map("SETTINGS", &error))?;
+    // What older connections send isn't dropped before they were dealt with.
+    let mut kernel = kernel_settings(&settings, generation, hooks.attachment());
+    kernel.dropping = u32::from(previous.is_some());
+    maps.write_settings(kernel)?;
+    maps.expect_keeper(START_WITHIN)?;
 
     let perch = canary::Perch::new()?;
+    let to = perch.address;
     let mut destinations = Destinations::new(&maps, settings.listen_port);
     destinations.set(&settings.protect);
-    destinations.set_canary(perch.address);
-    for (host, answer) in watching::resolve_all(&destinations.hosts()) {
+    destinations.set_canary(to);
+    let resolved = watching::resolve_all(&destinations.hosts());
+    let all_resolved = resolved.iter().all(|(_, answer)| answer.is_ok());
+    for (host, answer) in resolved {
         destinations.resolved(&host, answer, settings.resolve_grace);
     }
     destinations.install(&mut maps)?;
 
     let observers = Arc::new(Observers::default());
-    let mut processes = Processes::new(&mount);
-    let namespaces = Namespaces::new(settings.listen_port)?;
-    let enforcers = Enforcers::new(recipe(&settings));
+    let teller = Teller::start(Arc::clone(&observers), mount.to_owned())?;
+    let mut processes = Processes::new(mount);
+    let mut namespaces = Namespaces::new(settings.listen_port)?;
+    let own = (namespaces.own_cookie(), std::process::id());
+    let mut tokens = Tokens(&mut maps);
+    namespaces
+        .open(own.0, own.1, own.1, &mut |socket, token| tokens.bind(socket, token))
+        .map_err(|error| KeeperError::Listen(error.to_string()))?;
+    let keeper_is_inside = processes::cgroup_of(own.1)
+        .is_some_and(|path| mount.join(path.trim_start_matches('/')).starts_with(&cgroup));
+    let nest = canary::Nest::new(&cgroup, keeper_is_inside, to)?;
+    let canary_pid = Arc::new(AtomicU32::new(nest.pid()));
 
-    // Led before dropped, and what is older dealt with in between: a
-    // connection that may go on is never disturbed.
-    hooks.attach_leading()?;
+    hooks.attach_all()?;
     let adopted = deal_with_existing(
         &settings,
         &cgroup,
@@ -136,31 +176,33 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
         &mut processes,
         &observers,
     );
-    hooks.attach_dropping()?;
+    kernel.dropping = 1;
+    maps.write_settings(kernel)?;
 
-    let keeper_is_inside = processes::cgroup_of(std::process::id())
-        .is_some_and(|own| mount.join(own.trim_start_matches('/')).starts_with(&cgroup));
-    let nest = canary::Nest::new(&cgroup, keeper_is_inside, perch.address)?;
     let (orders, orders_rx) = Orders::new()?;
     let canary_every = settings.canary_every;
-    let to = perch.address;
     let watch = watching::Watch {
         below: cgroup
-            .strip_prefix(&mount)
+            .strip_prefix(mount)
             .map_or_else(|_| "/".into(), |below| format!("/{}", below.display())),
-        mount: mount.clone(),
+        mount: mount.to_owned(),
         adopted: adopted.clone(),
         resolve_every: settings.resolve_every,
+        all_resolved,
     };
+    let enforcers = Enforcers::new(recipe(&settings));
     let parts = Parts {
         settings,
         maps,
         hooks,
         destinations,
         namespaces,
-        processes,
+        processes: Processes::never_waiting(mount),
         enforcers,
         observers: Arc::clone(&observers),
+        teller,
+        lost_before,
+        canary_pid: Arc::clone(&canary_pid),
         adopted,
         cgroup: cgroup.display().to_string(),
         generation,
@@ -173,7 +215,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     start("perch", move || perch.serve())?;
     let canary = start("canary", {
         let orders = orders.clone();
-        move || canary::fly(nest, to, canary_every, &orders)
+        move || canary::fly(nest, to, canary_every, &canary_pid, &orders)
     })?;
     start("census", {
         let orders = orders.clone();
@@ -183,9 +225,12 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
         let (orders, reload) = (orders.clone(), Arc::clone(&reload));
         move || watching::signals(&orders, &reload)
     })?;
-    let control = serving::start(server, orders, observers, reload)?;
+    let busy = Arc::new(serving::Busy::default());
+    let control = serving::start(server, orders, observers, reload, Arc::clone(&busy))?;
     tracing::info!("the gate is up at {}", cgroup.display());
     gate.run();
+    // Whoever ordered the end is told of it.
+    busy.wait();
     drop(control);
     // It tidies its cgroup up.
     let _ = canary.join();
@@ -261,6 +306,8 @@ fn kernel_settings(
         cgroup: attachment.id,
         cgroup_level: attachment.level,
         debug: u32::from(settings.debug_programs),
+        dropping: 1,
+        reserved: 0,
     }
 }
 

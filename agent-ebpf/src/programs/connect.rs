@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns,
-    bpf_setsockopt, bpf_sk_storage_delete,
+    bpf_set_retval, bpf_setsockopt, bpf_sk_storage_delete,
 };
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use aya_ebpf::macros::cgroup_sock_addr;
@@ -11,8 +11,9 @@ use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::debug;
 use tidegate_ebpf::{
     Attempt, EVENT_ATTEMPT, EVENT_DIRECT, EVENT_REFUSED, Endpoint, FLOW_CANARY, FLOW_IPV6_SOCKET,
-    FLOW_MAPPED, FLOW_STRICT, REFUSED_DEVICE, REFUSED_DIRECT_DIAL, REFUSED_FAULT, REFUSED_QUOTA,
-    REFUSED_TOKEN, RULE_CANARY, RULE_EXCLUDE, RULE_STRICT, Rule, Settings, TOKEN_UPSTREAM, counter,
+    FLOW_MAPPED, FLOW_STRICT, REFUSED_ABSENT, REFUSED_DEVICE, REFUSED_DIRECT_DIAL, REFUSED_FAULT,
+    REFUSED_QUOTA, REFUSED_TOKEN, RULE_CANARY, RULE_EXCLUDE, RULE_STRICT, Rule, Settings,
+    TOKEN_UPSTREAM, counter,
 };
 
 use super::{
@@ -23,8 +24,11 @@ use crate::emit::{count, current, verdict};
 use crate::maps::{FLOWS, handle};
 use crate::{quota, task};
 
+const ECONNREFUSED: i32 = 111;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
+/// `::ffff:0.0.0.0`, its lower half.
+const MAPPED_ANY: u64 = 0xffff_0000_0000;
 const LOOPBACK4: u32 = u32::from_ne_bytes([127, 0, 0, 1]);
 
 #[cgroup_sock_addr(connect4)]
@@ -47,7 +51,7 @@ unsafe fn decide(ctx: &SockAddrContext, ipv6: bool) -> i32 {
             return ALLOW;
         }
         let sk = (*context).__bindgen_anon_1.sk;
-        let destination = wanted(context, ipv6);
+        let destination = wanted(context, sk, ipv6);
         if let Some(token) = token(sk) {
             if token.kind == TOKEN_UPSTREAM && same(&token.destination, &destination) {
                 return ALLOW;
@@ -76,19 +80,34 @@ unsafe fn decide(ctx: &SockAddrContext, ipv6: bool) -> i32 {
     }
 }
 
-/// Where this connect would go: to the unspecified address means to this host.
+/// Where this connect would go: to the unspecified address means to the address
+/// that the socket is bound to, else to this host's loopback.
 #[inline(always)]
-unsafe fn wanted(context: *const bpf_sock_addr, ipv6: bool) -> Endpoint {
-    // SAFETY: the context is the hook's own.
+unsafe fn wanted(context: *const bpf_sock_addr, sk: *const bpf_sock, ipv6: bool) -> Endpoint {
+    // SAFETY: the context is the hook's own, the socket the context's.
     let mut destination = unsafe { address(context, ipv6) };
     let a = &mut destination.address;
     let high = u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]);
     let low = u64::from_be_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]);
-    if high == 0 && low == 0 {
+    if high != 0 || (low != 0 && low != MAPPED_ANY) {
+        return destination;
+    }
+    // SAFETY: as above.
+    let source = unsafe {
+        if ipv6 {
+            words([(*sk).src_ip6[0], (*sk).src_ip6[1], (*sk).src_ip6[2], (*sk).src_ip6[3]])
+        } else {
+            super::mapped((*sk).src_ip4)
+        }
+    };
+    let bound4 = u32::from_ne_bytes([source[12], source[13], source[14], source[15]]);
+    let source_is_mapped = is_mapped(&source);
+    if low == 0 && !source_is_mapped {
         a[15] = 1;
-    } else if high == 0 && low == 0xffff_0000_0000 {
-        a[12] = 127;
-        a[15] = 1;
+    } else if low == MAPPED_ANY && source_is_mapped && bound4 != 0 {
+        *a = source;
+    } else {
+        *a = super::mapped(LOOPBACK4);
     }
     destination
 }
@@ -105,7 +124,13 @@ unsafe fn redirect(
     let context = ctx.sock_addr;
     let strict = rule.flags & RULE_STRICT != 0;
     unsafe {
-        if !strict && stale(settings, |heartbeat| heartbeat.beat) {
+        let absent = stale(settings, |heartbeat| heartbeat.keeper);
+        if strict && absent {
+            // Whoever may sit at the listener's address meanwhile gets nothing.
+            bpf_set_retval(-ECONNREFUSED);
+            return refuse(context, REFUSED_ABSENT, destination, rule.id);
+        }
+        if !strict && (absent || stale(settings, |heartbeat| heartbeat.beat)) {
             bpf_sk_storage_delete(handle(&FLOWS), sk.cast());
             count(counter::DIRECT);
             let netns = bpf_get_netns_cookie(context.cast());
@@ -190,13 +215,7 @@ unsafe fn fill(
         flow.source = Endpoint::UNSPECIFIED;
         if ipv6 {
             flags |= FLOW_IPV6_SOCKET;
-            let ip6 = [
-                (*context).user_ip6[0],
-                (*context).user_ip6[1],
-                (*context).user_ip6[2],
-                (*context).user_ip6[3],
-            ];
-            if is_mapped(&ip6) {
+            if is_mapped(&destination.address) {
                 flags |= FLOW_MAPPED;
             }
             flow.source.address =

@@ -3,13 +3,15 @@
 //! makes raw sockets.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_sk_storage_get};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_sk_storage_get,
+};
 use aya_ebpf::macros::cgroup_sock;
 use aya_ebpf::programs::SockContext;
 use tidegate_ebpf::{EVENT_NAMESPACE, NAMESPACE_READY, NAMESPACE_WANTED, Namespace, NamespaceSeen};
 
 use super::{ALLOW, CREATE, SOCK_RAW, SOCK_STREAM};
-use crate::emit::{current, emit};
+use crate::emit::{Noise, current, emit, may_tell};
 use crate::maps::{MAKERS, NAMESPACES, handle};
 
 const AF_INET: u32 = 2;
@@ -47,6 +49,9 @@ pub fn sock_create(ctx: SockContext) -> i32 {
         } else {
             let wanted = Namespace { state: NAMESPACE_WANTED, reserved: 0, asked_at: now };
             let _ = NAMESPACES.insert(netns, wanted, 1);
+        }
+        if !may_tell(bpf_get_current_cgroup_id(), Noise::Process) {
+            return ALLOW;
         }
         let ids = bpf_get_current_pid_tgid();
         emit(&mut NamespaceSeen {

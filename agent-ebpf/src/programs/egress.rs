@@ -13,8 +13,8 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use tidegate_ebpf::{
-    EVENT_REFUSED, Endpoint, Maker, REFUSED_PACKET, RULE_EXCLUDE, RULE_STRICT, SYN_CAPACITY,
-    Settings, TOKEN_ADOPTED, TOKEN_INJECTOR, TOKEN_UPSTREAM, counter,
+    EVENT_REFUSED, Endpoint, FLOW_STRICT, Maker, REFUSED_PACKET, RULE_EXCLUDE, RULE_STRICT,
+    SYN_CAPACITY, Settings, TOKEN_ADOPTED, TOKEN_INJECTOR, TOKEN_UPSTREAM, counter,
 };
 
 use super::{
@@ -29,7 +29,9 @@ const AF_INET6: u32 = 10;
 const TCP_SYN_SENT: u32 = 2;
 const ETH_P_IP: u32 = 0x0800;
 const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
 const IPPROTO_FRAGMENT: u8 = 44;
+const IPPROTO_ICMPV6: u8 = 58;
 
 /// Reads a word of a socket at a constant offset. The verifier allows no
 /// arithmetic on a socket's pointer, and the compiler would do some: it joins
@@ -104,15 +106,19 @@ unsafe fn stream(skb: *mut __sk_buff, sk: *mut bpf_sock) -> i32 {
                     (token.kind == TOKEN_UPSTREAM || token.kind == TOKEN_ADOPTED)
                         && same(&token.destination, &destination)
                 });
-                if led { ALLOW } else { drop_packet(skb, sk, destination, rule.id) }
+                if led || settings.dropping == 0 {
+                    ALLOW
+                } else {
+                    drop_packet(skb, sk, destination, rule.id)
+                }
             }
             _ => ALLOW,
         }
     }
 }
 
-/// Tells the keeper, and lets nothing out. Where there is no keeper the SYN
-/// may go: nobody listens, and the client is refused at once.
+/// Tells the keeper, and lets nothing out. Where there is no keeper a permissive
+/// SYN may go: nobody listens, and the client is refused at once.
 #[inline(always)]
 unsafe fn hold(skb: *mut __sk_buff, sk: *mut bpf_sock, settings: &Settings) -> i32 {
     unsafe {
@@ -121,7 +127,10 @@ unsafe fn hold(skb: *mut __sk_buff, sk: *mut bpf_sock, settings: &Settings) -> i
             return REFUSE;
         }
         if stale(settings, |heartbeat| heartbeat.keeper) {
-            return ALLOW;
+            // What is strict waits for the next keeper: who sits at the
+            // listener's address meanwhile gets nothing.
+            let strict = (*attempt).flow.flags & FLOW_STRICT != 0;
+            return if strict { REFUSE } else { ALLOW };
         }
         let mut length = (*skb).len;
         if length > SYN_CAPACITY as u32 {
@@ -229,7 +238,10 @@ unsafe fn after_extensions(skb: *mut __sk_buff, first: u8, start: u32) -> (u8, u
                 {
                     return (IPPROTO_TCP, offset, true);
                 }
-                return (header[0], offset + 8, true);
+                // Further extensions may lie in it: only what surely isn't TCP
+                // may pass.
+                let other = matches!(header[0], IPPROTO_UDP | IPPROTO_ICMPV6);
+                return (if other { header[0] } else { IPPROTO_TCP }, offset + 8, true);
             }
             other => return (other, offset, false),
         }

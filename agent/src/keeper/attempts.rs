@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use tidegate_ebpf::{Attempt, RawFlow};
 
-use super::enforcers::WorkerId;
 use super::packet::Syn;
 
 /// Longer than any client waits (Linux gives up after 127 s by default).
@@ -26,12 +25,14 @@ pub struct Held {
 
 #[derive(Debug)]
 pub enum Stage {
+    /// Its network namespace has no listener, and couldn't get one yet.
+    NoListener,
     /// The destination hasn't answered yet.
     Dialling(OwnedFd),
-    /// It has; no worker has a credit.
+    /// It has; but there is no enforcer, or too many wait for one.
     Reached(OwnedFd),
     /// The SYN is on its way to the listener.
-    Released(OwnedFd, WorkerId),
+    Released(OwnedFd),
     /// It never will; the client is left to its own timer.
     Hopeless,
 }
@@ -90,16 +91,5 @@ impl Attempts {
     pub fn too_old(&self) -> Vec<u64> {
         let old = |held: &&Held| held.since.elapsed() > LONGEST;
         self.held.values().filter(old).map(|held| held.flow.cookie).collect()
-    }
-
-    /// Those whose handover a dead worker owed.
-    pub fn released_to(&self, generation: u32) -> Vec<u64> {
-        self.held
-            .values()
-            .filter(|held| {
-                matches!(held.stage, Stage::Released(_, worker) if worker.generation == generation)
-            })
-            .map(|held| held.flow.cookie)
-            .collect()
     }
 }

@@ -80,17 +80,7 @@ impl Destinations {
 
     /// The host names to resolve.
     pub fn hosts(&self) -> Vec<String> {
-        let mut hosts: Vec<String> = self
-            .protect
-            .iter()
-            .filter_map(|protect| match &protect.target {
-                ProtectTarget::Host { host, .. } => Some(host.clone()),
-                _ => None,
-            })
-            .collect();
-        hosts.sort();
-        hosts.dedup();
-        hosts
+        hosts_of(&self.protect)
     }
 
     /// Notes what a name resolved to. Addresses that it no longer has stay for
@@ -252,6 +242,20 @@ impl Destinations {
         });
         u32::try_from(index).unwrap_or(u32::MAX)
     }
+}
+
+/// The host names among destinations.
+pub fn hosts_of(protect: &[Protect]) -> Vec<String> {
+    let mut hosts: Vec<String> = protect
+        .iter()
+        .filter_map(|protect| match &protect.target {
+            ProtectTarget::Host { host, .. } => Some(host.clone()),
+            _ => None,
+        })
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
 
 fn key(port: u16, address: Ipv6Addr) -> DestinationKey {

@@ -138,33 +138,26 @@ impl Enforcers {
         }
     }
 
-    /// A worker has its fences up. True when its enforcer is now whole.
+    /// A worker has its fences up. True when its enforcer is now whole: once,
+    /// and never for one that was told to drain, whatever it says.
     pub fn hello(&mut self, id: WorkerId, version: String, fences: Fences) -> bool {
         let Some(enforcer) = self.get_mut(id.generation) else { return false };
+        let index = usize::try_from(id.worker).unwrap_or(usize::MAX);
+        let Some(worker) = enforcer.workers.get_mut(index) else { return false };
+        if enforcer.draining || worker.ready {
+            return false;
+        }
+        worker.ready = true;
         enforcer.version = version;
         enforcer.fences = Some(fences);
-        if let Some(worker) =
-            enforcer.workers.get_mut(usize::try_from(id.worker).unwrap_or(usize::MAX))
-        {
-            worker.ready = true;
-        }
         enforcer.workers.iter().all(|worker| worker.ready)
     }
 
     /// Tells every other enforcer to take no more, and to end in time.
     pub fn drain_others(&mut self, generation: u32, within: Duration) {
-        self.drain_but(Some(generation), within);
-    }
-
-    /// Tells every enforcer to end once its connections have.
-    pub fn drain_all(&mut self, within: Duration) {
-        self.drain_but(None, within);
-    }
-
-    fn drain_but(&mut self, generation: Option<u32>, within: Duration) {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         for enforcer in &mut self.all {
-            if Some(enforcer.generation) == generation || enforcer.draining {
+            if enforcer.generation == generation || enforcer.draining {
                 continue;
             }
             enforcer.draining = true;
@@ -186,11 +179,8 @@ impl Enforcers {
         let mut enforcer = self.all.remove(index);
         let how = enforcer.child.wait();
         let pid = enforcer.child.id();
-        if enforcer.draining {
-            tracing::info!("enforcer {pid} has drained and ended");
-            return Some(enforcer);
-        }
         match how {
+            _ if enforcer.draining => tracing::info!("enforcer {pid} has drained and ended"),
             Ok(status) => tracing::error!("enforcer {pid} has ended: {status}"),
             Err(error) => tracing::error!("enforcer {pid} has ended: {error}"),
         }
@@ -220,6 +210,13 @@ impl Enforcers {
         self.start_at = Some(Instant::now() + self.pause);
     }
 
+    /// Ends one enforcer at once; its end is then seen like any other.
+    pub fn kill(&mut self, generation: u32) {
+        if let Some(enforcer) = self.get_mut(generation) {
+            let _ = enforcer.child.kill();
+        }
+    }
+
     /// Ends the enforcer in use at once: it doesn't answer.
     pub fn kill_active(&mut self) {
         for enforcer in self.all.iter_mut().filter(|enforcer| !enforcer.draining) {
@@ -232,10 +229,6 @@ impl Enforcers {
         self.all.iter().any(|enforcer| {
             !enforcer.draining && enforcer.workers.iter().any(|worker| worker.ready)
         })
-    }
-
-    pub fn active_since(&self) -> Option<Instant> {
-        self.all.iter().filter(|enforcer| !enforcer.draining).map(|enforcer| enforcer.started).max()
     }
 
     pub fn reports(&self) -> Vec<EnforcerReport> {

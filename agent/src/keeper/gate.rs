@@ -16,18 +16,21 @@ mod dialling;
 mod orders;
 mod workers;
 
+pub use orders::losses;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tidegate_ebpf::{
     Attempt, EVENT_ATTEMPT, EVENT_DIRECT, EVENT_EXEC, EVENT_EXIT, EVENT_GONE, EVENT_NAMESPACE,
-    EVENT_REFUSED, Gone, Heartbeat, NamespaceSeen, ProcessSeen, QuotaKey, RawFlow, Token, Verdict,
+    EVENT_REFUSED, Gone, Heartbeat, NamespaceSeen, ProcessSeen, QuotaKey, RawFlow, Verdict,
 };
 
 use super::abi::{self, Plain};
@@ -38,7 +41,8 @@ use super::hooks::{Hooks, Maps};
 use super::namespaces::Namespaces;
 use super::observers::Observers;
 use super::processes::Processes;
-use super::{KeeperError, sys};
+use super::teller::Teller;
+use super::{KeeperError, Tokens, sys};
 use crate::config::Settings;
 use crate::model::{Adopted, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
 
@@ -49,6 +53,9 @@ const TURN: usize = 256;
 /// An enforcer that lets no canary through for so long is ended.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
 
+/// Host names and what they resolved to.
+pub type Resolved = Vec<(String, Result<Vec<IpAddr>, String>)>;
+
 /// What other threads ask of the gate.
 #[derive(Debug)]
 pub enum Order {
@@ -58,7 +65,8 @@ pub enum Order {
         drain: Option<Duration>,
         done: Sender<Result<String, String>>,
     },
-    Settings(Box<Settings>, Sender<Result<String, String>>),
+    /// New settings, with their host names resolved already.
+    Settings(Box<Settings>, Resolved, Sender<Result<String, String>>),
     /// Which host names are to be resolved?
     Hosts(Sender<Vec<String>>),
     /// A host name's addresses as they are now.
@@ -127,6 +135,8 @@ struct Canary {
     last: Option<Timestamp>,
     last_error: Option<String>,
     last_crossed: Option<Instant>,
+    /// Since when an enforcer owes the sight of one.
+    unseen_since: Option<Instant>,
     /// An enforcer has told that it carries one.
     seen: bool,
     /// The canary itself came back.
@@ -136,6 +146,9 @@ struct Canary {
 struct Upgrading {
     generation: u32,
     drain: Duration,
+    /// The binary to go back to if it fails, and until when it may try.
+    before: std::path::PathBuf,
+    until: Instant,
     done: Sender<Result<String, String>>,
 }
 
@@ -149,6 +162,11 @@ pub struct Parts {
     pub processes: Processes,
     pub enforcers: Enforcers,
     pub observers: Arc<Observers>,
+    pub teller: Teller,
+    /// Events lost before this keeper.
+    pub lost_before: u64,
+    /// The process whose connects to the canary's destination are canaries.
+    pub canary_pid: Arc<AtomicU32>,
     pub adopted: Vec<Adopted>,
     pub cgroup: String,
     pub generation: u32,
@@ -166,6 +184,8 @@ pub struct Gate {
     homeless: VecDeque<Homeless>,
     open: HashMap<FlowId, Open>,
     settled: HashMap<QuotaKey, u64>,
+    /// Attempts whose SYN could not be read, settled already.
+    unread: HashSet<(u64, u64)>,
     canary: Canary,
     powerful: Vec<Process>,
     upgrading: Option<Upgrading>,
@@ -197,9 +217,7 @@ impl Gate {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let read = epoll::EventFlags::IN;
         epoll::add(&epoll, &orders.wake, data(Source::Wake, 0), read)?;
-        use std::os::fd::AsRawFd;
-        let ring = parts.maps.events.as_raw_fd();
-        epoll::add(&epoll, borrow(&parts.maps.events, ring), data(Source::Ring, 0), read)?;
+        epoll::add(&epoll, parts.maps.events.as_fd(), data(Source::Ring, 0), read)?;
         let now = Instant::now();
         Ok(Self {
             parts,
@@ -211,6 +229,7 @@ impl Gate {
             homeless: VecDeque::new(),
             open: HashMap::new(),
             settled: HashMap::new(),
+            unread: HashSet::new(),
             canary: Canary::default(),
             powerful: Vec::new(),
             upgrading: None,
@@ -281,6 +300,9 @@ impl Gate {
 
     fn drain_ring(&mut self) {
         for _ in 0..TURN {
+            if self.next_tick <= Instant::now() {
+                self.tick();
+            }
             let Some(item) = self.parts.maps.events.next() else { return };
             let Some(kind) = abi::kind(&item) else { continue };
             match kind {
@@ -299,7 +321,7 @@ impl Gate {
                 EVENT_REFUSED | EVENT_DIRECT => {
                     if let Some(verdict) = abi::read::<Verdict>(&item) {
                         drop(item);
-                        self.on_verdict(&verdict);
+                        self.parts.teller.tell(verdict);
                     }
                 }
                 EVENT_NAMESPACE => {
@@ -330,6 +352,7 @@ impl Gate {
 
     fn on_namespace(&mut self, seen: &NamespaceSeen) {
         if self.parts.namespaces.get(seen.netns).is_none()
+            && self.parts.namespaces.is_near(seen.netns, seen.tgid, seen.tid)
             && let Err(error) = self.open_namespace(seen.netns, seen.tgid, seen.tid)
         {
             // Its connects will be held back and try again.
@@ -337,35 +360,22 @@ impl Gate {
         }
     }
 
-    fn on_verdict(&mut self, verdict: &Verdict) {
-        use crate::model::{EventKind, RefusedWhy};
-        let process = Box::new(self.parts.processes.of_verdict(verdict));
-        let destination = verdict.destination.into();
-        let netns = verdict.netns;
-        let why = match verdict.why {
-            _ if verdict.kind == EVENT_DIRECT => {
-                self.parts.observers.tell(EventKind::Direct { process, destination, netns });
-                return;
-            }
-            tidegate_ebpf::REFUSED_DIRECT_DIAL => RefusedWhy::DirectDial,
-            tidegate_ebpf::REFUSED_TOKEN => RefusedWhy::TokenMisused,
-            tidegate_ebpf::REFUSED_QUOTA => RefusedWhy::OverQuota,
-            tidegate_ebpf::REFUSED_DEVICE => RefusedWhy::BoundToDevice,
-            tidegate_ebpf::REFUSED_BIND => RefusedWhy::ListenerBind,
-            tidegate_ebpf::REFUSED_PACKET => RefusedWhy::NotLedHere,
-            _ => RefusedWhy::Fault,
-        };
-        self.parts.observers.tell(EventKind::Refused { why, process, destination, netns });
-    }
-
     fn open_namespace(&mut self, cookie: u64, tgid: u32, tid: u32) -> io::Result<()> {
         let Parts { namespaces, maps, .. } = &mut self.parts;
-        let mut bind = |socket: std::os::fd::BorrowedFd<'_>, token: Token| {
-            use std::os::fd::AsRawFd;
-            let socket = socket.as_raw_fd();
-            maps.tokens.insert(&socket, Plain(token), 0).map_err(io::Error::other)
-        };
-        let namespace = namespaces.open(cookie, tgid, tid, &mut bind)?;
+        if namespaces.get(cookie).is_none() {
+            let mut tokens = Tokens(maps);
+            namespaces.open(cookie, tgid, tid, &mut |socket, token| tokens.bind(socket, token))?;
+        }
+        let watched = self.watch_namespace(cookie);
+        if watched.is_err() {
+            self.parts.namespaces.forget(cookie);
+        }
+        watched
+    }
+
+    fn watch_namespace(&mut self, cookie: u64) -> io::Result<()> {
+        let Parts { namespaces, maps, .. } = &mut self.parts;
+        let namespace = namespaces.get(cookie).ok_or(io::ErrorKind::NotFound)?;
         let read = epoll::EventFlags::IN;
         epoll::add(&self.epoll, &namespace.listen4, data(Source::Listener4, cookie), read)?;
         if let Some(listen6) = &namespace.listen6 {
@@ -389,13 +399,17 @@ impl Gate {
             tracing::error!("cannot start the enforcer: {error}");
             self.parts.enforcers.start_failed();
         }
-        let hung = |since: Option<Instant>| since.is_none_or(|at| at.elapsed() > HUNG_AFTER);
-        if hung(self.canary.last_crossed)
-            && self.parts.enforcers.active_since().is_some_and(|at| hung(Some(at)))
-        {
+        // Only a canary that was the enforcer's to carry speaks against it.
+        if self.canary.unseen_since.is_some_and(|since| since.elapsed() > HUNG_AFTER) {
+            self.canary.unseen_since = None;
             self.parts.enforcers.kill_active();
-            self.canary.last_crossed = Some(now);
         }
+        if self.upgrading.as_ref().is_some_and(|upgrading| upgrading.until <= now)
+            && let Some(upgrading) = &self.upgrading
+        {
+            self.parts.enforcers.kill(upgrading.generation);
+        }
+        self.release_waiting();
         if let Some(log) = &mut self.parts.programs_log {
             log();
         }
@@ -439,7 +453,7 @@ impl Gate {
         let maps = &mut self.parts.maps;
         self.settled.retain(|key, settled| {
             let published = maps.published.get(&Plain(*key), 0).unwrap_or(0);
-            if published > *settled {
+            if published != *settled {
                 return true;
             }
             let _ = maps.published.remove(&Plain(*key));
@@ -459,19 +473,12 @@ impl Gate {
         } else {
             Ok("stopped; the gate stays shut (`tidegate detach` takes it away)".into())
         };
-        if detach {
-            // What is open goes on: it has no need of us any more.
-            self.parts.enforcers.drain_all(self.parts.settings.enforcer.drain);
-        }
+        // What is open goes on: an enforcer without a keeper carries its
+        // connections to their end.
         if let Some(done) = done {
             let _ = done.send(result.map_err(|error| error.to_string()));
         }
     }
-}
-
-/// A map's descriptor for as long as the map is borrowed.
-fn borrow<T: AsFd>(map: &T, _: std::os::fd::RawFd) -> std::os::fd::BorrowedFd<'_> {
-    map.as_fd()
 }
 
 fn worker_id(id: u64) -> WorkerId {

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, SkStorage};
@@ -52,7 +53,8 @@ const fn must(name: &'static str) -> Hook {
     Hook { name, tracepoint: None, cost: None }
 }
 
-/// In the order of attaching: what leads comes before what drops.
+/// In the order of attaching: what holds SYNs back comes before what leads
+/// them here.
 const HOOKS: [Hook; 11] = [
     must("bind4"),
     must("bind6"),
@@ -74,9 +76,9 @@ const HOOKS: [Hook; 11] = [
         tracepoint: Some("sched_process_exit"),
         cost: Some("a dead keeper is noticed after its heartbeat is stale, not at once"),
     },
+    must("egress"),
     must("connect4"),
     must("connect6"),
-    must("egress"),
 ];
 
 /// Where things are pinned.
@@ -92,6 +94,11 @@ impl Pins {
 
     fn link(&self, name: &str) -> PathBuf {
         self.folder.join("links").join(name)
+    }
+
+    /// An agent has been here.
+    pub fn are_there(&self) -> bool {
+        self.link("connect4").exists()
     }
 
     /// Takes away every pin, links first; what they held is detached at once.
@@ -232,6 +239,23 @@ impl Maps {
         (settings.schema == SCHEMA).then_some(settings)
     }
 
+    pub fn write_settings(&mut self, settings: Settings) -> Result<(), KeeperError> {
+        self.settings
+            .set(0, Plain(settings), 0)
+            .map_err(|error| KeeperError::map("SETTINGS", &error))
+    }
+
+    /// Has SYNs held back from now on, for a keeper that is about to turn.
+    pub fn expect_keeper(&mut self, within: Duration) -> Result<(), KeeperError> {
+        let ahead = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX);
+        let keeper = sys::monotonic().saturating_add(ahead);
+        let Plain(old) =
+            self.heartbeat.get(&0, 0).map_err(|e| KeeperError::map("HEARTBEAT", &e))?;
+        self.heartbeat
+            .set(0, Plain(Heartbeat { beat: old.beat, keeper }), 0)
+            .map_err(|error| KeeperError::map("HEARTBEAT", &error))
+    }
+
     /// Forgets what an earlier keeper had under way.
     pub fn forget(&mut self) {
         let namespaces: Vec<_> = self.namespaces.keys().flatten().collect();
@@ -246,21 +270,30 @@ impl Maps {
     }
 }
 
-impl Hooks {
-    /// Attaches every hook but `egress`: from here on connects are led.
-    pub fn attach_leading(&mut self) -> Result<(), KeeperError> {
-        for hook in HOOKS.iter().filter(|hook| hook.name != "egress") {
-            self.attach(hook)?;
+impl Maps {
+    /// Takes out namespaces that were seen and couldn't be entered in time.
+    pub fn forget_unmet(&mut self, now: u64) {
+        const LONG: u64 = 10_000_000_000;
+        let unmet: Vec<u64> = self
+            .namespaces
+            .iter()
+            .flatten()
+            .filter(|(_, Plain(namespace))| {
+                namespace.state == tidegate_ebpf::NAMESPACE_WANTED
+                    && now.saturating_sub(namespace.asked_at) > LONG
+            })
+            .map(|(cookie, _)| cookie)
+            .collect();
+        for cookie in unmet {
+            let _ = self.namespaces.remove(&cookie);
         }
-        Ok(())
     }
+}
 
-    /// Attaches `egress`: from here on what wasn't led is dropped.
-    pub fn attach_dropping(&mut self) -> Result<(), KeeperError> {
-        for hook in HOOKS.iter().filter(|hook| hook.name == "egress") {
-            self.attach(hook)?;
-        }
-        Ok(())
+impl Hooks {
+    /// Attaches every hook, or those that are missed the least not.
+    pub fn attach_all(&mut self) -> Result<(), KeeperError> {
+        HOOKS.iter().try_for_each(|hook| self.attach(hook))
     }
 
     pub fn reports(&self) -> &[HookReport] {

@@ -7,12 +7,14 @@
 //! A listening socket keeps its namespace alive: so namespaces that nobody
 //! else lives in are given up (`sweep`), and made again when one turns up.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, listen, socket_with};
 use rustix::net::{SendFlags, ipproto, sendto, sockopt};
@@ -24,6 +26,9 @@ use super::sys;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
+const SEARCH_EVERY: Duration = Duration::from_millis(200);
+/// Of a process's descriptors so many are looked at.
+const MOST_DESCRIPTORS: usize = 512;
 
 /// Binds a socket to its purpose in the kernel.
 pub type Bind<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, Token) -> io::Result<()>;
@@ -51,6 +56,8 @@ pub struct Namespaces {
     own_cookie: u64,
     port: u16,
     known: HashMap<u64, NetworkNamespace>,
+    /// When the host's processes were last searched for a namespace.
+    searched: Cell<Option<Instant>>,
 }
 
 impl Namespaces {
@@ -58,7 +65,14 @@ impl Namespaces {
         let own = File::open("/proc/thread-self/ns/net")?;
         let own_inode = own.metadata()?.ino();
         let own_cookie = current_cookie()?;
-        Ok(Self { own, own_inode, own_cookie, port, known: HashMap::new() })
+        Ok(Self {
+            own,
+            own_inode,
+            own_cookie,
+            port,
+            known: HashMap::new(),
+            searched: Cell::new(None),
+        })
     }
 
     pub fn own_cookie(&self) -> u64 {
@@ -117,6 +131,15 @@ impl Namespaces {
         Ok(self.known.entry(cookie).insert_entry(made).into_mut())
     }
 
+    /// Whether the thread that was seen, or its process, is in this namespace.
+    pub fn is_near(&self, cookie: u64, tgid: u32, tid: u32) -> bool {
+        cookie == self.own_cookie || self.near(cookie, tgid, tid).is_some()
+    }
+
+    pub fn forget(&mut self, cookie: u64) {
+        self.known.remove(&cookie);
+    }
+
     /// Runs `work` inside a known namespace.
     pub fn within<T>(&self, cookie: u64, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let namespace = self.known.get(&cookie).ok_or(io::ErrorKind::NotFound)?;
@@ -171,17 +194,19 @@ impl Namespaces {
 
     /// Opens the namespace with this cookie: by the thread that was seen, by
     /// its process, by a socket that the process holds (it may have moved on),
-    /// then by any process of the host.
+    /// then by any process of the host; the last two are dear, and done only
+    /// so often.
     fn find(&self, cookie: u64, tgid: u32, tid: u32) -> io::Result<File> {
-        let is_it =
-            |file: &File| self.inside(file, current_cookie).is_ok_and(|found| found == cookie);
-        for path in [format!("/proc/{tgid}/task/{tid}/ns/net"), format!("/proc/{tgid}/ns/net")] {
-            if let Ok(file) = File::open(path)
-                && is_it(&file)
-            {
-                return Ok(file);
-            }
+        if let Some(file) = self.near(cookie, tgid, tid) {
+            return Ok(file);
         }
+        let now = Instant::now();
+        if self.searched.get().is_some_and(|at| now.duration_since(at) < SEARCH_EVERY) {
+            return Err(io::Error::other(
+                "its process has gone, and others were searched just now",
+            ));
+        }
+        self.searched.set(Some(now));
         if let Some(file) = by_socket(cookie, tgid) {
             return Ok(file);
         }
@@ -189,11 +214,22 @@ impl Namespaces {
         for process in std::fs::read_dir("/proc")?.flatten() {
             let path = process.path().join("ns/net");
             let Ok(file) = File::open(path) else { continue };
-            if tried.insert(file.metadata()?.ino()) && is_it(&file) {
+            if tried.insert(file.metadata()?.ino()) && self.is_it(&file, cookie) {
                 return Ok(file);
             }
         }
         Err(io::Error::other(format!("no process leads into network namespace {cookie} any more")))
+    }
+
+    fn near(&self, cookie: u64, tgid: u32, tid: u32) -> Option<File> {
+        [format!("/proc/{tgid}/task/{tid}/ns/net"), format!("/proc/{tgid}/ns/net")]
+            .iter()
+            .filter_map(|path| File::open(path).ok())
+            .find(|file| self.is_it(file, cookie))
+    }
+
+    fn is_it(&self, file: &File, cookie: u64) -> bool {
+        self.inside(file, current_cookie).is_ok_and(|found| found == cookie)
     }
 }
 
@@ -231,7 +267,9 @@ fn current_cookie() -> io::Result<u64> {
 fn by_socket(cookie: u64, tgid: u32) -> Option<File> {
     let pid = Pid::from_raw(i32::try_from(tgid).ok()?)?;
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    for entry in std::fs::read_dir(format!("/proc/{tgid}/fd")).ok()?.flatten() {
+    for entry in
+        std::fs::read_dir(format!("/proc/{tgid}/fd")).ok()?.flatten().take(MOST_DESCRIPTORS)
+    {
         let is_socket = std::fs::read_link(entry.path())
             .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
         let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -264,6 +302,7 @@ fn listener(at: SocketAddr, token: Bind<'_>) -> io::Result<OwnedFd> {
             format!("cannot listen at {at}: {error} (`listen_port` must be free in every network namespace)"),
         )
     })?;
+    sys::save_syn(&socket)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)
 }

@@ -36,12 +36,12 @@ impl Syn {
                 };
                 (ip(12)?, ip(16)?, packet.get(header..)?)
             }
-            6 if byte(6)? == TCP => {
+            6 => {
                 let ip = |at| {
                     let octets: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
                     Some(IpAddr::from(octets))
                 };
-                (ip(8)?, ip(24)?, packet.get(40..)?)
+                (ip(8)?, ip(24)?, packet.get(40 + extensions(packet)?..)?)
             }
             _ => return None,
         };
@@ -121,9 +121,29 @@ impl Syn {
         }
     }
 
-    fn sequence(&self) -> u32 {
+    /// The client's first sequence number.
+    pub fn sequence(&self) -> u32 {
         self.tcp.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
     }
+}
+
+/// The sequence number of a SYN, as the kernel saved it.
+pub fn sequence_of(packet: &[u8]) -> Option<u32> {
+    Syn::parse(packet).map(|syn| syn.sequence())
+}
+
+/// The length of an IPv6 packet's extension headers before TCP. They are not
+/// sent again: the listener has no use for them.
+fn extensions(packet: &[u8]) -> Option<usize> {
+    let (mut next, mut length) = (*packet.get(6)?, 0);
+    while next != TCP {
+        if !matches!(next, 0 | 43 | 60) {
+            return None;
+        }
+        next = *packet.get(40 + length)?;
+        length += (usize::from(*packet.get(41 + length)?) + 1) * 8;
+    }
+    Some(length)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ use crate::model::{Process, ProcessKey, Source, Workload};
 /// Facts are kept for so many programs; then the table starts anew.
 const MOST_KNOWN: usize = 16_384;
 const CLOCK_TICK: u64 = 10_000_000;
+/// A process may make its own as long as it likes.
+const LONGEST_COMMAND: u64 = 4096;
 
 /// What /proc says of one program of one process.
 #[derive(Clone, Debug, Default)]
@@ -32,11 +35,19 @@ pub struct Processes {
     cgroups: HashMap<u64, Option<String>>,
     users: Users,
     cgroup_mount: PathBuf,
+    with_command: bool,
 }
 
 impl Processes {
+    /// Without the command line of /proc: to read it is to read the process's
+    /// own memory, which may never end. The hook's is used.
+    pub fn never_waiting(cgroup_mount: &Path) -> Self {
+        Self { with_command: false, ..Self::new(cgroup_mount) }
+    }
+
     pub fn new(cgroup_mount: &Path) -> Self {
         Self {
+            with_command: true,
             known: HashMap::new(),
             cgroups: HashMap::new(),
             users: Users::default(),
@@ -158,7 +169,7 @@ impl Processes {
         if let Some(facts) = self.known.get(&key) {
             return facts.clone();
         }
-        let facts = read(key);
+        let facts = read(key, self.with_command);
         // Only what is told apart from its successors may be remembered.
         if key.started != 0 && facts.exe.is_some() {
             if self.known.len() >= MOST_KNOWN {
@@ -181,14 +192,13 @@ impl Processes {
         if self.cgroups.len() >= MOST_KNOWN {
             self.cgroups.clear();
         }
-        if path.is_some() {
-            self.cgroups.insert(id, path.clone());
-        }
+        // Ids aren't given twice: who was not found is gone.
+        self.cgroups.insert(id, path.clone());
         path
     }
 }
 
-fn read(key: ProcessKey) -> Facts {
+fn read(key: ProcessKey, with_command: bool) -> Facts {
     let folder = PathBuf::from(format!("/proc/{}", key.tgid));
     let Some((parent, started)) = stat(&folder) else { return Facts::default() };
     if key.started != 0 && started.abs_diff(key.started / CLOCK_TICK) > 1 {
@@ -196,7 +206,7 @@ fn read(key: ProcessKey) -> Facts {
     }
     let facts = Facts {
         exe: fs::read_link(folder.join("exe")).ok(),
-        command: fs::read(folder.join("cmdline")).ok().map(|block| arguments(&block)),
+        command: with_command.then(|| command_line(&folder)).flatten(),
         parent: Some(parent),
         login_uid: fs::read_to_string(folder.join("loginuid"))
             .ok()
@@ -205,6 +215,16 @@ fn read(key: ProcessKey) -> Facts {
     };
     // The same process still, or all of it may be another's.
     if stat(&folder).is_some_and(|(_, now)| now == started) { facts } else { Facts::default() }
+}
+
+fn command_line(folder: &Path) -> Option<Vec<String>> {
+    let mut block = Vec::new();
+    fs::File::open(folder.join("cmdline"))
+        .ok()?
+        .take(LONGEST_COMMAND)
+        .read_to_end(&mut block)
+        .ok()?;
+    Some(arguments(&block))
 }
 
 /// Parent and start time (in clock ticks since boot).

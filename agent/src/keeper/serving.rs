@@ -1,12 +1,12 @@
 //! The control socket's orders, carried to the gate and back.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use super::gate::{self, Orders};
 use super::observers::Observers;
-use super::{KeeperError, Reload};
+use super::{KeeperError, Reload, destinations, watching};
 use crate::config::Settings;
 use crate::control::{Answer, Asker, Order, Server, Serving};
 
@@ -16,6 +16,23 @@ pub type SharedReload = Mutex<Reload>;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a watcher that gets no event is asked whether it is still there.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Who is owed an answer.
+#[derive(Debug, Default)]
+pub struct Busy {
+    answering: RwLock<()>,
+}
+
+impl Busy {
+    fn enter(&self) -> RwLockReadGuard<'_, ()> {
+        self.answering.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every order that was taken is answered.
+    pub fn wait(&self) {
+        drop(self.answering.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
 
 pub fn bind(settings: &Settings) -> Result<Server, KeeperError> {
     Server::bind(&settings.control).map_err(|error| KeeperError::Control {
@@ -29,10 +46,15 @@ pub fn start(
     orders: Orders,
     observers: Arc<Observers>,
     reload: Arc<SharedReload>,
+    busy: Arc<Busy>,
 ) -> Result<Serving, KeeperError> {
     let path = std::path::PathBuf::new();
     server
-        .serve(move |order, asker| serve(order, asker, &orders, &observers, &reload))
+        .serve(move |order, asker| {
+            // A watcher may stay for ever, and is owed no last word.
+            let _until_answered = (!matches!(order, Order::Observe { .. })).then(|| busy.enter());
+            serve(order, asker, &orders, &observers, &reload);
+        })
         .map_err(|error| KeeperError::Control { path, reason: error.to_string() })
 }
 
@@ -75,7 +97,8 @@ pub fn reread(orders: &Orders, reload: &SharedReload) -> Result<String, String> 
     };
     let settings =
         settings.map_err(|mistakes| format!("the running settings stay:\n{mistakes}"))?;
-    ask(orders, |done| gate::Order::Settings(Box::new(settings), done))
+    let resolved = watching::resolve_all(&destinations::hosts_of(&settings.protect));
+    ask(orders, |done| gate::Order::Settings(Box::new(settings), resolved, done))
 }
 
 pub fn ask(

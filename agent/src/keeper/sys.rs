@@ -74,6 +74,29 @@ pub fn ipv6_header_included(socket: impl AsFd) -> io::Result<()> {
     set(socket.as_fd(), libc::IPPROTO_IPV6, IPV6_HDRINCL, 1_i32)
 }
 
+/// The SYN of every connection is kept for [`saved_syn`].
+pub fn save_syn(listener: impl AsFd) -> io::Result<()> {
+    set(listener.as_fd(), libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, 1_i32)
+}
+
+/// The headers of the SYN that an accepted connection began with; once.
+pub fn saved_syn(accepted: impl AsFd) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0_u8; 256];
+    let mut length = libc::socklen_t::try_from(bytes.len()).unwrap_or_default();
+    // SAFETY: the kernel writes at most `length` bytes into `bytes`.
+    check(unsafe {
+        libc::getsockopt(
+            accepted.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_SAVED_SYN,
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    bytes.truncate(usize::try_from(length).unwrap_or_default());
+    Ok(bytes)
+}
+
 /// The network namespace of a socket.
 pub fn namespace_of(socket: impl AsFd) -> io::Result<OwnedFd> {
     const SIOCGSKNS: libc::Ioctl = 0x894C;

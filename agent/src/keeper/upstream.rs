@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use tidegate_ebpf::{RawFlow, TOKEN_UPSTREAM, Token};
@@ -33,6 +34,9 @@ pub fn dial(flow: &RawFlow, token: Bind<'_>) -> io::Result<Dialled> {
         flow: flow.cookie,
     };
     token(socket.as_fd(), purpose)?;
+    // Packet filters that ask whose it is see the workload's user.
+    let (uid, gid) = (Uid::from_raw(flow.uid), Gid::from_raw(flow.gid));
+    rustix::fs::fchown(&socket, Some(uid), Some(gid))?;
     if flow.mark != 0 {
         sys::set_mark(&socket, flow.mark)?;
     }

@@ -106,12 +106,14 @@ pub struct Watch {
     pub mount: PathBuf,
     pub adopted: Vec<Adopted>,
     pub resolve_every: Duration,
+    /// Every name had an answer at the start.
+    pub all_resolved: bool,
 }
 
 impl Watch {
     pub fn run(mut self, orders: &Orders) {
         let mut resolved_at = Instant::now();
-        let mut all_well = true;
+        let mut all_well = self.all_resolved;
         loop {
             let powerful = self.powerful();
             let census = Order::Census { namespaces: namespaces::alive(), powerful };

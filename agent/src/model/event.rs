@@ -50,6 +50,8 @@ pub enum RefusedWhy {
     BoundToDevice,
     ListenerBind,
     NotLedHere,
+    /// The agent wasn't running; the destination is strict.
+    AgentAbsent,
     Fault,
 }
 

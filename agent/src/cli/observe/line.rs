@@ -145,6 +145,7 @@ fn refused(why: RefusedWhy) -> &'static str {
         RefusedWhy::BoundToDevice => "bound to a device",
         RefusedWhy::ListenerBind => "bind of the listeners' port",
         RefusedWhy::NotLedHere => "around the gate",
+        RefusedWhy::AgentAbsent => "no agent at the gate",
         RefusedWhy::Fault => "no memory in the kernel",
     }
 }

@@ -3,16 +3,18 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use tidegate_ebpf::{FLOW_CANARY, FLOW_IPV6_SOCKET, FLOW_MAPPED};
 
 use super::{Gate, Homeless, Open, TURN};
-use crate::channel::ToEnforcer;
+use crate::channel::{ChannelError, ToEnforcer};
 use crate::keeper::attempts::Stage;
 use crate::keeper::destinations::CANARY;
 use crate::keeper::enforcers::WorkerId;
+use crate::keeper::packet::sequence_of;
+use crate::keeper::sys;
 use crate::model::{EventKind, Flow, FlowId, Peer, SocketKind, Timestamp};
 
 impl Gate {
@@ -31,7 +33,9 @@ impl Gate {
                 Ok((_, None)) => {}
                 Err(rustix::io::Errno::AGAIN) => return,
                 Err(error) => {
+                    // Out of descriptors, most likely: the next turn may have some.
                     tracing::warn!("cannot accept: {error}");
+                    std::thread::sleep(Duration::from_millis(5));
                     return;
                 }
             }
@@ -39,7 +43,12 @@ impl Gate {
     }
 
     fn accepted(&mut self, netns: u64, from: SocketAddr, client: OwnedFd) {
-        let cookie = self.attempts.of_client(netns, from);
+        // The address may be another's by now: only the SYN that was let go
+        // says which connect this is.
+        let sequence = sys::saved_syn(&client).ok().as_deref().and_then(sequence_of);
+        let cookie = self.attempts.of_client(netns, from).filter(|cookie| {
+            self.attempts.get(*cookie).is_some_and(|held| sequence == Some(held.syn.sequence()))
+        });
         let flow = cookie.and_then(|cookie| self.flow_of(cookie));
         let held = cookie.and_then(|cookie| self.attempts.remove(cookie));
         let (Some(held), Some(flow)) = (held, flow) else {
@@ -48,46 +57,18 @@ impl Gate {
             return;
         };
         self.settle(&held.flow);
-        match held.stage {
-            Stage::Released(upstream, worker) => {
-                let homeless = Homeless { flow, client, upstream };
-                if let Err(homeless) = self.hand_over(worker, homeless) {
-                    self.homeless.push_back(homeless);
-                }
-            }
-            _ => {
-                self.leave(netns);
-                reset(&client);
-            }
+        if let Stage::Released(upstream) = held.stage {
+            self.homeless.push_back(Homeless { flow, client, upstream });
+            self.place_homeless();
+        } else {
+            self.leave(netns);
+            reset(&client);
         }
     }
 
-    /// Gives a connection to a worker, or it back.
-    fn hand_over(&mut self, id: WorkerId, homeless: Homeless) -> Result<(), Homeless> {
-        let Homeless { flow, client, upstream } = homeless;
-        let Some(worker) = self.parts.enforcers.worker_mut(id) else {
-            return Err(Homeless { flow, client, upstream });
-        };
-        let message = ToEnforcer::Handover { flow };
-        let sent = worker.hand_over(&message, client.as_fd(), upstream.as_fd());
-        let ToEnforcer::Handover { flow } = message else { return Ok(()) };
-        if let Err(error) = sent {
-            tracing::debug!("a worker can't take a connection: {error}");
-            self.parts.enforcers.release(id);
-            return Err(Homeless { flow, client, upstream });
-        }
-        let flow = Arc::new(*flow);
-        if flow.rule != CANARY {
-            self.parts.observers.tell(EventKind::Opened { flow: Arc::clone(&flow) });
-        }
-        self.open.insert(flow.id, Open { flow, worker: id });
-        Ok(())
-    }
-
-    /// Connections whose worker was gone or full find another.
+    /// Accepted connections go to workers that have credits.
     pub(super) fn place_homeless(&mut self) {
-        for _ in 0..self.homeless.len() {
-            let Some(homeless) = self.homeless.pop_front() else { return };
+        while let Some(homeless) = self.homeless.pop_front() {
             let Some(worker) = self.parts.enforcers.reserve() else {
                 self.homeless.push_front(homeless);
                 return;
@@ -97,6 +78,49 @@ impl Gate {
                 return;
             }
         }
+    }
+
+    /// Gives a connection to a worker, or it back where another, or a later
+    /// moment, may serve.
+    fn hand_over(&mut self, id: WorkerId, homeless: Homeless) -> Result<(), Homeless> {
+        let Homeless { flow, client, upstream } = homeless;
+        let netns = flow.netns;
+        let canary = flow.rule == CANARY;
+        let Some(worker) = self.parts.enforcers.worker_mut(id) else {
+            return Err(Homeless { flow, client, upstream });
+        };
+        let message = ToEnforcer::Handover { flow };
+        let sent = worker.hand_over(&message, client.as_fd(), upstream.as_fd());
+        let ToEnforcer::Handover { flow } = message else { return Ok(()) };
+        match sent {
+            Ok(()) => {}
+            Err(ChannelError::WouldBlock) => {
+                self.parts.enforcers.release(id);
+                return Err(Homeless { flow, client, upstream });
+            }
+            Err(ChannelError::Closed) => {
+                worker.ready = false;
+                return Err(Homeless { flow, client, upstream });
+            }
+            Err(error) => {
+                tracing::error!(
+                    "a connection of pid {} can't be handed over: {error}",
+                    flow.process.key.tgid
+                );
+                self.parts.enforcers.release(id);
+                self.leave(netns);
+                reset(&client);
+                return Ok(());
+            }
+        }
+        let flow = Arc::new(*flow);
+        if canary {
+            self.canary.unseen_since.get_or_insert_with(Instant::now);
+        } else {
+            self.parts.observers.tell(EventKind::Opened { flow: Arc::clone(&flow) });
+        }
+        self.open.insert(flow.id, Open { flow, worker: id });
+        Ok(())
     }
 
     /// Everything that is known of an attempt's connection.

@@ -1,31 +1,38 @@
 //! From the kernel's word of a connect to its release, or its refusal.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
-use tidegate_ebpf::{Attempt, FLOW_CANARY, Token};
+use tidegate_ebpf::{Attempt, FLOW_CANARY, RawFlow, Token};
 
 use super::{Gate, Parts, Source, data};
-use crate::keeper::abi::Plain;
+use crate::keeper::Tokens;
 use crate::keeper::attempts::{Held, Stage};
 use crate::keeper::packet::Answer;
 use crate::keeper::upstream::{self, Dialled};
 use crate::model::EventKind;
+
+/// Accepted connections that wait for a worker; the rest wait in SYN_SENT.
+const MOST_HOMELESS: usize = 512;
+const MOST_UNREAD: usize = 4096;
 
 impl Gate {
     pub(super) fn on_attempt(&mut self, attempt: &Attempt) {
         let cookie = attempt.flow.cookie;
         if let Some(known) = self.attempts.get(cookie) {
             if known.flow.connected_at == attempt.flow.connected_at {
-                // The client asks again. If its SYN had been let go, it was
-                // lost on the way.
-                if matches!(known.stage, Stage::Released(..)) {
-                    self.inject_syn(cookie);
+                match known.stage {
+                    Stage::NoListener => self.proceed(cookie),
+                    Stage::Reached(_) => self.release_waiting(),
+                    // It had been let go, and was lost on the way.
+                    Stage::Released(..) => self.inject_syn(cookie),
+                    Stage::Dialling(_) | Stage::Hopeless => {}
                 }
                 return;
             }
@@ -33,23 +40,40 @@ impl Gate {
             self.forget(cookie);
         }
         let Some(held) = Held::new(attempt) else {
-            tracing::warn!("the kernel held back a packet that is no SYN");
-            self.settle(&attempt.flow);
+            // Once only, however often its client tries.
+            if self.unread.len() >= MOST_UNREAD {
+                self.unread.clear();
+            }
+            if self.unread.insert((cookie, attempt.flow.connected_at)) {
+                tracing::warn!("the kernel held back a packet that is no SYN");
+                self.settle(&attempt.flow);
+            }
             return;
         };
+        self.attempts.insert(held);
+        self.proceed(cookie);
+    }
+
+    /// Makes sure of the listener, then dials.
+    fn proceed(&mut self, cookie: u64) {
+        let Some(held) = self.attempts.get_mut(cookie) else { return };
+        held.stage = Stage::NoListener;
         let (netns, tgid, tid) = (held.flow.netns, held.flow.tgid, held.flow.tid);
         if self.parts.namespaces.get(netns).is_none()
             && let Err(error) = self.open_namespace(netns, tgid, tid)
         {
+            // The client's next SYN is another try.
             tracing::warn!("no listener in network namespace {netns}: {error}");
-            // Left to the client's retransmission, which tries again.
-            self.settle(&attempt.flow);
             return;
         }
         if let Some(namespace) = self.parts.namespaces.get_mut(netns) {
             namespace.in_use += 1;
         }
-        self.attempts.insert(held);
+        self.stage(cookie, Stage::Hopeless);
+        if self.attempts.get(cookie).is_some_and(|held| self.is_stray_canary(&held.flow)) {
+            self.fail(cookie, &io::ErrorKind::ConnectionRefused.into());
+            return;
+        }
         match self.dial(cookie) {
             Ok(Dialled::Connected(socket)) => {
                 self.stage(cookie, Stage::Reached(socket));
@@ -64,6 +88,13 @@ impl Gate {
             }
             Err(error) => self.fail(cookie, &error),
         }
+    }
+
+    /// Somebody else's connect to the canary's destination.
+    fn is_stray_canary(&self, flow: &RawFlow) -> bool {
+        flow.flags & FLOW_CANARY != 0
+            && flow.tgid != std::process::id()
+            && flow.tgid != self.parts.canary_pid.load(Ordering::Relaxed)
     }
 
     pub(super) fn on_upstream(&mut self, cookie: u64) {
@@ -94,56 +125,39 @@ impl Gate {
         }
     }
 
-    /// Lets the client's SYN go, if a worker can take the connection.
+    /// Lets the client's SYN go, if there is an enforcer that takes what comes.
+    /// A credit is taken when the client has been accepted, not here: a client
+    /// that never completes its handshake must cost the others nothing.
     pub(super) fn release(&mut self, cookie: u64) {
-        let Some(worker) = self.parts.enforcers.reserve() else {
+        if !self.parts.enforcers.is_serving() || self.homeless.len() >= MOST_HOMELESS {
             self.waiting.push_back(cookie);
             return;
-        };
-        let Some(held) = self.attempts.get_mut(cookie) else {
-            self.parts.enforcers.release(worker);
-            return;
-        };
+        }
+        let Some(held) = self.attempts.get_mut(cookie) else { return };
         match std::mem::replace(&mut held.stage, Stage::Hopeless) {
-            Stage::Reached(socket) => held.stage = Stage::Released(socket, worker),
+            Stage::Reached(socket) => held.stage = Stage::Released(socket),
             other => {
                 held.stage = other;
-                self.parts.enforcers.release(worker);
                 return;
             }
         }
         self.inject_syn(cookie);
     }
 
-    /// Credits have come: those that wait go on, the longest waiting first.
+    /// Those that wait go on, the longest waiting first.
     pub(super) fn release_waiting(&mut self) {
-        for _ in 0..self.waiting.len() {
+        while self.parts.enforcers.is_serving() && self.homeless.len() < MOST_HOMELESS {
             let Some(cookie) = self.waiting.pop_front() else { return };
-            let waits = self
-                .attempts
-                .get(cookie)
-                .is_some_and(|held| matches!(held.stage, Stage::Reached(_)));
-            if waits {
-                let before = self.waiting.len();
-                self.release(cookie);
-                if self.waiting.len() > before {
-                    // No credit: it keeps its place in front.
-                    if let Some(cookie) = self.waiting.pop_back() {
-                        self.waiting.push_front(cookie);
-                    }
-                    return;
-                }
-            }
+            self.release(cookie);
         }
     }
 
     /// Takes an attempt out of the table, wherever it stands.
     pub(super) fn forget(&mut self, cookie: u64) {
         let Some(held) = self.attempts.remove(cookie) else { return };
-        if let Stage::Released(_, worker) = held.stage {
-            self.parts.enforcers.release(worker);
+        if !matches!(held.stage, Stage::NoListener) {
+            self.leave(held.flow.netns);
         }
-        self.leave(held.flow.netns);
         self.settle(&held.flow);
     }
 
@@ -158,9 +172,8 @@ impl Gate {
             return Err(io::ErrorKind::NotFound.into());
         };
         let Parts { namespaces, maps, .. } = &mut self.parts;
-        let mut bind = |socket: BorrowedFd<'_>, token: Token| {
-            maps.tokens.insert(&socket.as_raw_fd(), Plain(token), 0).map_err(io::Error::other)
-        };
+        let mut tokens = Tokens(maps);
+        let mut bind = |socket: BorrowedFd<'_>, token: Token| tokens.bind(socket, token);
         namespaces.within(held.flow.netns, || upstream::dial(&held.flow, &mut bind))
     }
 

@@ -1,15 +1,18 @@
 //! What other threads ask for.
 
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_ebpf::counter;
 
-use super::{Gate, Order, Upgrading};
+use super::{Gate, Order, Resolved, Upgrading};
 use crate::config::Settings;
-use crate::keeper::abi::Plain;
 use crate::keeper::hooks::Maps;
+use crate::keeper::sys;
 use crate::model::{CanaryReport, Losses, NamespaceReport, STATUS_SCHEMA, StatusReport, Verdict};
+
+/// A new enforcer that isn't whole by then has failed.
+const UPGRADE_WITHIN: Duration = Duration::from_secs(20);
 
 impl Gate {
     pub(super) fn on_orders(&mut self) {
@@ -21,8 +24,8 @@ impl Gate {
                     let _ = answer.send(Box::new(self.report()));
                 }
                 Order::Upgrade { binary, drain, done } => self.upgrade(binary, drain, done),
-                Order::Settings(settings, done) => {
-                    let result = self.apply(*settings);
+                Order::Settings(settings, resolved, done) => {
+                    let result = self.apply(*settings, resolved);
                     let _ = done.send(result);
                 }
                 Order::Hosts(answer) => {
@@ -39,6 +42,7 @@ impl Gate {
                     for cookie in self.parts.namespaces.sweep(&namespaces) {
                         let _ = self.parts.maps.namespaces.remove(&cookie);
                     }
+                    self.parts.maps.forget_unmet(sys::monotonic());
                     self.powerful = powerful;
                 }
                 Order::Canary(Ok(())) => {
@@ -78,7 +82,8 @@ impl Gate {
         match self.start_enforcer() {
             Ok(generation) => {
                 let drain = drain.unwrap_or(self.parts.settings.enforcer.drain);
-                self.upgrading = Some(Upgrading { generation, drain, done });
+                let until = Instant::now() + UPGRADE_WITHIN;
+                self.upgrading = Some(Upgrading { generation, drain, before, until, done });
             }
             Err(error) => {
                 let binary = self.parts.enforcers.binary().display().to_string();
@@ -89,7 +94,7 @@ impl Gate {
     }
 
     /// Takes new settings; what can't change while running is named.
-    fn apply(&mut self, settings: Settings) -> Result<String, String> {
+    fn apply(&mut self, settings: Settings, resolved: Resolved) -> Result<String, String> {
         let old = &self.parts.settings;
         let mut fixed = Vec::new();
         for (name, differs) in [
@@ -97,6 +102,11 @@ impl Gate {
             ("bpffs", settings.bpffs != old.bpffs),
             ("listen_port", settings.listen_port != old.listen_port),
             ("control", settings.control != old.control),
+            ("canary_every", settings.canary_every != old.canary_every),
+            ("resolve_every", settings.resolve_every != old.resolve_every),
+            ("debug_programs", settings.debug_programs != old.debug_programs),
+            ("enforcer.user", settings.enforcer.user != old.enforcer.user),
+            ("enforcer.workers", settings.enforcer.workers != old.enforcer.workers),
         ] {
             if differs {
                 fixed.push(name);
@@ -109,7 +119,13 @@ impl Gate {
             ));
         }
         self.parts.destinations.set(&settings.protect);
-        self.parts.destinations.install(&mut self.parts.maps).map_err(|error| error.to_string())?;
+        for (host, answer) in resolved {
+            self.parts.destinations.resolved(&host, answer, settings.resolve_grace);
+        }
+        if let Err(error) = self.parts.destinations.install(&mut self.parts.maps) {
+            self.parts.destinations.set(&self.parts.settings.protect);
+            return Err(error.to_string());
+        }
         self.parts.settings = settings;
         self.parts.generation = self.parts.generation.wrapping_add(1);
         let kernel = super::super::kernel_settings(
@@ -117,13 +133,14 @@ impl Gate {
             self.parts.generation,
             self.parts.hooks.attachment(),
         );
-        self.parts.maps.settings.set(0, Plain(kernel), 0).map_err(|error| error.to_string())?;
+        self.parts.maps.write_settings(kernel).map_err(|error| error.to_string())?;
         Ok(format!("settings of generation {} hold", self.parts.generation))
     }
 
     fn report(&mut self) -> StatusReport {
         let destinations = self.parts.destinations.reports();
-        let losses = losses(&self.parts.maps);
+        let mut losses = losses(&self.parts.maps);
+        losses.events = losses.events.saturating_sub(self.parts.lost_before);
         let mut notes = Vec::new();
         for destination in &destinations {
             if let Some(error) = &destination.error {
@@ -207,7 +224,7 @@ impl Gate {
     }
 }
 
-fn losses(maps: &Maps) -> Losses {
+pub fn losses(maps: &Maps) -> Losses {
     let sum = |index: u32| {
         maps.counters.get(&index, 0).map_or(0, |values| values.iter().copied().sum::<u64>())
     };

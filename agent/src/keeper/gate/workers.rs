@@ -6,7 +6,6 @@ use rustix::event::epoll;
 
 use super::{Gate, TURN, channel_data, ended_data};
 use crate::channel::{ChannelError, ToKeeper};
-use crate::keeper::attempts::Stage;
 use crate::keeper::destinations::CANARY;
 use crate::keeper::enforcers::WorkerId;
 use crate::model::{Closing, End, EventKind};
@@ -14,6 +13,15 @@ use crate::model::{Closing, End, EventKind};
 impl Gate {
     pub(super) fn start_enforcer(&mut self) -> io::Result<u32> {
         let generation = self.parts.enforcers.start()?;
+        if let Err(error) = self.watch_enforcer(generation) {
+            self.parts.enforcers.kill(generation);
+            self.parts.enforcers.buried(generation);
+            return Err(error);
+        }
+        Ok(generation)
+    }
+
+    fn watch_enforcer(&self, generation: u32) -> io::Result<()> {
         let read = epoll::EventFlags::IN;
         if let Some(enforcer) = self.parts.enforcers.get(generation) {
             for (worker, index) in enforcer.workers.iter().zip(0..) {
@@ -22,7 +30,7 @@ impl Gate {
             }
             epoll::add(&self.epoll, &enforcer.ended, ended_data(generation), read)?;
         }
-        Ok(generation)
+        Ok(())
     }
 
     /// Hears a worker out, within a turn's bounds: a worker that never stops
@@ -34,14 +42,17 @@ impl Gate {
                 Ok(received) => self.on_message(id, received.message),
                 Err(ChannelError::WouldBlock) => return false,
                 Err(error) => {
-                    // Its end will be told by its pidfd; what it says until
-                    // then isn't understood.
+                    // Without all of its channels it can't be trusted with
+                    // connections; its pidfd tells its end.
                     if !matches!(error, ChannelError::Closed) {
                         tracing::error!("an enforcer's channel failed: {error}");
                     }
                     if let Some(worker) = self.parts.enforcers.worker_mut(id) {
                         worker.ready = false;
                         let _ = epoll::delete(&self.epoll, &*worker);
+                    }
+                    if self.parts.enforcers.get(id.generation).is_some_and(|e| !e.draining) {
+                        self.parts.enforcers.kill(id.generation);
                     }
                     return false;
                 }
@@ -61,12 +72,14 @@ impl Gate {
                 if let Some(worker) = self.parts.enforcers.worker_mut(id) {
                     worker.credits = worker.credits.saturating_add(more).min(65_536);
                 }
+                self.place_homeless();
                 self.release_waiting();
             }
             ToKeeper::Closed(closing) => self.on_closed(id, closing),
             ToKeeper::Seen { flow } => {
                 if self.open.get(&flow).is_some_and(|open| open.flow.rule == CANARY) {
                     self.canary.seen = true;
+                    self.canary.unseen_since = None;
                     self.canary_crossed();
                 }
             }
@@ -89,6 +102,7 @@ impl Gate {
             }
         };
         self.parts.enforcers.drain_others(generation, drain);
+        self.release_waiting();
     }
 
     fn on_closed(&mut self, id: WorkerId, closing: Closing) {
@@ -137,18 +151,10 @@ impl Gate {
                 }
             }
         }
-        // Let go, but not accepted yet: they wait for another worker.
-        for cookie in self.attempts.released_to(generation) {
-            if let Some(held) = self.attempts.get_mut(cookie)
-                && let Stage::Released(_, worker) = &mut held.stage
-                && let Some(other) = self.parts.enforcers.reserve()
-            {
-                *worker = other;
-            }
-        }
         if self.upgrading.as_ref().is_some_and(|upgrading| upgrading.generation == generation)
             && let Some(upgrading) = self.upgrading.take()
         {
+            self.parts.enforcers.set_binary(&upgrading.before);
             let _ = upgrading.done.send(Err(
                 "the new enforcer ended before it was ready: the old one goes on (see the log)"
                     .into(),

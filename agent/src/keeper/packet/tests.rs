@@ -112,3 +112,15 @@ fn what_is_no_syn_is_not_taken_for_one() {
         assert_eq!(Syn::parse(&syn4()[..cut]), None, "{cut}");
     }
 }
+
+#[test]
+fn extension_headers_are_looked_through() {
+    let mut packet = syn6();
+    packet[6] = 60;
+    packet.splice(40..40, [6, 0, 1, 4, 0, 0, 0, 0]);
+    let syn = Syn::parse(&packet).unwrap();
+    assert_eq!(syn.source.port(), 43210);
+    assert_eq!(sequence_of(&packet), Some(9));
+    packet[6] = 44;
+    assert_eq!(Syn::parse(&packet), None);
+}

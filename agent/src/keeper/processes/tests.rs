@@ -4,10 +4,10 @@ use super::*;
 fn this_process_is_known_by_its_start() {
     let tgid = std::process::id();
     let (_, ticks) = stat(Path::new("/proc/self")).unwrap();
-    let right = read(ProcessKey { tgid, started: ticks * CLOCK_TICK, exec: 1 });
+    let right = read(ProcessKey { tgid, started: ticks * CLOCK_TICK, exec: 1 }, true);
     assert_eq!(right.exe, std::env::current_exe().ok());
     assert!(right.command.is_some_and(|command| !command.is_empty()));
-    let wrong = read(ProcessKey { tgid, started: (ticks + 500) * CLOCK_TICK, exec: 1 });
+    let wrong = read(ProcessKey { tgid, started: (ticks + 500) * CLOCK_TICK, exec: 1 }, true);
     assert!(wrong.exe.is_none() && wrong.command.is_none());
 }
 
