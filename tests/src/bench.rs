@@ -222,8 +222,9 @@ impl Bench {
     /// Once, and before all else: memory that an earlier bench has left with the
     /// processes would hide what a connection takes.
     fn memory(&self, tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
-        const IDLE: usize = 2_000;
-        tell("2,000 idle connections");
+        const FIRST: usize = 2_000;
+        const IDLE: usize = 4_000;
+        tell("6,000 idle connections");
         let mut samples = Samples::new();
         for path in [Path::Tidegate, Path::Haproxy] {
             let processes = match path {
@@ -232,12 +233,16 @@ impl Bench {
             };
             let resident =
                 || -> u64 { processes.iter().filter_map(|pid| memory_kib(*pid).ok()).sum() };
+            let open = |connections| -> Result<Running> {
+                let idle = Job::Idle { connections };
+                Ok(Running::start(&self.place(path), self.to(path), &idle)?.ready()?.0)
+            };
+            // The first ones fill what the start has left free.
+            let first = open(FIRST)?;
             let before = resident();
-            let idle = Job::Idle { connections: IDLE };
-            let running = Running::start(&self.place(path), self.to(path), &idle)?;
-            let (running, _) = running.ready()?;
+            let more = open(IDLE)?;
             let grown = resident().saturating_sub(before);
-            drop(running);
+            drop((first, more));
             if path == Path::Tidegate {
                 self.agent.wait_status("the idle ones to end", Duration::from_secs(20), |it| {
                     it.open == 0
