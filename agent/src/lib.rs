@@ -10,3 +10,4 @@ pub mod control;
 pub mod enforcer;
 pub mod keeper;
 pub mod model;
+pub mod sql;
