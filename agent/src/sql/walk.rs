@@ -31,7 +31,8 @@ use super::effect::{ColumnUse, Effect, Path, Uses};
 use super::facts::{
     Bound, Column, Doubt, Facts, Object, ObjectKind, Source, Span, Statement, Verb, Way,
 };
-use super::state::LexingState;
+use super::lexer;
+use super::state::{LexingState, Strings};
 
 /// How deep and how much.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,14 @@ pub fn facts<'t>(
         }
         let parent = u32::try_from(facts.statements.len()).unwrap_or(u32::MAX);
         let later = std::mem::take(&mut walk.later);
-        facts.statements.push(walk.finish());
+        let mut statement = walk.finish();
+        if statement.verb == Verb::Unknown {
+            // A kind that isn't known here: at least what it begins with.
+            let own = span(raw.stmt_location, raw.stmt_len, text.len())
+                .and_then(|span| text.get(span.start as usize..span.end as usize));
+            statement.effects.extend(lexer::hints(own.unwrap_or(text), Strings::Standard, false));
+        }
+        facts.statements.push(statement);
         for mut statement in later {
             statement.later_of = Some(parent);
             facts.statements.push(statement);
