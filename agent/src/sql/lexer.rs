@@ -250,6 +250,11 @@ pub struct Weight {
     /// Brackets within brackets, CASE within CASE.
     pub nesting: usize,
     pub unterminated: bool,
+    /// The longest run of characters that operators and comments are made of,
+    /// wherever it stands.
+    pub raw_run: usize,
+    /// The longest run of them outside of comments, strings and names.
+    pub operator_run: usize,
     /// A plain string holds a backslash.
     pub backslash: bool,
     /// A name holds something else than ASCII.
@@ -257,8 +262,9 @@ pub struct Weight {
 }
 
 pub fn weigh(text: &str, strings: Strings) -> Weight {
-    let mut weight = Weight::default();
+    let mut weight = Weight { raw_run: longest_run(text.as_bytes()), ..Weight::default() };
     let mut depth = 0_usize;
+    let (mut run, mut behind) = (0, 0);
     for token in Lexer::new(text, strings) {
         weight.tokens += 1;
         let bytes = || text.as_bytes().get(token.start..token.end).unwrap_or_default();
@@ -281,8 +287,12 @@ pub fn weigh(text: &str, strings: Strings) -> Weight {
                     }
                 }
             }
-            Kind::Operator
-            | Kind::Comma
+            Kind::Operator => {
+                run = if token.start == behind { run + 1 } else { 1 };
+                behind = token.end;
+                weight.operator_run = weight.operator_run.max(run);
+            }
+            Kind::Comma
             | Kind::Semicolon
             | Kind::Escape
             | Kind::Unicode
@@ -293,6 +303,19 @@ pub fn weigh(text: &str, strings: Strings) -> Weight {
         }
     }
     weight
+}
+
+fn longest_run(text: &[u8]) -> usize {
+    let (mut longest, mut run) = (0, 0);
+    for byte in text {
+        if b"~!@#^&|`?+-*/%<>=".contains(byte) {
+            run += 1;
+            longest = longest.max(run);
+        } else {
+            run = 0;
+        }
+    }
+    longest
 }
 
 /// The same text for a parser that takes `standard_conforming_strings = on`.
@@ -311,6 +334,44 @@ pub fn standardised(text: &str) -> String {
     }
     out.push_str(text.get(copied..).unwrap_or_default());
     out
+}
+
+/// The same text with spaces for comments, byte by byte; `None`: it has none, or
+/// one without an end.
+pub fn without_comments(text: &str) -> Option<String> {
+    let mut out = text.as_bytes().to_vec();
+    let mut from = 0;
+    let mut any = false;
+    let mut blank = |gap: std::ops::Range<usize>| {
+        // Between tokens there is only white space and comments; a line's end that
+        // stands outside of them joins strings and must stay.
+        let mut at = gap.start;
+        let lexer = Lexer { text: text.as_bytes(), at: 0, escaping: false };
+        while at < gap.end {
+            let end = match (lexer.byte(at), lexer.byte(at + 1)) {
+                (b'-', b'-') => lexer.line_end(at),
+                (b'/', b'*') => lexer.block_comment(at).unwrap_or(gap.end),
+                _ => {
+                    at += 1;
+                    continue;
+                }
+            };
+            if let Some(comment) = out.get_mut(at..end) {
+                comment.fill(b' ');
+                any = true;
+            }
+            at = end;
+        }
+    };
+    for token in Lexer::new(text, Strings::Standard) {
+        if token.kind == Kind::Unterminated {
+            return None;
+        }
+        blank(from..token.start);
+        from = token.end;
+    }
+    blank(from..text.len());
+    if any { String::from_utf8(out).ok() } else { None }
 }
 
 /// What the leading words of a text's statements say, for a text that no grammar

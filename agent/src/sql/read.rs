@@ -43,7 +43,7 @@ pub fn read(readable: &Readable<'_>, state: &LexingState, bounds: Bounds) -> Fac
     if readable.text.trim().is_empty() {
         return Facts::default();
     }
-    match pg_raw_parse::parse(&readable.text) {
+    match parse(&readable.text) {
         Ok(tree) => {
             let budget = Budget { depth: bounds.depth, work: bounds.work };
             walk::facts(tree.iter(), &readable.text, state, budget, readable.in_place)
@@ -53,6 +53,19 @@ pub fn read(readable: &Readable<'_>, state: &LexingState, bounds: Bounds) -> Fac
             Facts::unknown(doubt, hints(&readable.text, state))
         }
     }
+}
+
+/// The grammar's tree. The grammar in use keeps comments as tokens of their own,
+/// which come between words that it looks at in pairs (`NOT /* … */ IN`); there the
+/// server, which drops them, accepts what this refuses. So what it refuses is tried
+/// without them.
+pub(super) fn parse(
+    text: &str,
+) -> Result<pg_raw_parse::ParseResult, pg_raw_parse::Error> {
+    pg_raw_parse::parse(text).or_else(|error| match lexer::without_comments(text) {
+        Some(bare) => pg_raw_parse::parse(&bare).map_err(|_| error),
+        None => Err(error),
+    })
 }
 
 /// What the leading words of bytes say that are not going to be read.

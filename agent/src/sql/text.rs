@@ -33,6 +33,13 @@ pub fn readable<'t>(
     }
     let text = decode(bytes, &state.encoding)?;
     let weight = lexer::weigh(&text, state.strings);
+    if weight.unterminated {
+        return Err(Doubt::Unparsable("a string, a name or a comment has no end".into()));
+    }
+    // The grammar's lexer looks at such a run from each of its characters anew.
+    if weight.operator_run > LONGEST_RUN {
+        return Err(Doubt::TooComplex);
+    }
     // Before the grammar sees it: brackets alone make no tree, hence the margin.
     if weight.nesting / 4 > deepest {
         return Err(Doubt::TooDeep);
@@ -47,6 +54,11 @@ pub fn readable<'t>(
         Strings::Escaping => Cow::Owned(lexer::standardised(&text)),
         Strings::Uncertain => return Err(Doubt::Strings),
     };
+    let text = if weight.raw_run > LONGEST_RUN {
+        lexer::without_comments(&text).map_or(text, Cow::Owned)
+    } else {
+        text
+    };
     let in_place = matches!(text, Cow::Borrowed(_));
     Ok(Readable { text, in_place })
 }
@@ -55,6 +67,9 @@ pub fn readable<'t>(
 pub fn lossy<'t>(bytes: &'t [u8]) -> Cow<'t, str> {
     String::from_utf8_lossy(bytes)
 }
+
+/// Of characters such as `+` and `/` in a row.
+const LONGEST_RUN: usize = 256;
 
 fn decode<'t>(bytes: &'t [u8], encoding: &Encoding) -> Result<Cow<'t, str>, Doubt> {
     match (std::str::from_utf8(bytes), encoding) {

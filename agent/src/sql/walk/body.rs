@@ -24,8 +24,11 @@ impl<'t> Walk<'t, '_> {
         }
         self.effect(Effect::Execute);
         self.untrusted(language);
-        for effect in lexer::hints(body.unwrap_or_default(), self.state.strings, true).iter() {
-            self.effect(effect);
+        // Words of other languages mean other things.
+        if language.eq_ignore_ascii_case("plpgsql") {
+            for effect in lexer::hints(body.unwrap_or_default(), self.state.strings, true).iter() {
+                self.effect(effect);
+            }
         }
         self.out.doubt(Doubt::Body(language.into()));
     }
@@ -112,7 +115,9 @@ impl<'t> Walk<'t, '_> {
             return;
         }
         if !language.eq_ignore_ascii_case("sql") {
-            statement.effects = lexer::hints(body, self.state.strings, true);
+            if language.eq_ignore_ascii_case("plpgsql") {
+                statement.effects = lexer::hints(body, self.state.strings, true);
+            }
             statement.effects.insert(Effect::Execute);
             statement.doubt(Doubt::Body(language.into()));
             self.later.push(statement);
@@ -123,7 +128,7 @@ impl<'t> Walk<'t, '_> {
         let readable = text::readable(body.as_bytes(), self.state, limit, self.max_depth as usize);
         // A body within a body within a body: each is a text of its own.
         let budget = Budget { depth: self.max_depth / 2, work: self.work };
-        let tree = readable.map(|readable| pg_raw_parse::parse(&readable.text));
+        let tree = readable.map(|readable| super::super::read::parse(&readable.text));
         match tree {
             Ok(Ok(tree)) if budget.depth > 20 => {
                 for raw in tree.iter() {

@@ -7,7 +7,7 @@ use pg_raw_parse::nodes::{
 use pg_raw_parse::{Node, raw};
 
 use super::super::effect::{ColumnUse, Effect, Use, Uses};
-use super::super::facts::{Bound, Doubt, Source, Verb};
+use super::super::facts::{Bound, Doubt, ObjectKind, Source, Verb};
 use super::bound::{Target, of_condition};
 use super::scope::{Given, Gives, Item, Level};
 use super::{Role, Walk};
@@ -269,7 +269,9 @@ impl<'t> Walk<'t, '_> {
 
     fn forget_read(&mut self, before: super::super::effect::Effects) {
         // A subquery in the values has read something after all.
-        let reads = self.out.objects.iter().any(|object| object.uses.contains(Use::Read));
+        let reads = self.out.objects.iter().any(|object| {
+            object.kind == ObjectKind::Relation && object.uses.contains(Use::Read)
+        });
         if before.contains(Effect::Read) || reads {
             return;
         }

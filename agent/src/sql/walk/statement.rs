@@ -198,6 +198,7 @@ impl<'t> Walk<'t, '_> {
 
     fn explain(&mut self, of: &'t ExplainStmt) {
         self.verb(Verb::Explain);
+        self.effect(Effect::Read);
         let analyze = flag(of.options().iter(), "analyze");
         for option in of.options() {
             self.read(option.arg());

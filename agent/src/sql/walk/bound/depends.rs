@@ -295,6 +295,10 @@ pub(super) fn comparison<'t>(
             return shape(other, negated != inverted, target);
         }
     }
+    // Never true, never false.
+    if (null(left) || null(right)) && comparing(name) {
+        return Shape::Empty;
+    }
     let (own, others) = (columns(left, target), columns(right, target));
     if own.is_empty() && others.is_empty() {
         return constant(name, left, right, negated);
@@ -393,9 +397,6 @@ fn constant(name: &str, left: Node<'_>, right: Node<'_>, negated: bool) -> Shape
             _ => None,
         },
     };
-    if null(left) || null(right) {
-        return Shape::Empty;
-    }
     let Some(order) = order else { return Shape::Open };
     let holds = match name {
         "=" => order.is_eq(),
