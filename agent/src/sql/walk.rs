@@ -104,6 +104,9 @@ struct Walk<'t, 's> {
     exhausted: bool,
 }
 
+/// Up to so many columns need no index.
+const FEW: usize = 32;
+
 /// In which role an expression is visited.
 #[derive(Clone, Copy)]
 struct Role {
@@ -228,8 +231,23 @@ impl<'t, 's> Walk<'t, 's> {
     }
 
     fn object(&mut self, object: Object) -> u32 {
-        let key = (object.kind, object.schema.clone(), object.name.clone());
-        if let Some(index) = self.objects.get(&key).copied() {
+        let few = self.out.objects.len() <= FEW;
+        let found = if few {
+            let same = |one: &Object| {
+                one.kind == object.kind && one.name == object.name && one.schema == object.schema
+            };
+            self.out.objects.iter().position(same).and_then(|index| u32::try_from(index).ok())
+        } else {
+            if self.objects.is_empty() {
+                let keys = self.out.objects.iter().zip(0..);
+                self.objects = keys
+                    .map(|(one, at)| ((one.kind, one.schema.clone(), one.name.clone()), at))
+                    .collect();
+            }
+            let key = (object.kind, object.schema.clone(), object.name.clone());
+            self.objects.get(&key).copied()
+        };
+        if let Some(index) = found {
             if let Some(known) = self.out.objects.get_mut(index as usize) {
                 known.uses.extend(object.uses);
                 known.temporary |= object.temporary;
@@ -237,8 +255,11 @@ impl<'t, 's> Walk<'t, 's> {
             return index;
         }
         let index = u32::try_from(self.out.objects.len()).unwrap_or(u32::MAX);
+        if !few {
+            let key = (object.kind, object.schema.clone(), object.name.clone());
+            self.objects.insert(key, index);
+        }
         self.out.objects.push(object);
-        self.objects.insert(key, index);
         index
     }
 
@@ -260,8 +281,20 @@ impl<'t, 's> Walk<'t, 's> {
         used: ColumnUse,
         certain: bool,
     ) -> u32 {
-        let key = (relation, name.map(Into::into));
-        if let Some(index) = self.columns.get(&key).copied() {
+        // Few are found quicker by looking at each than by a key made for it.
+        let few = self.out.columns.len() <= FEW;
+        let found = if few {
+            let same = |one: &Column| one.relation == relation && one.name.as_deref() == name;
+            self.out.columns.iter().position(same).and_then(|index| u32::try_from(index).ok())
+        } else {
+            if self.columns.is_empty() {
+                let keys = self.out.columns.iter().zip(0..);
+                self.columns =
+                    keys.map(|(one, index)| ((one.relation, one.name.clone()), index)).collect();
+            }
+            self.columns.get(&(relation, name.map(Into::into))).copied()
+        };
+        if let Some(index) = found {
             if let Some(known) = self.out.columns.get_mut(index as usize) {
                 known.uses.insert(used);
                 known.certain |= certain;
@@ -275,7 +308,9 @@ impl<'t, 's> Walk<'t, 's> {
             uses: super::effect::ColumnUses::of(used),
             certain,
         });
-        self.columns.insert(key, index);
+        if !few {
+            self.columns.insert((relation, name.map(Into::into)), index);
+        }
         index
     }
 

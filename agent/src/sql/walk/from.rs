@@ -102,7 +102,7 @@ impl<'t> Walk<'t, '_> {
 
     pub(super) fn item(&mut self, item: Item<'t>) {
         if let Some(level) = self.levels.last_mut() {
-            level.items.push(item);
+            level.items.push(Rc::new(item));
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Item<'t> {
 /// One query's FROM.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Level<'t> {
-    pub(super) items: Vec<Item<'t>>,
+    pub(super) items: Vec<Rc<Item<'t>>>,
     /// Names merged by USING: they mean columns of several items.
     pub(super) merged: Vec<&'t str>,
     /// NATURAL: any name may be merged.
@@ -201,7 +201,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     /// The items that a qualifier means, from the innermost query outwards.
-    fn qualified_items(&self, schema: Option<&str>, alias: &str) -> Vec<Item<'t>> {
+    fn qualified_items(&self, schema: Option<&str>, alias: &str) -> Vec<Rc<Item<'t>>> {
         for level in self.levels.iter().rev().filter(|level| !level.hidden) {
             let items: Vec<_> = level
                 .items
@@ -288,7 +288,7 @@ impl<'t> Walk<'t, '_> {
             if !self.spend(items.len()) {
                 return;
             }
-            let maybe = |item: &Item<'t>| match &item.gives {
+            let maybe = |item: &Rc<Item<'t>>| match &item.gives {
                 Gives::Relation(_) | Gives::Opaque(_) => true,
                 Gives::Known(given) => given
                     .iter()
