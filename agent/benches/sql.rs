@@ -62,6 +62,8 @@ fn main() -> std::io::Result<()> {
     let cache = Cache::new(64 * 1024 * 1024);
     let state = LexingState::default();
     for (case, text) in [("lookup", LOOKUP), ("orm", ORM), ("report", REPORT)] {
+        let grammar = measure(|| drop(black_box(pg_raw_parse::parse(text))));
+        report(case, "grammar", grammar, json);
         let text = text.as_bytes();
         report(case, "cold", measure(|| drop(black_box(Cell::quick(text, &state)))), json);
         let (facts_tx, facts_rx) = std::sync::mpsc::sync_channel(1);
@@ -81,7 +83,10 @@ fn main() -> std::io::Result<()> {
         ("in-list", format!("select 1 where a in (1{})", ",1".repeat(30_000))),
         ("joins", format!("select * from t{}", " join t on a = b".repeat(4_000))),
         ("columns", format!("select {} from a, b, c", vec!["x"; 30_000].join(","))),
-        ("subqueries", format!("select * from t where {}", "a in (select b from t where ".repeat(2_000))),
+        (
+            "subqueries",
+            format!("select * from t where {}", "a in (select b from t where ".repeat(2_000)),
+        ),
     ];
     for (case, text) in &hostile {
         let begun = Instant::now();

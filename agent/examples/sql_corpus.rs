@@ -51,8 +51,9 @@ impl Counts {
     fn add(&mut self, cell: &Cell, state: &LexingState, text: &str, show: bool) {
         let facts = cell.read(text.as_bytes(), state);
         self.all += 1;
-        self.parsed += usize::from(facts.statements.iter().all(|s| s.verb != Verb::Unknown
-            || s.later_of.is_some()));
+        self.parsed += usize::from(
+            facts.statements.iter().all(|s| s.verb != Verb::Unknown || s.later_of.is_some()),
+        );
         self.understood += usize::from(facts.understood());
         for doubt in facts.running().flat_map(|statement| &statement.doubts) {
             let name = match doubt {

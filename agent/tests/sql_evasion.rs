@@ -1,4 +1,10 @@
 //! `tests/corpora/evasion`: what each trick must be seen as.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/corpus.rs"]
 mod corpus;

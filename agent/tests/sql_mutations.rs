@@ -1,6 +1,12 @@
 //! 100,000 changes to known statements. Those that keep the meaning must keep the
 //! facts; the others must give an answer and never turn a write into a read without
 //! the text having lost it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/corpus.rs"]
 mod corpus;
@@ -49,7 +55,11 @@ fn same_meaning(sql: &str, dice: &mut Dice) -> String {
         }
         if word && !token.contains(['\'', '"']) && token.is_ascii() {
             for c in token.chars() {
-                out.push(if dice.roll(2) == 0 { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() });
+                out.push(if dice.roll(2) == 0 {
+                    c.to_ascii_uppercase()
+                } else {
+                    c.to_ascii_lowercase()
+                });
             }
         } else {
             out.push_str(token);
@@ -69,7 +79,14 @@ fn meaning(facts: &Facts) -> Vec<String> {
         .map(|s| {
             format!(
                 "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",
-                s.verb, s.effects, s.bound, s.parts, s.objects, s.columns, s.calls, s.session,
+                s.verb,
+                s.effects,
+                s.bound,
+                s.parts,
+                s.objects,
+                s.columns,
+                s.calls,
+                s.session,
                 s.doubts.len()
             )
         })
@@ -102,8 +119,29 @@ fn nothing_turns_a_write_into_a_read_or_stops_the_reader() {
     let cases = cases();
     let mut dice = Dice(0x6e6f_7468_696e_6721);
     let bits: &[&[u8]] = &[
-        b"'", b"\"", b"$$", b"/*", b"*/", b"--", b"\\", b"\n", b";", b"(", b")", b"\0", b"\xff",
-        b"E'", b"U&'", b" select ", b" not ", b"::int", b",", b"$a$", b"1", b".", b"\xc3\xa9",
+        b"'",
+        b"\"",
+        b"$$",
+        b"/*",
+        b"*/",
+        b"--",
+        b"\\",
+        b"\n",
+        b";",
+        b"(",
+        b")",
+        b"\0",
+        b"\xff",
+        b"E'",
+        b"U&'",
+        b" select ",
+        b" not ",
+        b"::int",
+        b",",
+        b"$a$",
+        b"1",
+        b".",
+        b"\xc3\xa9",
     ];
     let mut longest = Duration::ZERO;
     for round in 0..50_000 {

@@ -53,11 +53,27 @@ pub fn class(name: &str) -> CallClass {
         "set_config" | "setseed" | "pg_export_snapshot" | "lo_close" | "pg_notify" => Session,
         _ if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") => Session,
 
-        "lo_import" | "lo_export" | "pg_read_file" | "pg_read_file_old" | "pg_read_binary_file"
-        | "pg_stat_file" | "pg_current_logfile" | "pg_hba_file_rules" | "pg_ident_file_mappings"
-        | "pg_show_all_file_settings" | "pg_logdir_ls" | "pg_read_server_files" | "xslt_process"
-        | "http" | "http_get" | "http_post" | "http_put" | "http_delete" | "http_patch"
-        | "http_head" | "lo_manage" => UnsafeIo,
+        "lo_import"
+        | "lo_export"
+        | "pg_read_file"
+        | "pg_read_file_old"
+        | "pg_read_binary_file"
+        | "pg_stat_file"
+        | "pg_current_logfile"
+        | "pg_hba_file_rules"
+        | "pg_ident_file_mappings"
+        | "pg_show_all_file_settings"
+        | "pg_logdir_ls"
+        | "pg_read_server_files"
+        | "xslt_process"
+        | "http"
+        | "http_get"
+        | "http_post"
+        | "http_put"
+        | "http_delete"
+        | "http_patch"
+        | "http_head"
+        | "lo_manage" => UnsafeIo,
         _ if ["pg_ls_", "pg_file_", "dblink", "postgres_fdw_", "aws_s3", "aws_lambda"]
             .iter()
             .any(|prefix| name.starts_with(prefix)) =>
@@ -65,12 +81,27 @@ pub fn class(name: &str) -> CallClass {
             UnsafeIo
         }
 
-        "query_to_xml" | "query_to_xmlschema" | "query_to_xml_and_xmlschema" | "cursor_to_xml"
-        | "cursor_to_xmlschema" | "table_to_xml" | "table_to_xmlschema"
-        | "table_to_xml_and_xmlschema" | "schema_to_xml" | "schema_to_xmlschema"
-        | "schema_to_xml_and_xmlschema" | "database_to_xml" | "database_to_xmlschema"
-        | "database_to_xml_and_xmlschema" | "ts_stat" | "ts_rewrite" | "crosstab" | "connectby"
-        | "xpath_table" | "currtid2" | "pg_background_launch" => RunsText,
+        "query_to_xml"
+        | "query_to_xmlschema"
+        | "query_to_xml_and_xmlschema"
+        | "cursor_to_xml"
+        | "cursor_to_xmlschema"
+        | "table_to_xml"
+        | "table_to_xmlschema"
+        | "table_to_xml_and_xmlschema"
+        | "schema_to_xml"
+        | "schema_to_xmlschema"
+        | "schema_to_xml_and_xmlschema"
+        | "database_to_xml"
+        | "database_to_xmlschema"
+        | "database_to_xml_and_xmlschema"
+        | "ts_stat"
+        | "ts_rewrite"
+        | "crosstab"
+        | "connectby"
+        | "xpath_table"
+        | "currtid2"
+        | "pg_background_launch" => RunsText,
         _ if name.starts_with("crosstab") => RunsText,
 
         "lo_get" | "loread" | "lo_open" => Reads,
@@ -78,17 +109,35 @@ pub fn class(name: &str) -> CallClass {
         "lo_creat" | "lo_create" | "lo_from_bytea" | "lo_put" | "lowrite" | "lo_truncate"
         | "lo_truncate64" | "lo_unlink" | "setval" => Writes,
 
-        "pg_terminate_backend" | "pg_cancel_backend" | "pg_reload_conf" | "pg_rotate_logfile"
-        | "pg_rotate_logfile_old" | "pg_promote" | "pg_switch_wal" | "pg_create_restore_point"
-        | "pg_backup_start" | "pg_backup_stop" | "pg_start_backup" | "pg_stop_backup"
-        | "pg_wal_replay_pause" | "pg_wal_replay_resume" | "pg_log_backend_memory_contexts"
-        | "pg_log_standby_snapshot" | "pg_import_system_collations" | "pg_nextoid"
-        | "pg_stat_clear_snapshot" | "pg_stat_force_next_flush" | "pg_extension_config_dump"
-        | "gin_clean_pending_list" | "pg_sync_replication_slots" | "pg_get_wal_summarizer_state"
-        | "pg_stop_making_pinned_objects" | "pg_restore_relation_stats"
-        | "pg_restore_attribute_stats" | "pg_clear_relation_stats" | "pg_clear_attribute_stats" => {
-            Administers
-        }
+        "pg_terminate_backend"
+        | "pg_cancel_backend"
+        | "pg_reload_conf"
+        | "pg_rotate_logfile"
+        | "pg_rotate_logfile_old"
+        | "pg_promote"
+        | "pg_switch_wal"
+        | "pg_create_restore_point"
+        | "pg_backup_start"
+        | "pg_backup_stop"
+        | "pg_start_backup"
+        | "pg_stop_backup"
+        | "pg_wal_replay_pause"
+        | "pg_wal_replay_resume"
+        | "pg_log_backend_memory_contexts"
+        | "pg_log_standby_snapshot"
+        | "pg_import_system_collations"
+        | "pg_nextoid"
+        | "pg_stat_clear_snapshot"
+        | "pg_stat_force_next_flush"
+        | "pg_extension_config_dump"
+        | "gin_clean_pending_list"
+        | "pg_sync_replication_slots"
+        | "pg_get_wal_summarizer_state"
+        | "pg_stop_making_pinned_objects"
+        | "pg_restore_relation_stats"
+        | "pg_restore_attribute_stats"
+        | "pg_clear_relation_stats"
+        | "pg_clear_attribute_stats" => Administers,
         "pg_replication_origin_oid" | "pg_replication_origin_progress" => Plain,
         _ if [
             "pg_logical_",

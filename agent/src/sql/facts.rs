@@ -337,7 +337,10 @@ pub enum Note {
 pub enum Doubt {
     /// The grammar's own message.
     Unparsable(Box<str>),
-    TooLong { bytes: u64, limit: u64 },
+    TooLong {
+        bytes: u64,
+        limit: u64,
+    },
     TooDeep,
     TooComplex,
     /// A character set in which a byte of a character can look like a quote.

@@ -305,10 +305,24 @@ pub fn weigh(text: &str, strings: Strings) -> Weight {
     weight
 }
 
+/// What operators and comments are made of.
+const SIGNS: [bool; 256] = {
+    let mut signs = [false; 256];
+    let mut rest: &[u8] = b"~!@#^&|`?+-*/%<>=";
+    while let [first, others @ ..] = rest {
+        #[expect(clippy::indexing_slicing, reason = "a byte, at compile time")]
+        {
+            signs[*first as usize] = true;
+        }
+        rest = others;
+    }
+    signs
+};
+
 fn longest_run(text: &[u8]) -> usize {
     let (mut longest, mut run) = (0, 0);
     for byte in text {
-        if b"~!@#^&|`?+-*/%<>=".contains(byte) {
+        if SIGNS.get(usize::from(*byte)) == Some(&true) {
             run += 1;
             longest = longest.max(run);
         } else {

@@ -33,9 +33,8 @@ pub fn weigh<'t>(
     state: &LexingState,
     bounds: Bounds,
 ) -> Result<Readable<'t>, Box<Facts>> {
-    text::readable(bytes, state, bounds.bytes, bounds.depth as usize).map_err(|doubt| {
-        Box::new(Facts::unknown(doubt, hints_of(bytes, state)))
-    })
+    text::readable(bytes, state, bounds.bytes, bounds.depth as usize)
+        .map_err(|doubt| Box::new(Facts::unknown(doubt, hints_of(bytes, state))))
 }
 
 /// Parses and walks; the tree is gone when it returns.
@@ -59,9 +58,7 @@ pub fn read(readable: &Readable<'_>, state: &LexingState, bounds: Bounds) -> Fac
 /// which come between words that it looks at in pairs (`NOT /* … */ IN`); there the
 /// server, which drops them, accepts what this refuses. So what it refuses is tried
 /// without them.
-pub(super) fn parse(
-    text: &str,
-) -> Result<pg_raw_parse::ParseResult, pg_raw_parse::Error> {
+pub(super) fn parse(text: &str) -> Result<pg_raw_parse::ParseResult, pg_raw_parse::Error> {
     pg_raw_parse::parse(text).or_else(|error| match lexer::without_comments(text) {
         Some(bare) => pg_raw_parse::parse(&bare).map_err(|_| error),
         None => Err(error),

@@ -7,9 +7,9 @@
 //!   found.
 
 mod alter;
+mod body;
 mod bound;
 mod calls;
-mod body;
 mod define;
 mod dml;
 mod expr;
@@ -86,13 +86,16 @@ fn span(start: i32, len: i32, text: usize) -> Option<Span> {
     Some(Span { start, end })
 }
 
+/// An object's kind, schema and name.
+type Named = (ObjectKind, Option<Box<str>>, Box<str>);
+
 /// The walk through one statement and everything that runs with it.
 struct Walk<'t, 's> {
     state: &'s LexingState,
     out: Statement,
     /// What this statement defines without running it.
     later: Vec<Statement>,
-    objects: HashMap<(ObjectKind, Option<Box<str>>, Box<str>), u32>,
+    objects: HashMap<Named, u32>,
     columns: HashMap<(u32, Option<Box<str>>), u32>,
     levels: Vec<Level<'t>>,
     ctes: Vec<Cte<'t>>,
@@ -143,8 +146,7 @@ impl<'t, 's> Walk<'t, 's> {
 
     /// A walk of its own for what is only defined, under the same bounds.
     fn aside(&mut self, way: Way, visit: impl FnOnce(&mut Walk<'t, 's>)) {
-        let budget =
-            Budget { depth: self.max_depth.saturating_sub(self.depth), work: self.work };
+        let budget = Budget { depth: self.max_depth.saturating_sub(self.depth), work: self.work };
         let mut walk = Walk::new(self.state, budget, way);
         visit(&mut walk);
         self.work = walk.work;
@@ -274,13 +276,7 @@ impl<'t, 's> Walk<'t, 's> {
         })
     }
 
-    fn column(
-        &mut self,
-        relation: u32,
-        name: Option<&str>,
-        used: ColumnUse,
-        certain: bool,
-    ) -> u32 {
+    fn column(&mut self, relation: u32, name: Option<&str>, used: ColumnUse, certain: bool) -> u32 {
         // Few are found quicker by looking at each than by a key made for it.
         let few = self.out.columns.len() <= FEW;
         let found = if few {

@@ -74,7 +74,9 @@ fn a_tree_that_doubles_at_each_step_runs_out_of_work_not_of_memory() {
     let mut text = String::from("with c0 as (select a as x, b as y from t)");
     for n in 1..60 {
         let m = n - 1;
-        text.push_str(&format!(", c{n} as (select p.x || q.y as x, p.y || q.x as y from c{m} p, c{m} q)"));
+        text.push_str(&format!(
+            ", c{n} as (select p.x || q.y as x, p.y || q.x as y from c{m} p, c{m} q)"
+        ));
     }
     text.push_str("select * from c59");
     let facts = read(&text);
@@ -85,7 +87,12 @@ fn a_tree_that_doubles_at_each_step_runs_out_of_work_not_of_memory() {
     let mut text = format!("with c0 as (select {} from t)", wide.join(", "));
     let all: Vec<String> = (0..1_000).map(|n| format!("c{n}")).collect();
     for n in 1..4 {
-        text.push_str(&format!(", c{n} as (select ({}) as c0, {} from c{})", all.join("||"), all.join(","), n - 1));
+        text.push_str(&format!(
+            ", c{n} as (select ({}) as c0, {} from c{})",
+            all.join("||"),
+            all.join(","),
+            n - 1
+        ));
     }
     text.push_str(&format!("select {} from c3", all.join("||")));
     let begun = Instant::now();

@@ -142,7 +142,11 @@ fn shape<'t>(node: Node<'t>, negated: bool, target: Target<'t>) -> Shape {
                 None => Shape::Empty,
                 Some(Shape::Open) => Shape::Open,
                 Some(first) => {
-                    if shapes.any(|shape| shape == Shape::Open) { Shape::Most } else { first }
+                    if shapes.any(|shape| shape == Shape::Open) {
+                        Shape::Most
+                    } else {
+                        first
+                    }
                 }
             }
         }
@@ -163,10 +167,18 @@ fn shape<'t>(node: Node<'t>, negated: bool, target: Target<'t>) -> Shape {
             }
         }
         Node::ColumnRef(_) | Node::A_Indirection(_) => {
-            if columns(node, target).is_empty() { Shape::Open } else { Shape::Some }
+            if columns(node, target).is_empty() {
+                Shape::Open
+            } else {
+                Shape::Some
+            }
         }
         other => {
-            if columns(other, target).is_empty() { Shape::Open } else { Shape::Most }
+            if columns(other, target).is_empty() {
+                Shape::Open
+            } else {
+                Shape::Most
+            }
         }
     }
 }
@@ -234,7 +246,11 @@ fn case<'t>(of: &'t CaseExpr, negated: bool, target: Target<'t>) -> Shape {
     let conditional = shapes.iter().any(|shape| *shape != Shape::Open);
     shapes.push(match last {
         Shape::Open if !all_open || shapes.is_empty() => {
-            if conditional { Shape::Most } else { Shape::Open }
+            if conditional {
+                Shape::Most
+            } else {
+                Shape::Open
+            }
         }
         // Whatever the conditions say, all rows pass.
         Shape::Open => return Shape::Open,
@@ -251,7 +267,11 @@ fn operator<'t>(of: &'t A_Expr, negated: bool, target: Target<'t>) -> Shape {
         K::AEXPR_OP => depends::comparison(name, left, right, negated, target),
         K::AEXPR_NOT_DISTINCT => depends::comparison("=", left, right, negated, target),
         K::AEXPR_DISTINCT if null(left) || null(right) => {
-            if negated { Shape::Some } else { Shape::Most }
+            if negated {
+                Shape::Some
+            } else {
+                Shape::Most
+            }
         }
         K::AEXPR_DISTINCT => depends::comparison("<>", left, right, negated, target),
         K::AEXPR_LIKE | K::AEXPR_ILIKE | K::AEXPR_SIMILAR => {
@@ -330,7 +350,11 @@ fn sub_link<'t>(of: &'t SubLink, negated: bool, target: Target<'t>) -> Shape {
             }
         }
         S::ALL_SUBLINK if !own.is_empty() => {
-            if negated { Shape::Some } else { Shape::Most }
+            if negated {
+                Shape::Some
+            } else {
+                Shape::Most
+            }
         }
         _ if correlated => Shape::Some,
         _ => Shape::Open,
@@ -353,8 +377,8 @@ fn exists<'t>(query: &'t SelectStmt, negated: bool, target: Target<'t>) -> Shape
     // A lone aggregate always gives a row; a limit may take them all.
     let aggregate = query.group_clause().is_empty()
         && query.target_list().iter().any(|of| depends::aggregate(of.val()));
-    let cut = !matches!(query.limit_count(), Node::None)
-        || !matches!(query.limit_offset(), Node::None);
+    let cut =
+        !matches!(query.limit_count(), Node::None) || !matches!(query.limit_offset(), Node::None);
     if !correlated || aggregate || (cut && negated) {
         return Shape::Open;
     }
@@ -366,7 +390,13 @@ fn exists<'t>(query: &'t SelectStmt, negated: bool, target: Target<'t>) -> Shape
     }
     match (narrowest, negated) {
         (Shape::Open, _) => Shape::Open,
-        (Shape::Empty, negated) => if negated { flip(Shape::Empty) } else { Shape::Empty },
+        (Shape::Empty, negated) => {
+            if negated {
+                flip(Shape::Empty)
+            } else {
+                Shape::Empty
+            }
+        }
         _ => Shape::Some,
     }
 }

@@ -165,8 +165,9 @@ pub(super) fn truth(node: Node<'_>) -> Option<bool> {
                     ConstValue::Integer(value) => Some(value != 0),
                     ConstValue::String(text) => match text.trim().to_lowercase().as_str() {
                         "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes" | "on" | "1" => Some(true),
-                        "f" | "fa" | "fal" | "fals" | "false" | "n" | "no" | "of" | "off"
-                        | "0" => Some(false),
+                        "f" | "fa" | "fal" | "fals" | "false" | "n" | "no" | "of" | "off" | "0" => {
+                            Some(false)
+                        }
                         _ => None,
                     },
                     _ => None,

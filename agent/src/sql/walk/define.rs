@@ -16,10 +16,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn creates_plain(&mut self, kind: ObjectKind, name: Option<&'t str>) {
-        self.creates(
-            kind,
-            names::Qualified { schema: None, name: name.unwrap_or_default() },
-        );
+        self.creates(kind, names::Qualified { schema: None, name: name.unwrap_or_default() });
     }
 
     pub(super) fn define(&mut self, node: Node<'t>) {

@@ -269,9 +269,10 @@ impl<'t> Walk<'t, '_> {
 
     fn forget_read(&mut self, before: super::super::effect::Effects) {
         // A subquery in the values has read something after all.
-        let reads = self.out.objects.iter().any(|object| {
-            object.kind == ObjectKind::Relation && object.uses.contains(Use::Read)
-        });
+        let reads =
+            self.out.objects.iter().any(|object| {
+                object.kind == ObjectKind::Relation && object.uses.contains(Use::Read)
+            });
         if before.contains(Effect::Read) || reads {
             return;
         }

@@ -6,8 +6,8 @@ use pg_raw_parse::{Node, raw};
 
 use super::super::builtin;
 use super::super::effect::{Effect, Step};
-use super::super::facts::{Doubt, Note, ObjectKind, Source, Way};
 use super::super::facts::CallClass;
+use super::super::facts::{Doubt, Note, ObjectKind, Source, Way};
 use super::{Role, Walk, names};
 
 impl<'t> Walk<'t, '_> {
@@ -234,12 +234,7 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
-    fn indirection(
-        &mut self,
-        of: &'t nodes::A_Indirection,
-        role: Role,
-        out: &mut Vec<Source>,
-    ) {
+    fn indirection(&mut self, of: &'t nodes::A_Indirection, role: Role, out: &mut Vec<Source>) {
         // (t).email, (t.address).city, (f(x)).y, tags[1]: a field of what the
         // argument is made of. Of a plain row it can be told which.
         let first = of.indirection().first().and_then(Node::as_str);

@@ -14,12 +14,12 @@ use super::{Role, Walk, names};
 impl<'t> Walk<'t, '_> {
     pub(super) fn from(&mut self, node: Node<'t>) {
         if self.enter() {
-            self.from_inner(node);
+            self.place(node);
         }
         self.leave();
     }
 
-    fn from_inner(&mut self, node: Node<'t>) {
+    fn place(&mut self, node: Node<'t>) {
         match node {
             Node::RangeVar(of) => {
                 let item = self.range_item(of);
@@ -106,12 +106,7 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
-    fn opaque(
-        &mut self,
-        alias: Option<&'t Alias>,
-        name: &'t str,
-        sources: Vec<super::Source>,
-    ) {
+    fn opaque(&mut self, alias: Option<&'t Alias>, name: &'t str, sources: Vec<super::Source>) {
         self.item(Item {
             alias: alias.and_then(Alias::aliasname).unwrap_or(name),
             schema: None,
@@ -276,5 +271,7 @@ impl<'t> Walk<'t, '_> {
 }
 
 fn renamed(alias: Option<&Alias>) -> Vec<&str> {
-    alias.map(|alias| alias.colnames().iter().filter_map(Node::as_str).collect()).unwrap_or_default()
+    alias
+        .map(|alias| alias.colnames().iter().filter_map(Node::as_str).collect())
+        .unwrap_or_default()
 }

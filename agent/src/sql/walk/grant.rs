@@ -17,10 +17,8 @@ impl<'t> Walk<'t, '_> {
         let uses = Uses::of(Use::Granted);
         let kind = names::object_kind(of.objtype);
         let plain = of.targtype == raw::GrantTargetType::ACL_TARGET_OBJECT;
-        let relations = matches!(
-            of.objtype,
-            raw::ObjectType::OBJECT_TABLE | raw::ObjectType::OBJECT_SEQUENCE
-        );
+        let relations =
+            matches!(of.objtype, raw::ObjectType::OBJECT_TABLE | raw::ObjectType::OBJECT_SEQUENCE);
         if plain && relations {
             for range in of.objects() {
                 self.range_as(kind, range, uses);
@@ -219,5 +217,9 @@ fn written(node: Node<'_>) -> Option<String> {
 
 fn quote(name: &str) -> String {
     let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if plain && !name.is_empty() { name.into() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if plain && !name.is_empty() {
+        name.into()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
 }

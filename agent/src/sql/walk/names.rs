@@ -43,9 +43,7 @@ pub(super) fn of_node(node: Node<'_>) -> Qualified<'_> {
         Node::TypeName(of) => qualified(of.names().iter().map(Node::String)),
         Node::ObjectWithArgs(of) => of_list(of.objname()),
         Node::RangeVar(of) => of_range(of),
-        Node::RoleSpec(of) => {
-            Qualified { schema: None, name: of.rolename().unwrap_or_default() }
-        }
+        Node::RoleSpec(of) => Qualified { schema: None, name: of.rolename().unwrap_or_default() },
         _ => Qualified::default(),
     }
 }

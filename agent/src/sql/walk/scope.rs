@@ -154,8 +154,7 @@ impl<'t> Walk<'t, '_> {
                         Name::Is(_) => {}
                         Name::StarOf(relation) => {
                             let source = self.base(relation, Some(name), false, role);
-                            let path =
-                                one.sources.iter().fold(Path::NONE, |p, s| p.union(s.path));
+                            let path = one.sources.iter().fold(Path::NONE, |p, s| p.union(s.path));
                             merge(
                                 found.get_or_insert_default(),
                                 &[source],
@@ -177,11 +176,8 @@ impl<'t> Walk<'t, '_> {
         match &item.gives {
             Gives::Relation(relation) => {
                 let source = self.base(*relation, None, true, role);
-                let name = if item.renamed.is_empty() {
-                    Name::StarOf(*relation)
-                } else {
-                    Name::Star
-                };
+                let name =
+                    if item.renamed.is_empty() { Name::StarOf(*relation) } else { Name::Star };
                 vec![Given { name, sources: vec![source] }]
             }
             Gives::Opaque(sources) => vec![Given { name: Name::Star, sources: sources.clone() }],
@@ -206,9 +202,7 @@ impl<'t> Walk<'t, '_> {
             let items: Vec<_> = level
                 .items
                 .iter()
-                .filter(|item| {
-                    item.alias == alias && (schema.is_none() || item.schema == schema)
-                })
+                .filter(|item| item.alias == alias && (schema.is_none() || item.schema == schema))
                 .cloned()
                 .collect();
             if !items.is_empty() {

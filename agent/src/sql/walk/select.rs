@@ -344,9 +344,10 @@ impl<'t> Walk<'t, '_> {
         let after = self.query(right, ColumnUse::Read);
         let same = before.len() == after.len()
             && before.iter().zip(&after).all(|(one, other)| {
-                other.sources.iter().all(|new| {
-                    one.sources.iter().any(|old| old.column == new.column)
-                })
+                other
+                    .sources
+                    .iter()
+                    .all(|new| one.sources.iter().any(|old| old.column == new.column))
             });
         let given = if same {
             self.unite(before, after)
@@ -442,10 +443,8 @@ fn rename<'t>(mut given: Vec<Given<'t>>, names: &[&'t str]) -> Vec<Given<'t>> {
         for one in &given {
             merge(&mut all, &one.sources, Path::of(Step::Unknown));
         }
-        let mut renamed: Vec<Given<'t>> = names
-            .iter()
-            .map(|name| Given { name: Name::Is(name), sources: all.clone() })
-            .collect();
+        let mut renamed: Vec<Given<'t>> =
+            names.iter().map(|name| Given { name: Name::Is(name), sources: all.clone() }).collect();
         // There may be more columns than names: these keep theirs.
         renamed.extend(given);
         return renamed;
@@ -460,18 +459,24 @@ fn rename<'t>(mut given: Vec<Given<'t>>, names: &[&'t str]) -> Vec<Given<'t>> {
 fn name_of<'t>(node: Node<'t>) -> Name<'t> {
     match node {
         Node::ColumnRef(of) => {
-            of.fields().iter().filter_map(Node::as_str).last().map_or(Name::Unclear, Name::Is)
+            of.fields().iter().filter_map(Node::as_str).next_back().map_or(Name::Unclear, Name::Is)
         }
-        Node::FuncCall(of) => {
-            of.funcname().iter().filter_map(Node::as_str).last().map_or(Name::Unclear, Name::Is)
-        }
+        Node::FuncCall(of) => of
+            .funcname()
+            .iter()
+            .filter_map(Node::as_str)
+            .next_back()
+            .map_or(Name::Unclear, Name::Is),
         Node::TypeCast(of) => match of.arg() {
             inner @ (Node::ColumnRef(_) | Node::FuncCall(_)) => name_of(inner),
             _ => Name::Unclear,
         },
-        Node::A_Indirection(of) => {
-            of.indirection().iter().filter_map(Node::as_str).last().map_or(Name::Unclear, Name::Is)
-        }
+        Node::A_Indirection(of) => of
+            .indirection()
+            .iter()
+            .filter_map(Node::as_str)
+            .next_back()
+            .map_or(Name::Unclear, Name::Is),
         _ => Name::Unclear,
     }
 }

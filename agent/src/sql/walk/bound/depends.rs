@@ -182,9 +182,7 @@ fn equal(one: Node<'_>, other: Node<'_>, depth: u32) -> bool {
         (Node::RowExpr(a), Node::RowExpr(b)) => lists(a.args(), b.args()),
         (Node::A_ArrayExpr(a), Node::A_ArrayExpr(b)) => lists(a.elements(), b.elements()),
         (Node::CoalesceExpr(a), Node::CoalesceExpr(b)) => lists(a.args(), b.args()),
-        (Node::BoolExpr(a), Node::BoolExpr(b)) => {
-            a.boolop == b.boolop && lists(a.args(), b.args())
-        }
+        (Node::BoolExpr(a), Node::BoolExpr(b)) => a.boolop == b.boolop && lists(a.args(), b.args()),
         (Node::NullTest(a), Node::NullTest(b)) => {
             a.nulltesttype == b.nulltesttype && equal(a.arg(), b.arg(), depth)
         }
@@ -208,8 +206,28 @@ fn equal_or_none(one: Node<'_>, other: Node<'_>, depth: u32) -> bool {
 pub(super) fn comparing(name: &str) -> bool {
     matches!(
         name,
-        "=" | "<>" | "!=" | "<" | ">" | "<=" | ">=" | "~" | "!~" | "~*" | "!~*" | "~~" | "!~~"
-            | "~~*" | "!~~*" | "^@" | "@>" | "<@" | "&&" | "?" | "?|" | "?&" | "@@"
+        "=" | "<>"
+            | "!="
+            | "<"
+            | ">"
+            | "<="
+            | ">="
+            | "~"
+            | "!~"
+            | "~*"
+            | "!~*"
+            | "~~"
+            | "!~~"
+            | "~~*"
+            | "!~~*"
+            | "^@"
+            | "@>"
+            | "<@"
+            | "&&"
+            | "?"
+            | "?|"
+            | "?&"
+            | "@@"
     )
 }
 
@@ -324,7 +342,8 @@ pub(super) fn comparison<'t>(
         Node::FuncCall(of) => NEVER_NEGATIVE.contains(&names::of_list(of.funcname()).name),
         _ => false,
     };
-    if size(left) && loose(name, integer(right)) || size(right) && loose(turned(name), integer(left))
+    if size(left) && loose(name, integer(right))
+        || size(right) && loose(turned(name), integer(left))
     {
         return Shape::Open;
     }
