@@ -146,3 +146,42 @@ fn what_is_too_deep_for_the_callers_stack_goes_to_the_workers() {
     assert!(read(&text).understood());
     assert!(Cell::quick(b"select 1", &LexingState::default()).unwrap().understood());
 }
+
+#[test]
+fn small_texts_are_safe_on_a_small_stack() {
+    let units = [
+        ("select 1 where true", " or 1=1", ""),
+        ("select 1", " + 1", ""),
+        ("delete from t where ", "coalesce(", "true"),
+        ("delete from t where ", "not ", "x"),
+        ("delete from t where ", "case when x then ", "true"),
+        ("delete from t where x = ", "(select x from t where x = ", "1"),
+        ("delete from t where ", "exists (select 1 from t a where a.x = t.x and ", "true"),
+        ("delete from t where ", "(true = ", "x"),
+        ("select ", "f(", "1"),
+        ("select * from ", "(select * from ", "t"),
+        ("", "explain analyze ", "select 1"),
+        ("select ", "- ", "1"),
+        ("select 1", " union select 1", ""),
+        ("select 1", " union (select 1", ""),
+        ("select a", "[1]", ""),
+        ("select a", "::int", ""),
+        ("select ", "array[", "1"),
+    ];
+    let small = thread::Builder::new().stack_size(1024 * 1024);
+    let read = move || {
+        for (start, unit, end) in units {
+            for count in [10, 50, 90, 150, 300] {
+                let closing = match unit {
+                    "array[" => "]".repeat(count),
+                    "case when x then " => " end".repeat(count),
+                    _ => ")".repeat(unit.matches('(').count() * count),
+                };
+                let text = format!("{start}{}{end}{closing}", unit.repeat(count));
+                // None is an answer too: one for the workers.
+                let _ = Cell::quick(text.as_bytes(), &LexingState::default());
+            }
+        }
+    };
+    small.spawn(read).unwrap().join().unwrap();
+}
