@@ -350,7 +350,11 @@ impl<'t> Walk<'t, '_> {
                     .all(|new| one.sources.iter().any(|old| old.column == new.column))
             });
         let given = if same {
-            self.unite(before, after)
+            let mut given = self.unite(before, after);
+            for source in given.iter_mut().flat_map(|one| &mut one.sources) {
+                source.path.insert(Step::SetOperation);
+            }
+            given
         } else {
             // What the second arm filtered on may have been any of these.
             for one in before.iter().chain(&after) {
