@@ -76,14 +76,12 @@ pub struct RawFlow {
 pub const FLOW_IPV6_SOCKET: u32 = 1;
 /// The destination was a v4-mapped IPv6 address.
 pub const FLOW_MAPPED: u32 = 1 << 1;
-/// The socket is an MPTCP one: `getpeername` on it shows the listener.
-pub const FLOW_MPTCP: u32 = 1 << 2;
 /// The destination is strict.
-pub const FLOW_STRICT: u32 = 1 << 3;
+pub const FLOW_STRICT: u32 = 1 << 2;
 /// The argument block was longer than what was kept.
-pub const FLOW_COMMAND_CUT: u32 = 1 << 4;
+pub const FLOW_COMMAND_CUT: u32 = 1 << 3;
 /// The agent's own canary.
-pub const FLOW_CANARY: u32 = 1 << 5;
+pub const FLOW_CANARY: u32 = 1 << 4;
 
 /// A redirected socket's storage, and, byte for byte, the event that tells the
 /// keeper that its SYN is held back.
@@ -131,6 +129,8 @@ pub struct DestinationKey {
     /// Network byte order: prefixes are compared from the first byte on.
     pub port: [u8; 2],
     pub address: [u8; 16],
+    /// Never part of a prefix.
+    pub reserved: [u8; 2],
 }
 
 #[repr(C)]
@@ -229,10 +229,38 @@ pub struct Verdict {
     pub tid: u32,
     pub uid: u32,
     pub gid: u32,
+    /// As in [`RawFlow`].
+    pub started: u64,
+    pub exec: u64,
     pub destination: Endpoint,
     pub rule: u32,
     pub reserved: u32,
     pub comm: [u8; 16],
+}
+
+/// Who made a raw socket: its packets are judged where nobody's process can be
+/// asked any more.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Maker {
+    pub netns: u64,
+    pub cgroup: u64,
+    pub tgid: u32,
+    pub tid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub started: u64,
+    pub exec: u64,
+    pub comm: [u8; 16],
+}
+
+/// What one cgroup has been told about in the second that began at `since`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub since: u64,
+    pub verdicts: u64,
+    pub processes: u64,
 }
 
 /// A dial of the listener itself.
@@ -298,6 +326,8 @@ pub mod counter {
     pub const DROPPED: u32 = 5;
     /// Connects that the quota refused.
     pub const OVER_QUOTA: u32 = 6;
+    /// Refusals and execs beyond what one cgroup may have told in a second.
+    pub const UNTOLD: u32 = 7;
     pub const COUNT: u32 = 8;
 }
 
@@ -306,14 +336,15 @@ const _: () = {
     assert!(size_of::<RawFlow>() == 6 * 8 + 4 * 4 + 2 * 24 + 6 * 4 + 16 + COMMAND_CAPACITY);
     assert!(size_of::<Attempt>() == 8 + size_of::<RawFlow>() + SYN_CAPACITY);
     assert!(size_of::<Token>() == 40);
-    assert!(size_of::<DestinationKey>() == 18);
+    assert!(size_of::<DestinationKey>() == 20);
     assert!(size_of::<Rule>() == 8);
     assert!(size_of::<Namespace>() == 16);
     assert!(size_of::<QuotaKey>() == 24);
     assert!(size_of::<Settings>() == 48);
     assert!(size_of::<Heartbeat>() == 16);
-    assert!(size_of::<Verdict>() == 96);
+    assert!(size_of::<Verdict>() == 112);
     assert!(size_of::<Gone>() == 16);
+    assert!(size_of::<Maker>() == 64);
     assert!(size_of::<NamespaceSeen>() == 24);
     assert!(size_of::<ProcessSeen>() == 24);
 };

@@ -1,11 +1,72 @@
 //! tidegate.toml: raw text → checked settings, once. All mistakes of a file
 //! are found in one go; nothing outside this room ever sees a raw value.
+//!
+//! INVARIANT: whatever comes from a flag, the environment or the file passes
+//! the same checks, and a contradiction between them is found like one within
+//! the file. Settings with a mistake are never handed out in part.
 
+mod check;
+mod draft;
+mod duration;
+mod file;
+mod mistakes;
+mod protect;
+
+use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::Mode;
+
+pub use draft::Overrides;
+pub use duration::{parse as parse_duration, write as write_duration};
+pub use mistakes::{Mistake, Mistakes, Place};
+
+/// The file that is read when none is named; it may be absent.
+pub const DEFAULT_FILE: &str = "/etc/tidegate/tidegate.toml";
+
+/// Reads and checks a file.
+pub fn load(path: &Path) -> Result<Settings, Mistakes> {
+    parse(&text_of(path)?, &path.display().to_string())
+}
+
+/// Checks a file's text; `file_name` is how mistakes name it.
+pub fn parse(text: &str, file_name: &str) -> Result<Settings, Mistakes> {
+    let (draft, mistakes) = file::read(text, file_name);
+    check::settle(draft, mistakes)
+}
+
+/// Flag > environment > file > default. The command line has merged the first
+/// two into `overrides`. Without a named file the default one is read if it is
+/// there; a named one must be.
+pub fn resolve(file: Option<&Path>, overrides: Overrides) -> Result<Settings, Mistakes> {
+    let (draft, mistakes) = match file {
+        Some(path) => file::read(&text_of(path)?, &path.display().to_string()),
+        None => match std::fs::read_to_string(DEFAULT_FILE) {
+            Ok(text) => file::read(&text, DEFAULT_FILE),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
+            Err(error) => return Err(unreadable(Path::new(DEFAULT_FILE), &error)),
+        },
+    };
+    let (draft, mistakes) = overrides.over(draft, mistakes);
+    check::settle(draft, mistakes)
+}
+
+fn text_of(path: &Path) -> Result<String, Mistakes> {
+    std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Mistakes {
+    let next = match error.kind() {
+        io::ErrorKind::NotFound => "write it, or leave out `--config` to use the defaults",
+        io::ErrorKind::PermissionDenied => "run as root, or let this user read it",
+        io::ErrorKind::InvalidData => "it must be a text file in UTF-8",
+        _ => "is the path right?",
+    };
+    let place = Place::Named(path.display().to_string());
+    Mistakes::one(place, format!("cannot read the settings ({error}): {next}"))
+}
 
 /// The settings, checked and complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,3 +175,6 @@ impl Default for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

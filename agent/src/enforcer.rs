@@ -1,1 +1,116 @@
-//! placeholder
+//! The unprivileged process that carries the connections.
+//!
+//! `keeper --handovers--> enforcer --ends--> keeper`
+//!
+//! It locks itself in before it reads a message, and runs one worker to a
+//! channel. It can reach nothing: the sockets that it relays between are given
+//! to it, connected. It outlives the keeper for as long as a session lasts.
+
+mod fences;
+mod inherited;
+mod relay;
+#[cfg(test)]
+mod rig;
+mod worker;
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+pub use fences::FenceError;
+pub use inherited::channels;
+pub use worker::WorkerError;
+use worker::{Start, Worker};
+
+#[derive(Debug)]
+pub struct Options {
+    /// Who it runs as.
+    pub uid: u32,
+    pub gid: u32,
+    /// The only folders in which it may write.
+    pub writable: Vec<PathBuf>,
+    /// One for each worker.
+    pub channels: Vec<OwnedFd>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnforcerError {
+    #[error("descriptor {number} can't be a channel: {why}; only the keeper starts an enforcer")]
+    Inherited { number: RawFd, why: &'static str },
+    #[error("no channel was given; only the keeper starts an enforcer")]
+    NoChannel,
+    #[error("{open} open files are too few for {workers} workers; raise the limit (LimitNOFILE=)")]
+    TooFewFiles { open: u64, workers: usize },
+    #[error("the fences are not up: {0}")]
+    Fences(#[from] FenceError),
+    #[error("cannot start worker {number}: {error}; see the limit on threads")]
+    Thread { number: u32, error: std::io::Error },
+    #[error("worker {number}: {error}")]
+    Worker { number: u32, error: WorkerError },
+    #[error("worker {number} panicked, and its sessions are lost; this is a defect")]
+    Panicked { number: u32 },
+}
+
+/// Locks the process in and carries connections until every worker is drained,
+/// or its keeper and its sessions are gone.
+pub fn run(options: Options) -> Result<(), EnforcerError> {
+    let Options { uid, gid, writable, channels } = options;
+    if channels.is_empty() {
+        return Err(EnforcerError::NoChannel);
+    }
+    let capacity = capacity(raise_open_files(), channels.len())?;
+    // A terminal's Ctrl-C is for the keeper; this outlives it. Not a session of
+    // its own: the kernel would schedule that as a rival of its clients. Fails
+    // only when it leads a group already.
+    let _ = rustix::process::setpgid(None, None);
+    let fences = fences::raise(fences::User { uid, gid }, &writable)?;
+    let mut workers = Vec::new();
+    for (number, channel) in (0..).zip(channels) {
+        let failed = |error| EnforcerError::Worker { number, error };
+        let worker = Worker::new(channel, Start { number, fences: fences.clone(), capacity })
+            .map_err(failed)?;
+        let thread = thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || worker.run())
+            .map_err(|error| EnforcerError::Thread { number, error })?;
+        workers.push((number, thread));
+    }
+    let mut outcome = Ok(());
+    // The others are carried to their end before the first failure is told.
+    for (number, thread) in workers {
+        let ended = match thread.join() {
+            Ok(ended) => ended.map_err(|error| EnforcerError::Worker { number, error }),
+            Err(_) => Err(EnforcerError::Panicked { number }),
+        };
+        outcome = outcome.and(ended);
+    }
+    outcome
+}
+
+/// How many files may be open, after asking for as many as are to be had.
+fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // What fails leaves the limit as it was.
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The sessions that one worker may have: a descriptor for each side.
+fn capacity(open_files: u64, workers: usize) -> Result<u32, EnforcerError> {
+    let share = open_files.saturating_sub(OWN_FILES) / 2 / workers.max(1) as u64;
+    match u32::try_from(share).unwrap_or(u32::MAX).min(MOST_SESSIONS) {
+        0 => Err(EnforcerError::TooFewFiles { open: open_files, workers }),
+        capacity => Ok(capacity),
+    }
+}
+
+/// Descriptors for all that isn't a session.
+const OWN_FILES: u64 = 128;
+/// Of one worker; its memory is bounded by it.
+const MOST_SESSIONS: u32 = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,306 @@
-//! placeholder
+//! The keeper: root, and small. It owns what needs root: the kernel programs
+//! and their pins, a listener in every network namespace, the sockets towards
+//! the databases, the facts about processes. It hands connections over and
+//! never reads a byte of them.
+//!
+//! INVARIANT: when the keeper ends, in whatever way, what the kernel refuses
+//! stays refused.
+
+mod abi;
+mod attempts;
+mod btf;
+pub mod canary;
+mod destinations;
+mod enforcers;
+mod existing;
+mod gate;
+mod hooks;
+mod namespaces;
+mod observers;
+mod packet;
+mod processes;
+mod serving;
+mod sys;
+mod upstream;
+mod watching;
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use abi::Plain;
+use destinations::Destinations;
+use enforcers::{Enforcers, Recipe};
+use gate::{Gate, Orders, Parts};
+use hooks::{Attachment, Maps, Pins};
+use namespaces::Namespaces;
+use observers::Observers;
+use processes::Processes;
+use tidegate_ebpf::Token;
+
+use crate::config::{FALLBACK_UID, Settings};
+use crate::model::{Adopted, EventKind};
+
+/// Reads the settings again, as the command line named them.
+pub type Reload = Box<dyn Fn() -> Result<Settings, String> + Send>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    #[error("this binary was built without its kernel programs: build it with `cargo xtask build`")]
+    NoPrograms,
+    #[error("the keeper needs root: it loads kernel programs and enters network namespaces")]
+    NotRoot,
+    #[error("no cgroup2 is mounted: mount it (`mount -t cgroup2 none /sys/fs/cgroup/unified`)")]
+    NoCgroup2,
+    #[error("cannot attach to cgroup {path}: {reason}", path = .path.display())]
+    Cgroup { path: PathBuf, reason: String },
+    #[error("cannot mount bpffs at {path}: {error}", path = .path.display())]
+    Bpffs { path: PathBuf, error: io::Error },
+    #[error("cannot pin at {path}: {error}", path = .path.display())]
+    Pin { path: PathBuf, error: io::Error },
+    #[error(
+        "cannot load the kernel programs: {0:#} (`tidegate doctor` says what this kernel lacks)"
+    )]
+    Load(anyhow::Error),
+    #[error(
+        "cannot use map {name}: {reason} (pinned by another version? `tidegate detach` removes it)"
+    )]
+    Map { name: &'static str, reason: String },
+    #[error("cannot attach {hook}: {reason} (`tidegate doctor` says what this kernel lacks)")]
+    Attach { hook: &'static str, reason: String },
+    #[error("{0}")]
+    Listen(String),
+    #[error("cannot start the enforcer: {0}")]
+    Enforcer(io::Error),
+    #[error("cannot serve the control socket {path}: {reason}", path = .path.display())]
+    Control { path: PathBuf, reason: String },
+    #[error("the keeper cannot go on: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl KeeperError {
+    fn map(name: &'static str, error: &impl ToString) -> Self {
+        Self::Map { name, reason: error.to_string() }
+    }
+}
+
+/// Runs until it is told to end.
+pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(KeeperError::NotRoot);
+    }
+    watching::block_signals()?;
+    raise_open_files();
+    let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
+    let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
+    let attachment = Attachment::new(&mount, &cgroup)?;
+    let cgroup = attachment.path.clone();
+    let server = serving::bind(&settings)?;
+
+    let (mut hooks, mut maps) = hooks::load(&settings.bpffs, attachment, settings.debug_programs)?;
+    let programs_log = if settings.debug_programs {
+        Some(Box::new(hooks.log_lines()?) as Box<dyn FnMut() + Send>)
+    } else {
+        None
+    };
+    let generation = maps.previous().map_or(1, |previous| previous.generation.wrapping_add(1));
+    maps.forget();
+    let kernel = kernel_settings(&settings, generation, hooks.attachment());
+    maps.settings.set(0, Plain(kernel), 0).map_err(|error| KeeperError::map("SETTINGS", &error))?;
+
+    let perch = canary::Perch::new()?;
+    let mut destinations = Destinations::new(&maps, settings.listen_port);
+    destinations.set(&settings.protect);
+    destinations.set_canary(perch.address);
+    for (host, answer) in watching::resolve_all(&destinations.hosts()) {
+        destinations.resolved(&host, answer, settings.resolve_grace);
+    }
+    destinations.install(&mut maps)?;
+
+    let observers = Arc::new(Observers::default());
+    let mut processes = Processes::new(&mount);
+    let namespaces = Namespaces::new(settings.listen_port)?;
+    let enforcers = Enforcers::new(recipe(&settings));
+
+    // Led before dropped, and what is older dealt with in between: a
+    // connection that may go on is never disturbed.
+    hooks.attach_leading()?;
+    let adopted = deal_with_existing(
+        &settings,
+        &cgroup,
+        &destinations,
+        &mut maps,
+        &mut processes,
+        &observers,
+    );
+    hooks.attach_dropping()?;
+
+    let keeper_is_inside = processes::cgroup_of(std::process::id())
+        .is_some_and(|own| mount.join(own.trim_start_matches('/')).starts_with(&cgroup));
+    let nest = canary::Nest::new(&cgroup, keeper_is_inside, perch.address)?;
+    let (orders, orders_rx) = Orders::new()?;
+    let canary_every = settings.canary_every;
+    let to = perch.address;
+    let watch = watching::Watch {
+        below: cgroup
+            .strip_prefix(&mount)
+            .map_or_else(|_| "/".into(), |below| format!("/{}", below.display())),
+        mount: mount.clone(),
+        adopted: adopted.clone(),
+        resolve_every: settings.resolve_every,
+    };
+    let parts = Parts {
+        settings,
+        maps,
+        hooks,
+        destinations,
+        namespaces,
+        processes,
+        enforcers,
+        observers: Arc::clone(&observers),
+        adopted,
+        cgroup: cgroup.display().to_string(),
+        generation,
+        programs_log,
+    };
+    let mut gate = Gate::new(parts, &orders, orders_rx)?;
+    gate.prepare()?;
+
+    let reload: Arc<serving::SharedReload> = Arc::new(std::sync::Mutex::new(reload));
+    start("perch", move || perch.serve())?;
+    let canary = start("canary", {
+        let orders = orders.clone();
+        move || canary::fly(nest, to, canary_every, &orders)
+    })?;
+    start("census", {
+        let orders = orders.clone();
+        move || watch.run(&orders)
+    })?;
+    start("signals", {
+        let (orders, reload) = (orders.clone(), Arc::clone(&reload));
+        move || watching::signals(&orders, &reload)
+    })?;
+    let control = serving::start(server, orders, observers, reload)?;
+    tracing::info!("the gate is up at {}", cgroup.display());
+    gate.run();
+    drop(control);
+    // It tidies its cgroup up.
+    let _ = canary.join();
+    Ok(())
+}
+
+/// Takes away whatever an agent that isn't running any more has left attached
+/// or pinned; returns what was removed.
+pub fn detach(settings: &Settings) -> Result<Vec<String>, KeeperError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(KeeperError::NotRoot);
+    }
+    let removed = Pins::new(&settings.bpffs).remove()?;
+    if let Some(cgroup) = &settings.cgroup {
+        canary::tidy(cgroup);
+    }
+    Ok(removed)
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(work)
+}
+
+/// Four descriptors for each network namespace, one for each connect under way.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+fn recipe(settings: &Settings) -> Recipe {
+    let (uid, gid) = user(&settings.enforcer.user).unwrap_or_else(|| {
+        tracing::info!(
+            "there is no user `{}`: the enforcer runs as uid {FALLBACK_UID}",
+            settings.enforcer.user
+        );
+        (FALLBACK_UID, FALLBACK_UID)
+    });
+    Recipe { binary: PathBuf::from("/proc/self/exe"), uid, gid, workers: settings.enforcer.workers }
+}
+
+/// uid and gid of a user in /etc/passwd.
+fn user(name: &str) -> Option<(u32, u32)> {
+    std::fs::read_to_string("/etc/passwd").ok()?.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next()? != name {
+            return None;
+        }
+        Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+    })
+}
+
+fn stale_after(settings: &Settings) -> Duration {
+    (settings.canary_every * 4).min(Duration::from_secs(2)).max(settings.canary_every * 2)
+}
+
+fn kernel_settings(
+    settings: &Settings,
+    generation: u32,
+    attachment: &Attachment,
+) -> tidegate_ebpf::Settings {
+    tidegate_ebpf::Settings {
+        schema: tidegate_ebpf::SCHEMA,
+        generation,
+        listen_port: u32::from(settings.listen_port),
+        quota_user: settings.quota_user,
+        quota_cgroup: settings.quota_cgroup,
+        keeper: std::process::id(),
+        stale_after: u64::try_from(stale_after(settings).as_nanos()).unwrap_or(u64::MAX),
+        cgroup: attachment.id,
+        cgroup_level: attachment.level,
+        debug: u32::from(settings.debug_programs),
+    }
+}
+
+fn deal_with_existing(
+    settings: &Settings,
+    cgroup: &Path,
+    destinations: &Destinations,
+    maps: &mut Maps,
+    processes: &mut Processes,
+    observers: &Observers,
+) -> Vec<Adopted> {
+    let mut tokens = Tokens(maps);
+    let governed = existing::Governed::new(cgroup);
+    let found =
+        existing::deal(&governed, settings.on_existing, destinations, processes, &mut tokens);
+    let mut adopted = Vec::new();
+    for one in found {
+        observers.tell(EventKind::Existing {
+            process: Box::new(one.adopted.process.clone()),
+            destination: one.adopted.destination,
+            client: one.adopted.client,
+            mode: one.mode,
+            adopted: one.kept,
+        });
+        if one.kept {
+            adopted.push(one.adopted);
+        }
+    }
+    adopted
+}
+
+/// The kernel's notes on the agent's own sockets.
+struct Tokens<'a>(&'a mut Maps);
+
+impl Tokens<'_> {
+    fn has(&self, socket: BorrowedFd<'_>) -> bool {
+        self.0.tokens.get(&socket.as_raw_fd(), 0).is_ok()
+    }
+
+    fn bind(&mut self, socket: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+        self.0.tokens.insert(&socket.as_raw_fd(), Plain(token), 0).map_err(io::Error::other)
+    }
+}

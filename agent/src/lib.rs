@@ -8,6 +8,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod enforcer;
+pub mod host;
 pub mod keeper;
 pub mod model;
 pub mod sql;
+pub mod wire;

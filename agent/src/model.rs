@@ -5,6 +5,8 @@ mod event;
 mod flow;
 mod process;
 mod report;
+#[cfg(test)]
+pub(crate) mod samples;
 mod time;
 
 pub use address::{Listener, OriginalDestination, Peer};

@@ -1,1 +1,29 @@
-//! The suites.
+//! The harness: real cgroups, network namespaces, servers and the real agent,
+//! each made for one test and gone after it, whatever happens.
+//!
+//! The agent is met as its user meets it: a binary, its flags, its output.
+//! INVARIANT: nothing here attaches to, or moves a process out of, a cgroup
+//! that the harness did not make; traffic goes to loopback or to network
+//! namespaces of the harness's own.
+
+pub mod agent;
+pub mod bench;
+pub mod cgroup;
+pub mod crowd;
+pub mod dialer;
+pub mod echo;
+pub mod folder;
+pub mod kernel;
+pub mod leftovers;
+pub mod matrix;
+pub mod namespace;
+pub mod place;
+pub mod ports;
+pub mod postgres;
+pub mod probe;
+pub mod scene;
+pub mod seen;
+pub mod stream;
+pub mod sys;
+pub mod venv;
+pub mod wait;

@@ -1,5 +1,7 @@
 //! What observers are told, one event a line.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Flow, FlowId, Mode, OriginalDestination, Process, Timestamp};
@@ -19,11 +21,11 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
     /// A connection was handed to the enforcer.
-    Opened { flow: Box<Flow> },
+    Opened { flow: Arc<Flow> },
     /// It ended.
-    Closed { flow: Box<Flow>, closing: Closing },
+    Closed { flow: Arc<Flow>, closing: Closing },
     /// The destination could not be reached; the client was told so.
-    Failed { flow: Box<Flow>, error: String },
+    Failed { flow: Arc<Flow>, error: String },
     /// A connect, bind or packet was refused in the kernel.
     Refused { why: RefusedWhy, process: Box<Process>, destination: OriginalDestination, netns: u64 },
     /// A permissive destination was reached without the agent.

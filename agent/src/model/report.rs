@@ -114,6 +114,9 @@ pub struct Losses {
     pub refused: u64,
     pub dropped_packets: u64,
     pub over_quota: u64,
+    /// Refusals and starts of processes that came too thick to be told one by
+    /// one.
+    pub untold: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

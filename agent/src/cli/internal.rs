@@ -1,0 +1,56 @@
+//! What only the keeper starts, with descriptors or pipes of its making.
+
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit::{Exit, Failure};
+use crate::{enforcer, keeper};
+
+/// Relays connections for the keeper that started it
+#[derive(Debug, Args)]
+pub struct Enforcer {
+    /// Who to become
+    #[arg(long, value_name = "UID:GID", value_parser = user)]
+    user: (u32, u32),
+    /// A folder to write in
+    #[arg(long, value_name = "FOLDER")]
+    writable: Vec<PathBuf>,
+    /// A worker's channel: an open descriptor
+    #[arg(long, value_name = "FD", required = true)]
+    channel: Vec<RawFd>,
+}
+
+/// Connects to an address for each line it reads
+#[derive(Debug, Args)]
+pub struct Canary {
+    #[arg(long, value_name = "ADDRESS")]
+    to: SocketAddr,
+}
+
+impl Enforcer {
+    pub fn carry_out(self) -> Result<Exit, Failure> {
+        let (uid, gid) = self.user;
+        enforcer::channels(&self.channel)
+            .map(|channels| enforcer::Options { uid, gid, writable: self.writable, channels })
+            .and_then(enforcer::run)
+            .map_err(|error| Failure::new(Exit::Failed, error))?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl Canary {
+    pub fn carry_out(self) -> Result<Exit, Failure> {
+        keeper::canary::child(self.to)
+            .map_err(|error| Failure::text(Exit::Failed, format!("the canary ended: {error}")))?;
+        Ok(Exit::Ok)
+    }
+}
+
+fn user(text: &str) -> Result<(u32, u32), String> {
+    text.split_once(':')
+        .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)))
+        .ok_or_else(|| "two numbers joined by `:`".into())
+}

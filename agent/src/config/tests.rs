@@ -1,0 +1,347 @@
+use super::*;
+
+fn mistakes(text: &str) -> Vec<String> {
+    match parse(text, "tidegate.toml") {
+        Ok(settings) => panic!("no mistake found: {settings:?}"),
+        Err(mistakes) => mistakes.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+#[track_caller]
+fn only(text: &str, expected: &str) {
+    assert_eq!(mistakes(text), [expected], "{text}");
+}
+
+fn target(text: &str) -> ProtectTarget {
+    ProtectTarget::parse(text).unwrap()
+}
+
+#[test]
+fn nothing_written_is_the_default() {
+    assert_eq!(parse("", "tidegate.toml").unwrap(), Settings::default());
+}
+
+#[test]
+fn the_packaged_example_is_the_default_and_shows_every_key() {
+    let text = include_str!("../../../packaging/tidegate.toml");
+    assert_eq!(parse(text, "tidegate.toml").unwrap(), Settings::default());
+    let everything = text.replace("# cgroup = ", "cgroup = ");
+    let document = toml_edit::Document::parse(everything.as_str()).unwrap();
+    let keys: Vec<&str> = document.as_table().iter().map(|(key, _)| key).collect();
+    let mut sorted: Vec<&str> = keys.clone();
+    sorted.sort_unstable();
+    let mut known = file::TOP.to_vec();
+    known.sort_unstable();
+    assert_eq!(sorted, known);
+    let enforcer = document.as_table()["enforcer"].as_table_like().unwrap();
+    assert_eq!(enforcer.iter().count(), file::ENFORCER.len());
+}
+
+#[test]
+fn every_setting_can_be_written() {
+    let text = r#"
+cgroup = "/sys/fs/cgroup/apps"
+bpffs = "/run/bpf"
+listen_port = 16000
+control = "/run/tg.sock"
+on_existing = "kill"
+protect = [
+    5433,
+    "5432,permissive",
+    "DB.Example.:5432",
+    "10.0.0.0/8:5432",
+    { to = "[2001:db8::/32]:5432", mode = "permissive" },
+    { to = "10.0.0.7:5432", exclude = true },
+    "[::ffff:192.0.2.1]:3306",
+]
+canary_every = "1s"
+resolve_every = "1m30s"
+resolve_grace = "0s"
+quota_user = 10
+quota_cgroup = 20
+debug_programs = true
+[enforcer]
+user = "gate"
+workers = 4
+drain = "2h"
+"#;
+    let protect =
+        |name: &str, target, mode, exclude| Protect { name: name.into(), target, mode, exclude };
+    let net = |address: &str, prefix, port| ProtectTarget::Network {
+        address: address.parse().unwrap(),
+        prefix,
+        port,
+    };
+    let (strict, permissive) = (Mode::Strict, Mode::Permissive);
+    let host = ProtectTarget::Host { host: "db.example".into(), port: 5432 };
+    assert_eq!(
+        parse(text, "tidegate.toml").unwrap(),
+        Settings {
+            cgroup: Some("/sys/fs/cgroup/apps".into()),
+            bpffs: "/run/bpf".into(),
+            listen_port: 16_000,
+            control: "/run/tg.sock".into(),
+            enforcer: EnforcerSettings {
+                user: "gate".into(),
+                workers: 4,
+                drain: Duration::from_secs(7200),
+            },
+            on_existing: OnExisting::Kill,
+            protect: vec![
+                protect("5433", ProtectTarget::Port(5433), strict, false),
+                protect("5432", ProtectTarget::Port(5432), permissive, false),
+                protect("DB.Example.:5432", host, strict, false),
+                protect("10.0.0.0/8:5432", net("10.0.0.0", 8, 5432), strict, false),
+                protect("[2001:db8::/32]:5432", net("2001:db8::", 32, 5432), permissive, false),
+                protect("10.0.0.7:5432", net("10.0.0.7", 32, 5432), strict, true),
+                protect("[::ffff:192.0.2.1]:3306", net("192.0.2.1", 32, 3306), strict, false),
+            ],
+            canary_every: Duration::from_secs(1),
+            resolve_every: Duration::from_secs(90),
+            resolve_grace: Duration::ZERO,
+            quota_user: 10,
+            quota_cgroup: 20,
+            debug_programs: true,
+        }
+    );
+}
+
+#[test]
+fn tables_may_be_written_either_way() {
+    let inline = "enforcer = { workers = 2 }\nprotect = [{ to = 5432, mode = \"permissive\" }]";
+    let long = "[enforcer]\nworkers = 2\n[[protect]]\nto = \"5432\"\nmode = \"permissive\"";
+    assert_eq!(parse(inline, "a").unwrap(), parse(long, "b").unwrap());
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_lines() {
+    let text = r#"listen_port = "15999"
+protct = ["5432"]
+protect = ["5432", "5432,permissive", "10.0.0.1/8:5432", true, "15999"]
+on_existing = "kil"
+canary_every = 0
+resolve_every = "0s"
+cgroup = "sys/fs/cgroup"
+drain = "10m"
+debug_programs = 1
+
+[enforcer]
+workers = 1025
+usr = "tidegate"
+drain = "10 minutes"
+listen_port = 3
+"#;
+    let expected = r#"
+tidegate.toml:1:15: `listen_port`: it must be a whole number from 1 to 65535, not a string: take off the quotes
+tidegate.toml:2:1: unknown key `protct`: did you mean `protect`?
+tidegate.toml:3:20: `5432` is permissive here and strict at line 3: choose one
+tidegate.toml:3:39: `10.0.0.1/8:5432` has bits behind its prefix: write `10.0.0.0/8:5432` for the network, or `10.0.0.1:5432` for the one address
+tidegate.toml:3:58: a destination is a string or a table, not a boolean
+tidegate.toml:3:64: `15999` is on the listeners' own port: protect another, or move `listen_port`
+tidegate.toml:4:15: `on_existing`: unknown value `kil`: did you mean `kill`?
+tidegate.toml:5:16: `canary_every`: `0` has no unit: write "0ms" or "0s"
+tidegate.toml:6:17: `resolve_every`: `0s` is out of range: from 1s to 1d
+tidegate.toml:7:10: `cgroup`: `sys/fs/cgroup` is not an absolute path: begin it with `/`
+tidegate.toml:8:1: unknown key `drain`: it belongs in the table [enforcer]
+tidegate.toml:9:18: `debug_programs`: it must be true or false, not an integer
+tidegate.toml:12:11: `workers`: `1025` is out of range: from 0 to 1024
+tidegate.toml:13:1: unknown key `usr` in [enforcer]: did you mean `user`?
+tidegate.toml:14:9: `drain`: `10 minutes` is not a duration (its unit is missing): write `500ms`, `30s`, `10m` or `1h30m`
+tidegate.toml:15:1: unknown key `listen_port` in [enforcer]: it belongs above the first table
+"#;
+    assert_eq!(mistakes(text).join("\n"), expected.trim());
+}
+
+#[test]
+fn broken_toml_names_its_line() {
+    let found = mistakes("listen_port = 15999\nprotect = [\"5432\"\n[enforcer]\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("tidegate.toml:3:"), "{}", found[0]);
+    assert!(found[0].contains("this is not TOML: "), "{}", found[0]);
+    let found = mistakes("# é\nlisten_port = 1\nlisten_port = 2\n");
+    assert!(found[0].starts_with("tidegate.toml:3:1: "), "{}", found[0]);
+    // Columns count characters.
+    let found = mistakes("protect = [\"é\", \"x\"]");
+    assert!(found[1].starts_with("tidegate.toml:1:17: "), "{}", found[1]);
+}
+
+#[test]
+fn contradictions_between_destinations_are_found() {
+    only(
+        "protect = [\"5432\", \"6432\",\n \"5432\"]",
+        "tidegate.toml:2:2: `5432` is named twice, first at line 1: take one out",
+    );
+    only(
+        "protect = [\"db.example:5432\",\n \"DB.EXAMPLE.:5432,permissive\"]",
+        "tidegate.toml:2:2: `DB.EXAMPLE.:5432` is permissive here and strict at line 1: choose one",
+    );
+    only(
+        "protect = [\"10.0.0.1:5432\",\n \"[::ffff:10.0.0.1]:5432,exclude\"]",
+        "tidegate.toml:2:2: `[::ffff:10.0.0.1]:5432` is excluded here and strict at line 1: choose one",
+    );
+    only(
+        "protect = [\"10.0.0.0/8:5432\", \"11.0.0.1:5432,exclude\"]",
+        "tidegate.toml:1:31: `11.0.0.1:5432` is excluded, and nothing wider protects it: take it out",
+    );
+    only(
+        "protect = []",
+        "tidegate.toml:1:11: nothing is protected: name a destination, such as `5432`",
+    );
+    only(
+        "listen_port = 5432",
+        "tidegate.toml:1:15: the listeners' port 5432 is protected by default: choose another",
+    );
+    only(
+        "protect = [{ to = \"5432\" }, { to = \"[2001:db8::1]:5432\", mode = \"strict\", exclude = true }]",
+        "tidegate.toml:1:65: an excluded destination has no mode: take out `mode`, or `exclude`",
+    );
+}
+
+#[test]
+fn a_hole_may_be_in_anything_that_could_hold_it() {
+    for text in [
+        "protect = [\"5432\", \"10.0.0.7:5432,exclude\", \"db.example:5432,exclude\"]",
+        "protect = [\"10.0.0.0/8:5432\", \"10.9.0.0/16:5432,exclude\", \"db:5432,exclude\"]",
+        "protect = [\"db:5432\", \"10.0.0.7:5432,exclude\"]",
+    ] {
+        parse(text, "tidegate.toml").unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_destination_says_what_one_is() {
+    for (text, expected) in [
+        (
+            "",
+            "a destination is missing: write `5432`, `db.example:5432`, `10.0.0.0/8:5432` or `[2001:db8::/32]:5432`",
+        ),
+        ("0", "`0` is not a port: they go from 1 to 65535"),
+        ("65536", "`65536` is not a port: they go from 1 to 65535"),
+        ("-5432", "`-5432` has no port: write `-5432:5432`"),
+        ("db.example", "`db.example` has no port: write `db.example:5432`"),
+        ("db:pg", "`pg` in `db:pg` is not a port: they go from 1 to 65535"),
+        ("db:+1", "`+1` in `db:+1` is not a port: they go from 1 to 65535"),
+        ("*:5432", "`*:5432`: a port on any address is written `5432`"),
+        ("10.0.0.300:1", "`10.0.0.300` is not an IPv4 address, and no host name ends in a number"),
+        (
+            "a b:1",
+            "`a b` is neither an address nor a host name: write `5432`, `db.example:5432`, `10.0.0.0/8:5432` or `[2001:db8::/32]:5432`",
+        ),
+        (
+            "2001:db8::1:5432",
+            "`2001:db8::1:5432` leaves open where the address ends: write IPv6 as `[2001:db8::1]:5432`",
+        ),
+        ("[2001:db8::1", "`[2001:db8::1` has no `]`: write `[2001:db8::1]:5432`"),
+        ("[2001:db8::1]", "`[2001:db8::1]` has no port: write `[2001:db8::1]:5432`"),
+        ("[db]:1", "`db` in `[db]:1` is not an IP address"),
+        ("10.0.0.0/33:1", "`/33` in `10.0.0.0/33:1` is not a prefix of 0 to 32"),
+        (
+            "[2001:db8::1/32]:1",
+            "`[2001:db8::1/32]:1` has bits behind its prefix: write `[2001:db8::/32]:1` for the network, or `[2001:db8::1]:1` for the one address",
+        ),
+        (
+            "[::/0]:5432",
+            "`[::/0]:5432` would take in every IPv4 address too (the kernel keeps them in ::ffff:0:0/96): write `5432` for both, or `[2000::/3]:5432` for global IPv6",
+        ),
+        ("5432,permisive", "unknown mode `permisive`: did you mean `permissive`?"),
+        ("5432,x", "unknown mode `x`: it is `strict` or `permissive`"),
+        (
+            "5432,strict,exclude",
+            "`5432,strict,exclude` says both `strict` and `exclude`: choose one",
+        ),
+    ] {
+        assert_eq!(protect::parse(text).unwrap_err(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_target_holds_its_addresses() {
+    let holds = |text: &str, address: &str| {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        target(text).holds(address.ip(), address.port())
+    };
+    assert!(holds("5432", "10.0.0.1:5432") && holds("5432", "[::1]:5432"));
+    assert!(!holds("5432", "10.0.0.1:5433"));
+    assert!(holds("10.0.0.0/8:5432", "10.255.0.1:5432"));
+    assert!(!holds("10.0.0.0/8:5432", "11.0.0.1:5432"));
+    assert!(!holds("0.0.0.0/0:5432", "[2001:db8::1]:5432"));
+    assert!(holds("[2001:db8::/32]:1", "[2001:db8:1::1]:1"));
+}
+
+#[test]
+fn durations_are_read_and_written() {
+    for (text, millis) in [
+        ("500ms", 500),
+        ("30s", 30_000),
+        ("10m", 600_000),
+        ("1h30m", 5_400_000),
+        ("2d", 172_800_000),
+    ] {
+        assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        assert_eq!(write_duration(Duration::from_millis(millis)), text);
+    }
+    assert_eq!(write_duration(Duration::ZERO), "0s");
+    for text in [
+        "",
+        "10",
+        "s",
+        "1x",
+        "1m1h",
+        "1s1s",
+        "-1s",
+        "1.5s",
+        "99999999999999999999s",
+        "213503982335d1",
+    ] {
+        let error = parse_duration(text).unwrap_err();
+        assert!(error.contains("write `500ms`"), "{error}");
+    }
+}
+
+#[test]
+fn flags_win_over_the_file_and_pass_the_same_checks() {
+    let folder = std::env::temp_dir().join(format!("tidegate-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("tidegate.toml");
+    std::fs::write(&file, "listen_port = 16000\nprotect = [\"5432\", \"6432\"]\n").unwrap();
+    let overrides = Overrides {
+        listen_port: Some(17_000),
+        protect: vec!["3306,permissive".into()],
+        ..Overrides::default()
+    };
+    let settings = resolve(Some(&file), overrides).unwrap();
+    assert_eq!(settings.listen_port, 17_000);
+    assert_eq!(settings.protect.len(), 1);
+    assert_eq!(settings.protect[0].mode, Mode::Permissive);
+    // A contradiction between the file and a flag.
+    let overrides = Overrides { listen_port: Some(6432), ..Overrides::default() };
+    assert_eq!(
+        resolve(Some(&file), overrides).unwrap_err().to_string(),
+        format!(
+            "{}:2:20: `6432` is on the listeners' own port: protect another, or move `listen_port`",
+            file.display()
+        )
+    );
+    let overrides = Overrides {
+        cgroup: Some("here".into()),
+        protect: vec!["x".into(), "5432".into()],
+        ..Overrides::default()
+    };
+    assert_eq!(
+        resolve(Some(&file), overrides).unwrap_err().to_string(),
+        "--cgroup (TIDEGATE_CGROUP): `here` is not an absolute path: begin it with `/`\n\
+         --protect (TIDEGATE_PROTECT): `x` has no port: write `x:5432`"
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+    let gone = resolve(Some(&file), Overrides::default()).unwrap_err().to_string();
+    assert!(gone.contains("write it, or leave out `--config`"), "{gone}");
+    assert_eq!(load(&file).unwrap_err().to_string(), gone);
+}
+
+#[test]
+fn the_enforcer_is_never_root() {
+    only(
+        "enforcer.user = \"root\"",
+        "tidegate.toml:1:17: `user`: the enforcer never runs as root: name a user of its own, such as `tidegate`",
+    );
+}

@@ -1,0 +1,48 @@
+//! The channels, as the keeper left them in this process.
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::FdFlags;
+use rustix::net::{AddressFamily, SocketType, sockopt};
+
+use super::EnforcerError;
+
+/// Takes the descriptors that the arguments name, each only once, and only if
+/// it is a SEQPACKET socket. Call it once, before anything else is opened.
+pub fn channels(numbers: &[RawFd]) -> Result<Vec<OwnedFd>, EnforcerError> {
+    let mut taken: Vec<OwnedFd> = Vec::new();
+    for (place, &number) in numbers.iter().enumerate() {
+        let wrong = |why: &'static str| EnforcerError::Inherited { number, why };
+        if number <= STANDARD_ERROR {
+            return Err(wrong("it is one of the standard streams"));
+        }
+        if numbers.iter().take(place).any(|earlier| *earlier == number) {
+            return Err(wrong("it is named twice"));
+        }
+        let channel = take(number).ok_or_else(|| wrong("it isn't open"))?;
+        let kind = sockopt::socket_type(&channel);
+        let family = sockopt::socket_domain(&channel);
+        if kind != Ok(SocketType::SEQPACKET) || family != Ok(AddressFamily::UNIX) {
+            return Err(wrong("it is no SEQPACKET socket"));
+        }
+        let kept = rustix::io::fcntl_setfd(&channel, FdFlags::CLOEXEC)
+            .and_then(|()| rustix::io::ioctl_fionbio(channel.as_fd(), true));
+        if kept.is_err() {
+            return Err(wrong("it can't be made non-blocking"));
+        }
+        taken.push(channel);
+    }
+    Ok(taken)
+}
+
+#[expect(unsafe_code, reason = "a number from the arguments becomes a descriptor")]
+fn take(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: used for one call only, which fails harmlessly if it isn't open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_getfd(borrowed).ok()?;
+    // SAFETY: it is open, it came by exec, so that nothing in this process
+    // owns it, and the caller asks for each number once.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+const STANDARD_ERROR: RawFd = 2;

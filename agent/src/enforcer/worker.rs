@@ -1,0 +1,367 @@
+//! One thread of the enforcer: takes handovers from its channel, carries its
+//! sessions, and tells the keeper what came of them.
+//!
+//! `keeper --handovers--> worker --ends--> keeper`
+//!
+//! One edge-triggered epoll set for everything. The thread waits nowhere else:
+//! not for a slow client, nor for a keeper that doesn't read. A session that
+//! panics ends alone. The keeper's death ends no session.
+
+mod credits;
+mod outbox;
+mod slab;
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+
+use super::relay::{Buffers, Io, Progress, Ready, Session, Side, Socket};
+use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
+use crate::model::{Closing, End, Fences, Flow, FlowId};
+use credits::Credits;
+use outbox::Outbox;
+use slab::{Key, Slab};
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("cannot make an epoll set: {0}; see the limit on open files")]
+    Epoll(std::io::Error),
+    #[error("cannot wait for events: {0}")]
+    Wait(std::io::Error),
+    #[error(
+        "{0}; is the keeper of another version? Its connections were carried to their end, start \
+         the enforcer again"
+    )]
+    Channel(ChannelError),
+}
+
+/// What a worker needs to know at its start.
+#[derive(Debug)]
+pub struct Start {
+    pub number: u32,
+    pub fences: Fences,
+    /// How many sessions it may have, by its share of descriptors.
+    pub capacity: u32,
+}
+
+pub struct Worker {
+    epoll: OwnedFd,
+    /// `None`: the keeper is gone.
+    channel: Option<Channel<ToKeeper, ToEnforcer>>,
+    channel_error: Option<ChannelError>,
+    outbox: Outbox,
+    credits: Credits,
+    sessions: Sessions<Socket>,
+    /// Set once no more connections will come.
+    drain_until: Option<Instant>,
+}
+
+impl Worker {
+    pub fn new(channel: OwnedFd, start: Start) -> Result<Self, WorkerError> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|error| WorkerError::Epoll(error.into()))?;
+        let channel = Channel::new(channel);
+        watch(&epoll, &channel, CHANNEL).map_err(|error| WorkerError::Epoll(error.into()))?;
+        let mut outbox = Outbox::default();
+        outbox.push(ToKeeper::Hello {
+            version: env!("CARGO_PKG_VERSION").into(),
+            worker: start.number,
+            fences: start.fences,
+        });
+        Ok(Self {
+            epoll,
+            channel: Some(channel),
+            channel_error: None,
+            outbox,
+            credits: Credits::new(start.capacity),
+            sessions: Sessions::new(),
+            drain_until: None,
+        })
+    }
+
+    /// Carries until it is drained, or the keeper and all sessions are gone.
+    pub fn run(mut self) -> Result<(), WorkerError> {
+        let nothing =
+            epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+        let mut events = [nothing; EVENTS];
+        loop {
+            self.speak();
+            if self.is_done() {
+                return self.channel_error.map_or(Ok(()), |e| Err(WorkerError::Channel(e)));
+            }
+            let seen = match epoll::wait(&self.epoll, &mut events, self.timeout().as_ref()) {
+                Ok(seen) => seen,
+                Err(rustix::io::Errno::INTR) => 0,
+                Err(error) => return Err(WorkerError::Wait(error.into())),
+            };
+            for event in events.iter().take(seen) {
+                let (flags, data) = (event.flags, event.data);
+                if data.u64() == CHANNEL {
+                    self.listen();
+                } else {
+                    let (key, upstream) = Key::unpack(data.u64());
+                    let side = if upstream { Side::Upstream } else { Side::Client };
+                    self.sessions.notice(key, side, ready(flags));
+                }
+            }
+            self.sessions.turn();
+            if self.drain_until.is_some_and(|until| until <= Instant::now()) {
+                self.sessions.end_all(End::Drained);
+            }
+        }
+    }
+
+    /// Tells the keeper what there is to tell.
+    fn speak(&mut self) {
+        let Some(channel) = &self.channel else {
+            self.sessions.told.clear();
+            return;
+        };
+        for told in self.sessions.told.drain(..) {
+            self.outbox.push(told);
+        }
+        if self.drain_until.is_none()
+            && let Some(more) = self.credits.grant(self.sessions.len())
+        {
+            self.outbox.push(ToKeeper::Credit { more });
+        }
+        if let Err(error) = self.outbox.flush(channel) {
+            self.lose_channel(error);
+        }
+    }
+
+    /// Takes all that the channel has.
+    fn listen(&mut self) {
+        while let Some(channel) = &self.channel {
+            match channel.receive() {
+                Ok(Received { message: ToEnforcer::Handover { flow }, descriptors }) => {
+                    self.take(&flow, descriptors);
+                }
+                Ok(Received { message: ToEnforcer::Drain { within_ms }, .. }) => {
+                    let now = Instant::now();
+                    let until = now + Duration::from_millis(within_ms).min(LONGEST_DRAIN);
+                    self.drain_until =
+                        Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
+                }
+                Err(ChannelError::WouldBlock) => return,
+                Err(error) => self.lose_channel(error),
+            }
+        }
+    }
+
+    fn take(&mut self, flow: &Flow, descriptors: Vec<OwnedFd>) {
+        let taken = if self.credits.spend() {
+            self.begin(flow, descriptors)
+        } else {
+            Err("it had no credit".into())
+        };
+        if let Err(why) = taken {
+            tracing::warn!(flow = %flow.id, "a connection was handed over and is dropped: {why}");
+            self.sessions.tell_closed(flow.id, (0, 0), Duration::ZERO, End::Inside);
+        }
+    }
+
+    /// Starts a session on what was handed over, if that is what it must be.
+    fn begin(&mut self, flow: &Flow, descriptors: Vec<OwnedFd>) -> Result<(), String> {
+        let [client, upstream] = <[OwnedFd; 2]>::try_from(descriptors)
+            .map_err(|got| format!("{} descriptors came with it, not 2", got.len()))?;
+        let client = Socket::checked(client).ok_or("the client's is no TCP socket")?;
+        let upstream = Socket::checked(upstream).ok_or("the upstream's is no TCP socket")?;
+        self.sessions.begin(flow, client, upstream, |key, client, upstream| {
+            watch(&self.epoll, client, key.pack(false))?;
+            watch(&self.epoll, upstream, key.pack(true))
+        })
+    }
+
+    /// The sessions go on without a keeper.
+    fn lose_channel(&mut self, error: ChannelError) {
+        self.channel = None;
+        self.outbox = Outbox::default();
+        if !matches!(error, ChannelError::Closed) {
+            tracing::error!("the channel to the keeper is given up: {error}");
+            self.channel_error = Some(error);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        if self.sessions.len() > 0 {
+            return false;
+        }
+        match (&self.channel, self.drain_until) {
+            (None, _) => true,
+            // A keeper that doesn't read isn't waited for much longer.
+            (Some(_), Some(until)) => self.outbox.is_empty() || until + GRACE <= Instant::now(),
+            (Some(_), None) => false,
+        }
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        if self.sessions.wants_more() {
+            return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+        }
+        let until = self.drain_until?;
+        let until = if self.sessions.len() > 0 { until } else { until + GRACE };
+        let left = until.saturating_duration_since(Instant::now());
+        // Whole milliseconds upwards, or the last one would be spun away.
+        Timespec::try_from(left + Duration::from_millis(1)).ok()
+    }
+}
+
+/// The sessions of a worker.
+struct Sessions<I> {
+    live: Slab<Live<I>>,
+    /// Those that want another turn without being told anything.
+    again: VecDeque<Key>,
+    buffers: Buffers,
+    /// For the keeper.
+    told: Vec<ToKeeper>,
+}
+
+struct Live<I> {
+    session: Session<I>,
+    flow: FlowId,
+    began: Instant,
+    /// It is the canary's, and wasn't yet reported as seen.
+    unseen_canary: bool,
+    /// It stands in `again`.
+    queued: bool,
+}
+
+impl<I: Io> Sessions<I> {
+    fn new() -> Self {
+        Self {
+            live: Slab::new(),
+            again: VecDeque::new(),
+            buffers: Buffers::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Starts a session, if `watch` can register its legs under its key.
+    fn begin(
+        &mut self,
+        flow: &Flow,
+        client: I,
+        upstream: I,
+        watch: impl FnOnce(Key, &I, &I) -> rustix::io::Result<()>,
+    ) -> Result<(), String> {
+        let made = self.live.insert(|key| {
+            watch(key, &client, &upstream)?;
+            Ok(Live {
+                session: Session::new(client, upstream),
+                flow: flow.id,
+                began: Instant::now(),
+                unseen_canary: flow.rule == CANARY,
+                queued: false,
+            })
+        });
+        let cannot = |error: rustix::io::Errno| format!("its sockets can't be watched: {error}");
+        made.map(drop).map_err(cannot)
+    }
+
+    /// Gives a session a turn because the kernel said something.
+    fn notice(&mut self, key: Key, side: Side, ready: Ready) {
+        self.drive(key, |session, buffers| {
+            session.notice(side, ready);
+            session.advance(buffers)
+        });
+    }
+
+    /// One more turn for each of those that want it.
+    fn turn(&mut self) {
+        for _ in 0..self.again.len() {
+            let Some(key) = self.again.pop_front() else { return };
+            if let Some(live) = self.live.get_mut(key) {
+                live.queued = false;
+                self.drive(key, Session::advance);
+            }
+        }
+    }
+
+    fn drive(&mut self, key: Key, turn: impl FnOnce(&mut Session<I>, &mut Buffers) -> Progress) {
+        let Some(live) = self.live.get_mut(key) else { return };
+        // A session that panicked is dropped whole; the buffers' content has
+        // no meaning between turns.
+        let progress =
+            catch_unwind(AssertUnwindSafe(|| turn(&mut live.session, &mut self.buffers)))
+                .unwrap_or(Progress::Over(End::Inside));
+        if live.unseen_canary && (live.session.bytes_up() > 0 || live.session.bytes_down() > 0) {
+            live.unseen_canary = false;
+            self.told.push(ToKeeper::Seen { flow: live.flow });
+        }
+        match progress {
+            Progress::Wait => {}
+            Progress::More if live.queued => {}
+            Progress::More => {
+                live.queued = true;
+                self.again.push_back(key);
+            }
+            Progress::Over(end) => self.end(key, end),
+        }
+    }
+
+    fn end(&mut self, key: Key, end: End) {
+        let Some(mut live) = self.live.remove(key) else { return };
+        if end != End::Closed {
+            live.session.abort();
+        }
+        let bytes = (live.session.bytes_up(), live.session.bytes_down());
+        self.tell_closed(live.flow, bytes, live.began.elapsed(), end);
+    }
+
+    fn end_all(&mut self, end: End) {
+        for key in self.live.keys() {
+            self.end(key, end);
+        }
+    }
+
+    fn tell_closed(&mut self, flow: FlowId, (up, down): (u64, u64), lasted: Duration, end: End) {
+        self.told.push(ToKeeper::Closed(Closing {
+            flow,
+            bytes_up: up,
+            bytes_down: down,
+            duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
+            end,
+        }));
+    }
+
+    fn wants_more(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    fn len(&self) -> u32 {
+        self.live.len()
+    }
+}
+
+fn watch(epoll: &OwnedFd, what: &impl AsFd, number: u64) -> rustix::io::Result<()> {
+    use epoll::EventFlags;
+    let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+    epoll::add(epoll, what, epoll::EventData::new_u64(number), flags)
+}
+
+fn ready(flags: epoll::EventFlags) -> Ready {
+    use epoll::EventFlags;
+    Ready {
+        read: flags.contains(EventFlags::IN),
+        write: flags.contains(EventFlags::OUT),
+        hung_up: flags.intersects(EventFlags::RDHUP | EventFlags::HUP),
+        failed: flags.contains(EventFlags::ERR),
+    }
+}
+
+/// The channel's number among the events; no session's key packs to it.
+const CHANNEL: u64 = u64::MAX;
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long the last words may take after a drain's deadline.
+const GRACE: Duration = Duration::from_secs(1);
+/// Taken from the kernel at once.
+const EVENTS: usize = 128;
+/// The rule of a flow by which the keeper tests the way through the enforcer.
+const CANARY: &str = "canary";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! The enforcer's processes: started, restarted, replaced, watched.
+//!
+//! A new one is started beside the old; the old gets no more connections once
+//! the new has its fences up, and ends when its last session has, or at its
+//! deadline. One that dies is started again, with a growing pause; meanwhile
+//! connections wait, held back, as they do when nobody has a credit.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
+use crate::model::{EnforcerReport, Fences, Timestamp};
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// One that has lived so long starts with no pause again.
+const PROVEN_AFTER: Duration = Duration::from_secs(10);
+/// Room for a worker's whole credit of handovers.
+const SEND_BUFFER: usize = 4 << 20;
+
+#[derive(Debug)]
+pub struct Worker {
+    pub channel: Channel<ToEnforcer, ToKeeper>,
+    pub ready: bool,
+    pub credits: u32,
+    pub open: u64,
+}
+
+#[derive(Debug)]
+pub struct Enforcer {
+    pub generation: u32,
+    child: Child,
+    pub ended: OwnedFd,
+    started: Instant,
+    started_at: Timestamp,
+    version: String,
+    fences: Option<Fences>,
+    pub workers: Vec<Worker>,
+    pub draining: bool,
+}
+
+/// One worker of one enforcer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkerId {
+    pub generation: u32,
+    pub worker: u32,
+}
+
+/// How enforcers are started.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub binary: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+    pub workers: usize,
+}
+
+#[derive(Debug)]
+pub struct Enforcers {
+    recipe: Recipe,
+    all: Vec<Enforcer>,
+    next_generation: u32,
+    restarts: u32,
+    pause: Duration,
+    start_at: Option<Instant>,
+}
+
+impl Enforcers {
+    pub fn new(recipe: Recipe) -> Self {
+        Self {
+            recipe,
+            all: Vec::new(),
+            next_generation: 1,
+            restarts: 0,
+            pause: Duration::ZERO,
+            start_at: None,
+        }
+    }
+
+    pub fn set_binary(&mut self, binary: &Path) {
+        self.recipe.binary = binary.to_owned();
+    }
+
+    pub fn binary(&self) -> &Path {
+        &self.recipe.binary
+    }
+
+    /// Starts one more; gives its generation.
+    pub fn start(&mut self) -> io::Result<u32> {
+        let generation = self.next_generation;
+        let enforcer = spawn(&self.recipe, generation)?;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        self.all.push(enforcer);
+        Ok(generation)
+    }
+
+    pub fn get(&self, generation: u32) -> Option<&Enforcer> {
+        self.all.iter().find(|enforcer| enforcer.generation == generation)
+    }
+
+    pub fn get_mut(&mut self, generation: u32) -> Option<&mut Enforcer> {
+        self.all.iter_mut().find(|enforcer| enforcer.generation == generation)
+    }
+
+    pub fn worker_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.get_mut(id.generation)?.workers.get_mut(usize::try_from(id.worker).ok()?)
+    }
+
+    /// Takes a credit of the worker that has the fewest connections.
+    pub fn reserve(&mut self) -> Option<WorkerId> {
+        let (id, worker) =
+            self.all
+                .iter_mut()
+                .filter(|enforcer| !enforcer.draining)
+                .flat_map(|enforcer| {
+                    let generation = enforcer.generation;
+                    enforcer.workers.iter_mut().zip(0..).map(move |(worker, index)| {
+                        (WorkerId { generation, worker: index }, worker)
+                    })
+                })
+                .filter(|(_, worker)| worker.ready && worker.credits > 0)
+                .min_by_key(|(_, worker)| worker.open)?;
+        worker.credits -= 1;
+        worker.open += 1;
+        Some(id)
+    }
+
+    /// Gives back a credit that wasn't used.
+    pub fn release(&mut self, id: WorkerId) {
+        if let Some(worker) = self.worker_mut(id) {
+            worker.credits += 1;
+            worker.open = worker.open.saturating_sub(1);
+        }
+    }
+
+    /// A worker has its fences up. True when its enforcer is now whole.
+    pub fn hello(&mut self, id: WorkerId, version: String, fences: Fences) -> bool {
+        let Some(enforcer) = self.get_mut(id.generation) else { return false };
+        enforcer.version = version;
+        enforcer.fences = Some(fences);
+        if let Some(worker) =
+            enforcer.workers.get_mut(usize::try_from(id.worker).unwrap_or(usize::MAX))
+        {
+            worker.ready = true;
+        }
+        enforcer.workers.iter().all(|worker| worker.ready)
+    }
+
+    /// Tells every other enforcer to take no more, and to end in time.
+    pub fn drain_others(&mut self, generation: u32, within: Duration) {
+        self.drain_but(Some(generation), within);
+    }
+
+    /// Tells every enforcer to end once its connections have.
+    pub fn drain_all(&mut self, within: Duration) {
+        self.drain_but(None, within);
+    }
+
+    fn drain_but(&mut self, generation: Option<u32>, within: Duration) {
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        for enforcer in &mut self.all {
+            if Some(enforcer.generation) == generation || enforcer.draining {
+                continue;
+            }
+            enforcer.draining = true;
+            for worker in &enforcer.workers {
+                if let Err(error) = worker.channel.send(&ToEnforcer::Drain { within_ms }, &[]) {
+                    tracing::warn!(
+                        "cannot tell enforcer {} to drain: {error}",
+                        enforcer.child.id()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Takes an enforcer that has ended out of the list, and plans a new one
+    /// where it was the one in use.
+    pub fn buried(&mut self, generation: u32) -> Option<Enforcer> {
+        let index = self.all.iter().position(|enforcer| enforcer.generation == generation)?;
+        let mut enforcer = self.all.remove(index);
+        let how = enforcer.child.wait();
+        let pid = enforcer.child.id();
+        if enforcer.draining {
+            tracing::info!("enforcer {pid} has drained and ended");
+            return Some(enforcer);
+        }
+        match how {
+            Ok(status) => tracing::error!("enforcer {pid} has ended: {status}"),
+            Err(error) => tracing::error!("enforcer {pid} has ended: {error}"),
+        }
+        if self.all.iter().all(|other| other.draining) {
+            self.restarts += 1;
+            self.pause = if enforcer.started.elapsed() >= PROVEN_AFTER {
+                Duration::ZERO
+            } else {
+                (self.pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE)
+            };
+            self.start_at = Some(Instant::now() + self.pause);
+        }
+        Some(enforcer)
+    }
+
+    /// Is it time to start one again?
+    pub fn start_due(&mut self) -> bool {
+        if self.start_at.is_some_and(|at| at <= Instant::now()) {
+            self.start_at = None;
+            return true;
+        }
+        false
+    }
+
+    pub fn start_failed(&mut self) {
+        self.pause = (self.pause * 2).clamp(Duration::from_millis(100), LONGEST_PAUSE);
+        self.start_at = Some(Instant::now() + self.pause);
+    }
+
+    /// Ends the enforcer in use at once: it doesn't answer.
+    pub fn kill_active(&mut self) {
+        for enforcer in self.all.iter_mut().filter(|enforcer| !enforcer.draining) {
+            tracing::error!("enforcer {} does not answer: ending it", enforcer.child.id());
+            let _ = enforcer.child.kill();
+        }
+    }
+
+    pub fn is_serving(&self) -> bool {
+        self.all.iter().any(|enforcer| {
+            !enforcer.draining && enforcer.workers.iter().any(|worker| worker.ready)
+        })
+    }
+
+    pub fn active_since(&self) -> Option<Instant> {
+        self.all.iter().filter(|enforcer| !enforcer.draining).map(|enforcer| enforcer.started).max()
+    }
+
+    pub fn reports(&self) -> Vec<EnforcerReport> {
+        self.all
+            .iter()
+            .map(|enforcer| EnforcerReport {
+                pid: enforcer.child.id(),
+                started: enforcer.started_at,
+                version: enforcer.version.clone(),
+                draining: enforcer.draining,
+                sessions: enforcer.workers.iter().map(|worker| worker.open).sum(),
+                restarts: self.restarts,
+                fences: enforcer.fences.clone(),
+            })
+            .collect()
+    }
+}
+
+impl Worker {
+    pub fn receive(&self) -> Result<Received<ToKeeper>, ChannelError> {
+        self.channel.receive()
+    }
+
+    pub fn hand_over(
+        &self,
+        message: &ToEnforcer,
+        client: BorrowedFd<'_>,
+        upstream: BorrowedFd<'_>,
+    ) -> Result<(), ChannelError> {
+        self.channel.send(message, &[client, upstream])
+    }
+}
+
+fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
+    let count = match recipe.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    let mut command = Command::new(&recipe.binary);
+    command
+        .arg("enforcer")
+        .arg("--user")
+        .arg(format!("{}:{}", recipe.uid, recipe.gid))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .current_dir("/");
+    let mut workers = Vec::new();
+    let mut theirs = Vec::new();
+    for _ in 0..count {
+        let (channel, their_end) = crate::channel::pair()?;
+        // The enforcer's end is for it alone: no other child is started while
+        // it may be inherited.
+        fcntl_setfd(&their_end, FdFlags::empty())?;
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size_force(&channel, SEND_BUFFER);
+        use std::os::fd::AsRawFd;
+        command.arg("--channel").arg(their_end.as_raw_fd().to_string());
+        theirs.push(their_end);
+        workers.push(Worker { channel, ready: false, credits: 0, open: 0 });
+    }
+    let child = command.spawn()?;
+    drop(theirs);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let ended = pidfd_open(pid.ok_or(io::ErrorKind::InvalidData)?, PidfdFlags::empty())?;
+    tracing::info!("enforcer {} started from {}", child.id(), recipe.binary.display());
+    Ok(Enforcer {
+        generation,
+        child,
+        ended,
+        started: Instant::now(),
+        started_at: Timestamp::now(),
+        version: String::new(),
+        fences: None,
+        workers,
+        draining: false,
+    })
+}
+
+impl AsFd for Worker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}

@@ -1,0 +1,222 @@
+//! What other threads ask for.
+
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tidegate_ebpf::counter;
+
+use super::{Gate, Order, Upgrading};
+use crate::config::Settings;
+use crate::keeper::abi::Plain;
+use crate::keeper::hooks::Maps;
+use crate::model::{CanaryReport, Losses, NamespaceReport, STATUS_SCHEMA, StatusReport, Verdict};
+
+impl Gate {
+    pub(super) fn on_orders(&mut self) {
+        let mut counter = [0; 8];
+        let _ = rustix::io::read(&self.wake, &mut counter);
+        while let Ok(order) = self.orders_rx.try_recv() {
+            match order {
+                Order::Status(answer) => {
+                    let _ = answer.send(Box::new(self.report()));
+                }
+                Order::Upgrade { binary, drain, done } => self.upgrade(binary, drain, done),
+                Order::Settings(settings, done) => {
+                    let result = self.apply(*settings);
+                    let _ = done.send(result);
+                }
+                Order::Hosts(answer) => {
+                    let _ = answer.send(self.parts.destinations.hosts());
+                }
+                Order::Resolved(host, answer) => {
+                    let grace = self.parts.settings.resolve_grace;
+                    self.parts.destinations.resolved(&host, answer, grace);
+                    if let Err(error) = self.parts.destinations.install(&mut self.parts.maps) {
+                        tracing::error!("cannot protect the addresses of `{host}`: {error}");
+                    }
+                }
+                Order::Census { namespaces, powerful } => {
+                    for cookie in self.parts.namespaces.sweep(&namespaces) {
+                        let _ = self.parts.maps.namespaces.remove(&cookie);
+                    }
+                    self.powerful = powerful;
+                }
+                Order::Canary(Ok(())) => {
+                    self.canary.returned = true;
+                    self.canary_crossed();
+                }
+                Order::Canary(Err(error)) => {
+                    if self.canary.last_error.as_ref() != Some(&error) {
+                        tracing::warn!("the canary did not come through: {error}");
+                    }
+                    self.canary.seen = false;
+                    self.canary.returned = false;
+                    self.canary.failed += 1;
+                    self.canary.last_error = Some(error);
+                }
+                Order::Adopted(adopted) => self.parts.adopted = adopted,
+                Order::Stop { detach, done } => {
+                    self.detach = detach;
+                    self.stopping = Some(done);
+                }
+            }
+        }
+    }
+
+    fn upgrade(
+        &mut self,
+        binary: Option<std::path::PathBuf>,
+        drain: Option<Duration>,
+        done: Sender<Result<String, String>>,
+    ) {
+        if self.upgrading.is_some() {
+            let _ = done.send(Err("an upgrade is under way".into()));
+            return;
+        }
+        let before = self.parts.enforcers.binary().to_owned();
+        self.parts.enforcers.set_binary(binary.as_deref().unwrap_or(&before));
+        match self.start_enforcer() {
+            Ok(generation) => {
+                let drain = drain.unwrap_or(self.parts.settings.enforcer.drain);
+                self.upgrading = Some(Upgrading { generation, drain, done });
+            }
+            Err(error) => {
+                let binary = self.parts.enforcers.binary().display().to_string();
+                self.parts.enforcers.set_binary(&before);
+                let _ = done.send(Err(format!("cannot start `{binary}`: {error}")));
+            }
+        }
+    }
+
+    /// Takes new settings; what can't change while running is named.
+    fn apply(&mut self, settings: Settings) -> Result<String, String> {
+        let old = &self.parts.settings;
+        let mut fixed = Vec::new();
+        for (name, differs) in [
+            ("cgroup", settings.cgroup != old.cgroup),
+            ("bpffs", settings.bpffs != old.bpffs),
+            ("listen_port", settings.listen_port != old.listen_port),
+            ("control", settings.control != old.control),
+        ] {
+            if differs {
+                fixed.push(name);
+            }
+        }
+        if !fixed.is_empty() {
+            return Err(format!(
+                "{} can't change while the agent runs: restart it",
+                fixed.join(", ")
+            ));
+        }
+        self.parts.destinations.set(&settings.protect);
+        self.parts.destinations.install(&mut self.parts.maps).map_err(|error| error.to_string())?;
+        self.parts.settings = settings;
+        self.parts.generation = self.parts.generation.wrapping_add(1);
+        let kernel = super::super::kernel_settings(
+            &self.parts.settings,
+            self.parts.generation,
+            self.parts.hooks.attachment(),
+        );
+        self.parts.maps.settings.set(0, Plain(kernel), 0).map_err(|error| error.to_string())?;
+        Ok(format!("settings of generation {} hold", self.parts.generation))
+    }
+
+    fn report(&mut self) -> StatusReport {
+        let destinations = self.parts.destinations.reports();
+        let losses = losses(&self.parts.maps);
+        let mut notes = Vec::new();
+        for destination in &destinations {
+            if let Some(error) = &destination.error {
+                notes.push(format!("`{}` can't be resolved: {error}", destination.name));
+            }
+        }
+        if losses.events > 0 {
+            notes.push(format!(
+                "{} events found no room; their connects were retried, other records are missing",
+                losses.events
+            ));
+        }
+        if losses.direct > 0 {
+            notes
+                .push(format!("{} connects to permissive destinations went direct", losses.direct));
+        }
+        for hook in self.parts.hooks.reports() {
+            if let (false, Some(cost)) = (hook.attached, &hook.cost) {
+                notes.push(format!("hook {} is missing: {cost}", hook.name));
+            }
+        }
+        if !self.powerful.is_empty() {
+            notes.push(format!(
+                "{} processes could pass around the hooks (NET_RAW, NET_ADMIN, BPF or SYS_ADMIN)",
+                self.powerful.len()
+            ));
+        }
+        let stale = self
+            .canary
+            .last_crossed
+            .is_none_or(|at| at.elapsed() > super::super::stale_after(&self.parts.settings));
+        let verdict = if stale || !self.parts.enforcers.is_serving() {
+            Verdict::Failing
+        } else if losses.events > 0
+            || destinations.iter().any(|destination| destination.error.is_some())
+            || self.parts.hooks.reports().iter().any(|hook| !hook.attached)
+        {
+            Verdict::Degraded
+        } else {
+            Verdict::Healthy
+        };
+        let own = self.parts.namespaces.own_cookie();
+        let mut namespaces: Vec<_> = self
+            .parts
+            .namespaces
+            .iter()
+            .map(|namespace| NamespaceReport {
+                cookie: namespace.cookie,
+                inode: namespace.inode,
+                host: namespace.cookie == own,
+                open: namespace.in_use,
+            })
+            .collect();
+        namespaces.sort_by_key(|namespace| (!namespace.host, namespace.cookie));
+        StatusReport {
+            schema: STATUS_SCHEMA,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: self.started,
+            keeper: std::process::id(),
+            verdict,
+            cgroup: self.parts.cgroup.clone(),
+            listen_port: self.parts.settings.listen_port,
+            generation: self.parts.generation,
+            canary: CanaryReport {
+                crossed: self.canary.crossed,
+                failed: self.canary.failed,
+                last: self.canary.last,
+                last_error: self.canary.last_error.clone(),
+            },
+            hooks: self.parts.hooks.reports().to_vec(),
+            destinations,
+            namespaces,
+            enforcers: self.parts.enforcers.reports(),
+            open: u64::try_from(self.open.len()).unwrap_or(u64::MAX),
+            connecting: u64::try_from(self.attempts.len()).unwrap_or(u64::MAX),
+            losses,
+            adopted: self.parts.adopted.clone(),
+            powerful: self.powerful.clone(),
+            notes,
+        }
+    }
+}
+
+fn losses(maps: &Maps) -> Losses {
+    let sum = |index: u32| {
+        maps.counters.get(&index, 0).map_or(0, |values| values.iter().copied().sum::<u64>())
+    };
+    Losses {
+        events: sum(counter::LOST),
+        direct: sum(counter::DIRECT),
+        refused: sum(counter::REFUSED),
+        dropped_packets: sum(counter::DROPPED),
+        over_quota: sum(counter::OVER_QUOTA),
+        untold: sum(counter::UNTOLD),
+    }
+}

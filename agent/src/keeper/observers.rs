@@ -1,0 +1,56 @@
+//! The events, for whoever watches: the newest are kept, and none waits for a
+//! slow watcher.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{EVENT_SCHEMA, Event, EventKind, Timestamp};
+
+const KEPT: usize = 10_000;
+/// A watcher that is so far behind is left behind.
+const WATCHER_CAPACITY: usize = 65_536;
+
+#[derive(Debug, Default)]
+struct Inside {
+    kept: VecDeque<Arc<Event>>,
+    /// gate --events--> a control connection.
+    watchers: Vec<SyncSender<Arc<Event>>>,
+}
+
+#[derive(Debug, Default)]
+pub struct Observers {
+    inside: Mutex<Inside>,
+}
+
+impl Observers {
+    pub fn tell(&self, kind: EventKind) {
+        let event = Arc::new(Event { schema: EVENT_SCHEMA, at: Timestamp::now(), kind });
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.watchers.retain(|watcher| match watcher.try_send(Arc::clone(&event)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        });
+        if inside.kept.len() >= KEPT {
+            inside.kept.pop_front();
+        }
+        inside.kept.push_back(event);
+    }
+
+    /// The events kept so far.
+    pub fn kept(&self) -> Vec<Arc<Event>> {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.kept.iter().cloned().collect()
+    }
+
+    /// The events kept so far, and all that come from here on.
+    pub fn watch(&self) -> (Vec<Arc<Event>>, Receiver<Arc<Event>>) {
+        let (events_tx, events_rx) = sync_channel(WATCHER_CAPACITY);
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.watchers.push(events_tx);
+        (inside.kept.iter().cloned().collect(), events_rx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

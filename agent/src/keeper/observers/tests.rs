@@ -1,0 +1,29 @@
+use super::*;
+use crate::model::samples;
+
+fn tell(observers: &Observers, times: usize) {
+    for event in samples::events().iter().cycle().take(times) {
+        observers.tell(event.kind.clone());
+    }
+}
+
+#[test]
+fn a_watcher_gets_what_was_kept_and_then_what_comes() {
+    let observers = Observers::default();
+    tell(&observers, 2);
+    let (kept, events_rx) = observers.watch();
+    assert_eq!(kept.len(), 2);
+    tell(&observers, 1);
+    assert_eq!(events_rx.try_iter().count(), 1);
+    assert_eq!(observers.kept().len(), 3);
+}
+
+#[test]
+fn only_the_newest_are_kept_and_a_slow_watcher_is_left_behind() {
+    let observers = Observers::default();
+    let (_, slow) = observers.watch();
+    tell(&observers, WATCHER_CAPACITY + 10);
+    assert_eq!(observers.kept().len(), KEPT);
+    assert_eq!(slow.try_iter().count(), WATCHER_CAPACITY);
+    assert!(slow.recv().is_err());
+}

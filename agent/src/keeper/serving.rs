@@ -1,0 +1,125 @@
+//! The control socket's orders, carried to the gate and back.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::gate::{self, Orders};
+use super::observers::Observers;
+use super::{KeeperError, Reload};
+use crate::config::Settings;
+use crate::control::{Answer, Asker, Order, Server, Serving};
+
+pub type SharedReload = Mutex<Reload>;
+
+/// An upgrade waits for the new enforcer's fences; all else is quick.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a watcher that gets no event is asked whether it is still there.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub fn bind(settings: &Settings) -> Result<Server, KeeperError> {
+    Server::bind(&settings.control).map_err(|error| KeeperError::Control {
+        path: settings.control.clone(),
+        reason: error.to_string(),
+    })
+}
+
+pub fn start(
+    server: Server,
+    orders: Orders,
+    observers: Arc<Observers>,
+    reload: Arc<SharedReload>,
+) -> Result<Serving, KeeperError> {
+    let path = std::path::PathBuf::new();
+    server
+        .serve(move |order, asker| serve(order, asker, &orders, &observers, &reload))
+        .map_err(|error| KeeperError::Control { path, reason: error.to_string() })
+}
+
+fn serve(
+    order: Order,
+    asker: &mut Asker,
+    orders: &Orders,
+    observers: &Observers,
+    reload: &SharedReload,
+) {
+    let answer = match order {
+        Order::Status => {
+            let (report_tx, report_rx) = channel();
+            orders.send(gate::Order::Status(report_tx));
+            match report_rx.recv_timeout(PATIENCE) {
+                Ok(report) => Answer::Status(report),
+                Err(_) => Answer::Failed { error: "the gate does not answer".into() },
+            }
+        }
+        Order::Observe { follow } => {
+            observe(follow, asker, observers);
+            Answer::Done { message: String::new() }
+        }
+        Order::Upgrade { binary, drain_ms } => {
+            let drain = drain_ms.map(Duration::from_millis);
+            let outcome = ask(orders, |done| gate::Order::Upgrade { binary, drain, done });
+            told(outcome)
+        }
+        Order::Reload => told(reread(orders, reload)),
+        Order::Detach => told(ask(orders, |done| gate::Order::Stop { detach: true, done })),
+    };
+    asker.send(&answer);
+}
+
+/// Reads the settings and gives them to the gate; broken ones are refused.
+pub fn reread(orders: &Orders, reload: &SharedReload) -> Result<String, String> {
+    let settings = {
+        let reload = reload.lock().unwrap_or_else(PoisonError::into_inner);
+        reload()
+    };
+    let settings =
+        settings.map_err(|mistakes| format!("the running settings stay:\n{mistakes}"))?;
+    ask(orders, |done| gate::Order::Settings(Box::new(settings), done))
+}
+
+pub fn ask(
+    orders: &Orders,
+    order: impl FnOnce(Sender<Result<String, String>>) -> gate::Order,
+) -> Result<String, String> {
+    let (done_tx, done_rx): (_, Receiver<Result<String, String>>) = channel();
+    orders.send(order(done_tx));
+    done_rx.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("the gate does not answer".into()))
+}
+
+fn told(outcome: Result<String, String>) -> Answer {
+    match outcome {
+        Ok(message) => Answer::Done { message },
+        Err(error) => Answer::Failed { error },
+    }
+}
+
+fn observe(follow: bool, asker: &mut Asker, observers: &Observers) {
+    let (kept, events_rx) = if follow {
+        let (kept, events_rx) = observers.watch();
+        (kept, Some(events_rx))
+    } else {
+        (observers.kept(), None)
+    };
+    for event in kept {
+        if !asker.send(&Answer::Event(Box::new((*event).clone()))) {
+            return;
+        }
+    }
+    let Some(events_rx) = events_rx else { return };
+    loop {
+        match events_rx.recv_timeout(LOOK) {
+            Ok(event) => {
+                if !asker.send(&Answer::Event(Box::new((*event).clone()))) {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if asker.is_gone() {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! One of each thing, for tests of what shows or carries them.
+
+use super::{
+    Adopted, CanaryReport, Closing, DestinationReport, EnforcerReport, Event, EventKind, Fences,
+    Flow, FlowId, HookReport, Losses, Mode, NamespaceReport, OriginalDestination, Peer, Process,
+    ProcessKey, RefusedWhy, SocketKind, Source, StatusReport, Timestamp, Verdict, Workload,
+};
+
+pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
+
+pub fn process() -> Process {
+    Process {
+        key: ProcessKey { tgid: 4242, started: 9_000_000_000, exec: 3 },
+        tid: 4243,
+        uid: 1000,
+        gid: 1000,
+        user: Some("alice".into()),
+        comm: "psql".into(),
+        command: vec!["psql".into(), "-h".into(), "db.example".into(), "shop".into()],
+        command_cut: false,
+        command_source: Source::Kernel,
+        exe: Some("/usr/lib/postgresql/15/bin/psql".into()),
+        parent: Some(4000),
+        login_uid: Some(1000),
+        cgroup_id: 77,
+        cgroup: Some("/user.slice/user-1000.slice/session-2.scope".into()),
+        workload: Workload { unit: Some("session-2.scope".into()), container: None, pod: None },
+    }
+}
+
+pub fn flow() -> Flow {
+    Flow {
+        id: FlowId { cookie: 0x51, connected_at: 0x2f00 },
+        opened: AT,
+        process: process(),
+        client: Peer("10.0.0.2:40112".parse().unwrap()),
+        destination: OriginalDestination("10.0.0.7:5432".parse().unwrap()),
+        netns: 1,
+        rule: "db.example:5432".into(),
+        mode: Mode::Strict,
+        socket: SocketKind::Ipv4,
+        generation: 1,
+    }
+}
+
+/// One event of every kind.
+pub fn events() -> Vec<Event> {
+    let flow = || std::sync::Arc::new(flow());
+    let closing = Closing {
+        flow: self::flow().id,
+        bytes_up: 1_234,
+        bytes_down: 5_678_901,
+        duration_us: 12_345_678,
+        end: super::End::Closed,
+    };
+    let process = || Box::new(process());
+    let destination = OriginalDestination("[2001:db8::7]:5432".parse().unwrap());
+    [
+        EventKind::Opened { flow: flow() },
+        EventKind::Closed { flow: flow(), closing },
+        EventKind::Failed { flow: flow(), error: "connection refused".into() },
+        EventKind::Refused {
+            why: RefusedWhy::DirectDial,
+            process: process(),
+            destination,
+            netns: 4_026_531_840,
+        },
+        EventKind::Direct { process: process(), destination, netns: 1 },
+        EventKind::Existing {
+            process: process(),
+            destination,
+            client: Peer("[2001:db8::2]:40112".parse().unwrap()),
+            mode: Mode::Permissive,
+            adopted: true,
+        },
+    ]
+    .into_iter()
+    .map(|kind| Event { schema: super::EVENT_SCHEMA, at: AT, kind })
+    .collect()
+}
+
+pub fn status() -> StatusReport {
+    StatusReport {
+        schema: super::STATUS_SCHEMA,
+        version: "0.1.0".into(),
+        started: Timestamp(AT.0 - 3_723_000_000_000),
+        keeper: 812,
+        verdict: Verdict::Healthy,
+        cgroup: "/sys/fs/cgroup".into(),
+        listen_port: 15_999,
+        generation: 2,
+        canary: CanaryReport { crossed: 7_000, failed: 1, last: Some(AT), last_error: None },
+        hooks: vec![
+            HookReport { name: "connect4".into(), attached: true, cost: None },
+            HookReport {
+                name: "exec".into(),
+                attached: false,
+                cost: Some("an exec is seen a moment later".into()),
+            },
+        ],
+        destinations: vec![
+            DestinationReport {
+                name: "5432".into(),
+                mode: Mode::Strict,
+                addresses: vec![],
+                error: None,
+            },
+            DestinationReport {
+                name: "db.example:3306".into(),
+                mode: Mode::Permissive,
+                addresses: vec!["10.0.0.8".into(), "10.0.0.9".into()],
+                error: Some("the name server does not answer".into()),
+            },
+        ],
+        namespaces: vec![
+            NamespaceReport { cookie: 1, inode: 4_026_531_840, host: true, open: 3 },
+            NamespaceReport { cookie: 8_193, inode: 4_026_532_210, host: false, open: 0 },
+        ],
+        enforcers: vec![EnforcerReport {
+            pid: 815,
+            started: Timestamp(AT.0 - 3_722_000_000_000),
+            version: "0.1.0".into(),
+            draining: false,
+            sessions: 3,
+            restarts: 0,
+            fences: Some(Fences {
+                uid: 61_843,
+                no_capabilities: true,
+                no_new_privs: true,
+                not_dumpable: true,
+                landlock: "full".into(),
+                seccomp: "full".into(),
+            }),
+        }],
+        open: 3,
+        connecting: 1,
+        losses: Losses {
+            events: 0,
+            direct: 0,
+            refused: 4,
+            dropped_packets: 2,
+            over_quota: 0,
+            untold: 0,
+        },
+        adopted: vec![Adopted {
+            process: process(),
+            client: Peer("10.0.0.2:39000".parse().unwrap()),
+            destination: OriginalDestination("10.0.0.7:5432".parse().unwrap()),
+        }],
+        powerful: vec![process()],
+        notes: vec!["lockdown=integrity: nothing is lost by it".into()],
+    }
+}

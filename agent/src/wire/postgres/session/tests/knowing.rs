@@ -1,0 +1,158 @@
+//! What the machine knows of statements and portals, and when it doesn't.
+
+use super::*;
+
+/// The next client frame's step, without a decision.
+fn step(bench: &mut Bench, bytes: &[u8]) -> &'static str {
+    bench.client.feed(bytes);
+    let frame = bench.client.frame().unwrap().unwrap();
+    let span = frame.span;
+    match bench.session.client(&frame).unwrap() {
+        ClientStep::Plain(_) => "plain",
+        ClientStep::Wait => {
+            bench.client.put_back(span);
+            bench.client.take_unframed();
+            "wait"
+        }
+        ClientStep::Runs(request) => {
+            let certain = match &request.runs {
+                Runs::Bind(_, Some(known)) => Some(known.certain),
+                Runs::Execute(_, Some(known)) => Some(known.certain),
+                _ => None,
+            };
+            let permit = Arc::from("p");
+            let _ = bench.session.release(request.ticket, permit, SqlEffects::nothing()).unwrap();
+            match certain {
+                None => "unknown",
+                Some(true) => "certain",
+                Some(false) => "uncertain",
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bind_sees_the_statement_whose_parse_is_not_answered_yet() {
+    let mut bench = bench();
+    bench.client(&[parse("s", "select old"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    bench.client(&[frontend(b'C', b"Ss\0"), parse("s", "select new")].concat()).unwrap();
+    bench.client.feed(&bind("", "s"));
+    let frame = bench.client.frame().unwrap().unwrap();
+    let ClientStep::Runs(request) = bench.session.client(&frame).unwrap() else { panic!() };
+    let Runs::Bind(_, Some(known)) = request.runs else { panic!() };
+    assert_eq!(known.value.text().unwrap().as_ref(), b"select new");
+    assert_eq!(
+        bench.session.statement(b"s").unwrap().value.text().unwrap().as_ref(),
+        b"select old"
+    );
+}
+
+#[test]
+fn a_name_that_a_failing_pipeline_would_have_changed_is_waited_for() {
+    let mut bench = bench();
+    bench.client(&[parse("s", "select harmless"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    // If the first Parse fails, `s` keeps its old meaning behind the Sync.
+    let change = [parse("", "x"), frontend(b'C', b"Ss\0"), parse("s", "select other"), sync()];
+    bench.client(&change.concat()).unwrap();
+    assert_eq!(step(&mut bench, &bind("", "s")), "wait");
+    assert_eq!(step(&mut bench, &frontend(b'D', b"Ss\0")), "wait");
+    assert_eq!(step(&mut bench, &frontend(b'D', b"Sother\0")), "plain");
+    bench.server(&[error("ERROR", "42601"), ready(b'I')].concat()).unwrap();
+    assert_eq!(step(&mut bench, &bind("", "s")), "certain");
+    let known = bench.session.statement(b"s").unwrap().value.text().unwrap();
+    assert_eq!(known.as_ref(), b"select harmless");
+}
+
+#[test]
+fn no_name_is_certain_while_sql_that_may_change_it_is_under_way() {
+    let mut bench = bench();
+    bench.client(&[parse("s", "select 1"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    bench.client(&query("deallocate s; prepare s as select secret")).unwrap();
+    assert_eq!(step(&mut bench, &bind("p", "s")), "uncertain");
+    bench.client(&sync()).unwrap();
+    let answers = [complete("DEALLOCATE"), complete("PREPARE"), ready(b'I'), message(b'2', b"")];
+    bench.server(&answers.concat()).unwrap();
+    let portal = bench.session.portal(b"p").unwrap().value;
+    assert!(!portal.certain && portal.shape().is_none());
+    bench.server(&ready(b'I')).unwrap();
+    assert_eq!(step(&mut bench, &bind("p", "s")), "certain");
+    let known = bench.session.statement(b"s").unwrap().value;
+    assert!(known.by_sql);
+}
+
+#[test]
+fn portals_end_with_their_transaction_but_held_cursors_do_not() {
+    let mut bench = bench();
+    bench
+        .client(&query(
+            "begin; declare c cursor for select 1; declare h cursor with hold for select 2",
+        ))
+        .unwrap();
+    bench
+        .server(
+            &[
+                complete("BEGIN"),
+                complete("DECLARE CURSOR"),
+                complete("DECLARE CURSOR"),
+                ready(b'T'),
+            ]
+            .concat(),
+        )
+        .unwrap();
+    bench.client(&[parse("s", "select 3"), bind("p", "s"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), message(b'2', b""), ready(b'T')].concat()).unwrap();
+    let mut names: Vec<_> = bench.session.portal_names().map(<[u8]>::to_vec).collect();
+    names.sort();
+    assert_eq!(names, [b"c", b"h", b"p"]);
+    bench.client(&query("commit")).unwrap();
+    bench.server(&[complete("COMMIT"), ready(b'I')].concat()).unwrap();
+    assert_eq!(bench.session.portal_names().collect::<Vec<_>>(), [b"h"]);
+    assert_eq!(bench.session.statement_names().collect::<Vec<_>>(), [b"s"]);
+    bench.client(&query("discard all")).unwrap();
+    bench.server(&[complete("DISCARD ALL"), ready(b'I')].concat()).unwrap();
+    assert_eq!(bench.session.portal_names().count() + bench.session.statement_names().count(), 0);
+}
+
+#[test]
+fn names_are_uncertain_after_sql_that_nobody_understood() {
+    let mut bench = bench();
+    bench.client(&[parse("s", "select 1"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    assert!(bench.session.statement(b"s").unwrap().certain);
+    // A rule, or a text that couldn't be parsed: the tag tells what no effect did.
+    bench.client(&query("select anything")).unwrap();
+    bench.server(&[complete("DEALLOCATE"), ready(b'I')].concat()).unwrap();
+    assert!(!bench.session.statement(b"s").unwrap().certain);
+}
+
+#[test]
+fn statements_and_their_texts_are_bounded() {
+    let limits = Limits { statements: 3, texts: 25, ..Limits::default() };
+    let mut bench = bench_with(limits);
+    for name in ["a", "b", "c"] {
+        bench.client(&parse(name, "select 12345")).unwrap();
+        bench.server(&message(b'1', b"")).unwrap();
+    }
+    let kept =
+        |name: &str| bench.session.statement(name.as_bytes()).unwrap().value.text().is_some();
+    assert_eq!([kept("a"), kept("b"), kept("c")], [true, true, false]);
+    assert!(bench.session.text_bytes() <= 25);
+    assert_eq!(bench.client(&parse("d", "x")).unwrap_err().code(), "PG-0005");
+}
+
+#[test]
+fn a_simple_query_drops_the_unnamed_statement_and_portal() {
+    let mut bench = bench();
+    bench.client(&[parse("", "select 1"), bind("", ""), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), message(b'2', b""), ready(b'T')].concat()).unwrap();
+    assert!(bench.session.portal(b"").is_some());
+    bench.client(&query("select 2")).unwrap();
+    assert_eq!(step(&mut bench, &execute("")), "unknown");
+    assert_eq!(step(&mut bench, &bind("", "")), "unknown");
+    bench.server(&[complete("SELECT 1"), ready(b'T')].concat()).unwrap();
+    assert!(bench.session.statement(b"").is_none());
+    assert!(bench.session.portal(b"").is_none());
+}

@@ -1,0 +1,225 @@
+//! The demo: a throwaway PostgreSQL, a cgroup with the agent attached, and two
+//! unmodified clients in it. It tells who connected, from where to where.
+//!
+//! INVARIANT: every line of the story comes from the agent or from the clients
+//! themselves, and is checked against what the demo knows to be true;
+//! `--check` prints each promise and exits with 1 when one is broken.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tidegate_tests::agent::{Agent, Observer, Plan};
+use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::place::Place;
+use tidegate_tests::postgres::{Postgres, program};
+use tidegate_tests::seen::{Event, Flow};
+use tidegate_tests::venv;
+
+const SCRIPT: &str = r#"
+import sys, psycopg
+with psycopg.connect(sys.argv[1]) as connection:
+    rows = connection.execute("SELECT name FROM ports_of_call ORDER BY name").fetchall()
+    port = connection.execute("SELECT inet_client_port()").fetchone()[0]
+    print(port, ", ".join(name for name, in rows))
+"#;
+
+const HARBOUR: &str = "CREATE TABLE ports_of_call (name text); \
+    INSERT INTO ports_of_call VALUES ('Bremen'), ('Porto'), ('Zierikzee'); \
+    SELECT inet_client_port(), count(*) FROM ports_of_call";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let check = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        ["--check"] => true,
+        _ => {
+            eprintln!("usage: demo [--check]");
+            return ExitCode::from(2);
+        }
+    };
+    match run(check) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Promises {
+    loud: bool,
+    broken: usize,
+}
+
+impl Promises {
+    fn hold(&mut self, promise: &str, held: bool) {
+        if !held {
+            self.broken += 1;
+        }
+        if self.loud || !held {
+            println!("  {} {promise}", if held { "holds: " } else { "BROKEN:" });
+        }
+    }
+}
+
+/// One client of the story.
+struct Client {
+    who: &'static str,
+    uid: u32,
+    command: Command,
+    /// A word of its command line.
+    word: String,
+}
+
+fn run(check: bool) -> Result<bool> {
+    let mut promises = Promises { loud: check, broken: 0 };
+    println!("· a PostgreSQL for the occasion …");
+    let postgres = Postgres::start()?;
+    let root = Cgroup::fresh()?;
+    let apps = root.child("apps")?;
+    println!("  listening at 127.0.0.1:{}", postgres.port());
+    println!("· the agent, attached to the cgroup {} …", root.name()?);
+    let mut agent = Agent::start(&root, Plan::protect([postgres.port()]))?;
+    let observer = agent.observe()?;
+    let status = agent.status()?;
+    println!(
+        "  {}: keeper {} (root), enforcer {} (uid {}), everything to port {} is led through it",
+        status.verdict,
+        status.keeper,
+        agent.enforcer()?,
+        status
+            .current()
+            .and_then(|enforcer| enforcer.fences.as_ref())
+            .map_or_else(|| "?".into(), |fences| fences.uid.to_string()),
+        postgres.port()
+    );
+
+    let mut flows = Vec::new();
+    for client in clients(&apps, &postgres)? {
+        flows.push(tell(client, &observer, &postgres, &apps, &mut promises)?);
+    }
+
+    let counts =
+        agent.wait_status("both connections to end", Duration::from_secs(10), |status| {
+            status.open == 0
+        })?;
+    let events = observer.events()?;
+    let count = |kind: &str| events.iter().filter(|event| event.event == kind).count();
+    println!(
+        "\n{} connections led and attributed, {} refused, {} direct, {} events lost.",
+        count("opened"),
+        count("refused"),
+        counts.losses.direct,
+        counts.losses.events
+    );
+    promises.hold("two connections were opened and closed", {
+        count("opened") == 2 && count("closed") == 2 && flows.len() == 2
+    });
+    promises.hold("nothing went direct, and no event was lost", {
+        counts.losses.direct == 0 && counts.losses.events == 0
+    });
+    let detached = agent.detach();
+    if let Err(error) = &detached {
+        println!("{error:#}");
+    }
+    promises.hold("`tidegate detach` left nothing behind", detached.is_ok());
+    if promises.broken > 0 {
+        println!("{} promises are broken.{}", promises.broken, agent.tail());
+    }
+    Ok(promises.broken == 0)
+}
+
+fn clients(apps: &Cgroup, postgres: &Postgres) -> Result<Vec<Client>> {
+    let dsn = format!("{} sslmode=disable", postgres.dsn("app"));
+    let place = |uid| Place::new().cgroup(apps).user(uid, uid);
+    let mut psql = place(65_534).command(program("psql")?)?;
+    psql.args(["-XAtq", "-F", " ", "-v", "ON_ERROR_STOP=1", "-c", HARBOUR]).arg(&dsn);
+    let interpreter: PathBuf = venv::python()?;
+    let mut python = place(0).command(interpreter)?;
+    python.args(["-c", SCRIPT]).arg(&dsn);
+    for command in [&mut psql, &mut python] {
+        command.current_dir("/").env("HOME", "/");
+    }
+    Ok(vec![
+        Client { who: "psql", uid: 65_534, command: psql, word: "psql".into() },
+        Client {
+            who: "a Python script (psycopg)",
+            uid: 0,
+            command: python,
+            word: "psycopg.connect".into(),
+        },
+    ])
+}
+
+/// Runs a client and tells what the agent saw of it.
+fn tell(
+    mut client: Client,
+    observer: &Observer,
+    postgres: &Postgres,
+    apps: &Cgroup,
+    promises: &mut Promises,
+) -> Result<Flow> {
+    println!("\n{}, uid {}:", client.who, client.uid);
+    let child = client
+        .command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let pid = child.id();
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    let (port, answer) = said.split_once(' ').unwrap_or_default();
+    println!("  got its answer: {answer}");
+    promises.hold("the client noticed nothing", output.status.success() && !answer.is_empty());
+    if !output.status.success() {
+        println!("  {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let opened = observer.wait_of("opened", pid)?;
+    let closed = observer.wait_of("closed", pid)?;
+    let flow = opened.flow.clone().context("an opening without a flow")?;
+    println!("{}", story(&flow, &closed));
+    let process = &flow.process;
+    promises.hold("its process is named", process.key.tgid == pid);
+    promises.hold("its command line is told", {
+        process.command.iter().any(|argument| argument.contains(&client.word))
+    });
+    promises.hold("its user is told", process.uid == client.uid);
+    promises.hold("its cgroup is told", process.cgroup.as_deref() == Some(&apps.name()?));
+    let to = SocketAddr::from(([127, 0, 0, 1], postgres.port()));
+    promises.hold("where it wanted to go is told", flow.destination == to);
+    // The database saw the gate's socket, not the client's.
+    let seen: u16 = port.parse().unwrap_or_default();
+    promises.hold("it went through the gate", seen != 0 && seen != flow.client.port());
+    Ok(flow)
+}
+
+fn story(flow: &Flow, closed: &Event) -> String {
+    let process = &flow.process;
+    let mut text = String::new();
+    let mut command = process.command.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    if command.chars().count() > 100 {
+        command = command.chars().take(99).collect::<String>() + "…";
+    }
+    let user = process.user.as_deref().map(|user| format!(" ({user})")).unwrap_or_default();
+    let _ = writeln!(text, "  seen:     pid {} uid {}{user}", process.key.tgid, process.uid);
+    let _ = writeln!(text, "            {command}");
+    let _ = writeln!(text, "            cgroup {}", process.cgroup.as_deref().unwrap_or("?"));
+    let _ = writeln!(text, "  way:      {} → gate → {}", flow.client, flow.destination);
+    if let Some(closing) = &closed.closing {
+        let _ = write!(
+            text,
+            "  closed:   {} bytes up, {} bytes down, {:.1} ms, {}",
+            closing.bytes_up,
+            closing.bytes_down,
+            closing.duration_us as f64 / 1000.0,
+            closing.end
+        );
+    }
+    text
+}

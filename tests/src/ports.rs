@@ -1,0 +1,27 @@
+//! Ports below the ephemeral range, so that no client's own port is mistaken
+//! for one of them.
+
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use anyhow::{Result, bail};
+
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 12_000;
+
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A port that nobody listens on, and that no other caller is given.
+pub fn fresh() -> Result<u16> {
+    let seed = (std::process::id() % 1_000) as u16 * 11;
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + (seed + step) % COUNT;
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+            && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()
+        {
+            return Ok(port);
+        }
+    }
+    bail!("no free port between {FIRST} and {}", FIRST + COUNT)
+}

@@ -1,0 +1,54 @@
+//! The usual scene of a test: a cgroup with the agent in it, a cgroup for the
+//! clients, a protected server, somebody who observes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+
+use crate::agent::{Agent, Observer, Plan};
+use crate::cgroup::Cgroup;
+use crate::echo::Echo;
+use crate::place::Place;
+
+pub struct Scene {
+    // Dropped in this order: whoever looks, the agent, the clients, their home.
+    pub observer: Observer,
+    pub agent: Agent,
+    pub work: Cgroup,
+    pub root: Cgroup,
+    pub echo: Echo,
+}
+
+impl Scene {
+    /// The server's port is protected, strictly.
+    pub fn strict() -> Result<Self> {
+        Self::with(|port| Plan::protect([port]))
+    }
+
+    /// … or may be reached without the agent.
+    pub fn permissive() -> Result<Self> {
+        Self::with(|port| Plan::protect([format!("{port},permissive")]))
+    }
+
+    /// The plan follows from the server's port.
+    pub fn with(plan: impl FnOnce(u16) -> Plan) -> Result<Self> {
+        let echo = Echo::start()?;
+        let root = Cgroup::fresh()?;
+        let work = root.child("work")?;
+        let agent = Agent::start(&root, plan(echo.port()))?;
+        echo.gate_is(agent.listen_port());
+        let observer = agent.observe()?;
+        Ok(Self { observer, agent, work, root, echo })
+    }
+
+    /// Among the clients.
+    pub fn inside(&self) -> Place<'_> {
+        Place::new().cgroup(&self.work)
+    }
+}
+
+/// One test at a time: they measure times, and count what a host has.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}

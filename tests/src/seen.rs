@@ -1,0 +1,181 @@
+//! The agent's output as its documented schema has it: what the suites look at,
+//! read from JSON, not from the agent's own types.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+/// One line of `observe -o jsonl`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Event {
+    pub schema: u32,
+    pub at: String,
+    /// `opened`, `closed`, `failed`, `refused`, `direct`, `existing`.
+    pub event: String,
+    pub flow: Option<Flow>,
+    pub closing: Option<Closing>,
+    pub error: Option<String>,
+    pub why: Option<String>,
+    pub process: Option<Process>,
+    pub destination: Option<SocketAddr>,
+    pub netns: Option<u64>,
+    pub client: Option<SocketAddr>,
+    pub adopted: Option<bool>,
+}
+
+impl Event {
+    /// Whose doing it was.
+    pub fn whose(&self) -> Option<&Process> {
+        self.flow.as_ref().map(|flow| &flow.process).or(self.process.as_ref())
+    }
+
+    pub fn is_of(&self, kind: &str, tgid: u32) -> bool {
+        self.event == kind && self.whose().is_some_and(|process| process.key.tgid == tgid)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Flow {
+    pub id: String,
+    pub opened: String,
+    pub process: Process,
+    pub client: SocketAddr,
+    pub destination: SocketAddr,
+    pub netns: u64,
+    pub rule: String,
+    pub mode: String,
+    pub socket: String,
+    pub generation: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProcessKey {
+    pub tgid: u32,
+    pub started: u64,
+    pub exec: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Process {
+    pub key: ProcessKey,
+    pub tid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub user: Option<String>,
+    pub comm: String,
+    pub command: Vec<String>,
+    pub command_cut: bool,
+    pub command_source: String,
+    pub exe: Option<String>,
+    pub cgroup_id: u64,
+    pub cgroup: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Closing {
+    pub flow: String,
+    pub bytes_up: u64,
+    pub bytes_down: u64,
+    pub duration_us: u64,
+    pub end: String,
+}
+
+/// `status -o json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    pub schema: u32,
+    pub version: String,
+    pub keeper: u32,
+    /// `healthy`, `degraded`, `failing`.
+    pub verdict: String,
+    pub cgroup: String,
+    pub listen_port: u16,
+    pub generation: u32,
+    pub canary: Canary,
+    pub hooks: Vec<Hook>,
+    pub destinations: Vec<Destination>,
+    pub namespaces: Vec<NamespaceSeen>,
+    pub enforcers: Vec<Enforcer>,
+    pub open: u64,
+    pub connecting: u64,
+    pub losses: Losses,
+    pub adopted: Vec<Adopted>,
+    pub powerful: Vec<Process>,
+    pub notes: Vec<String>,
+}
+
+impl Status {
+    /// The enforcer that gets new connections.
+    pub fn current(&self) -> Option<&Enforcer> {
+        self.enforcers.iter().find(|enforcer| !enforcer.draining)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Canary {
+    pub crossed: u64,
+    pub failed: u64,
+    pub last: Option<String>,
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Hook {
+    pub name: String,
+    pub attached: bool,
+    pub cost: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Destination {
+    pub name: String,
+    pub mode: String,
+    pub addresses: Vec<String>,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct NamespaceSeen {
+    pub cookie: u64,
+    pub inode: u64,
+    pub host: bool,
+    pub open: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Enforcer {
+    pub pid: u32,
+    pub version: String,
+    pub draining: bool,
+    pub sessions: u64,
+    pub restarts: u32,
+    pub fences: Option<Fences>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Fences {
+    pub uid: u32,
+    pub no_capabilities: bool,
+    pub no_new_privs: bool,
+    pub not_dumpable: bool,
+    pub landlock: String,
+    pub seccomp: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Losses {
+    pub events: u64,
+    pub direct: u64,
+    pub refused: u64,
+    pub dropped_packets: u64,
+    pub over_quota: u64,
+    #[serde(default)]
+    pub untold: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Adopted {
+    pub process: Process,
+    pub client: SocketAddr,
+    pub destination: SocketAddr,
+}

@@ -1,0 +1,28 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// Looks until there is something, and fails with `what` after `within`.
+pub fn until<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if started.elapsed() > within {
+            bail!("waited {within:?} in vain for {what}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Like [`until`], for a plain condition.
+pub fn until_true(what: &str, within: Duration, mut holds: impl FnMut() -> bool) -> Result<()> {
+    until(what, within, || Ok(holds().then_some(())))
+}

@@ -1,0 +1,109 @@
+//! 10,000 connections later everything is where it was.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tidegate_tests::agent::Agent;
+use tidegate_tests::crowd::Crowd;
+use tidegate_tests::kernel::{descriptors, map_entries, memory_kib};
+use tidegate_tests::probe::Load;
+use tidegate_tests::scene::{Scene, alone};
+use tidegate_tests::wait::until;
+
+/// What the agent holds: entries of each pinned map, descriptors, memory.
+#[derive(Debug, PartialEq, Eq)]
+struct Holdings {
+    maps: Vec<(String, usize)>,
+    descriptors: BTreeMap<u32, usize>,
+    memory_kib: u64,
+}
+
+fn holdings(agent: &Agent) -> Result<Holdings> {
+    let mut found = Holdings {
+        maps: map_entries(&agent.bpffs().join("tidegate"))?,
+        descriptors: BTreeMap::new(),
+        memory_kib: 0,
+    };
+    for pid in agent.processes()? {
+        // The canary's process comes and goes.
+        if let (Ok(count), Ok(memory)) = (descriptors(pid), memory_kib(pid)) {
+            found.descriptors.insert(pid, count);
+            found.memory_kib += memory;
+        }
+    }
+    Ok(found)
+}
+
+fn crowd(scene: &Scene, count: u64, label: &str) -> Result<()> {
+    let load = Load {
+        to: scene.echo.v4(),
+        threads: 8,
+        rounds: 1,
+        pause_us: 0,
+        label: label.into(),
+        count,
+    };
+    let outcomes = Crowd::start(&scene.inside(), &load)?.stop()?;
+    let failed: Vec<_> = outcomes.iter().filter(|one| !one.done()).collect();
+    ensure!(outcomes.len() as u64 == count, "{} of {count} connections", outcomes.len());
+    ensure!(failed.is_empty(), "{} failed, such as {:?}", failed.len(), failed.first());
+    Ok(())
+}
+
+#[test]
+fn ten_thousand_connections_leave_nothing() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    // What is taken once is taken now.
+    crowd(&scene, 1_000, "warm")?;
+    settled(&scene)?;
+    let before = holdings(&scene.agent)?;
+    ensure!(!before.maps.is_empty(), "no map is pinned in {}", scene.agent.bpffs().display());
+    crowd(&scene, 10_000, "many")?;
+    settled(&scene)?;
+    let mut last = None;
+    until("maps and descriptors to be where they were", Duration::from_secs(15), || {
+        let now = holdings(&scene.agent)?;
+        // The canary's own connection may be under way on either side.
+        let same_maps = now
+            .maps
+            .iter()
+            .zip(&before.maps)
+            .all(|((name, now), (was_name, was))| name == was_name && *now <= *was + 1);
+        let same_descriptors = before
+            .descriptors
+            .iter()
+            .all(|(pid, was)| now.descriptors.get(pid).is_none_or(|now| *now <= *was + 4));
+        last = Some(now);
+        Ok((same_maps && same_descriptors).then_some(()))
+    })
+    .with_context(|| format!("before: {before:?}\nnow: {last:?}"))?;
+    let after = last.context("no holdings")?;
+    // The newest 10,000 events are kept by design; they are 11,000 by now.
+    ensure!(
+        after.memory_kib < before.memory_kib + 48 * 1024,
+        "memory went from {} to {} KiB",
+        before.memory_kib,
+        after.memory_kib
+    );
+    // Events being full, another round takes nothing more.
+    crowd(&scene, 5_000, "more")?;
+    settled(&scene)?;
+    let again = holdings(&scene.agent)?;
+    ensure!(
+        again.memory_kib < after.memory_kib + 4 * 1024,
+        "memory goes on growing: {} to {} KiB",
+        after.memory_kib,
+        again.memory_kib
+    );
+    ensure!(scene.echo.trespassers().is_empty());
+    Ok(())
+}
+
+fn settled(scene: &Scene) -> Result<()> {
+    scene.agent.wait_status("every connection to be over", Duration::from_secs(15), |status| {
+        status.open == 0 && status.connecting == 0
+    })?;
+    Ok(())
+}

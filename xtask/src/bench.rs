@@ -1,0 +1,28 @@
+//! `cargo xtask bench`: builds what is measured, unmeasured, then measures.
+//! The benches themselves are `tests/src/bin/bench.rs`: they need the tests'
+//! cgroups, namespaces and servers.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::setup::{self, need};
+use crate::workspace::Profile;
+use crate::{build, step, test};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Which bench (all, if none is named), and what it is told: `--json` gives
+    /// one JSON line a value
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// `cargo xtask bench`
+pub fn run(arguments: &Arguments) -> Result<()> {
+    test::as_root("benches attach kernel programs and make cgroups", "bench")?;
+    need(setup::BENCH)?;
+    let agent = build::agent(Profile::Release)?;
+    let bench = build::companion("bench")?;
+    step::shown("bench", Command::new(bench).args(&arguments.rest).env("TIDEGATE_BIN", agent))
+}
