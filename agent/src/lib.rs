@@ -11,4 +11,5 @@ pub mod enforcer;
 pub mod host;
 pub mod keeper;
 pub mod model;
+pub mod sql;
 pub mod wire;

@@ -1,0 +1,97 @@
+//! Facts of a point lookup, an ORM's select and a report: read anew and from the
+//! cache. `cargo bench --bench sql`; one line a case, and the same as JSON with
+//! `--json`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidegate::sql::{Cache, Cell, LexingState, cell};
+
+const LOOKUP: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = $1";
+
+const ORM: &str = r#"SELECT "users"."id" AS t0_r0, "users"."email" AS t0_r1, "users"."name" AS t0_r2,
+"users"."created_at" AS t0_r3, "users"."updated_at" AS t0_r4, "orders"."id" AS t1_r0,
+"orders"."user_id" AS t1_r1, "orders"."total" AS t1_r2, "orders"."state" AS t1_r3,
+"orders"."created_at" AS t1_r4 FROM "users" LEFT OUTER JOIN "orders" ON "orders"."user_id" =
+"users"."id" AND "orders"."deleted_at" IS NULL WHERE "users"."account_id" = $1 AND
+"users"."state" IN ('active', 'invited') AND "users"."deleted_at" IS NULL
+ORDER BY "users"."created_at" DESC LIMIT $2 OFFSET $3"#;
+
+const REPORT: &str = "with monthly as (select date_trunc('month', o.created_at) as month, \
+c.region, sum(o.total) as revenue, count(distinct o.customer_id) as buyers from orders o \
+join customers c on c.id = o.customer_id where o.created_at >= now() - interval '1 year' \
+and o.state = 'paid' group by 1, 2), ranked as (select month, region, revenue, buyers, \
+rank() over (partition by month order by revenue desc) as place, lag(revenue) over \
+(partition by region order by month) as before from monthly) select r.month, r.region, \
+r.revenue, r.buyers, r.place, round(100 * (r.revenue - r.before) / nullif(r.before, 0), 1) \
+as growth, coalesce(t.target, 0) as target from ranked r left join targets t on \
+t.region = r.region and t.month = r.month where r.place <= 10 order by r.month, r.place";
+
+/// The median of a few rounds, for one call.
+fn measure(mut call: impl FnMut()) -> Duration {
+    const CALLS: u32 = 2_000;
+    let mut rounds: Vec<Duration> = (0..15)
+        .map(|_| {
+            let begun = Instant::now();
+            for _ in 0..CALLS {
+                call();
+            }
+            begun.elapsed() / CALLS
+        })
+        .collect();
+    rounds.sort();
+    rounds.get(rounds.len() / 2).copied().unwrap_or_default()
+}
+
+fn report(case: &str, path: &str, took: Duration, json: bool) {
+    let nanos = took.as_nanos();
+    if json {
+        println!(
+            "{{\"bench\":\"sql\",\"case\":\"{case}\",\"path\":\"{path}\",\"metric\":\"time\",\
+             \"value\":{nanos},\"unit\":\"ns\"}}"
+        );
+    } else {
+        println!("{case:<12} {path:<10} {nanos:>8} ns");
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    let json = std::env::args().any(|argument| argument == "--json");
+    let cell = Cell::start(cell::Settings::default())?;
+    let cache = Cache::new(64 * 1024 * 1024);
+    let state = LexingState::default();
+    for (case, text) in [("lookup", LOOKUP), ("orm", ORM), ("report", REPORT)] {
+        let grammar = measure(|| drop(black_box(pg_raw_parse::parse(text))));
+        report(case, "grammar", grammar, json);
+        let text = text.as_bytes();
+        report(case, "cold", measure(|| drop(black_box(Cell::quick(text, &state)))), json);
+        let (facts_tx, facts_rx) = std::sync::mpsc::sync_channel(1);
+        let through_worker = || {
+            let facts_tx = facts_tx.clone();
+            let reply = Box::new(move |facts| drop(facts_tx.send(facts)));
+            cell.submit(text, &state, reply);
+            drop(black_box(facts_rx.recv()));
+        };
+        report(case, "worker", measure(through_worker), json);
+        cache.put(text, &state, 1, &Arc::new(cell.read(text, &state)));
+        report(case, "cached", measure(|| drop(black_box(cache.get(text, &state, 1)))), json);
+    }
+    let hostile = [
+        ("or-chain", format!("select 1 where 1=1{}", " or 1=1".repeat(9_000))),
+        ("plus-chain", format!("select 1{}", " + 1".repeat(16_000))),
+        ("in-list", format!("select 1 where a in (1{})", ",1".repeat(30_000))),
+        ("joins", format!("select * from t{}", " join t on a = b".repeat(4_000))),
+        ("columns", format!("select {} from a, b, c", vec!["x"; 30_000].join(","))),
+        (
+            "subqueries",
+            format!("select * from t where {}", "a in (select b from t where ".repeat(2_000)),
+        ),
+    ];
+    for (case, text) in &hostile {
+        let begun = Instant::now();
+        drop(black_box(cell.read(text.as_bytes(), &state)));
+        report(case, "once", begun.elapsed(), json);
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Facts by the exact text and everything its reading depends on. Bounded in bytes.
+//!
+//! INVARIANT: a hit is for the same bytes, the same lexing state and the same
+//! catalog generation, compared, not only hashed. Never for a fingerprint: equal
+//! ones hide what decides.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::facts::{Doubt, Facts};
+use super::state::LexingState;
+
+/// Shared by all sessions of an agent.
+#[derive(Debug)]
+pub struct Cache {
+    shards: Box<[Mutex<Shard>]>,
+    hashing: RandomState,
+    /// What one half of a shard may weigh.
+    half: usize,
+}
+
+/// Two halves: what the young one can't hold any more becomes the old one, and what
+/// isn't asked for again goes with it.
+#[derive(Debug, Default)]
+struct Shard {
+    young: HashMap<u64, Entry, Hashed>,
+    old: HashMap<u64, Entry, Hashed>,
+    weight: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    text: Arc<[u8]>,
+    state: Arc<LexingState>,
+    generation: u64,
+    facts: Arc<Facts>,
+    weight: usize,
+}
+
+impl Entry {
+    fn is_for(&self, text: &[u8], state: &LexingState, generation: u64) -> bool {
+        self.generation == generation && *self.text == *text && *self.state == *state
+    }
+}
+
+impl Cache {
+    /// `bytes`: what all of it may weigh, texts and facts.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hashing: RandomState::new(),
+            half: bytes / SHARDS / 2,
+        }
+    }
+
+    fn hash(&self, text: &[u8], state: &LexingState, generation: u64) -> u64 {
+        let mut hasher = self.hashing.build_hasher();
+        hasher.write(text);
+        hasher.write_u64(generation);
+        hasher.write_u16(state.server_major.unwrap_or_default());
+        if let Some(path) = &state.search_path {
+            hasher.write(path.as_bytes());
+        }
+        hasher.finish()
+    }
+
+    fn shard(&self, hash: u64) -> Option<&Mutex<Shard>> {
+        self.shards.get((hash >> 57) as usize % SHARDS)
+    }
+
+    pub fn get(&self, text: &[u8], state: &LexingState, generation: u64) -> Option<Arc<Facts>> {
+        let hash = self.hash(text, state, generation);
+        let mut shard = self.shard(hash)?.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = shard.young.get(&hash) {
+            return entry.is_for(text, state, generation).then(|| Arc::clone(&entry.facts));
+        }
+        if !shard.old.get(&hash)?.is_for(text, state, generation) {
+            return None;
+        }
+        let entry = shard.old.remove(&hash)?;
+        let facts = Arc::clone(&entry.facts);
+        shard.keep(hash, entry, self.half);
+        Some(facts)
+    }
+
+    /// Keeps facts, unless they are about a failure that may not come again, or
+    /// weigh more than is worth keeping.
+    pub fn put(&self, text: &[u8], state: &LexingState, generation: u64, facts: &Arc<Facts>) {
+        let passing = |doubt: &Doubt| matches!(doubt, Doubt::Parser(_));
+        if facts.statements.iter().any(|statement| statement.doubts.iter().any(passing)) {
+            return;
+        }
+        let weight = text.len() + facts.weight() + size_of::<Entry>() + 64;
+        if weight > self.half / 4 {
+            return;
+        }
+        let hash = self.hash(text, state, generation);
+        let entry = Entry {
+            text: text.into(),
+            state: Arc::new(state.clone()),
+            generation,
+            facts: Arc::clone(facts),
+            weight,
+        };
+        if let Some(shard) = self.shard(hash) {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).keep(hash, entry, self.half);
+        }
+    }
+
+    /// What it holds now, in bytes.
+    pub fn weight(&self) -> usize {
+        let of = |shard: &Mutex<Shard>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.young.values().chain(shard.old.values()).map(|entry| entry.weight).sum::<usize>()
+        };
+        self.shards.iter().map(of).sum()
+    }
+}
+
+impl Shard {
+    fn keep(&mut self, hash: u64, entry: Entry, half: usize) {
+        if self.weight + entry.weight > half {
+            self.old = std::mem::take(&mut self.young);
+            self.weight = 0;
+        }
+        self.weight += entry.weight;
+        if let Some(before) = self.young.insert(hash, entry) {
+            self.weight = self.weight.saturating_sub(before.weight);
+        }
+    }
+}
+
+/// The keys are hashes already.
+#[derive(Clone, Debug, Default)]
+struct Hashed;
+
+impl BuildHasher for Hashed {
+    type Hasher = Same;
+
+    fn build_hasher(&self) -> Same {
+        Same(0)
+    }
+}
+
+struct Same(u64);
+
+impl Hasher for Same {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+const SHARDS: usize = 16;
+
+#[cfg(test)]
+mod tests;

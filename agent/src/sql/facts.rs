@@ -1,0 +1,462 @@
+//! What a text of SQL means for a decision: flat, owned, comparable, and free of
+//! any database's grammar, so that policies and records speak of every dialect
+//! alike.
+//!
+//! INVARIANT: what was not understood carries at least one [`Doubt`] and the
+//! effect `unknown`; nothing in here ever stands for "probably fine".
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{ColumnUses, Effect, Effects, Path, Uses};
+
+/// Everything known of one text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// In the order of the text. What a statement defines for later (a function's
+    /// body, a view's query) follows it, with [`Statement::later_of`] set.
+    pub statements: Vec<Statement>,
+}
+
+/// One statement with all that runs when it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    pub verb: Verb,
+    /// Its place in the text, in bytes. Absent where it has none of its own.
+    pub span: Option<Span>,
+    /// The statement (an index) that defines this one without running it.
+    pub later_of: Option<u32>,
+    /// How it came to be known; [`Way::Text`] for what stands in the text itself.
+    pub way: Way,
+    /// Everything that running it may do, hidden parts included.
+    pub effects: Effects,
+    pub bound: Bound,
+    /// Statements hidden within, that run with it.
+    pub parts: Vec<Part>,
+    pub objects: Vec<Object>,
+    pub columns: Vec<Column>,
+    /// The columns of its result. `None`: it gives no rows. An output with
+    /// `star` stands for any number of columns.
+    pub returns: Option<Vec<Output>>,
+    pub calls: Vec<Call>,
+    /// The prepared statement or cursor that it names: what is known of that one
+    /// counts for this too.
+    pub handle: Option<Box<str>>,
+    pub session: Vec<SessionEffect>,
+    pub notes: Vec<Note>,
+    pub doubts: Vec<Doubt>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+/// A statement within a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub verb: Verb,
+    pub way: Way,
+    pub effects: Effects,
+    pub bound: Bound,
+    /// What it writes to: an index of [`Statement::objects`].
+    pub target: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    Text,
+    Cte,
+    Explain,
+    ExplainAnalyze,
+    Copy,
+    Prepare,
+    Cursor,
+    CreateTableAs,
+    FunctionBody,
+    /// The text of a DO block.
+    Block,
+    View,
+    Rule,
+    SchemaElement,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    Select,
+    Values,
+    Insert,
+    Update,
+    Delete,
+    Merge,
+    Truncate,
+    Copy,
+    Call,
+    Do,
+    Execute,
+    Prepare,
+    Deallocate,
+    DeclareCursor,
+    Fetch,
+    Move,
+    CloseCursor,
+    Explain,
+    Show,
+    Set,
+    Reset,
+    Discard,
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint,
+    ReleaseSavepoint,
+    RollbackTo,
+    PrepareTransaction,
+    CommitPrepared,
+    RollbackPrepared,
+    SetConstraints,
+    Lock,
+    Listen,
+    Unlisten,
+    Notify,
+    Create,
+    CreateTableAs,
+    SelectInto,
+    Alter,
+    Drop,
+    Comment,
+    SecurityLabel,
+    Grant,
+    Revoke,
+    AlterDefaultPrivileges,
+    DropOwned,
+    ReassignOwned,
+    Vacuum,
+    Analyze,
+    Cluster,
+    Reindex,
+    Refresh,
+    Checkpoint,
+    Load,
+    AlterSystem,
+    ImportForeignSchema,
+    /// Could not be read; `effects` may still tell what it begins with.
+    Unknown,
+}
+
+/// Whether the rows that are touched are bounded by a condition.
+///
+/// A condition that is the same for every row (`true`, `1=1`, `id=id`, `$1`,
+/// `exists(select 1)`) bounds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// The question doesn't arise.
+    NotApplicable,
+    /// Some rows, by a condition or a limit.
+    Bounded,
+    /// Only by what usually leaves nearly all: `<>`, NOT IN, IS NOT NULL.
+    Weak,
+    /// All rows.
+    Unbounded,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Object {
+    pub kind: ObjectKind,
+    pub catalog: Option<Box<str>>,
+    /// As written: without one, the session's search path decides.
+    pub schema: Option<Box<str>>,
+    /// Folded and cut as the server does. Empty: unnamed, or all of the kind.
+    pub name: Box<str>,
+    pub uses: Uses,
+    /// Created as temporary, or named in `pg_temp`.
+    pub temporary: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectKind {
+    /// A table, or anything that is used like one: view, sequence, foreign table.
+    Relation,
+    View,
+    MaterializedView,
+    Sequence,
+    Index,
+    Function,
+    Aggregate,
+    Type,
+    Domain,
+    Schema,
+    Database,
+    Tablespace,
+    Role,
+    Extension,
+    Trigger,
+    EventTrigger,
+    Rule,
+    Policy,
+    Constraint,
+    Language,
+    Cast,
+    Operator,
+    Collation,
+    Conversion,
+    Statistics,
+    TextSearch,
+    Publication,
+    Subscription,
+    ForeignServer,
+    ForeignDataWrapper,
+    UserMapping,
+    AccessMethod,
+    LargeObject,
+    Parameter,
+    Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Column {
+    /// An index of [`Statement::objects`].
+    pub relation: u32,
+    /// `None`: all of them, or one that can't be told.
+    pub name: Option<Box<str>>,
+    pub uses: ColumnUses,
+    /// False: only the catalog can tell whether the name means this relation's
+    /// column or another's.
+    pub certain: bool,
+}
+
+/// One output column.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Output {
+    pub name: Option<Box<str>>,
+    /// Stands for all columns of its source.
+    pub star: bool,
+    /// Empty: made of constants and parameters only.
+    pub sources: Vec<Source>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Source {
+    /// An index of [`Statement::columns`].
+    pub column: u32,
+    pub path: Path,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Call {
+    pub schema: Option<Box<str>>,
+    pub name: Box<str>,
+    pub origin: Origin,
+    /// Declared to change something or to differ from call to call; always so for
+    /// what isn't the server's own.
+    pub volatile: bool,
+    pub class: CallClass,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Qualified with the server's own schema, or part of its grammar.
+    BuiltIn,
+    /// A name of the server's own, unqualified: a function of the same name with
+    /// better fitting arguments, elsewhere on the search path, would win.
+    BuiltInName,
+    /// Somebody wrote it.
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallClass {
+    Plain,
+    /// Reads through another door than its arguments show (large objects …).
+    Reads,
+    Writes,
+    /// Changes the session (set_config, advisory locks).
+    Session,
+    Administers,
+    /// Runs a text as SQL, or reads a relation that a value names.
+    RunsText,
+    /// Files, programs or network of the server's host.
+    UnsafeIo,
+    /// Not the server's own: may do anything.
+    Foreign,
+}
+
+/// A change of the session that later statements are read under.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SessionEffect {
+    /// Lower case; `*` is all settings.
+    pub setting: Box<str>,
+    pub value: Setting,
+    pub scope: Scope,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Setting {
+    To(Box<str>),
+    Default,
+    /// Known only when it runs.
+    Dynamic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    Session,
+    Transaction,
+    /// A role's or a database's default, or the server's configuration.
+    Stored,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// A cast to a type that isn't the server's own: its functions run.
+    ForeignType,
+    /// An operator that isn't the server's own: counted as `execute`.
+    ForeignOperator,
+    /// Rows are locked (FOR UPDATE …).
+    RowLocks,
+    /// Names hold characters whose folding depends on the server's encoding.
+    InexactNames,
+    /// A temporary relation may stand before one of the same name.
+    Temporary,
+    /// DROP … CASCADE, TRUNCATE … CASCADE: more goes than is named.
+    Cascade,
+}
+
+/// Why something was not understood.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// The grammar's own message.
+    Unparsable(Box<str>),
+    TooLong {
+        bytes: u64,
+        limit: u64,
+    },
+    TooDeep,
+    TooComplex,
+    /// A character set in which a byte of a character can look like a quote.
+    Encoding(Box<str>),
+    NotUtf8,
+    Nul,
+    /// Whether a backslash escapes can't be told at this moment.
+    Strings,
+    /// A name outside ASCII in a character set that isn't UTF-8.
+    Names,
+    /// Text in a language that isn't read.
+    Body(Box<str>),
+    /// A kind of statement or expression that isn't known here.
+    Kind(Box<str>),
+    /// The text to run is a value, known only when it runs.
+    Dynamic,
+    /// The parser failed, was lost or took too long.
+    Parser(Box<str>),
+}
+
+impl Statement {
+    pub fn new(verb: Verb, way: Way) -> Self {
+        Self {
+            verb,
+            span: None,
+            later_of: None,
+            way,
+            effects: Effects::NONE,
+            bound: Bound::NotApplicable,
+            parts: Vec::new(),
+            objects: Vec::new(),
+            columns: Vec::new(),
+            returns: None,
+            calls: Vec::new(),
+            handle: None,
+            session: Vec::new(),
+            notes: Vec::new(),
+            doubts: Vec::new(),
+        }
+    }
+
+    pub fn doubt(&mut self, doubt: Doubt) {
+        self.effects.insert(Effect::Unknown);
+        if !self.doubts.contains(&doubt) {
+            self.doubts.push(doubt);
+        }
+    }
+
+    pub fn note(&mut self, note: Note) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// The widest of its own bound and those of the parts that run with it.
+    pub fn widest(&self) -> Bound {
+        let own = if matches!(self.verb, Verb::Select | Verb::Values) && !self.parts.is_empty() {
+            Bound::NotApplicable
+        } else {
+            self.bound
+        };
+        self.parts.iter().map(|part| part.bound).fold(own, Bound::max)
+    }
+}
+
+impl Facts {
+    /// A text of which nothing is known but why, and what it begins with.
+    pub fn unknown(doubt: Doubt, hints: Effects) -> Self {
+        let mut statement = Statement::new(Verb::Unknown, Way::Text);
+        statement.effects = hints;
+        statement.doubt(doubt);
+        Self { statements: vec![statement] }
+    }
+
+    /// What runs when the text runs.
+    pub fn running(&self) -> impl Iterator<Item = &Statement> {
+        self.statements.iter().filter(|statement| statement.later_of.is_none())
+    }
+
+    pub fn effects(&self) -> Effects {
+        self.running().fold(Effects::NONE, |all, statement| all.union(statement.effects))
+    }
+
+    pub fn understood(&self) -> bool {
+        self.running().all(|statement| statement.doubts.is_empty())
+    }
+
+    /// Changes of the session, in order.
+    pub fn session(&self) -> impl Iterator<Item = &SessionEffect> {
+        self.running().flat_map(|statement| &statement.session)
+    }
+
+    /// About how much memory it holds, for caches.
+    pub fn weight(&self) -> usize {
+        let name = |name: &Option<Box<str>>| name.as_ref().map_or(0, |name| name.len());
+        self.statements.iter().fold(size_of::<Self>(), |sum, s| {
+            sum + size_of::<Statement>()
+                + s.parts.len() * size_of::<Part>()
+                + s.objects
+                    .iter()
+                    .map(|o| size_of::<Object>() + o.name.len() + name(&o.schema))
+                    .sum::<usize>()
+                + s.columns.iter().map(|c| size_of::<Column>() + name(&c.name)).sum::<usize>()
+                + s.returns
+                    .iter()
+                    .flatten()
+                    .map(|o| {
+                        size_of::<Output>() + name(&o.name) + o.sources.len() * size_of::<Source>()
+                    })
+                    .sum::<usize>()
+                + s.calls
+                    .iter()
+                    .map(|c| size_of::<Call>() + c.name.len() + name(&c.schema))
+                    .sum::<usize>()
+                + s.session.len() * 64
+                + s.doubts.len() * 96
+        })
+    }
+}

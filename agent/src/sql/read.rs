@@ -1,0 +1,83 @@
+//! A text → its facts, on this thread and its stack. [`super::cell`] chooses where
+//! that is safe.
+
+use super::effect::Effects;
+use super::facts::{Doubt, Facts};
+use super::lexer;
+use super::state::LexingState;
+use super::text::{self, Readable};
+use super::walk::{self, Budget};
+
+/// Bounds of one reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub bytes: usize,
+    /// Levels of the tree. Each takes a few KiB of stack.
+    pub depth: u32,
+    /// Steps of the walk.
+    pub work: u32,
+}
+
+impl Bounds {
+    /// For a thread with a stack as small as they come.
+    pub const SMALL: Self = Self { bytes: 16 * 1024, depth: 60, work: 20_000 };
+    /// For a thread with a stack of [`super::cell::STACK`].
+    pub const LARGE: Self = Self { bytes: 64 * 1024, depth: 4_000, work: 500_000 };
+    /// For a process of its own.
+    pub const PROCESS: Self = Self { bytes: 1024 * 1024, depth: 4_000, work: 10_000_000 };
+}
+
+/// What a text would need, before anything is parsed.
+pub fn weigh<'t>(
+    bytes: &'t [u8],
+    state: &LexingState,
+    bounds: Bounds,
+) -> Result<Readable<'t>, Box<Facts>> {
+    text::readable(bytes, state, bounds.bytes, bounds.depth as usize)
+        .map_err(|doubt| Box::new(Facts::unknown(doubt, hints_of(bytes, state))))
+}
+
+/// Parses and walks; the tree is gone when it returns.
+pub fn read(readable: &Readable<'_>, state: &LexingState, bounds: Bounds) -> Facts {
+    if readable.text.trim().is_empty() {
+        return Facts::default();
+    }
+    match parse(&readable.text) {
+        Ok(tree) => {
+            let budget = Budget { depth: bounds.depth, work: bounds.work };
+            walk::facts(tree.iter(), &readable.text, state, budget, readable.in_place)
+        }
+        Err(error) => {
+            let doubt = Doubt::Unparsable(error.to_string().into());
+            Facts::unknown(doubt, hints(&readable.text, state))
+        }
+    }
+}
+
+/// The grammar's tree. The grammar in use keeps comments as tokens of their own,
+/// which come between words that it looks at in pairs (`NOT /* … */ IN`); there the
+/// server, which drops them, accepts what this refuses. So what it refuses is tried
+/// without them.
+pub(super) fn parse(text: &str) -> Result<pg_raw_parse::ParseResult, pg_raw_parse::Error> {
+    pg_raw_parse::parse(text).or_else(|error| match lexer::without_comments(text) {
+        Some(bare) => pg_raw_parse::parse(&bare).map_err(|_| error),
+        None => Err(error),
+    })
+}
+
+/// What the leading words of bytes say that are not going to be read.
+pub(super) fn hints_of(bytes: &[u8], state: &LexingState) -> Effects {
+    // Too long even to look at more than its beginning.
+    let shown = bytes.get(..bytes.len().min(HINTED)).unwrap_or_default();
+    hints(&text::lossy(shown), state)
+}
+
+fn hints(text: &str, state: &LexingState) -> Effects {
+    lexer::hints(text, state.strings, false)
+}
+
+/// Of a text that isn't read, this much is looked at for its leading words.
+const HINTED: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

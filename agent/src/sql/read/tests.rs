@@ -1,0 +1,169 @@
+use super::super::cell::Cell;
+use super::super::effect::{ColumnUse, Step};
+use super::super::facts::{Output, Statement, Way};
+use super::*;
+
+fn statement(text: &str) -> Statement {
+    let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+    assert!(facts.understood(), "{text}: {facts:?}");
+    facts.statements[0].clone()
+}
+
+/// `name: relation.column(steps) …` of one output; a `?` for what isn't certain.
+fn shown(statement: &Statement, output: &Output) -> String {
+    let mut sources: Vec<String> = output
+        .sources
+        .iter()
+        .map(|source| {
+            let column = &statement.columns[source.column as usize];
+            let relation = &statement.objects[column.relation as usize].name;
+            let steps: Vec<_> = source.path.iter().map(Step::as_str).collect();
+            format!(
+                "{relation}.{}{}{}",
+                column.name.as_deref().unwrap_or("*"),
+                if column.certain { "" } else { "?" },
+                if steps.is_empty() { String::new() } else { format!("({})", steps.join("+")) }
+            )
+        })
+        .collect();
+    sources.sort();
+    let name = if output.star { "*" } else { output.name.as_deref().unwrap_or("-") };
+    format!("{name}: {}", sources.join(" "))
+}
+
+#[track_caller]
+fn returns(text: &str, expected: &[&str]) {
+    let statement = statement(text);
+    let found: Vec<_> =
+        statement.returns.iter().flatten().map(|output| shown(&statement, output)).collect();
+    assert_eq!(found, expected, "{text}");
+}
+
+#[test]
+fn plain_columns_keep_their_origin() {
+    returns("select email from c", &["email: c.email"]);
+    returns("select c.email as x from c", &["x: c.email"]);
+    returns("select x.email from public.c x", &["email: c.email"]);
+    returns("select public.c.email from public.c", &["email: c.email"]);
+    returns("select * from c", &["*: c.*"]);
+    returns("select a.*, b.x from a, b", &["*: a.*", "x: b.x"]);
+    returns("select email from (select email from c) s", &["email: c.email"]);
+    returns("select e from (select email from c) s(e)", &["e: c.email"]);
+    returns("select s.email from (select * from c) s", &["email: c.email?"]);
+    returns("with s as (select email from c) select * from s", &["email: c.email"]);
+    returns("with s(e) as (select email from c) select e from s", &["e: c.email"]);
+    returns("delete from c where id = 1 returning email", &["email: c.email"]);
+    returns("insert into c values (1) returning c.*", &["*: c.*"]);
+    returns(
+        "with d as (delete from c where id = 1 returning email) select * from d",
+        &["email: c.email"],
+    );
+    returns("copy c (email) to stdout", &["email: c.email"]);
+    returns("table c", &["*: c.*"]);
+    returns("select 1, $1, 'x'", &["-: ", "-: ", "-: "]);
+}
+
+#[test]
+fn expressions_say_how_a_column_went_through_them() {
+    returns("select lower(email) from c", &["lower: c.email(function)"]);
+    returns("select email::text from c", &["email: c.email(cast)"]);
+    returns("select max(email) from c", &["max: c.email(aggregate)"]);
+    returns("select 'x' || email from c", &["-: c.email(operator)"]);
+    returns(
+        "select case when id = 1 then email end from c",
+        &["-: c.email(conditional) c.id(operator+conditional)"],
+    );
+    returns("select (select email from c limit 1)", &["-: c.email(subquery)"]);
+    returns("select c from c", &["c: c.*(whole_row) c.c"]);
+    returns("select row_to_json(c.*) from c", &["row_to_json: c.*(function+whole_row)"]);
+    returns("select (c).email from c", &["email: c.email"]);
+    returns("select array_agg(email) from c", &["array_agg: c.email(aggregate)"]);
+    returns("select lag(email) over (order by id) from c", &["lag: c.email(window) c.id(window)"]);
+    returns(
+        "select email from c union select name from d",
+        &["email: c.email(set_operation) d.name(set_operation)"],
+    );
+    returns(
+        "select x from c, unnest(c.tags) x",
+        &["x: c.tags(function) c.tags(function+whole_row) c.x?"],
+    );
+    returns("select * from (values (1)) v", &["-: "]);
+    returns(
+        "with recursive r as (select email from c union all select email from r) select * from r",
+        &["email: c.email(set_operation)"],
+    );
+    returns(
+        "with recursive r(a, b) as (select x, y from c union all select b, a from r) select a from r",
+        &["a: c.x(set_operation) c.y(set_operation)"],
+    );
+}
+
+#[test]
+fn a_name_that_only_the_catalog_can_place_names_all_it_could_be() {
+    returns("select email from a, b", &["email: a.email? b.email?"]);
+    returns("select email from a join b using (email)", &["email: a.email? b.email?"]);
+    returns(
+        "select (select email from b limit 1) from a",
+        &["-: a.email?(subquery) b.email?(subquery)"],
+    );
+    returns("select * from a natural join b", &["*: a.*", "*: b.*"]);
+    returns("select s.x from (select * from a, b) s", &["x: a.x? b.x?"]);
+    returns("select x from a t(x, y)", &["x: a.*(unknown)"]);
+    returns("select j.email from (a join b on true) j", &["email: a.email? b.email?"]);
+}
+
+#[test]
+fn columns_say_what_they_were_used_for() {
+    let statement = statement("update c set a = b where id = 1 returning email");
+    let used = |name: &str| {
+        let column = statement.columns.iter().find(|c| c.name.as_deref() == Some(name)).unwrap();
+        column.uses.iter().collect::<Vec<_>>()
+    };
+    assert_eq!(used("a"), [ColumnUse::Written]);
+    assert_eq!(used("b"), [ColumnUse::Read]);
+    assert_eq!(used("id"), [ColumnUse::Filtered]);
+    assert_eq!(used("email"), [ColumnUse::Returned]);
+}
+
+#[test]
+fn filters_reach_through_subqueries() {
+    let statement = statement("select 1 from (select salary as s from c) x where s > 5 order by s");
+    assert!(statement.columns[0].uses.contains(ColumnUse::Filtered));
+}
+
+#[test]
+fn statements_know_their_place_and_what_they_define() {
+    let text = "select 1; create view v as select email from c; drop table x";
+    let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+    let places: Vec<_> = facts
+        .running()
+        .map(|s| s.span.map(|span| text[span.start as usize..span.end as usize].trim()))
+        .collect();
+    assert_eq!(
+        places,
+        [Some("select 1"), Some("create view v as select email from c"), Some("drop table x"),]
+    );
+    let view = facts.statements.iter().find(|s| s.way == Way::View).unwrap();
+    assert_eq!(view.later_of, Some(1));
+    assert_eq!(shown(view, &view.returns.as_ref().unwrap()[0]), "email: c.email");
+}
+
+#[test]
+fn a_function_body_is_read_for_later() {
+    let text = "create function f() returns int language sql as 'delete from c; select 1'";
+    let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+    let later: Vec<_> =
+        facts.statements.iter().filter(|s| s.later_of.is_some()).map(|s| s.verb).collect();
+    assert_eq!(later, [super::super::Verb::Delete, super::super::Verb::Select]);
+}
+
+#[test]
+fn facts_survive_the_pipe() {
+    let facts =
+        Cell::quick(b"select lower(email), c.* from c where x = 1", &LexingState::default());
+    let facts = facts.unwrap();
+    let bytes = postcard::to_stdvec(&facts).unwrap();
+    assert_eq!(postcard::from_bytes::<Facts>(&bytes).unwrap(), facts);
+    let json = serde_json::to_string(&facts).unwrap();
+    assert_eq!(serde_json::from_str::<Facts>(&json).unwrap(), facts);
+}

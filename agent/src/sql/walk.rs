@@ -1,0 +1,320 @@
+//! The grammar's tree → facts. Knows PostgreSQL's nodes; nothing of them leaves.
+//!
+//! INVARIANTS
+//! - Every kind of statement and expression is named; what isn't named is a doubt.
+//! - Depth and work are bounded: past the bound the statement is a doubt.
+//! - Every expression of a statement is visited: a function call anywhere in it is
+//!   found.
+
+mod alter;
+mod body;
+mod bound;
+mod calls;
+mod define;
+mod dml;
+mod expr;
+mod from;
+mod grant;
+mod manage;
+mod names;
+mod scope;
+mod select;
+mod statement;
+
+use std::collections::HashMap;
+
+use pg_raw_parse::Node;
+use pg_raw_parse::nodes::RawStmt;
+
+use self::scope::{Cte, Level};
+use super::effect::{ColumnUse, Effect, Path, Uses};
+use super::facts::{
+    Bound, Column, Doubt, Facts, Object, ObjectKind, Source, Span, Statement, Verb, Way,
+};
+use super::lexer;
+use super::state::{LexingState, Strings};
+
+/// How deep and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    pub depth: u32,
+    pub work: u32,
+}
+
+/// Facts of all statements of a tree. `in_place`: the tree's positions are the
+/// original text's.
+pub fn facts<'t>(
+    tree: impl Iterator<Item = &'t RawStmt>,
+    text: &str,
+    state: &LexingState,
+    budget: Budget,
+    in_place: bool,
+) -> Facts {
+    let mut facts = Facts::default();
+    let mut work = budget.work;
+    for raw in tree {
+        let mut walk = Walk::new(state, Budget { work, ..budget }, Way::Text);
+        walk.top(raw.stmt());
+        work = walk.work;
+        if in_place {
+            walk.out.span = span(raw.stmt_location, raw.stmt_len, text.len());
+        }
+        let parent = u32::try_from(facts.statements.len()).unwrap_or(u32::MAX);
+        let later = std::mem::take(&mut walk.later);
+        let mut statement = walk.finish();
+        if statement.verb == Verb::Unknown {
+            // A kind that isn't known here: at least what it begins with.
+            let own = span(raw.stmt_location, raw.stmt_len, text.len())
+                .and_then(|span| text.get(span.start as usize..span.end as usize));
+            statement.effects.extend(lexer::hints(own.unwrap_or(text), Strings::Standard, false));
+        }
+        facts.statements.push(statement);
+        for mut statement in later {
+            statement.later_of = Some(parent);
+            facts.statements.push(statement);
+        }
+    }
+    facts
+}
+
+fn span(start: i32, len: i32, text: usize) -> Option<Span> {
+    let start = u32::try_from(start).ok()?;
+    let end = match u32::try_from(len).ok()? {
+        0 => u32::try_from(text).ok()?,
+        len => start.checked_add(len)?,
+    };
+    Some(Span { start, end })
+}
+
+/// An object's kind, schema and name.
+type Named = (ObjectKind, Option<Box<str>>, Box<str>);
+
+/// The walk through one statement and everything that runs with it.
+struct Walk<'t, 's> {
+    state: &'s LexingState,
+    out: Statement,
+    /// What this statement defines without running it.
+    later: Vec<Statement>,
+    objects: HashMap<Named, u32>,
+    columns: HashMap<(u32, Option<Box<str>>), u32>,
+    levels: Vec<Level<'t>>,
+    ctes: Vec<Cte<'t>>,
+    /// The part whose effects are being found; `None`: the statement itself.
+    part: Option<usize>,
+    depth: u32,
+    max_depth: u32,
+    work: u32,
+    exhausted: bool,
+}
+
+/// Up to so many columns need no index.
+const FEW: usize = 32;
+
+/// In which role an expression is visited.
+#[derive(Clone, Copy)]
+struct Role {
+    used: ColumnUse,
+    path: Path,
+}
+
+impl Role {
+    const READ: Self = Self { used: ColumnUse::Read, path: Path::NONE };
+    const FILTER: Self = Self { used: ColumnUse::Filtered, path: Path::NONE };
+
+    fn through(self, step: super::effect::Step) -> Self {
+        Self { path: self.path.with(step), ..self }
+    }
+}
+
+impl<'t, 's> Walk<'t, 's> {
+    fn new(state: &'s LexingState, budget: Budget, way: Way) -> Self {
+        Self {
+            state,
+            out: Statement::new(Verb::Unknown, way),
+            later: Vec::new(),
+            objects: HashMap::new(),
+            columns: HashMap::new(),
+            levels: Vec::new(),
+            ctes: Vec::new(),
+            part: None,
+            depth: 0,
+            max_depth: budget.depth,
+            work: budget.work,
+            exhausted: false,
+        }
+    }
+
+    /// A walk of its own for what is only defined, under the same bounds.
+    fn aside(&mut self, way: Way, visit: impl FnOnce(&mut Walk<'t, 's>)) {
+        let budget = Budget { depth: self.max_depth.saturating_sub(self.depth), work: self.work };
+        let mut walk = Walk::new(self.state, budget, way);
+        visit(&mut walk);
+        self.work = walk.work;
+        if walk.exhausted {
+            self.exhausted = true;
+        }
+        let later = std::mem::take(&mut walk.later);
+        self.later.push(walk.finish());
+        self.later.extend(later);
+    }
+
+    fn top(&mut self, node: Node<'t>) {
+        self.statement(node);
+    }
+
+    fn finish(mut self) -> Statement {
+        let own = self.out.effects;
+        self.out.effects = self.out.parts.iter().fold(own, |all, part| all.union(part.effects));
+        self.out
+    }
+
+    /// One step down; false when it has gone too deep or on for too long.
+    fn enter(&mut self) -> bool {
+        if self.exhausted || self.depth >= self.max_depth {
+            if !self.exhausted {
+                self.exhausted = true;
+                self.out.doubt(Doubt::TooDeep);
+            }
+            return false;
+        }
+        self.depth += 1;
+        self.spend(1)
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn spend(&mut self, steps: usize) -> bool {
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        if self.work < steps {
+            if !self.exhausted {
+                self.exhausted = true;
+                self.out.doubt(Doubt::TooComplex);
+            }
+            return false;
+        }
+        self.work -= steps;
+        true
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        let part = self.part.and_then(|part| self.out.parts.get_mut(part));
+        match part {
+            Some(part) => part.effects.insert(effect),
+            None => self.out.effects.insert(effect),
+        }
+    }
+
+    fn verb(&mut self, verb: Verb) {
+        match self.part.and_then(|part| self.out.parts.get_mut(part)) {
+            Some(part) => part.verb = verb,
+            None => self.out.verb = verb,
+        }
+    }
+
+    fn bound(&mut self, bound: Bound) {
+        match self.part.and_then(|part| self.out.parts.get_mut(part)) {
+            Some(part) => part.bound = part.bound.max(bound),
+            None => self.out.bound = self.out.bound.max(bound),
+        }
+    }
+
+    fn target(&mut self, object: u32) {
+        if let Some(part) = self.part.and_then(|part| self.out.parts.get_mut(part)) {
+            part.target = Some(object);
+        }
+    }
+
+    fn unknown_kind(&mut self, node: Node<'t>) {
+        // The variant's name only: never the tree.
+        let name = names::kind(node);
+        self.out.doubt(Doubt::Kind(name.into()));
+    }
+
+    fn object(&mut self, object: Object) -> u32 {
+        let few = self.out.objects.len() <= FEW;
+        let found = if few {
+            let same = |one: &Object| {
+                one.kind == object.kind && one.name == object.name && one.schema == object.schema
+            };
+            self.out.objects.iter().position(same).and_then(|index| u32::try_from(index).ok())
+        } else {
+            if self.objects.is_empty() {
+                let keys = self.out.objects.iter().zip(0..);
+                self.objects = keys
+                    .map(|(one, at)| ((one.kind, one.schema.clone(), one.name.clone()), at))
+                    .collect();
+            }
+            let key = (object.kind, object.schema.clone(), object.name.clone());
+            self.objects.get(&key).copied()
+        };
+        if let Some(index) = found {
+            if let Some(known) = self.out.objects.get_mut(index as usize) {
+                known.uses.extend(object.uses);
+                known.temporary |= object.temporary;
+            }
+            return index;
+        }
+        let index = u32::try_from(self.out.objects.len()).unwrap_or(u32::MAX);
+        if !few {
+            let key = (object.kind, object.schema.clone(), object.name.clone());
+            self.objects.insert(key, index);
+        }
+        self.out.objects.push(object);
+        index
+    }
+
+    fn named(&mut self, kind: ObjectKind, schema: Option<&str>, name: &str, uses: Uses) -> u32 {
+        self.object(Object {
+            kind,
+            catalog: None,
+            schema: schema.map(Into::into),
+            name: name.into(),
+            uses,
+            temporary: schema == Some("pg_temp"),
+        })
+    }
+
+    fn column(&mut self, relation: u32, name: Option<&str>, used: ColumnUse, certain: bool) -> u32 {
+        // Few are found quicker by looking at each than by a key made for it.
+        let few = self.out.columns.len() <= FEW;
+        let found = if few {
+            let same = |one: &Column| one.relation == relation && one.name.as_deref() == name;
+            self.out.columns.iter().position(same).and_then(|index| u32::try_from(index).ok())
+        } else {
+            if self.columns.is_empty() {
+                let keys = self.out.columns.iter().zip(0..);
+                self.columns =
+                    keys.map(|(one, index)| ((one.relation, one.name.clone()), index)).collect();
+            }
+            self.columns.get(&(relation, name.map(Into::into))).copied()
+        };
+        if let Some(index) = found {
+            if let Some(known) = self.out.columns.get_mut(index as usize) {
+                known.uses.insert(used);
+                known.certain |= certain;
+            }
+            return index;
+        }
+        let index = u32::try_from(self.out.columns.len()).unwrap_or(u32::MAX);
+        self.out.columns.push(Column {
+            relation,
+            name: name.map(Into::into),
+            uses: super::effect::ColumnUses::of(used),
+            certain,
+        });
+        if !few {
+            self.columns.insert((relation, name.map(Into::into)), index);
+        }
+        index
+    }
+
+    fn used(&mut self, sources: &[Source], used: ColumnUse) {
+        for source in sources {
+            if let Some(column) = self.out.columns.get_mut(source.column as usize) {
+                column.uses.insert(used);
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! ALTER, COMMENT, SECURITY LABEL.
+
+use pg_raw_parse::nodes::{AlterTableCmd, AlterTableStmt};
+use pg_raw_parse::{Node, raw};
+
+use super::super::effect::{Effect, Use, Uses};
+use super::super::facts::{Note, ObjectKind, Verb};
+use super::scope::{Gives, Item, Level};
+use super::{Walk, names};
+
+impl<'t> Walk<'t, '_> {
+    fn alters(&mut self, kind: ObjectKind, name: names::Qualified<'t>) {
+        self.verb(Verb::Alter);
+        self.effect(Effect::Alter);
+        self.named(kind, name.schema, name.name, Uses::of(Use::Defined));
+    }
+
+    fn alters_plain(&mut self, kind: ObjectKind, name: Option<&'t str>) {
+        self.alters(kind, names::Qualified { schema: None, name: name.unwrap_or_default() });
+    }
+
+    pub(super) fn alter(&mut self, node: Node<'t>) {
+        match node {
+            Node::AlterTableStmt(of) => self.alter_table(of),
+            Node::RenameStmt(of) => {
+                let kind = names::object_kind(of.rename_type);
+                self.alters_object(kind, of.relation(), of.object());
+                // Roles and databases have only this name.
+                if let (None, Node::None) = (of.relation(), of.object()) {
+                    self.alters_plain(kind, of.subname());
+                }
+            }
+            Node::AlterObjectSchemaStmt(of) => {
+                let kind = names::object_kind(of.object_type);
+                self.alters_object(kind, of.relation(), of.object());
+            }
+            Node::AlterObjectDependsStmt(of) => {
+                let kind = names::object_kind(of.object_type);
+                self.alters_object(kind, of.relation(), of.object());
+            }
+            Node::CommentStmt(of) => {
+                self.alters(names::object_kind(of.objtype), names::of_node(of.object()));
+                self.verb(Verb::Comment);
+            }
+            Node::SecLabelStmt(of) => {
+                self.alters(names::object_kind(of.objtype), names::of_node(of.object()));
+                self.verb(Verb::SecurityLabel);
+            }
+            Node::AlterDomainStmt(of) => {
+                self.alters(ObjectKind::Domain, names::of_list(of.type_name()));
+                match of.def() {
+                    // Checked against the rows there are.
+                    Node::Constraint(constraint) => self.constraint(constraint, true),
+                    other => self.kept(other, true),
+                }
+                if of.behavior == raw::DropBehavior::DROP_CASCADE {
+                    self.out.note(Note::Cascade);
+                }
+            }
+            Node::AlterEnumStmt(of) => {
+                let name = names::qualified(of.type_name().iter().map(Node::String));
+                self.alters(ObjectKind::Type, name);
+            }
+            Node::AlterTypeStmt(of) => {
+                self.alters(ObjectKind::Type, names::of_list(of.type_name()));
+            }
+            Node::AlterSeqStmt(of) => {
+                self.verb(Verb::Alter);
+                self.effect(Effect::Alter);
+                if let Some(range) = of.sequence() {
+                    self.range_as(ObjectKind::Sequence, range, Uses::of(Use::Defined));
+                }
+            }
+            Node::AlterFunctionStmt(of) => {
+                let name = of.func().map(|of| names::of_list(of.objname()));
+                self.alters(ObjectKind::Function, name.unwrap_or_default());
+                for action in of.actions() {
+                    if let Node::VariableSetStmt(set) = action.arg() {
+                        self.stored(set);
+                    }
+                }
+            }
+            Node::AlterOperatorStmt(of) => {
+                let name = of.opername().map(|of| names::of_list(of.objname()));
+                self.alters(ObjectKind::Operator, name.unwrap_or_default());
+            }
+            Node::AlterOpFamilyStmt(of) => {
+                let name = names::qualified(of.opfamilyname().iter().map(Node::String));
+                self.alters(ObjectKind::Operator, name);
+            }
+            Node::AlterCollationStmt(of) => {
+                self.alters(ObjectKind::Collation, names::of_list(of.collname()));
+            }
+            Node::AlterPolicyStmt(of) => {
+                self.alters_plain(ObjectKind::Policy, of.policy_name());
+                if let Some(range) = of.table() {
+                    self.range(range, Uses::of(Use::Defined));
+                }
+                self.stored_expr(of.qual());
+                self.stored_expr(of.with_check());
+            }
+            Node::AlterEventTrigStmt(of) => {
+                self.alters_plain(ObjectKind::EventTrigger, of.trigname());
+                self.effect(Effect::Administer);
+            }
+            Node::AlterStatsStmt(of) => {
+                let name = names::qualified(of.defnames().iter().map(Node::String));
+                self.alters(ObjectKind::Statistics, name);
+            }
+            Node::AlterExtensionStmt(of) => {
+                self.alters_plain(ObjectKind::Extension, of.extname());
+                self.options(of.options().iter());
+                // Its update script runs.
+                self.effect(Effect::Execute);
+            }
+            Node::AlterExtensionContentsStmt(of) => {
+                self.alters_plain(ObjectKind::Extension, of.extname());
+            }
+            Node::AlterFdwStmt(of) => {
+                self.alters_plain(ObjectKind::ForeignDataWrapper, of.fdwname());
+                self.effect(Effect::UnsafeIo);
+            }
+            Node::AlterForeignServerStmt(of) => {
+                self.alters_plain(ObjectKind::ForeignServer, of.servername());
+                self.effect(Effect::UnsafeIo);
+            }
+            Node::AlterTableSpaceOptionsStmt(of) => {
+                self.alters_plain(ObjectKind::Tablespace, of.tablespacename());
+                self.effect(Effect::Administer);
+            }
+            Node::AlterTableMoveAllStmt(of) => {
+                self.alters_plain(ObjectKind::Tablespace, of.orig_tablespacename());
+                self.effect(Effect::Administer);
+            }
+            Node::AlterDatabaseStmt(of) => {
+                self.alters_plain(ObjectKind::Database, of.dbname());
+                self.effect(Effect::Administer);
+            }
+            Node::AlterDatabaseRefreshCollStmt(of) => {
+                self.alters_plain(ObjectKind::Database, of.dbname());
+                self.effect(Effect::Administer);
+            }
+            Node::AlterTSDictionaryStmt(of) => {
+                let name = names::qualified(of.dictname().iter().map(Node::String));
+                self.alters(ObjectKind::TextSearch, name);
+            }
+            Node::AlterTSConfigurationStmt(of) => {
+                let name = names::qualified(of.cfgname().iter().map(Node::String));
+                self.alters(ObjectKind::TextSearch, name);
+            }
+            Node::AlterPublicationStmt(of) => {
+                self.alters_plain(ObjectKind::Publication, of.pubname());
+                self.effect(Effect::Administer);
+                self.published(of.pubobjects());
+            }
+            Node::AlterSubscriptionStmt(of) => {
+                self.alters_plain(ObjectKind::Subscription, of.subname());
+                self.effect(Effect::Administer);
+                self.effect(Effect::UnsafeIo);
+            }
+            other => self.unknown_kind(other),
+        }
+    }
+
+    fn alters_object(
+        &mut self,
+        kind: ObjectKind,
+        relation: Option<&'t pg_raw_parse::nodes::RangeVar>,
+        object: Node<'t>,
+    ) {
+        self.verb(Verb::Alter);
+        self.effect(Effect::Alter);
+        if let Some(range) = relation {
+            self.range_as(kind, range, Uses::of(Use::Defined));
+        } else if !matches!(object, Node::None) {
+            let name = names::of_node(object);
+            self.named(kind, name.schema, name.name, Uses::of(Use::Defined));
+        }
+    }
+
+    fn alter_table(&mut self, of: &'t AlterTableStmt) {
+        self.verb(Verb::Alter);
+        self.effect(Effect::Alter);
+        let Some(range) = of.relation() else {
+            self.unknown_kind(Node::AlterTableStmt(of));
+            return;
+        };
+        let kind = names::object_kind(of.objtype);
+        let object = self.range_as(kind, range, Uses::of(Use::Defined));
+        self.levels.push(Level::default());
+        self.item(Item {
+            alias: range.relname().unwrap_or_default(),
+            schema: range.schemaname(),
+            renamed: Vec::new(),
+            gives: Gives::Relation(object),
+        });
+        for command in of.cmds() {
+            match command {
+                Node::AlterTableCmd(command) => self.alter_table_command(command),
+                other => self.unknown_kind(other),
+            }
+        }
+        self.levels.pop();
+    }
+
+    fn alter_table_command(&mut self, of: &'t AlterTableCmd) {
+        use raw::AlterTableType as A;
+        match of.subtype {
+            A::AT_DropColumn | A::AT_DropConstraint => self.effect(Effect::Drop),
+            A::AT_ChangeOwner => {
+                self.effect(Effect::Grant);
+                if let Some(role) = of.newowner() {
+                    self.role(Node::RoleSpec(role), Uses::of(Use::Granted));
+                }
+            }
+            _ => {}
+        }
+        if of.behavior == raw::DropBehavior::DROP_CASCADE {
+            self.out.note(Note::Cascade);
+        }
+        match of.def() {
+            Node::None
+            | Node::String(_)
+            | Node::Integer(_)
+            | Node::ReplicaIdentityStmt(_)
+            | Node::ATAlterConstraint(_) => {}
+            // Options of the table; nothing of them runs.
+            Node::NodeList(_) => {}
+            Node::ColumnDef(_) => self.column_def(of.def(), true),
+            Node::Constraint(constraint) => self.constraint(constraint, true),
+            Node::RangeVar(range) => {
+                self.range(range, Uses::of(Use::Defined));
+            }
+            Node::PartitionCmd(command) => {
+                if let Some(range) = command.name() {
+                    self.range(range, Uses::of(Use::Defined));
+                }
+                if let Some(bound) = command.bound() {
+                    self.partition_bound(bound);
+                }
+            }
+            Node::TypeName(name) => self.type_name(name),
+            // A default, a generation expression.
+            other => self.filter(other),
+        }
+    }
+}

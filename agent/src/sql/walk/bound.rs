@@ -1,0 +1,444 @@
+//! Does a condition bound the rows? One that is the same for every row doesn't,
+//! however it is dressed up.
+//!
+//! Errs to the strict side: a condition that cannot be followed bounds nothing.
+
+mod depends;
+
+use pg_raw_parse::nodes::{A_Expr, CaseExpr, SelectStmt, SubLink};
+use pg_raw_parse::{Node, const_val::ConstValue, raw};
+
+use self::depends::{columns, same};
+use super::super::facts::Bound;
+use super::calls::truth;
+
+/// Whose columns count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'t> {
+    /// What the written table is called in the statement; `None`: any column
+    /// counts.
+    pub(super) alias: Option<&'t str>,
+    pub(super) relation: &'t str,
+    /// Within a subquery that has tables of its own: bare names are theirs.
+    inner: bool,
+    depth: u32,
+}
+
+impl<'t> Target<'t> {
+    pub(super) fn new(alias: &'t str, relation: &'t str) -> Self {
+        Self { alias: Some(alias), relation, inner: false, depth: 0 }
+    }
+
+    const ANY: Self = Self { alias: None, relation: "", inner: false, depth: 0 };
+
+    fn deeper(self) -> Option<Self> {
+        (self.depth < DEEPEST).then_some(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+/// What a condition leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Shape {
+    /// No row.
+    Empty,
+    Some,
+    /// Usually nearly all.
+    Most,
+    /// Every row, or all or none.
+    Open,
+}
+
+/// The bound that a condition sets on the target.
+pub(super) fn of_condition<'t>(condition: Node<'t>, target: Target<'t>) -> Bound {
+    match shape(condition, false, target) {
+        Shape::Empty | Shape::Some => Bound::Bounded,
+        Shape::Most => Bound::Weak,
+        Shape::Open => Bound::Unbounded,
+    }
+}
+
+/// The bound of one SELECT's rows.
+pub(super) fn of_select(of: &SelectStmt) -> Bound {
+    if of.from_clause().is_empty() {
+        Bound::NotApplicable
+    } else if limited(of) {
+        Bound::Bounded
+    } else {
+        of_condition(of.where_clause(), Target::ANY)
+    }
+}
+
+/// A LIMIT that is one: not ALL, not NULL.
+pub(super) fn limited(of: &SelectStmt) -> bool {
+    match of.limit_count() {
+        Node::None => false,
+        Node::A_Const(limit) => !limit.isnull,
+        Node::TypeCast(cast) => !matches!(cast.arg(), Node::A_Const(limit) if limit.isnull),
+        _ => true,
+    }
+}
+
+fn flip(shape: Shape) -> Shape {
+    match shape {
+        Shape::Empty => Shape::Open,
+        Shape::Open => Shape::Empty,
+        other => other,
+    }
+}
+
+fn shape<'t>(node: Node<'t>, negated: bool, target: Target<'t>) -> Shape {
+    let Some(target) = target.deeper() else { return Shape::Open };
+    if let Some(value) = truth(node) {
+        return if value != negated { Shape::Open } else { Shape::Empty };
+    }
+    match node {
+        Node::A_Const(of) if of.isnull => Shape::Empty,
+        Node::BoolExpr(of) => {
+            use raw::BoolExprType as B;
+            let mut args = of.args().iter();
+            match (of.boolop, negated) {
+                (B::NOT_EXPR, _) => {
+                    args.next().map_or(Shape::Open, |arg| shape(arg, !negated, target))
+                }
+                // One that bounds is enough.
+                (B::AND_EXPR, false) | (B::OR_EXPR, true) => {
+                    args.map(|arg| shape(arg, negated, target)).min().unwrap_or(Shape::Open)
+                }
+                _ => {
+                    let widest =
+                        args.map(|arg| shape(arg, negated, target)).max().unwrap_or(Shape::Open);
+                    let arms: Vec<_> = of.args().iter().take(MOST_ARMS).collect();
+                    if depends::complementary(&arms, negated) { Shape::Open } else { widest }
+                }
+            }
+        }
+        Node::TypeCast(of) => shape(of.arg(), negated, target),
+        Node::CollateClause(of) => shape(of.arg(), negated, target),
+        Node::NullTest(of) => {
+            let is_null = (of.nulltesttype == raw::NullTestType::IS_NULL) != negated;
+            if columns(of.arg(), target).is_empty() {
+                Shape::Open
+            } else if is_null {
+                Shape::Some
+            } else if boolean(of.arg()) {
+                Shape::Open
+            } else {
+                Shape::Most
+            }
+        }
+        Node::BooleanTest(of) => boolean_test(of.arg(), of.booltesttype, negated, target),
+        Node::A_Expr(of) => operator(of, negated, target),
+        Node::SubLink(of) => sub_link(of, negated, target),
+        Node::CaseExpr(of) => case(of, negated, target),
+        Node::CoalesceExpr(of) => {
+            let mut shapes = of
+                .args()
+                .iter()
+                .filter(|arg| !null(*arg))
+                .map(|arg| shape(arg, negated, target))
+                .collect::<Vec<_>>()
+                .into_iter();
+            match shapes.next() {
+                None => Shape::Empty,
+                Some(Shape::Open) => Shape::Open,
+                Some(first) => {
+                    if shapes.any(|shape| shape == Shape::Open) {
+                        Shape::Most
+                    } else {
+                        first
+                    }
+                }
+            }
+        }
+        Node::MinMaxExpr(of) => {
+            of.args().iter().map(|arg| shape(arg, negated, target)).max().unwrap_or(Shape::Open)
+        }
+        Node::CurrentOfExpr(_) => Shape::Some,
+        Node::FuncCall(of) => {
+            let args: Vec<_> = of.args().iter().collect();
+            match args.as_slice() {
+                _ if columns(node, target).is_empty() => Shape::Open,
+                // int4eq(id, id), texteq(name, name)
+                [one, other] if same(*one, *other) => Shape::Open,
+                // starts_with(name, '')
+                [_, other] if super::calls::text(*other) == Some("") => Shape::Open,
+                [_] => Shape::Most,
+                _ => Shape::Some,
+            }
+        }
+        Node::ColumnRef(_) | Node::A_Indirection(_) => {
+            if columns(node, target).is_empty() {
+                Shape::Open
+            } else {
+                Shape::Some
+            }
+        }
+        other => {
+            if columns(other, target).is_empty() {
+                Shape::Open
+            } else {
+                Shape::Most
+            }
+        }
+    }
+}
+
+fn boolean_test<'t>(
+    arg: Node<'t>,
+    test: raw::BoolTestType::Type,
+    negated: bool,
+    target: Target<'t>,
+) -> Shape {
+    use raw::BoolTestType as T;
+    let test = match (test, negated) {
+        (test, false) => test,
+        (T::IS_TRUE, true) => T::IS_NOT_TRUE,
+        (T::IS_NOT_TRUE, true) => T::IS_TRUE,
+        (T::IS_FALSE, true) => T::IS_NOT_FALSE,
+        (T::IS_NOT_FALSE, true) => T::IS_FALSE,
+        (T::IS_UNKNOWN, true) => T::IS_NOT_UNKNOWN,
+        (_, true) => T::IS_UNKNOWN,
+    };
+    // Never true may be never false either: then it is NULL, and IS NOT … holds.
+    let or_null = |shape| if shape == Shape::Empty { Shape::Open } else { shape };
+    match test {
+        T::IS_TRUE => shape(arg, false, target),
+        T::IS_FALSE => shape(arg, true, target),
+        T::IS_NOT_TRUE => or_null(shape(arg, true, target)),
+        T::IS_NOT_FALSE => or_null(shape(arg, false, target)),
+        T::IS_UNKNOWN if !columns(arg, target).is_empty() => Shape::Some,
+        _ => Shape::Open,
+    }
+}
+
+fn case<'t>(of: &'t CaseExpr, negated: bool, target: Target<'t>) -> Shape {
+    let whole = !matches!(of.arg(), Node::None);
+    // Each result is looked at once: nested ones would double the work otherwise.
+    let mut shapes = Vec::new();
+    let mut all_open = true;
+    for when in of.args() {
+        let Node::CaseWhen(when) = when else { return Shape::Open };
+        let met = if !whole {
+            shape(when.expr(), false, target)
+        } else if same(of.arg(), when.expr())
+            || columns(of.arg(), target).is_empty() && columns(when.expr(), target).is_empty()
+        {
+            Shape::Open
+        } else {
+            Shape::Some
+        };
+        if met == Shape::Empty {
+            continue;
+        }
+        let result = shape(when.result(), negated, target);
+        if !whole && truth(when.expr()) == Some(true) {
+            shapes.push(result);
+            return shapes.into_iter().max().unwrap_or(Shape::Open);
+        }
+        all_open &= result == Shape::Open;
+        // Met by some rows, these are what an open result leaves.
+        shapes.push(if result == Shape::Open { met } else { result });
+    }
+    let last = match of.defresult() {
+        Node::None => Shape::Empty,
+        last => shape(last, negated, target),
+    };
+    let conditional = shapes.iter().any(|shape| *shape != Shape::Open);
+    shapes.push(match last {
+        Shape::Open if !all_open || shapes.is_empty() => {
+            if conditional {
+                Shape::Most
+            } else {
+                Shape::Open
+            }
+        }
+        // Whatever the conditions say, all rows pass.
+        Shape::Open => return Shape::Open,
+        last => last,
+    });
+    shapes.into_iter().max().unwrap_or(Shape::Open)
+}
+
+fn operator<'t>(of: &'t A_Expr, negated: bool, target: Target<'t>) -> Shape {
+    use raw::A_Expr_Kind as K;
+    let (left, right) = (of.lexpr(), of.rexpr());
+    let name = super::names::of_list(of.name()).name;
+    match of.kind {
+        K::AEXPR_OP => depends::comparison(name, left, right, negated, target),
+        K::AEXPR_NOT_DISTINCT => depends::comparison("=", left, right, negated, target),
+        K::AEXPR_DISTINCT if null(left) || null(right) => {
+            if negated {
+                Shape::Some
+            } else {
+                Shape::Most
+            }
+        }
+        K::AEXPR_DISTINCT => depends::comparison("<>", left, right, negated, target),
+        K::AEXPR_LIKE | K::AEXPR_ILIKE | K::AEXPR_SIMILAR => {
+            let negated = negated != name.starts_with('!');
+            depends::pattern(left, right, '%', negated, target)
+        }
+        K::AEXPR_IN => {
+            let negated = negated != (name == "<>");
+            depends::listed(left, right, negated, target)
+        }
+        K::AEXPR_OP_ANY | K::AEXPR_OP_ALL => {
+            let all = of.kind == K::AEXPR_OP_ALL;
+            if columns(left, target).is_empty() && columns(right, target).is_empty() {
+                Shape::Open
+            } else if all != negated {
+                // Of an empty array anything is true for ALL.
+                if depends::empty_array(right) { Shape::Open } else { Shape::Most }
+            } else if name == "=" {
+                match depends::elements(right) {
+                    Some(array) => depends::listed(left, Node::NodeList(array), false, target),
+                    None => depends::listed(left, right, false, target),
+                }
+            } else {
+                Shape::Most
+            }
+        }
+        K::AEXPR_BETWEEN | K::AEXPR_BETWEEN_SYM => {
+            let own = columns(left, target);
+            let dependent = |bound: Node<'t>| {
+                let bound = columns(bound, target);
+                !bound.is_empty() && bound == own
+            };
+            let loose = match right {
+                Node::NodeList(list) => list.iter().all(dependent),
+                _ => true,
+            };
+            match (own.is_empty() && columns(right, target).is_empty(), loose, negated) {
+                (true, ..) | (_, true, _) => Shape::Open,
+                (_, _, true) => Shape::Most,
+                _ => Shape::Some,
+            }
+        }
+        K::AEXPR_NOT_BETWEEN | K::AEXPR_NOT_BETWEEN_SYM => {
+            if columns(left, target).is_empty() {
+                Shape::Open
+            } else if negated {
+                Shape::Some
+            } else {
+                Shape::Most
+            }
+        }
+        _ => {
+            if columns(left, target).is_empty() && columns(right, target).is_empty() {
+                Shape::Open
+            } else {
+                Shape::Most
+            }
+        }
+    }
+}
+
+fn sub_link<'t>(of: &'t SubLink, negated: bool, target: Target<'t>) -> Shape {
+    use raw::SubLinkType as S;
+    let Node::SelectStmt(query) = of.subselect() else { return Shape::Open };
+    let own = columns(of.testexpr(), target);
+    let correlated = !columns(of.subselect(), target).is_empty();
+    match of.sub_link_type {
+        S::EXISTS_SUBLINK => exists(query, negated, target),
+        S::ANY_SUBLINK if !own.is_empty() => {
+            if negated {
+                Shape::Most
+            } else if depends::gives_back(query, of.testexpr(), target) {
+                Shape::Open
+            } else {
+                Shape::Some
+            }
+        }
+        S::ALL_SUBLINK if !own.is_empty() => {
+            if negated {
+                Shape::Some
+            } else {
+                Shape::Most
+            }
+        }
+        _ if correlated => Shape::Some,
+        _ => Shape::Open,
+    }
+}
+
+fn exists<'t>(query: &'t SelectStmt, negated: bool, target: Target<'t>) -> Shape {
+    let Some(target) = target.deeper() else { return Shape::Open };
+    if query.op != raw::SetOperation::SETOP_NONE {
+        let arms = [query.larg(), query.rarg()];
+        return arms
+            .into_iter()
+            .flatten()
+            .map(|arm| exists(arm, negated, target))
+            .max()
+            .unwrap_or(Shape::Open);
+    }
+    let inner = Target { inner: target.inner || !query.from_clause().is_empty(), ..target };
+    let correlated = !columns(Node::SelectStmt(query), target).is_empty();
+    // A lone aggregate always gives a row; a limit may take them all.
+    let aggregate = query.group_clause().is_empty()
+        && query.target_list().iter().any(|of| depends::aggregate(of.val()));
+    let cut =
+        !matches!(query.limit_count(), Node::None) || !matches!(query.limit_offset(), Node::None);
+    if !correlated || aggregate || (cut && negated) {
+        return Shape::Open;
+    }
+    let mut narrowest = shape(query.where_clause(), false, inner);
+    for item in query.from_clause() {
+        if let Node::JoinExpr(join) = item {
+            narrowest = narrowest.min(shape(join.quals(), false, inner));
+        }
+    }
+    match (narrowest, negated) {
+        (Shape::Open, _) => Shape::Open,
+        (Shape::Empty, negated) => {
+            if negated {
+                flip(Shape::Empty)
+            } else {
+                Shape::Empty
+            }
+        }
+        _ => Shape::Some,
+    }
+}
+
+/// Gives a truth value by its form alone, so that asking whether it is NULL asks
+/// next to nothing.
+fn boolean(node: Node<'_>) -> bool {
+    match node {
+        Node::BoolExpr(_) | Node::NullTest(_) | Node::BooleanTest(_) => true,
+        Node::SubLink(of) => of.sub_link_type == raw::SubLinkType::EXISTS_SUBLINK,
+        Node::A_Expr(of) => {
+            of.kind != raw::A_Expr_Kind::AEXPR_NULLIF
+                && (of.kind != raw::A_Expr_Kind::AEXPR_OP
+                    || depends::comparing(super::names::of_list(of.name()).name))
+        }
+        Node::TypeCast(of) => boolean(of.arg()),
+        Node::CollateClause(of) => boolean(of.arg()),
+        _ => false,
+    }
+}
+
+fn null(node: Node<'_>) -> bool {
+    match node {
+        Node::A_Const(of) => of.isnull,
+        Node::TypeCast(of) => null(of.arg()),
+        _ => false,
+    }
+}
+
+fn integer(node: Node<'_>) -> Option<i64> {
+    match node {
+        Node::A_Const(of) => match of.val()? {
+            ConstValue::Integer(value) => Some(value.into()),
+            ConstValue::Float(text) => text.parse().ok(),
+            _ => None,
+        },
+        Node::TypeCast(of) => integer(of.arg()),
+        _ => None,
+    }
+}
+
+/// Conditions nested deeper are taken to bound nothing.
+const DEEPEST: u32 = 100;
+/// Of longer ORs only so many arms are compared with each other.
+const MOST_ARMS: usize = 16;

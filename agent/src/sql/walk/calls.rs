@@ -1,0 +1,179 @@
+//! Function calls: whose they are and what they do.
+
+use pg_raw_parse::nodes::FuncCall;
+use pg_raw_parse::{Node, const_val::ConstValue};
+
+use super::super::builtin::{self, FunctionKind};
+use super::super::effect::{Effect, Step, Use, Uses};
+use super::super::facts::{
+    Call, CallClass, Doubt, ObjectKind, Origin, Scope, SessionEffect, Setting, Source,
+};
+use super::{Role, Walk, names};
+
+impl<'t> Walk<'t, '_> {
+    pub(super) fn call(&mut self, call: &'t FuncCall, role: Role, out: &mut Vec<Source>) {
+        let name = names::of_list(call.funcname());
+        self.function(name);
+        if name.name == "set_config" {
+            self.set_config(call);
+        }
+        let step = match builtin::function(name.name).map(|function| function.kind) {
+            Some(FunctionKind::Aggregate) => Step::Aggregate,
+            Some(FunctionKind::Window) => Step::Window,
+            _ => Step::Function,
+        };
+        let role = role.through(step);
+        self.exprs(call.args().iter(), role, out);
+        for sort in call.agg_order() {
+            self.expr(Node::SortBy(sort), role, out);
+        }
+        self.filter(call.agg_filter());
+        if let Some(over) = call.over() {
+            self.window(over, role, out);
+        }
+    }
+
+    /// Records that a function runs, with what that means.
+    pub(super) fn function(&mut self, name: names::Qualified<'t>) {
+        let known = builtin::function(name.name);
+        let since = known.map_or(u16::MAX, |function| function.since);
+        let own = since <= 13 || self.state.at_least(since);
+        // A call may also be a cast: text(x), regclass(x).
+        let own = (own && known.is_some()) || builtin::data_type(name.name);
+        let origin = match name.schema {
+            Some("pg_catalog") => Origin::BuiltIn,
+            Some("information_schema") if builtin::information_schema_function(name.name) => {
+                Origin::BuiltIn
+            }
+            None if own && self.state.catalog_first() => Origin::BuiltInName,
+            _ => Origin::Foreign,
+        };
+        let by_name = builtin::class(name.name);
+        let class = match (by_name, origin) {
+            // Not in any list, though in the server's own schema: newer than this.
+            (CallClass::Plain, Origin::BuiltIn)
+                if name.schema == Some("pg_catalog") && known.is_none() && !own =>
+            {
+                CallClass::Foreign
+            }
+            (CallClass::Plain, Origin::Foreign) => CallClass::Foreign,
+            (class, _) => class,
+        };
+        let volatile = origin == Origin::Foreign || known.is_none_or(|known| known.volatile);
+        self.record(Call {
+            schema: name.schema.map(Into::into),
+            name: name.name.into(),
+            origin,
+            volatile,
+            class,
+        });
+    }
+
+    /// A call that isn't written as one.
+    pub(super) fn record_call(
+        &mut self,
+        schema: Option<&str>,
+        name: &str,
+        own: bool,
+        class: CallClass,
+    ) {
+        self.record(Call {
+            schema: schema.map(Into::into),
+            name: name.into(),
+            origin: if own { Origin::BuiltIn } else { Origin::Foreign },
+            volatile: !own,
+            class: if own { class } else { CallClass::Foreign },
+        });
+    }
+
+    fn record(&mut self, call: Call) {
+        match call.class {
+            CallClass::Plain | CallClass::Session => {}
+            CallClass::Reads => self.effect(Effect::Read),
+            CallClass::Writes => self.effect(Effect::Update),
+            CallClass::Administers => self.effect(Effect::Administer),
+            CallClass::RunsText => {
+                self.effect(Effect::Execute);
+                self.out.doubt(Doubt::Dynamic);
+            }
+            CallClass::UnsafeIo => self.effect(Effect::UnsafeIo),
+            CallClass::Foreign => self.effect(Effect::Execute),
+        }
+        if call.origin == Origin::Foreign {
+            self.effect(Effect::Execute);
+            self.named(
+                ObjectKind::Function,
+                call.schema.as_deref(),
+                &call.name,
+                Uses::of(Use::Read),
+            );
+        }
+        if self.spend(1 + self.out.calls.len() / 8) && !self.out.calls.contains(&call) {
+            self.out.calls.push(call);
+        }
+    }
+
+    fn set_config(&mut self, call: &'t FuncCall) {
+        let mut arguments = call.args().iter();
+        let setting = arguments.next().and_then(text);
+        let value = arguments.next().and_then(text);
+        let local = arguments.next().and_then(truth);
+        self.session(SessionEffect {
+            // A setting whose name is a value may be any.
+            setting: setting.map_or_else(|| "*".into(), |name| name.to_lowercase().into()),
+            value: match (setting, value) {
+                (Some(_), Some(value)) => Setting::To(value.into()),
+                _ => Setting::Dynamic,
+            },
+            scope: if local == Some(true) { Scope::Transaction } else { Scope::Session },
+        });
+    }
+
+    pub(super) fn session(&mut self, effect: SessionEffect) {
+        if !self.out.session.contains(&effect) {
+            self.out.session.push(effect);
+        }
+    }
+}
+
+/// A literal text, also under casts.
+pub(super) fn text(node: Node<'_>) -> Option<&str> {
+    let mut node = node;
+    loop {
+        match node {
+            Node::TypeCast(of) => node = of.arg(),
+            Node::NamedArgExpr(of) => node = of.arg(),
+            Node::A_Const(of) => match of.val() {
+                Some(ConstValue::String(text)) => return Some(text),
+                _ => return None,
+            },
+            _ => return None,
+        }
+    }
+}
+
+/// A literal truth value, also written as a text.
+pub(super) fn truth(node: Node<'_>) -> Option<bool> {
+    let mut node = node;
+    loop {
+        match node {
+            Node::TypeCast(of) => node = of.arg(),
+            Node::CollateClause(of) => node = of.arg(),
+            Node::A_Const(of) => {
+                return match of.val()? {
+                    ConstValue::Boolean(value) => Some(value),
+                    ConstValue::Integer(value) => Some(value != 0),
+                    ConstValue::String(text) => match text.trim().to_lowercase().as_str() {
+                        "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes" | "on" | "1" => Some(true),
+                        "f" | "fa" | "fal" | "fals" | "false" | "n" | "no" | "of" | "off" | "0" => {
+                            Some(false)
+                        }
+                        _ => None,
+                    },
+                    _ => None,
+                };
+            }
+            _ => return None,
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! INSERT, UPDATE, DELETE, MERGE.
+
+use pg_raw_parse::nodes::{
+    Alias, DeleteStmt, InsertStmt, MergeStmt, MergeWhenClause, RangeVar, ResTarget,
+    ReturningClause, UpdateStmt,
+};
+use pg_raw_parse::{Node, raw};
+
+use super::super::effect::{ColumnUse, Effect, Use, Uses};
+use super::super::facts::{Bound, Doubt, ObjectKind, Source, Verb};
+use super::bound::{Target, of_condition};
+use super::scope::{Given, Gives, Item, Level};
+use super::{Role, Walk};
+
+/// Marks items that a star leaves out and that bare names don't mean: EXCLUDED,
+/// OLD, NEW, the alias of a USING. No schema can have this name.
+pub(super) const PSEUDO: &str = "\0";
+
+/// What a data-modifying statement is about.
+struct Written<'t> {
+    object: u32,
+    alias: &'t str,
+    relation: &'t str,
+}
+
+impl<'t> Walk<'t, '_> {
+    fn written(&mut self, of: Option<&'t RangeVar>) -> Option<Written<'t>> {
+        let Some(range) = of else {
+            self.out.doubt(Doubt::Kind("statement without a table".into()));
+            return None;
+        };
+        let object = self.range(range, Uses::of(Use::Written));
+        self.target(object);
+        let relation = range.relname().unwrap_or_default();
+        let alias = range.alias().and_then(Alias::aliasname).unwrap_or(relation);
+        self.item(Item {
+            alias,
+            schema: if range.alias().is_some() { None } else { range.schemaname() },
+            renamed: Vec::new(),
+            gives: Gives::Relation(object),
+        });
+        Some(Written { object, alias, relation })
+    }
+
+    /// `SET a = …, (b, c) = …` and the column list of INSERT.
+    fn assigned(&mut self, object: u32, target: &'t ResTarget) {
+        self.column(object, target.name(), ColumnUse::Written, true);
+        for step in target.indirection() {
+            if let Node::A_Indices(index) = step {
+                self.read(index.lidx());
+                self.read(index.uidx());
+            }
+        }
+        self.read(target.val());
+    }
+
+    fn returning(
+        &mut self,
+        of: Option<&'t ReturningClause>,
+        written: Option<&Written<'t>>,
+    ) -> Vec<Given<'t>> {
+        let (Some(of), Some(written)) = (of, written) else { return Vec::new() };
+        let mut pseudo = |name: &'t str| {
+            self.item(Item {
+                alias: name,
+                schema: Some(PSEUDO),
+                renamed: Vec::new(),
+                gives: Gives::Relation(written.object),
+            });
+        };
+        pseudo("old");
+        pseudo("new");
+        for option in of.options() {
+            pseudo(option.value().unwrap_or_default());
+        }
+        self.effect(Effect::Read);
+        let mut given = Vec::new();
+        for one in of.exprs() {
+            match one {
+                Node::ResTarget(target) => self.output(target, ColumnUse::Returned, &mut given),
+                other => self.unknown_kind(other),
+            }
+        }
+        given
+    }
+
+    /// INVARIANT for all four: what is opened (level, CTEs) is closed.
+    pub(super) fn insert(&mut self, of: &'t InsertStmt) -> Vec<Given<'t>> {
+        self.verb(Verb::Insert);
+        self.effect(Effect::Insert);
+        let ctes = self.ctes.len();
+        if let Some(with) = of.with_clause() {
+            self.with(with);
+        }
+        // The rows don't see the table.
+        let mut values: Vec<Source> = Vec::new();
+        if let Node::SelectStmt(query) = of.select_stmt() {
+            let reads = query.values_lists().is_empty();
+            if reads && self.part.is_none() && !query.from_clause().is_empty() {
+                self.effect(Effect::Read);
+            }
+            let before = self.own_effects();
+            let given = self.query(query, ColumnUse::Read);
+            if !reads {
+                // VALUES alone read nothing; what is called in them counts.
+                self.forget_read(before);
+            }
+            for one in given {
+                self.add(&mut values, &one.sources, Role::READ);
+            }
+        }
+        self.levels.push(Level::default());
+        let written = self.written(of.relation());
+        if let Some(written) = &written {
+            if of.cols().is_empty() {
+                self.column(written.object, None, ColumnUse::Written, true);
+            }
+            for column in of.cols() {
+                match column {
+                    Node::ResTarget(target) => self.assigned(written.object, target),
+                    other => self.unknown_kind(other),
+                }
+            }
+            if let Some(conflict) = of.on_conflict_clause() {
+                self.item(Item {
+                    alias: "excluded",
+                    schema: Some(PSEUDO),
+                    renamed: Vec::new(),
+                    gives: Gives::Opaque(values),
+                });
+                if let Some(infer) = conflict.infer() {
+                    for element in infer.index_elems() {
+                        self.index_element(element);
+                    }
+                    self.filter(infer.where_clause());
+                }
+                if conflict.action == raw::OnConflictAction::ONCONFLICT_UPDATE {
+                    self.effect(Effect::Update);
+                }
+                for target in conflict.target_list() {
+                    self.assigned(written.object, target);
+                }
+                self.filter(conflict.where_clause());
+            }
+        }
+        let given = self.returning(of.returning_clause(), written.as_ref());
+        self.levels.pop();
+        self.ctes.truncate(ctes);
+        given
+    }
+
+    pub(super) fn update(&mut self, of: &'t UpdateStmt) -> Vec<Given<'t>> {
+        self.verb(Verb::Update);
+        self.effect(Effect::Update);
+        let ctes = self.ctes.len();
+        if let Some(with) = of.with_clause() {
+            self.with(with);
+        }
+        self.levels.push(Level::default());
+        let written = self.written(of.relation());
+        for item in of.from_clause() {
+            self.effect(Effect::Read);
+            self.from(item);
+        }
+        if let Some(written) = &written {
+            let target = Target::new(written.alias, written.relation);
+            self.bound(of_condition(of.where_clause(), target));
+            for target in of.target_list() {
+                self.assigned(written.object, target);
+            }
+        }
+        self.filter(of.where_clause());
+        let given = self.returning(of.returning_clause(), written.as_ref());
+        self.levels.pop();
+        self.ctes.truncate(ctes);
+        given
+    }
+
+    pub(super) fn delete(&mut self, of: &'t DeleteStmt) -> Vec<Given<'t>> {
+        self.verb(Verb::Delete);
+        self.effect(Effect::Delete);
+        let ctes = self.ctes.len();
+        if let Some(with) = of.with_clause() {
+            self.with(with);
+        }
+        self.levels.push(Level::default());
+        let written = self.written(of.relation());
+        for item in of.using_clause() {
+            self.effect(Effect::Read);
+            self.from(item);
+        }
+        if let Some(written) = &written {
+            let target = Target::new(written.alias, written.relation);
+            self.bound(of_condition(of.where_clause(), target));
+        }
+        self.filter(of.where_clause());
+        let given = self.returning(of.returning_clause(), written.as_ref());
+        self.levels.pop();
+        self.ctes.truncate(ctes);
+        given
+    }
+
+    pub(super) fn merge(&mut self, of: &'t MergeStmt) -> Vec<Given<'t>> {
+        self.verb(Verb::Merge);
+        self.effect(Effect::Read);
+        let ctes = self.ctes.len();
+        if let Some(with) = of.with_clause() {
+            self.with(with);
+        }
+        self.levels.push(Level::default());
+        let written = self.written(of.relation());
+        self.from(of.source_relation());
+        self.filter(of.join_condition());
+        if let Some(written) = &written {
+            for clause in of.merge_when_clauses() {
+                self.merge_clause(of, clause, written);
+            }
+        }
+        let given = self.returning(of.returning_clause(), written.as_ref());
+        self.levels.pop();
+        self.ctes.truncate(ctes);
+        given
+    }
+
+    fn merge_clause(
+        &mut self,
+        merge: &'t MergeStmt,
+        of: &'t MergeWhenClause,
+        written: &Written<'t>,
+    ) {
+        use raw::CmdType as C;
+        let target = Target::new(written.alias, written.relation);
+        self.filter(of.condition());
+        let unmatched = of.match_kind == raw::MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE;
+        match of.command_type {
+            C::CMD_INSERT => self.effect(Effect::Insert),
+            C::CMD_UPDATE => self.effect(Effect::Update),
+            C::CMD_DELETE => self.effect(Effect::Delete),
+            C::CMD_NOTHING => {}
+            _ => self.out.doubt(Doubt::Kind("action of MERGE".into())),
+        }
+        if matches!(of.command_type, C::CMD_UPDATE | C::CMD_DELETE) {
+            // What the source doesn't match is bounded by the action's own condition
+            // only.
+            let matched = if unmatched {
+                Bound::Unbounded
+            } else {
+                of_condition(merge.join_condition(), target)
+            };
+            self.bound(matched.min(of_condition(of.condition(), target)));
+        }
+        if of.command_type == C::CMD_INSERT && of.target_list().is_empty() {
+            self.column(written.object, None, ColumnUse::Written, true);
+        }
+        for one in of.target_list() {
+            match one {
+                Node::ResTarget(one) => self.assigned(written.object, one),
+                other => self.unknown_kind(other),
+            }
+        }
+        self.exprs(of.values().iter(), Role::READ, &mut Vec::new());
+    }
+
+    fn own_effects(&self) -> super::super::effect::Effects {
+        self.part
+            .and_then(|part| self.out.parts.get(part))
+            .map_or(self.out.effects, |part| part.effects)
+    }
+
+    fn forget_read(&mut self, before: super::super::effect::Effects) {
+        // A subquery in the values has read something after all.
+        let reads =
+            self.out.objects.iter().any(|object| {
+                object.kind == ObjectKind::Relation && object.uses.contains(Use::Read)
+            });
+        if before.contains(Effect::Read) || reads {
+            return;
+        }
+        match self.part.and_then(|part| self.out.parts.get_mut(part)) {
+            Some(part) => part.effects = part.effects.without(Effect::Read),
+            None => self.out.effects = self.out.effects.without(Effect::Read),
+        }
+    }
+}

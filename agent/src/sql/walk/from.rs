@@ -1,0 +1,277 @@
+//! FROM: tables, subqueries, joins, functions.
+
+use std::rc::Rc;
+
+use pg_raw_parse::Node;
+use pg_raw_parse::nodes::{Alias, JoinExpr, RangeFunction, RangeSubselect, RangeVar};
+
+use super::super::effect::{ColumnUse, Step, Use, Uses};
+use super::super::facts::{Doubt, Note, Object, ObjectKind, Way};
+use super::dml::PSEUDO;
+use super::scope::{Given, Gives, Item, Name};
+use super::{Role, Walk, names};
+
+impl<'t> Walk<'t, '_> {
+    pub(super) fn from(&mut self, node: Node<'t>) {
+        if self.enter() {
+            self.place(node);
+        }
+        self.leave();
+    }
+
+    fn place(&mut self, node: Node<'t>) {
+        match node {
+            Node::RangeVar(of) => {
+                let item = self.range_item(of);
+                self.item(item);
+            }
+            Node::RangeSubselect(of) => self.subselect(of),
+            Node::JoinExpr(of) => self.join(of),
+            Node::RangeFunction(of) => self.function_item(of),
+            Node::RangeTableSample(of) => {
+                self.from(of.relation());
+                self.function(names::of_list(of.method()));
+                self.exprs(of.args().iter(), Role::READ, &mut Vec::new());
+                self.read(of.repeatable());
+            }
+            Node::RangeTableFunc(of) => {
+                let role = Role::READ.through(Step::Function);
+                let mut sources = Vec::new();
+                self.expr(of.docexpr(), role, &mut sources);
+                self.expr(of.rowexpr(), role, &mut sources);
+                self.exprs(of.namespaces().iter(), role, &mut sources);
+                for column in of.columns() {
+                    if let Some(of) = column.type_name() {
+                        self.type_name(of);
+                    }
+                    self.expr(column.colexpr(), role, &mut sources);
+                    self.expr(column.coldefexpr(), role, &mut sources);
+                }
+                self.opaque(of.alias(), "xmltable", sources);
+            }
+            Node::JsonTable(of) => {
+                self.grammar_call("json_table", 17);
+                let role = Role::READ.through(Step::Function);
+                let mut sources = Vec::new();
+                if let Some(context) = of.context_item() {
+                    self.expr(Node::JsonValueExpr(context), role, &mut sources);
+                }
+                if let Some(path) = of.pathspec() {
+                    self.expr(Node::JsonTablePathSpec(path), role, &mut sources);
+                }
+                self.exprs(of.passing().iter(), role, &mut sources);
+                for column in of.columns() {
+                    self.json_column(column, role, &mut sources);
+                }
+                if let Some(behaviour) = of.on_error() {
+                    self.expr(behaviour.expr(), role, &mut sources);
+                }
+                self.opaque(of.alias(), "json_table", sources);
+            }
+            other => self.unknown_kind(other),
+        }
+    }
+
+    fn json_column(
+        &mut self,
+        of: &'t pg_raw_parse::nodes::JsonTableColumn,
+        role: Role,
+        sources: &mut Vec<super::Source>,
+    ) {
+        if !self.enter() {
+            self.leave();
+            return;
+        }
+        if let Some(of) = of.type_name() {
+            self.type_name(of);
+        }
+        if let Some(path) = of.pathspec() {
+            self.expr(Node::JsonTablePathSpec(path), role, sources);
+        }
+        for behaviour in [of.on_empty(), of.on_error()].into_iter().flatten() {
+            self.expr(behaviour.expr(), role, sources);
+        }
+        for inner in of.columns() {
+            match inner {
+                Node::JsonTableColumn(inner) => self.json_column(inner, role, sources),
+                other => self.unknown_kind(other),
+            }
+        }
+        self.leave();
+    }
+
+    pub(super) fn item(&mut self, item: Item<'t>) {
+        if let Some(level) = self.levels.last_mut() {
+            level.items.push(Rc::new(item));
+        }
+    }
+
+    fn opaque(&mut self, alias: Option<&'t Alias>, name: &'t str, sources: Vec<super::Source>) {
+        self.item(Item {
+            alias: alias.and_then(Alias::aliasname).unwrap_or(name),
+            schema: None,
+            renamed: renamed(alias),
+            gives: Gives::Opaque(sources),
+        });
+    }
+
+    /// A name in FROM: a CTE, else a table.
+    fn range_item(&mut self, of: &'t RangeVar) -> Item<'t> {
+        let name = of.relname().unwrap_or_default();
+        let alias = of.alias();
+        let mut schema = of.schemaname();
+        let cte = self.ctes.iter().rev().find(|cte| schema.is_none() && cte.name == name);
+        let gives = match cte {
+            Some(cte) if cte.pending => {
+                self.out.doubt(Doubt::Kind("reference to a later part of WITH RECURSIVE".into()));
+                Gives::Opaque(Vec::new())
+            }
+            Some(cte) => Gives::Known(Rc::clone(&cte.gives)),
+            None => Gives::Relation(self.range(of, Uses::of(Use::Read))),
+        };
+        if alias.is_some() {
+            schema = None;
+        }
+        Item {
+            alias: alias.and_then(Alias::aliasname).unwrap_or(name),
+            schema,
+            renamed: renamed(alias),
+            gives,
+        }
+    }
+
+    /// A table as an object.
+    pub(super) fn range(&mut self, of: &'t RangeVar, uses: Uses) -> u32 {
+        self.range_as(ObjectKind::Relation, of, uses)
+    }
+
+    pub(super) fn range_as(&mut self, kind: ObjectKind, of: &'t RangeVar, uses: Uses) -> u32 {
+        let temporary = of.relpersistence as u8 == b't' || of.schemaname() == Some("pg_temp");
+        if temporary {
+            self.out.note(Note::Temporary);
+        }
+        self.object(Object {
+            kind,
+            catalog: of.catalogname().map(Into::into),
+            schema: of.schemaname().map(Into::into),
+            name: of.relname().unwrap_or_default().into(),
+            uses,
+            temporary,
+        })
+    }
+
+    fn subselect(&mut self, of: &'t RangeSubselect) {
+        let level = self.levels.len().checked_sub(1);
+        let hide = |walk: &mut Self, hidden: bool| {
+            if let Some(level) = level.and_then(|level| walk.levels.get_mut(level)) {
+                level.hidden = hidden;
+            }
+        };
+        hide(self, !of.lateral);
+        let given = match of.subquery() {
+            Node::SelectStmt(query) => self.query(query, ColumnUse::Read),
+            other => self.nested_outputs(other, Way::Cte),
+        };
+        hide(self, false);
+        self.item(Item {
+            alias: of.alias().and_then(Alias::aliasname).unwrap_or_default(),
+            schema: None,
+            renamed: renamed(of.alias()),
+            gives: Gives::Known(Rc::new(given)),
+        });
+    }
+
+    fn join(&mut self, of: &'t JoinExpr) {
+        let before = self.levels.last().map_or(0, |level| level.items.len());
+        self.from(of.larg());
+        self.from(of.rarg());
+        let using: Vec<&'t str> = of.using_clause().iter().filter_map(|name| name.sval()).collect();
+        if let Some(level) = self.levels.last_mut() {
+            level.natural |= of.is_natural;
+            level.merged.extend(&using);
+        }
+        for name in &using {
+            self.bare_column(name, Role::FILTER, &mut Vec::new());
+        }
+        self.filter(of.quals());
+        if let Some(alias) = of.join_using_alias() {
+            let mut given = Vec::new();
+            for name in &using {
+                let mut sources = Vec::new();
+                self.bare_column(name, Role::READ, &mut sources);
+                given.push(Given { name: Name::Is(name), sources });
+            }
+            self.item(Item {
+                alias: alias.aliasname().unwrap_or_default(),
+                schema: Some(PSEUDO),
+                renamed: Vec::new(),
+                gives: Gives::Known(Rc::new(given)),
+            });
+        }
+        // An alias hides what it covers.
+        if let Some(alias) = of.alias() {
+            let Some(level) = self.levels.last_mut() else { return };
+            let covered = level.items.split_off(before.min(level.items.len()));
+            let mut given = Vec::new();
+            for item in &covered {
+                given.extend(self.all_of(item, Role::READ));
+            }
+            self.item(Item {
+                alias: alias.aliasname().unwrap_or_default(),
+                schema: None,
+                renamed: renamed(Some(alias)),
+                gives: Gives::Known(Rc::new(given)),
+            });
+        }
+    }
+
+    fn function_item(&mut self, of: &'t RangeFunction) {
+        let role = Role::READ.through(Step::Function);
+        let mut sources = Vec::new();
+        let mut name = "";
+        for one in of.functions() {
+            let Node::NodeList(pair) = one else {
+                self.unknown_kind(one);
+                continue;
+            };
+            for part in pair {
+                match part {
+                    Node::None => {}
+                    // Types of its columns.
+                    Node::NodeList(columns) => {
+                        for column in columns {
+                            self.column_type(column);
+                        }
+                    }
+                    Node::FuncCall(call) => {
+                        name = names::of_list(call.funcname()).name;
+                        self.expr(part, role, &mut sources);
+                    }
+                    _ => self.expr(part, role, &mut sources),
+                }
+            }
+        }
+        for column in of.coldeflist() {
+            self.column_type(Node::ColumnDef(column));
+        }
+        self.opaque(of.alias(), name, sources);
+    }
+
+    fn column_type(&mut self, node: Node<'t>) {
+        match node {
+            Node::ColumnDef(of) => {
+                if let Some(of) = of.type_name() {
+                    self.type_name(of);
+                }
+            }
+            Node::None => {}
+            other => self.unknown_kind(other),
+        }
+    }
+}
+
+fn renamed(alias: Option<&Alias>) -> Vec<&str> {
+    alias
+        .map(|alias| alias.colnames().iter().filter_map(Node::as_str).collect())
+        .unwrap_or_default()
+}

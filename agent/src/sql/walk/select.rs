@@ -1,0 +1,486 @@
+//! Queries: SELECT, VALUES, TABLE, set operations, WITH.
+
+use std::rc::Rc;
+
+use pg_raw_parse::nodes::{CommonTableExpr, ResTarget, SelectStmt, WithClause};
+use pg_raw_parse::{Node, raw};
+
+use super::super::effect::{ColumnUse, Effect, Path, Step, Use, Uses};
+use super::super::facts::{Bound, Doubt, Note, Output, Source, Verb, Way};
+use super::scope::{Cte, Given, Level, Name, merge};
+use super::{Role, Walk};
+
+impl<'t> Walk<'t, '_> {
+    /// A query anywhere; its columns. Must be within [`Walk::expr`] or entered.
+    pub(super) fn query(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
+        if !self.enter() {
+            self.leave();
+            return Vec::new();
+        }
+        self.effect(Effect::Read);
+        let ctes = self.ctes.len();
+        if let Some(with) = of.with_clause() {
+            self.with(with);
+        }
+        let given = if of.op == raw::SetOperation::SETOP_NONE {
+            self.simple(of, used)
+        } else {
+            self.set_operation(of, used)
+        };
+        self.ctes.truncate(ctes);
+        self.leave();
+        given
+    }
+
+    fn set_operation(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
+        // A chain of UNIONs leans to the left: walked without recursion.
+        let mut arms = Vec::new();
+        let mut left = of;
+        loop {
+            if let Some(right) = left.rarg() {
+                arms.push(right);
+            }
+            match left.larg() {
+                Some(next)
+                    if next.op != raw::SetOperation::SETOP_NONE
+                        && next.with_clause().is_none()
+                        && next.sort_clause().is_empty()
+                        && matches!(next.limit_count(), Node::None)
+                        && matches!(next.limit_offset(), Node::None)
+                        && next.locking_clause().is_empty() =>
+                {
+                    left = next;
+                }
+                Some(next) => {
+                    arms.push(next);
+                    break;
+                }
+                None => break,
+            }
+        }
+        let mut all: Option<Vec<Given<'t>>> = None;
+        for arm in arms.into_iter().rev() {
+            let given = self.query(arm, used);
+            all = Some(match all {
+                None => given,
+                Some(before) => self.unite(before, given),
+            });
+        }
+        let mut given = all.unwrap_or_default();
+        for one in &mut given {
+            for source in &mut one.sources {
+                source.path.insert(Step::SetOperation);
+            }
+        }
+        // ORDER BY sees the output's names only.
+        self.levels.push(Level { outputs: Rc::new(given.clone()), ..Level::default() });
+        self.tail(of);
+        self.levels.pop();
+        given
+    }
+
+    /// Two arms of a set operation, column by column; where a star hides how many
+    /// there are, each may be any.
+    pub(super) fn unite(
+        &mut self,
+        before: Vec<Given<'t>>,
+        after: Vec<Given<'t>>,
+    ) -> Vec<Given<'t>> {
+        let clear = |given: &[Given<'t>]| {
+            !given.iter().any(|one| matches!(one.name, Name::Star | Name::StarOf(_)))
+        };
+        if !self.spend(before.len() + after.len()) {
+            return before;
+        }
+        if clear(&before) && clear(&after) && before.len() == after.len() {
+            return before
+                .into_iter()
+                .zip(after)
+                .map(|(mut one, other)| {
+                    merge(&mut one.sources, &other.sources, Path::NONE);
+                    one
+                })
+                .collect();
+        }
+        let names: Vec<Name<'t>> = before.iter().map(|one| one.name).collect();
+        let mut sources = Vec::new();
+        let role = Role { used: ColumnUse::Read, path: Path::of(Step::Unknown) };
+        for one in before.into_iter().chain(after) {
+            self.add(&mut sources, &one.sources, role);
+        }
+        if !self.spend(names.len().saturating_mul(sources.len())) {
+            return Vec::new();
+        }
+        names
+            .into_iter()
+            .map(|name| Given {
+                name: match name {
+                    Name::Is(name) => Name::Is(name),
+                    _ => Name::Star,
+                },
+                sources: sources.clone(),
+            })
+            .collect()
+    }
+
+    fn simple(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
+        self.levels.push(Level::default());
+        for item in of.from_clause() {
+            self.from(item);
+        }
+        let mut given = Vec::new();
+        if !of.values_lists().is_empty() {
+            given = self.values(of, used);
+        }
+        for target in of.target_list() {
+            self.output(target, used, &mut given);
+        }
+        self.filter(of.where_clause());
+        if let Some(level) = self.levels.last_mut() {
+            level.outputs = Rc::new(given.clone());
+        }
+        for group in of.group_clause() {
+            self.sorted(group);
+        }
+        self.filter(of.having_clause());
+        for window in of.window_clause() {
+            self.filter(window);
+        }
+        for distinct in of.distinct_clause() {
+            self.sorted(distinct);
+        }
+        self.tail(of);
+        self.levels.pop();
+        given
+    }
+
+    /// ORDER BY, LIMIT and locks.
+    fn tail(&mut self, of: &'t SelectStmt) {
+        for sort in of.sort_clause() {
+            self.operator_name(sort.use_op());
+            self.sorted(sort.node());
+        }
+        self.read(of.limit_count());
+        self.read(of.limit_offset());
+        if !of.locking_clause().is_empty() {
+            self.out.note(Note::RowLocks);
+        }
+    }
+
+    /// A bare name in ORDER BY, GROUP BY or DISTINCT ON may mean an output column.
+    fn sorted(&mut self, node: Node<'t>) {
+        if let Node::ColumnRef(column) = node
+            && let (Some(name), 1) =
+                (column.fields().first().and_then(Node::as_str), column.fields().len())
+        {
+            let outputs = self.levels.last().map(|level| Rc::clone(&level.outputs));
+            let mut found = false;
+            for one in outputs.iter().flat_map(|outputs| outputs.iter()) {
+                if one.name == Name::Is(name) {
+                    self.used(&one.sources, ColumnUse::Filtered);
+                    found = true;
+                }
+            }
+            if found || !self.spend(1) {
+                return;
+            }
+        }
+        self.filter(node);
+    }
+
+    fn values(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
+        let mut columns: Vec<Vec<Source>> = Vec::new();
+        for row in of.values_lists() {
+            let Node::NodeList(row) = row else { continue };
+            for (position, value) in row.iter().enumerate() {
+                if columns.len() <= position {
+                    columns.push(Vec::new());
+                }
+                let mut sources = Vec::new();
+                self.expr(value, Role { used, path: Path::NONE }, &mut sources);
+                if let Some(column) = columns.get_mut(position) {
+                    merge(column, &sources, Path::of(Step::SetOperation));
+                }
+            }
+        }
+        columns
+            .into_iter()
+            // column1, column2 …
+            .map(|sources| Given { name: Name::Unclear, sources })
+            .collect()
+    }
+
+    /// One entry of a SELECT list or of RETURNING.
+    pub(super) fn output(
+        &mut self,
+        target: &'t ResTarget,
+        used: ColumnUse,
+        given: &mut Vec<Given<'t>>,
+    ) {
+        let role = Role { used, path: Path::NONE };
+        if let Node::ColumnRef(column) = target.val() {
+            let fields = column.fields();
+            if fields.iter().any(|field| matches!(field, Node::A_Star(_))) {
+                let parts: Vec<&str> = fields.iter().filter_map(Node::as_str).collect();
+                let star = match parts.as_slice() {
+                    [] => self.star(role),
+                    [alias] => self.qualified_star(None, alias, role),
+                    [schema, alias] | [_, schema, alias] => {
+                        self.qualified_star(Some(schema), alias, role)
+                    }
+                    _ => {
+                        self.out.doubt(Doubt::Kind("column reference".into()));
+                        Vec::new()
+                    }
+                };
+                for one in &star {
+                    self.used(&one.sources, used);
+                }
+                given.extend(star);
+                return;
+            }
+        }
+        let mut sources = Vec::new();
+        self.expr(target.val(), role, &mut sources);
+        // (row).* gives many columns.
+        let many = matches!(target.val(), Node::A_Indirection(of)
+            if of.indirection().iter().any(|step| matches!(step, Node::A_Star(_))));
+        let name = match (target.name(), many) {
+            (_, true) => Name::Star,
+            (Some(name), _) => Name::Is(name),
+            (None, _) => name_of(target.val()),
+        };
+        given.push(Given { name, sources });
+    }
+
+    /// `*`
+    pub(super) fn star(&mut self, role: Role) -> Vec<Given<'t>> {
+        let items = self.levels.last().map(|level| level.items.clone()).unwrap_or_default();
+        let mut given = Vec::new();
+        for item in &items {
+            // NEW and OLD are not part of a star.
+            if item.schema == Some(super::dml::PSEUDO) {
+                continue;
+            }
+            given.extend(self.all_of(item, role));
+        }
+        given
+    }
+
+    pub(super) fn with(&mut self, with: &'t WithClause) {
+        let first = self.ctes.len();
+        if with.recursive {
+            for cte in with.ctes() {
+                let name = cte.ctename().unwrap_or_default();
+                self.ctes.push(Cte { name, gives: Rc::default(), pending: true });
+            }
+        }
+        for (position, cte) in with.ctes().iter().enumerate() {
+            let given = self.cte(cte, with.recursive.then_some(first + position));
+            if with.recursive {
+                if let Some(slot) = self.ctes.get_mut(first + position) {
+                    slot.gives = Rc::new(given);
+                    slot.pending = false;
+                }
+            } else {
+                let name = cte.ctename().unwrap_or_default();
+                self.ctes.push(Cte { name, gives: Rc::new(given), pending: false });
+            }
+        }
+    }
+
+    fn cte(&mut self, cte: &'t CommonTableExpr, recursive: Option<usize>) -> Vec<Given<'t>> {
+        let names: Vec<&'t str> = cte.aliascolnames().iter().filter_map(Node::as_str).collect();
+        let given = match cte.ctequery() {
+            Node::SelectStmt(query) => match (recursive, query.larg(), query.rarg()) {
+                (Some(slot), Some(left), Some(right)) => {
+                    self.recursive(query, (left, right), slot, &names)
+                }
+                _ => self.query(query, ColumnUse::Read),
+            },
+            other => self.nested_outputs(other, Way::Cte),
+        };
+        let mut given = rename(given, &names);
+        // SEARCH and CYCLE add columns made of what they name.
+        let extra = |name: Option<&'t str>, given: &mut Vec<Given<'t>>| {
+            if let Some(name) = name {
+                let mut sources = Vec::new();
+                for one in given.iter() {
+                    merge(&mut sources, &one.sources, Path::of(Step::Composite));
+                }
+                given.push(Given { name: Name::Is(name), sources });
+            }
+        };
+        if let Some(search) = cte.search_clause() {
+            extra(search.search_seq_column(), &mut given);
+        }
+        if let Some(cycle) = cte.cycle_clause() {
+            extra(cycle.cycle_mark_column(), &mut given);
+            extra(cycle.cycle_path_column(), &mut given);
+            self.read(cycle.cycle_mark_value());
+            self.read(cycle.cycle_mark_default());
+        }
+        given
+    }
+
+    /// The first arm says what the CTE gives; the second may mix that up. If it
+    /// does, each column may be made of all.
+    fn recursive(
+        &mut self,
+        query: &'t SelectStmt,
+        (left, right): (&'t SelectStmt, &'t SelectStmt),
+        slot: usize,
+        names: &[&'t str],
+    ) -> Vec<Given<'t>> {
+        let depth = self.ctes.len();
+        if let Some(with) = query.with_clause() {
+            self.with(with);
+        }
+        let before = rename(self.query(left, ColumnUse::Read), names);
+        if let Some(cte) = self.ctes.get_mut(slot) {
+            cte.gives = Rc::new(before.clone());
+            cte.pending = false;
+        }
+        let after = self.query(right, ColumnUse::Read);
+        let same = before.len() == after.len()
+            && before.iter().zip(&after).all(|(one, other)| {
+                other
+                    .sources
+                    .iter()
+                    .all(|new| one.sources.iter().any(|old| old.column == new.column))
+            });
+        let given = if same {
+            let mut given = self.unite(before, after);
+            for source in given.iter_mut().flat_map(|one| &mut one.sources) {
+                source.path.insert(Step::SetOperation);
+            }
+            given
+        } else {
+            // What the second arm filtered on may have been any of these.
+            for one in before.iter().chain(&after) {
+                self.used(&one.sources, ColumnUse::Filtered);
+            }
+            let named: Vec<Name<'t>> = before.iter().map(|one| one.name).collect();
+            let mut all = Vec::new();
+            let role = Role { used: ColumnUse::Read, path: Path::of(Step::SetOperation) };
+            for one in before.iter().chain(&after) {
+                self.add(&mut all, &one.sources, role);
+            }
+            if self.spend(named.len().saturating_mul(all.len())) {
+                named.into_iter().map(|name| Given { name, sources: all.clone() }).collect()
+            } else {
+                before
+            }
+        };
+        self.levels.push(Level { outputs: Rc::new(given.clone()), ..Level::default() });
+        self.tail(query);
+        self.levels.pop();
+        self.ctes.truncate(depth);
+        given
+    }
+
+    /// A whole query as a statement or a hidden one: its verb, bound and rows.
+    pub(super) fn select_statement(&mut self, of: &'t SelectStmt) -> Vec<Given<'t>> {
+        self.verb(if of.values_lists().is_empty() { Verb::Select } else { Verb::Values });
+        if let Some(into) = of.into_clause().or_else(|| leftmost_into(of)) {
+            self.verb(Verb::SelectInto);
+            self.effect(Effect::Create);
+            if let Some(range) = into.rel() {
+                self.range(range, Uses::of(Use::Defined).with(Use::Written));
+            }
+        }
+        let bound = self.bound_of_query(of);
+        self.bound(bound);
+        self.query(of, ColumnUse::Returned)
+    }
+
+    pub(super) fn returns(&mut self, given: Vec<Given<'t>>) {
+        let outputs = given.into_iter().map(|one| Output {
+            name: match one.name {
+                Name::Is(name) => Some(name.into()),
+                _ => None,
+            },
+            star: matches!(one.name, Name::Star | Name::StarOf(_)),
+            sources: one.sources,
+        });
+        self.out.returns.get_or_insert_default().extend(outputs);
+    }
+
+    /// The bound of a query that is read.
+    fn bound_of_query(&mut self, of: &'t SelectStmt) -> Bound {
+        if of.from_clause().is_empty() && of.op == raw::SetOperation::SETOP_NONE {
+            return Bound::NotApplicable;
+        }
+        if super::bound::limited(of) {
+            return Bound::Bounded;
+        }
+        if of.op != raw::SetOperation::SETOP_NONE {
+            let mut widest = Bound::NotApplicable;
+            let mut left = of;
+            for _ in 0..self.max_depth {
+                if let Some(right) = left.rarg() {
+                    widest = widest.max(super::bound::of_select(right));
+                }
+                match left.larg() {
+                    Some(next) => left = next,
+                    None => break,
+                }
+            }
+            return widest.max(super::bound::of_select(left));
+        }
+        super::bound::of_select(of)
+    }
+}
+
+fn leftmost_into(of: &SelectStmt) -> Option<&pg_raw_parse::nodes::IntoClause> {
+    let mut at = of;
+    while let Some(left) = at.larg() {
+        at = left;
+    }
+    at.into_clause()
+}
+
+fn rename<'t>(mut given: Vec<Given<'t>>, names: &[&'t str]) -> Vec<Given<'t>> {
+    let star = given.iter().any(|one| matches!(one.name, Name::Star | Name::StarOf(_)));
+    if star && !names.is_empty() {
+        let mut all = Vec::new();
+        for one in &given {
+            merge(&mut all, &one.sources, Path::of(Step::Unknown));
+        }
+        let mut renamed: Vec<Given<'t>> =
+            names.iter().map(|name| Given { name: Name::Is(name), sources: all.clone() }).collect();
+        // There may be more columns than names: these keep theirs.
+        renamed.extend(given);
+        return renamed;
+    }
+    for (one, name) in given.iter_mut().zip(names) {
+        one.name = Name::Is(name);
+    }
+    given
+}
+
+/// The name that a column gets without AS, where it is plain.
+fn name_of<'t>(node: Node<'t>) -> Name<'t> {
+    match node {
+        Node::ColumnRef(of) => {
+            of.fields().iter().filter_map(Node::as_str).next_back().map_or(Name::Unclear, Name::Is)
+        }
+        Node::FuncCall(of) => of
+            .funcname()
+            .iter()
+            .filter_map(Node::as_str)
+            .next_back()
+            .map_or(Name::Unclear, Name::Is),
+        Node::TypeCast(of) => match of.arg() {
+            inner @ (Node::ColumnRef(_) | Node::FuncCall(_)) => name_of(inner),
+            _ => Name::Unclear,
+        },
+        Node::A_Indirection(of) => of
+            .indirection()
+            .iter()
+            .filter_map(Node::as_str)
+            .next_back()
+            .map_or(Name::Unclear, Name::Is),
+        _ => Name::Unclear,
+    }
+}
