@@ -52,11 +52,30 @@ pub fn install_from_backports(packages: &[&str]) -> Result<()> {
     let suite = format!("{}-backports", codename()?);
     let source = Source::Also(Private::with(
         "machine",
-        &[format!("deb [signed-by={KEYRING}] http://deb.debian.org/debian {suite} main")],
+        &[format!("deb [signed-by={KEYRING}] {} {suite} main", mirror("debian")?)],
         Some(suite),
     )?);
     update(&source)?;
     attempt(packages, &source)
+}
+
+/// Where this machine gets Debian's packages from: the address of `archive`
+/// among its own sources.
+fn mirror(archive: &str) -> Result<String> {
+    let mut command = Command::new("apt-get");
+    command.args(["indextargets", "--format", "$(REPO_URI)"]);
+    let known = step::read(&mut command)?;
+    mirror_in(&known, archive).with_context(|| {
+        format!("apt has no source of Debian's archive `{archive}` here: add one to its sources")
+    })
+}
+
+fn mirror_in(known: &str, archive: &str) -> Option<String> {
+    known
+        .lines()
+        .map(|line| line.trim().trim_end_matches('/'))
+        .find(|address| address.rsplit('/').next() == Some(archive))
+        .map(str::to_owned)
 }
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -98,8 +117,8 @@ impl Source {
     /// Debian's kernels of release 12, whatever release the machine has.
     pub fn kernels() -> Result<Source> {
         let suites = [
-            "http://deb.debian.org/debian-security bookworm-security",
-            "http://deb.debian.org/debian bookworm-backports",
+            format!("{} bookworm-security", mirror("debian-security")?),
+            format!("{} bookworm-backports", mirror("debian")?),
         ];
         let lines: Vec<String> = suites
             .iter()

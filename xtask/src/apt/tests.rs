@@ -22,7 +22,7 @@ fn a_machine_without_lists_is_told_apart() {
     let folder = std::env::temp_dir().join(format!("tidegate-apt-{}", std::process::id()));
     fs::create_dir_all(folder.join("partial")).unwrap();
     assert!(!has_lists(&folder));
-    fs::write(folder.join("deb.debian.org_dists_main_binary-amd64_Packages.lz4"), "").unwrap();
+    fs::write(folder.join("mirror.example_dists_main_binary-amd64_Packages.lz4"), "").unwrap();
     assert!(has_lists(&folder));
     fs::remove_dir_all(folder).unwrap();
 }
@@ -37,4 +37,13 @@ fn a_private_source_leaves_the_machines_lists_alone() {
     let words = Source::Also(also).options().join(" ");
     assert!(!words.contains("sourceparts") && words.ends_with("-t sid"), "{words}");
     assert!(Source::Machine.options().is_empty());
+}
+
+#[test]
+fn a_mirror_is_found_among_the_machines_own_sources() {
+    let known = "http://mirror.example/debian-security/\nhttp://mirror.example/debian/\n";
+    assert_eq!(mirror_in(known, "debian").as_deref(), Some("http://mirror.example/debian"));
+    let security = mirror_in(known, "debian-security");
+    assert_eq!(security.as_deref(), Some("http://mirror.example/debian-security"));
+    assert_eq!(mirror_in("http://mirror.example/ubuntu/", "debian"), None);
 }
