@@ -33,6 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     need(setup::CI)?;
     deny(arguments.advisories)?;
     step::shown("tests", Command::new("sh").args(["-euc", &tests]).current_dir(workspace::root()))?;
+    step::shown("demo", step::cargo().args(["xtask", "demo", "--check"]))?;
     step::say("ci", &format!("passed in {:.0} s", began.elapsed().as_secs_f64()));
     Ok(())
 }
