@@ -114,3 +114,36 @@ fn the_unspecified_address_is_where_the_kernel_would_go() -> Result<()> {
     }
     Ok(())
 }
+
+/// A SYN behind a fragment header and destination options.
+const HIDDEN_TCP: &str = "
+import socket, struct, sys
+tcp = struct.pack('!HHIIBBHHH', 40000, int(sys.argv[1]), 1, 0, 0x50, 2, 65535, 0, 0)
+options = bytes([6, 0, 1, 4, 0, 0, 0, 0])
+fragment = bytes([60, 0, 0, 0, 0, 0, 0, 7])
+payload = fragment + options + tcp
+loopback = socket.inet_pton(socket.AF_INET6, '::1')
+packet = struct.pack('!IHBB', 0x60000000, len(payload), 44, 64) + loopback * 2 + payload
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+try:
+    s.sendto(packet, ('::1', 0))
+    print('sent', flush=True)
+except PermissionError:
+    print('refused', flush=True)
+";
+
+#[test]
+fn tcp_behind_fragment_and_options_does_not_leave() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let port = [scene.echo.port().to_string()];
+    let direct = Script::start(&Place::new(), HIDDEN_TCP, &port)?;
+    ensure!(direct.first == "sent", "without the agent: {}", direct.first);
+    let inside = Script::start(&scene.inside(), HIDDEN_TCP, &port)?;
+    ensure!(inside.first == "refused", "{}", inside.first);
+    let pid = inside.child.id();
+    scene.observer.wait_for("its refusal", Duration::from_secs(5), |event| {
+        event.is_of("refused", pid) && event.why.as_deref() == Some("not-led-here")
+    })?;
+    Ok(())
+}
