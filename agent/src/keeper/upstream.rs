@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, getpeername, socket_with,
+};
 use tidegate_ebpf::{RawFlow, TOKEN_UPSTREAM, Token};
 
 use super::namespaces::Bind;
@@ -47,6 +49,7 @@ pub fn dial(flow: &RawFlow, token: Bind<'_>) -> io::Result<Dialled> {
         sys::bind_address_no_port(&socket)?;
         bind(&socket, &source)?;
     }
+    let near = destination.ip().is_loopback();
     let destination = match destination {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
             SocketAddrV6::new(*v6.ip(), v6.port(), 0, flow.device).into()
@@ -55,6 +58,10 @@ pub fn dial(flow: &RawFlow, token: Bind<'_>) -> io::Result<Dialled> {
     };
     match connect(&socket, &destination) {
         Ok(()) => Ok(Dialled::Connected(socket)),
+        // On this host the other side has mostly answered by now.
+        Err(Errno::INPROGRESS) if near && getpeername(&socket).is_ok() => {
+            Ok(Dialled::Connected(socket))
+        }
         Err(Errno::INPROGRESS) => Ok(Dialled::Connecting(socket)),
         Err(error) => Err(error.into()),
     }
