@@ -181,6 +181,7 @@ fn keep(
 
     let (orders, orders_rx) = Orders::new()?;
     let canary_every = settings.canary_every;
+    let control_path = settings.control.clone();
     let watch = watching::Watch {
         below: cgroup
             .strip_prefix(mount)
@@ -226,7 +227,8 @@ fn keep(
         move || watching::signals(&orders, &reload)
     })?;
     let busy = Arc::new(serving::Busy::default());
-    let control = serving::start(server, orders, observers, reload, Arc::clone(&busy))?;
+    let control =
+        serving::start(server, orders, observers, reload, Arc::clone(&busy), &control_path)?;
     tracing::info!("the gate is up at {}", cgroup.display());
     gate.run();
     // Whoever ordered the end is told of it.

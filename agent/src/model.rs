@@ -11,7 +11,7 @@ mod time;
 
 pub use address::{Listener, OriginalDestination, Peer};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
-pub use flow::{Flow, FlowId, Mode, SocketKind};
+pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
 pub use process::{Process, ProcessKey, Source, Workload};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,

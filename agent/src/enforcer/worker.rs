@@ -20,7 +20,7 @@ use rustix::event::{Timespec, epoll};
 
 use super::relay::{Buffers, Io, Progress, Ready, Session, Side, Socket};
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
-use crate::model::{Closing, End, Fences, Flow, FlowId};
+use crate::model::{CANARY_RULE, Closing, End, Fences, Flow, FlowId};
 use credits::Credits;
 use outbox::Outbox;
 use slab::{Key, Slab};
@@ -254,7 +254,7 @@ impl<I: Io> Sessions<I> {
                 session: Session::new(client, upstream),
                 flow: flow.id,
                 began: Instant::now(),
-                unseen_canary: flow.rule == CANARY,
+                unseen_canary: flow.rule == CANARY_RULE,
                 queued: false,
             })
         });
@@ -360,8 +360,6 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 const GRACE: Duration = Duration::from_secs(1);
 /// Taken from the kernel at once.
 const EVENTS: usize = 128;
-/// The rule of a flow by which the keeper tests the way through the enforcer.
-const CANARY: &str = "canary";
 
 #[cfg(test)]
 mod tests;

@@ -14,11 +14,10 @@ use super::KeeperError;
 use super::abi::Plain;
 use super::hooks::Maps;
 use crate::config::{Protect, ProtectTarget};
-use crate::model::{DestinationReport, Mode};
+use crate::model::{CANARY_RULE, DestinationReport, Mode};
 
 const PORT_BITS: u32 = 16;
 const ADDRESS_BITS: u32 = 128;
-pub const CANARY: &str = "canary";
 
 /// Prefix length and key of an entry.
 type Entry = (u32, DestinationKey);
@@ -227,7 +226,7 @@ impl Destinations {
             }
         }
         if let Some(canary) = self.canary {
-            let id = self.id(CANARY, Mode::Strict);
+            let id = self.id(CANARY_RULE, Mode::Strict);
             let entry = (PORT_BITS + ADDRESS_BITS, key(canary.port(), v6(canary.ip())));
             wanted.insert(entry, Rule { id, flags: RULE_STRICT | RULE_CANARY });
         }

@@ -3,7 +3,7 @@
 //! A new one is started beside the old; the old gets no more connections once
 //! the new has its fences up, and ends when its last session has, or at its
 //! deadline. One that dies is started again, with a growing pause; meanwhile
-//! connections wait, held back, as they do when nobody has a credit.
+//! connects are held back.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -7,9 +7,9 @@
 //!
 //! The way of a connect: the kernel holds back its SYN and says so
 //! (`on_attempt`); the destination is dialled from the same network namespace;
-//! once it has answered and a worker has a credit, the SYN is let go
-//! (`release`); the listener accepts; both sockets go to the worker
-//! (`on_accept`).
+//! once it has answered, the SYN is let go (`release`); the listener accepts
+//! (`on_accept`); both sockets go to a worker that has a credit
+//! (`place_homeless`).
 
 mod accepting;
 mod dialling;

@@ -1,5 +1,6 @@
 //! The control socket's orders, carried to the gate and back.
 
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -47,15 +48,15 @@ pub fn start(
     observers: Arc<Observers>,
     reload: Arc<SharedReload>,
     busy: Arc<Busy>,
+    path: &Path,
 ) -> Result<Serving, KeeperError> {
-    let path = std::path::PathBuf::new();
     server
         .serve(move |order, asker| {
             // A watcher may stay for ever, and is owed no last word.
             let _until_answered = (!matches!(order, Order::Observe { .. })).then(|| busy.enter());
             serve(order, asker, &orders, &observers, &reload);
         })
-        .map_err(|error| KeeperError::Control { path, reason: error.to_string() })
+        .map_err(|error| KeeperError::Control { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn serve(

@@ -37,6 +37,9 @@ pub struct Flow {
     pub generation: u32,
 }
 
+/// The rule of the agent's own canary: keeper and enforcer know it by this name.
+pub const CANARY_RULE: &str = "canary";
+
 /// What happens to a destination's connections when the agent isn't there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

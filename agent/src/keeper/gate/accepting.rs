@@ -11,11 +11,10 @@ use tidegate_ebpf::{FLOW_CANARY, FLOW_IPV6_SOCKET, FLOW_MAPPED};
 use super::{Gate, Homeless, Open, TURN};
 use crate::channel::{ChannelError, ToEnforcer};
 use crate::keeper::attempts::Stage;
-use crate::keeper::destinations::CANARY;
 use crate::keeper::enforcers::WorkerId;
 use crate::keeper::packet::sequence_of;
 use crate::keeper::sys;
-use crate::model::{EventKind, Flow, FlowId, Peer, SocketKind, Timestamp};
+use crate::model::{CANARY_RULE, EventKind, Flow, FlowId, Peer, SocketKind, Timestamp};
 
 impl Gate {
     pub(super) fn on_accept(&mut self, netns: u64, ipv6: bool) {
@@ -85,7 +84,7 @@ impl Gate {
     fn hand_over(&mut self, id: WorkerId, homeless: Homeless) -> Result<(), Homeless> {
         let Homeless { flow, client, upstream } = homeless;
         let netns = flow.netns;
-        let canary = flow.rule == CANARY;
+        let canary = flow.rule == CANARY_RULE;
         let Some(worker) = self.parts.enforcers.worker_mut(id) else {
             return Err(Homeless { flow, client, upstream });
         };

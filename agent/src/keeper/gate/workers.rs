@@ -6,9 +6,8 @@ use rustix::event::epoll;
 
 use super::{Gate, TURN, channel_data, ended_data};
 use crate::channel::{ChannelError, ToKeeper};
-use crate::keeper::destinations::CANARY;
 use crate::keeper::enforcers::WorkerId;
-use crate::model::{Closing, End, EventKind};
+use crate::model::{CANARY_RULE, Closing, End, EventKind};
 
 impl Gate {
     pub(super) fn start_enforcer(&mut self) -> io::Result<u32> {
@@ -77,7 +76,7 @@ impl Gate {
             }
             ToKeeper::Closed(closing) => self.on_closed(id, closing),
             ToKeeper::Seen { flow } => {
-                if self.open.get(&flow).is_some_and(|open| open.flow.rule == CANARY) {
+                if self.open.get(&flow).is_some_and(|open| open.flow.rule == CANARY_RULE) {
                     self.canary.seen = true;
                     self.canary.unseen_since = None;
                     self.canary_crossed();
@@ -116,7 +115,7 @@ impl Gate {
             worker.open = worker.open.saturating_sub(1);
         }
         self.leave(open.flow.netns);
-        if open.flow.rule != CANARY {
+        if open.flow.rule != CANARY_RULE {
             self.parts.observers.tell(EventKind::Closed { flow: open.flow, closing });
         }
     }
@@ -146,7 +145,7 @@ impl Gate {
             };
             if let Some(open) = self.open.remove(&flow) {
                 self.leave(open.flow.netns);
-                if open.flow.rule != CANARY {
+                if open.flow.rule != CANARY_RULE {
                     self.parts.observers.tell(EventKind::Closed { flow: open.flow, closing });
                 }
             }
