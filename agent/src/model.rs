@@ -7,6 +7,7 @@ mod process;
 mod report;
 #[cfg(test)]
 pub(crate) mod samples;
+mod terms;
 mod time;
 
 pub use address::{Listener, OriginalDestination, Peer};
@@ -16,5 +17,9 @@ pub use process::{Process, ProcessKey, Source, Workload};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,
     NamespaceReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,
+};
+pub use terms::{
+    AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough,
+    Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
 };
 pub use time::Timestamp;

@@ -13,6 +13,14 @@ pub enum ToEnforcer {
     /// No new connections will come: end when the last has ended, and those
     /// that are left after `within_ms` at once.
     Drain { within_ms: u64 },
+    /// The terms from now on, with one descriptor: a sealed memory file that
+    /// holds [`crate::model::Terms`]. The first message of a channel.
+    Terms,
+    /// The answer to [`ToKeeper::Sign`]: the leaf as DER, or why not.
+    Signed { request: u64, leaf: Result<Vec<u8>, String> },
+    /// The answer to [`ToKeeper::Dial`]: with one descriptor, a connected
+    /// socket, unless it failed.
+    Dialled { request: u64, failed: Option<String> },
 }
 
 /// enforcer → keeper.
@@ -26,4 +34,19 @@ pub enum ToKeeper {
     Closed(Closing),
     /// The canary with this id came to this worker and is being relayed.
     Seen { flow: FlowId },
+    /// A leaf is wanted for a live flow's destination.
+    Sign {
+        request: u64,
+        flow: FlowId,
+        /// Host names and addresses, as text.
+        names: Vec<String>,
+        /// The leaf's public key, as DER (SubjectPublicKeyInfo); the private
+        /// one stays where it is.
+        key: Vec<u8>,
+        /// What the server showed, leaf first: names that aren't configured are
+        /// signed only if this chain is good and bears them.
+        chain: Vec<Vec<u8>>,
+    },
+    /// One more connection to a live flow's destination is wanted.
+    Dial { request: u64, flow: FlowId },
 }

@@ -146,6 +146,8 @@ impl Worker {
                     self.drain_until =
                         Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
                 }
+                // Not sent by this version's keeper yet.
+                Ok(_) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => self.lose_channel(error),
             }
