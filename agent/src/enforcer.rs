@@ -6,11 +6,15 @@
 //! channel. It can reach nothing: the sockets that it relays between are given
 //! to it, connected. It outlives the keeper for as long as a session lasts.
 
+mod carriage;
 mod fences;
 mod inherited;
+mod means;
+mod postgres;
 mod relay;
 #[cfg(test)]
 mod rig;
+mod tls;
 mod worker;
 
 use std::os::fd::{OwnedFd, RawFd};
@@ -22,6 +26,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub use fences::FenceError;
 pub use inherited::channels;
 pub use worker::WorkerError;
+use means::Shared;
 use worker::{Start, Worker};
 
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub enum EnforcerError {
     TooFewFiles { open: u64, workers: usize },
     #[error("the fences are not up: {0}")]
     Fences(#[from] FenceError),
+    #[error("cannot make a key for certificates: {0}")]
+    Leaves(String),
     #[error("cannot start worker {number}: {error}; see the limit on threads")]
     Thread { number: u32, error: std::io::Error },
     #[error("worker {number}: {error}")]
@@ -66,11 +73,12 @@ pub fn run(options: Options) -> Result<(), EnforcerError> {
     // only when it leads a group already.
     let _ = rustix::process::setpgid(None, None);
     let fences = fences::raise(fences::User { uid, gid }, &writable)?;
+    let shared = Shared::new().map_err(EnforcerError::Leaves)?;
     let mut workers = Vec::new();
     for (number, channel) in (0..).zip(channels) {
         let failed = |error| EnforcerError::Worker { number, error };
-        let worker = Worker::new(channel, Start { number, fences: fences.clone(), capacity })
-            .map_err(failed)?;
+        let start = Start { number, fences: fences.clone(), capacity, shared: shared.clone() };
+        let worker = Worker::new(channel, start).map_err(failed)?;
         let thread = thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || worker.run())

@@ -1,6 +1,7 @@
 //! The vocabulary that every room speaks. Plain data: no I/O, no decisions.
 
 mod address;
+mod carried;
 mod event;
 mod flow;
 mod process;
@@ -11,6 +12,7 @@ mod terms;
 mod time;
 
 pub use address::{Listener, OriginalDestination, Peer};
+pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
 pub use process::{Process, ProcessKey, Source, Workload};

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::means::Shared;
 use super::worker::{Start, Worker, WorkerError};
 use crate::channel::{Channel, ChannelError, ToEnforcer, ToKeeper, pair};
 use crate::model::{
@@ -43,7 +44,7 @@ impl Rig {
             landlock: "test".into(),
             seccomp: "test".into(),
         };
-        let worker = Worker::new(theirs, Start { number: 3, fences, capacity }).unwrap();
+        let worker = Worker::new(theirs, Start { number: 3, fences, capacity, shared: Shared::new().unwrap() }).unwrap();
         let worker = std::thread::spawn(move || worker.run());
         Self { keeper, worker, flows: 0 }
     }

@@ -52,6 +52,7 @@ pub fn events() -> Vec<Event> {
         bytes_down: 5_678_901,
         duration_us: 12_345_678,
         end: super::End::Closed,
+        carried: None,
     };
     let process = || Box::new(process());
     let destination = OriginalDestination("[2001:db8::7]:5432".parse().unwrap());

@@ -31,6 +31,18 @@ pub struct DestinationTerms {
     pub auth: AuthTerms,
 }
 
+impl DestinationTerms {
+    /// The terms of a destination of which nothing is said but its name.
+    pub fn named(name: String) -> Self {
+        Self {
+            name,
+            protocol: Protocol::default(),
+            tls: TlsTerms::default(),
+            auth: AuthTerms::default(),
+        }
+    }
+}
+
 /// What is spoken at a destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,8 +71,12 @@ pub struct TlsTerms {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
-    /// The chain and the name.
+    /// The chain and the name; a server that can't be verified is shown to the
+    /// client as one that can't, by a certificate that nobody trusts. So the
+    /// client decides as it would without us, and the record says what was found.
     #[default]
+    Mirror,
+    /// The chain and the name, or no connection.
     Full,
     /// The chain.
     Ca,

@@ -144,6 +144,7 @@ impl Gate {
                 bytes_down: 0,
                 duration_us: 0,
                 end: End::EnforcerLost,
+                carried: None,
             };
             if let Some(open) = self.open.remove(&flow) {
                 self.leave(open.flow.netns);
