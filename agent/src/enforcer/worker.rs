@@ -14,13 +14,14 @@ mod slab;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 
 use super::relay::{Buffers, Io, Progress, Ready, Session, Side, Socket};
-use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
-use crate::model::{CANARY_RULE, Closing, End, Fences, Flow, FlowId};
+use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
+use crate::model::{CANARY_RULE, Closing, End, Fences, Flow, FlowId, Terms};
 use credits::Credits;
 use outbox::Outbox;
 use slab::{Key, Slab};
@@ -55,6 +56,8 @@ pub struct Worker {
     outbox: Outbox,
     credits: Credits,
     sessions: Sessions<Socket>,
+    /// Those that hold for the next connection.
+    terms: Arc<Terms>,
     /// Set once no more connections will come.
     drain_until: Option<Instant>,
 }
@@ -78,6 +81,7 @@ impl Worker {
             outbox,
             credits: Credits::new(start.capacity),
             sessions: Sessions::new(),
+            terms: Arc::default(),
             drain_until: None,
         })
     }
@@ -146,12 +150,30 @@ impl Worker {
                     self.drain_until =
                         Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
                 }
-                // Not sent by this version's keeper yet.
-                Ok(_) => {}
+                Ok(Received { message: ToEnforcer::Terms, descriptors }) => {
+                    if let Err(error) = self.agree(&descriptors) {
+                        self.lose_channel(error);
+                    }
+                }
+                // Asked for by no session of this version's yet.
+                Ok(Received {
+                    message: ToEnforcer::Signed { .. } | ToEnforcer::Dialled { .. },
+                    ..
+                }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => self.lose_channel(error),
             }
         }
+    }
+
+    /// New terms, for the connections that come from now on.
+    fn agree(&mut self, descriptors: &[OwnedFd]) -> Result<(), ChannelError> {
+        let [file] = descriptors else {
+            let count = descriptors.len();
+            return Err(ChannelError::Malformed(format!("terms came with {count} files, not 1")));
+        };
+        self.terms = Arc::new(unseal_terms(file)?);
+        Ok(())
     }
 
     fn take(&mut self, flow: &Flow, descriptors: Vec<OwnedFd>) {
