@@ -23,7 +23,7 @@ use super::means::{Means, Shared};
 use super::postgres::{Ask, Turn};
 use super::relay::{Buffers, Io, Progress, Ready, Side, Socket};
 use super::tls::Wanted;
-use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
+use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
 use crate::model::{CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms};
 use credits::Credits;
 use outbox::Outbox;
@@ -151,15 +151,30 @@ impl Worker {
                     self.drain_until =
                         Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
                 }
+                Ok(Received { message: ToEnforcer::Terms, descriptors }) => {
+                    if let Err(error) = self.agree(&descriptors) {
+                        self.lose_channel(error);
+                    }
+                }
                 Ok(Received { message: ToEnforcer::Signed { request, leaf }, .. }) => {
                     self.sessions.signed(request, leaf);
                 }
-                // Not sent by this version's keeper yet.
-                Ok(_) => {}
+                // Asked for by no session of this version's yet.
+                Ok(Received { message: ToEnforcer::Dialled { .. }, .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => self.lose_channel(error),
             }
         }
+    }
+
+    /// New terms, for the connections that come from now on.
+    fn agree(&mut self, descriptors: &[OwnedFd]) -> Result<(), ChannelError> {
+        let [file] = descriptors else {
+            let count = descriptors.len();
+            return Err(ChannelError::Malformed(format!("terms came with {count} files, not 1")));
+        };
+        self.sessions.agree(&unseal_terms(file)?);
+        Ok(())
     }
 
     fn take(&mut self, flow: Box<Flow>, descriptors: Vec<OwnedFd>) {
@@ -309,6 +324,11 @@ impl<I: Io> Sessions<I> {
                 self.drive(key, Carriage::advance);
             }
         }
+    }
+
+    /// New terms, for the connections that come from now on.
+    fn agree(&mut self, terms: &Terms) {
+        self.means = Means::new(self.means.shared.clone(), terms);
     }
 
     /// The keeper has signed a leaf, or says why it doesn't.
