@@ -113,7 +113,13 @@ pub(super) fn protocol(text: &str) -> Result<Protocol, String> {
 }
 
 pub(super) fn verify(text: &str) -> Result<Verify, String> {
-    word("value", text, &[("full", Verify::Full), ("ca", Verify::Ca), ("none", Verify::None)])
+    let words = [
+        ("mirror", Verify::Mirror),
+        ("full", Verify::Full),
+        ("ca", Verify::Ca),
+        ("none", Verify::None),
+    ];
+    word("value", text, &words)
 }
 
 pub(super) fn auth(text: &str) -> Result<AuthMode, String> {

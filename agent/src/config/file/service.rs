@@ -76,7 +76,7 @@ impl Reader<'_> {
         let certificate = self.take(table, "client_cert", |i| check::absolute(path(i)?));
         let key = self.take(table, "client_key", |i| check::absolute(path(i)?));
         let upstream = self.take(table, "upstream_tls", |i| service::upstream(string(i)?));
-        let verify = verify.map_or(Verify::Full, |verify| verify.value);
+        let verify = verify.map_or(Verify::Mirror, |verify| verify.value);
         if let (Verify::None, Some(roots)) = (verify, &roots) {
             self.mistakes.add(
                 roots.place.clone(),
