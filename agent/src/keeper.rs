@@ -21,6 +21,7 @@ mod observers;
 mod packet;
 mod processes;
 mod serving;
+mod signer;
 mod sys;
 mod teller;
 mod terms;

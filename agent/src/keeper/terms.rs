@@ -52,6 +52,8 @@ pub struct Ground {
     pub verify: Verify,
     /// The name that the server's certificate must bear.
     pub server_name: Option<Name>,
+    /// All names that it is configured by.
+    pub configured: Vec<Name>,
     pub roots: Arc<Vec<TrustAnchor<'static>>>,
 }
 
@@ -84,7 +86,8 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
             None => Arc::clone(&anchors),
         };
         let server_name = terms.tls.server_name.as_deref().and_then(Name::parse);
-        let ground = Ground { verify: terms.tls.verify, server_name, roots };
+        let ground =
+            Ground { verify: terms.tls.verify, server_name, configured: names_of(protect), roots };
         grounds.insert(protect.name.clone(), ground);
         destinations.push(terms);
     }
