@@ -4,6 +4,7 @@
 //! INVARIANT: the key lies in a file that only root can read, is refused
 //! otherwise, and is never sent, shown or logged.
 
+mod keeping;
 mod making;
 mod names;
 
@@ -17,9 +18,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub use keeping::{Scope, ensure, pem, previous, previous_file, public, replace};
 pub use making::{DAYS, Made, Plan, import, make, write};
 pub(super) use making::{dates, serial};
 pub use names::{Constraints, Name, Permit};
+
+pub use super::terms::names_of;
 
 use crate::config::CaSettings;
 use crate::model::Der;

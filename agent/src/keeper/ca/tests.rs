@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
+use crate::config::Settings;
 
 pub(in crate::keeper) struct Folder(pub PathBuf);
 
@@ -40,7 +41,7 @@ pub(in crate::keeper) fn authority(folder: &Folder, texts: &[&str]) -> Authority
     let made = make(&Plan { name: None, days: DAYS, permits: permits(texts) }).unwrap();
     let _ = fs::remove_file(folder.ca().key);
     let _ = fs::remove_file(folder.ca().certificate);
-    write(&made, &folder.ca(), false).unwrap();
+    write(&made, &folder.ca()).unwrap();
     Authority::load(&folder.ca()).unwrap().unwrap()
 }
 
@@ -93,14 +94,14 @@ fn a_ca_is_what_it_should_be() {
 fn a_ca_is_never_written_over() {
     let folder = Folder::new("ca-over");
     let made = make(&Plan { name: Some("mine".into()), days: 1, permits: Vec::new() }).unwrap();
-    write(&made, &folder.ca(), false).unwrap();
-    let again = write(&made, &folder.ca(), false).err().unwrap().to_string();
+    write(&made, &folder.ca()).unwrap();
+    let again = write(&made, &folder.ca()).err().unwrap().to_string();
     assert!(again.contains("is there already") && again.contains("tidegate ca rotate"), "{again}");
     // A dangling link is something too.
     fs::remove_file(folder.ca().key).unwrap();
     std::os::unix::fs::symlink("/nonexistent", folder.ca().key).unwrap();
     fs::remove_file(folder.ca().certificate).unwrap();
-    assert!(write(&made, &folder.ca(), false).is_err());
+    assert!(write(&made, &folder.ca()).is_err());
 }
 
 #[test]
@@ -216,7 +217,7 @@ fn a_company_s_intermediate_can_be_brought_along() {
         let made = brought().unwrap();
         let _ = fs::remove_file(folder.ca().key);
         let _ = fs::remove_file(folder.ca().certificate);
-        write(&made, &folder.ca(), false).unwrap();
+        write(&made, &folder.ca()).unwrap();
         let authority = Authority::load(&folder.ca()).unwrap().unwrap();
         assert_eq!(authority.chain.len(), 2);
         assert!(!authority.facts.self_signed);
@@ -281,4 +282,66 @@ fn what_is_no_name_is_none() {
         assert!(Permit::parse(text).unwrap_err().contains(expected));
     }
     assert_eq!(Name::parse("::ffff:10.0.0.1"), Name::parse("10.0.0.1"));
+}
+
+#[test]
+fn a_ca_is_made_at_a_first_start_and_never_again() {
+    let folder = Folder::new("ca-first");
+    let settings = |text: &str| Settings {
+        ca: folder.ca(),
+        ..crate::config::parse(text, "tidegate.toml").unwrap()
+    };
+    // Nothing is read: nothing is made.
+    ensure(&settings("protect = [3306]"));
+    assert!(!folder.ca().certificate.exists());
+    ensure(&settings("protect = [\"db.example:5432\", 3306, \"10.0.0.0/8:5432\"]"));
+    let first = Authority::load(&folder.ca()).unwrap().unwrap();
+    assert_eq!(first.facts.constraints.shown(), ["db.example", "10.0.0.0/8"]);
+    ensure(&settings("protect = [5432]"));
+    assert_eq!(Authority::load(&folder.ca()).unwrap().unwrap().facts, first.facts);
+    fs::remove_file(folder.ca().key).unwrap();
+    ensure(&settings("protect = [5432]"));
+    assert!(!folder.ca().key.exists(), "half a CA is left as it is, and told of");
+    fs::remove_file(folder.ca().certificate).unwrap();
+    ensure(&settings("protect = [5432, \"db.example:5433\"]"));
+    let free = Authority::load(&folder.ca()).unwrap().unwrap();
+    assert!(free.facts.constraints.are_none());
+    // Where it can't be written, the agent starts all the same.
+    let nowhere = CaSettings { certificate: "/proc/ca.crt".into(), key: "/proc/ca.key".into() };
+    ensure(&Settings { ca: nowhere, ..settings("") });
+}
+
+#[test]
+fn a_replaced_ca_stays_trusted_until_it_expires() {
+    let folder = Folder::new("ca-replace");
+    let first = authority(&folder, &["db.example"]);
+    assert!(previous(&folder.ca()).unwrap().is_empty());
+    let plan = Plan { name: None, days: 2, permits: Vec::new() };
+    replace(&make(&plan).unwrap(), &folder.ca()).unwrap();
+    let second = Authority::load(&folder.ca()).unwrap().unwrap();
+    assert_ne!(first.facts, second.facts);
+    let old = previous(&folder.ca()).unwrap();
+    assert_eq!(old.iter().map(|der| der.to_vec()).collect::<Vec<_>>(), [first.chain[0].0.clone()]);
+    // Even one whose key is lost.
+    folder.file("ca.key", "", 0o600);
+    replace(&make(&plan).unwrap(), &folder.ca()).unwrap();
+    assert_eq!(previous(&folder.ca()).unwrap().len(), 2);
+    assert!(Authority::load(&folder.ca()).unwrap().is_some());
+    // What has expired is left out.
+    let mut params = rcgen::CertificateParams::new(["x".to_owned()]).unwrap();
+    making::dates(&mut params, 1_000_000, 2_000_000);
+    let old = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    let mut text = fs::read_to_string(previous_file(&folder.ca())).unwrap();
+    text.push_str(&pem(old.der()));
+    fs::write(previous_file(&folder.ca()), text).unwrap();
+    assert_eq!(previous(&folder.ca()).unwrap().len(), 2);
+}
+
+#[test]
+fn pem_is_what_it_was_read_from() {
+    for length in 0..200 {
+        let der: Vec<u8> = (0..length).map(|byte| byte as u8 ^ 0xa5).collect();
+        let read = certificates(pem(&der).as_bytes()).unwrap();
+        assert_eq!(read[0].as_ref(), der);
+    }
 }

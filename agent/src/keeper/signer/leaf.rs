@@ -179,6 +179,14 @@ fn make(
     // One name that the CA isn't for spoils a leaf for all of them. Where it is
     // for none, clients that don't verify are still served.
     let permitted: Vec<&Name> = names.iter().filter(|name| authority.permits(name)).collect();
+    if permitted.len() < names.len() {
+        let for_these = names.iter().filter(|name| !authority.permits(name));
+        let list: Vec<String> = for_these.map(ToString::to_string).collect();
+        tracing::info!(
+            "the CA is not for {}: `tidegate ca rotate --permit` makes one that is",
+            list.join(", ")
+        );
+    }
     let names = if permitted.is_empty() { names.iter().collect() } else { permitted };
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
