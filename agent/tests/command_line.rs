@@ -434,11 +434,8 @@ fn what_trust_writes_is_trusted() {
     assert!(!read("bundle.pem").contains("PRIVATE KEY"));
     // A shell takes the path as it is.
     let script = ". \"$1\"; printf %s \"$PGSSLROOTCERT\"";
-    let shown = Command::new("sh")
-        .args(["-c", script, "sh"])
-        .arg(out.join("profile.sh"))
-        .output()
-        .unwrap();
+    let shown =
+        Command::new("sh").args(["-c", script, "sh"]).arg(out.join("profile.sh")).output().unwrap();
     assert_eq!(shown.stdout, out.join("bundle.pem").to_str().unwrap().as_bytes());
     // Both CAs verify against what was given out.
     for certificate in ["ca/ca.crt", "ca/ca.crt.previous"] {
