@@ -20,7 +20,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
 use crate::model::{EnforcerReport, Fences, Timestamp};
-pub use allowance::Allowance;
+pub use allowance::{Allowance, TooOften};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// One that has lived so long starts with no pause again.
@@ -45,6 +45,8 @@ pub struct Worker {
     owed_terms: bool,
     /// Answers that its channel had no room for.
     answers: VecDeque<(ToEnforcer, Option<OwnedFd>)>,
+    /// There were too many of those, and that was told.
+    deaf: bool,
     /// How fast it may ask for leaves, and for further connections.
     pub leaves: Allowance,
     pub dials: Allowance,
@@ -155,8 +157,9 @@ impl Enforcers {
     pub fn answer(&mut self, id: WorkerId, message: ToEnforcer, socket: Option<OwnedFd>) {
         let Some(worker) = self.worker_mut(id) else { return };
         if worker.answers.len() >= MOST_ANSWERS {
-            // It asks and doesn't listen.
-            tracing::warn!("a worker does not take its answers: one is dropped");
+            if !std::mem::replace(&mut worker.deaf, true) {
+                tracing::warn!("a worker asks and does not take its answers: they are dropped");
+            }
             return;
         }
         worker.answers.push_back((message, socket));
@@ -323,7 +326,7 @@ impl Worker {
         while let Some((message, socket)) = self.answers.front() {
             let rights: Vec<BorrowedFd<'_>> = socket.iter().map(AsFd::as_fd).collect();
             match self.channel.send(message, &rights) {
-                Ok(()) => {}
+                Ok(()) => self.deaf = false,
                 Err(ChannelError::WouldBlock) => return,
                 Err(ChannelError::Closed) => {
                     self.answers.clear();
@@ -380,6 +383,7 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
             open: 0,
             owed_terms: true,
             answers: VecDeque::new(),
+            deaf: false,
             leaves: Allowance::new(LEAVES_AT_ONCE, LEAVES_A_SECOND),
             dials: Allowance::new(DIALS_AT_ONCE, DIALS_A_SECOND),
         });

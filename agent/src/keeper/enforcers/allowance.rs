@@ -9,6 +9,16 @@ pub struct Allowance {
     each: Duration,
     left: u32,
     since: Instant,
+    /// It ran out, and nothing was given since.
+    out: bool,
+}
+
+/// What was asked for once too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooOften {
+    /// The first time since something was given: worth a line in the log, which
+    /// whoever asks must not fill.
+    pub first: bool,
 }
 
 impl Allowance {
@@ -18,11 +28,12 @@ impl Allowance {
             each: Duration::from_secs(1) / a_second.max(1),
             left: at_once,
             since: Instant::now(),
+            out: false,
         }
     }
 
     /// Takes one, if there is one.
-    pub fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Instant) -> Result<(), TooOften> {
         let passed = now.saturating_duration_since(self.since);
         let back = passed.as_nanos() / self.each.as_nanos().max(1);
         let back = u32::try_from(back).unwrap_or(u32::MAX);
@@ -34,10 +45,11 @@ impl Allowance {
             self.since += self.each * back;
         }
         if self.left == 0 {
-            return false;
+            return Err(TooOften { first: !std::mem::replace(&mut self.out, true) });
         }
         self.left -= 1;
-        true
+        self.out = false;
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::event::epoll;
 use super::dialling::outcome;
 use super::{Gate, Source, data};
 use crate::channel::ToEnforcer;
-use crate::keeper::enforcers::WorkerId;
+use crate::keeper::enforcers::{Allowance, TooOften, Worker, WorkerId};
 use crate::keeper::signer::{Job, Wanted};
 use crate::keeper::upstream::Dialled;
 use crate::model::{CANARY_RULE, FlowId};
@@ -43,10 +43,32 @@ struct Redial {
 
 impl Gate {
     pub(super) fn on_sign(&mut self, id: WorkerId, request: u64, flow: FlowId, wanted: Wanted) {
-        if let Err(why) = self.ask_signer(id, request, flow, wanted) {
-            tracing::warn!("a leaf is refused for connection {flow}: {why}");
+        let asked = match self.allowed(id, |worker| &mut worker.leaves, "leaves") {
+            Ok(()) => self.ask_signer(id, request, flow, wanted),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = asked {
+            tracing::debug!("a leaf is refused for connection {flow}: {why}");
             self.signed(id, request, Err(why.into()));
         }
+    }
+
+    /// Takes of a worker's allowance; what is beyond is told once.
+    fn allowed(
+        &mut self,
+        id: WorkerId,
+        which: impl Fn(&mut Worker) -> &mut Allowance,
+        what: &str,
+    ) -> Result<(), &'static str> {
+        let Some(worker) = self.parts.enforcers.worker_mut(id) else {
+            return Err("this worker has ended");
+        };
+        which(worker).take(Instant::now()).map_err(|TooOften { first }| {
+            if first {
+                tracing::warn!("a worker asks for too many {what} in a short time");
+            }
+            "this worker asked for too many in a short time"
+        })
     }
 
     fn ask_signer(
@@ -56,10 +78,6 @@ impl Gate {
         flow: FlowId,
         wanted: Wanted,
     ) -> Result<(), &'static str> {
-        let allowed = self.parts.enforcers.worker_mut(worker);
-        if !allowed.is_some_and(|worker| worker.leaves.take(Instant::now())) {
-            return Err("this worker asked for too many in a short time");
-        }
         let flow = &self.open_of(worker, flow)?.flow;
         let job = Job {
             worker,
@@ -83,10 +101,7 @@ impl Gate {
     }
 
     fn redial(&mut self, worker: WorkerId, request: u64, flow: FlowId) -> Result<(), String> {
-        let allowed = self.parts.enforcers.worker_mut(worker);
-        if !allowed.is_some_and(|worker| worker.dials.take(Instant::now())) {
-            return Err("this worker dialled too often in a short time".into());
-        }
+        self.allowed(worker, |worker| &mut worker.dials, "connections")?;
         let under_way = self.redials.under_way.values().filter(|r| r.worker == worker).count();
         if under_way >= MOST_DIALS {
             return Err("this worker has too many dials under way".into());
