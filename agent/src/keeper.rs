@@ -21,6 +21,7 @@ mod observers;
 mod packet;
 mod processes;
 mod serving;
+mod signer;
 mod sys;
 mod teller;
 mod terms;
@@ -34,6 +35,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub use terms::bundle as system_bundle;
 
 use abi::Plain;
 use destinations::Destinations;
@@ -106,6 +109,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     }
     watching::block_signals()?;
     raise_open_files();
+    ca::ensure(&settings);
     let prepared = terms::prepare(&settings).map_err(KeeperError::Terms)?;
     let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());

@@ -81,7 +81,12 @@ impl Agent {
         let listen_port = ports::fresh()?;
         std::fs::write(
             folder.path().join("tidegate.toml"),
-            format!("bpffs = \"{}\"\n{}", bpffs.display(), plan.settings),
+            format!(
+                "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\n{2}",
+                bpffs.display(),
+                folder.path().display(),
+                plan.settings
+            ),
         )?;
         let log = Arc::<Mutex<String>>::default();
         let child = spawn(&binary, &plan, cgroup.path(), &home, listen_port, &folder, &log)?;

@@ -12,6 +12,7 @@
 //! (`place_homeless`).
 
 mod accepting;
+mod asked;
 mod dialling;
 mod orders;
 mod workers;
@@ -41,11 +42,14 @@ use super::hooks::{Hooks, Maps};
 use super::namespaces::Namespaces;
 use super::observers::Observers;
 use super::processes::Processes;
+use super::signer::Signer;
 use super::teller::Teller;
 use super::terms::{Grounds, Prepared};
+use super::upstream::Way;
 use super::{KeeperError, Tokens, sys};
 use crate::config::Settings;
 use crate::model::{Adopted, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
+use asked::Redials;
 
 /// How often the loop looks at its clocks.
 const TICK: Duration = Duration::from_millis(200);
@@ -81,6 +85,12 @@ pub enum Order {
     Canary(Result<(), String>),
     /// The adopted connections that are still there.
     Adopted(Vec<Adopted>),
+    /// What the signer answers a worker.
+    Signed {
+        worker: WorkerId,
+        request: u64,
+        leaf: Result<Vec<u8>, String>,
+    },
     /// End: the gate stays shut, or is taken away first.
     Stop {
         detach: bool,
@@ -117,6 +127,7 @@ impl Orders {
 #[derive(Debug)]
 struct Open {
     flow: Arc<Flow>,
+    way: Way,
     worker: WorkerId,
 }
 
@@ -124,6 +135,7 @@ struct Open {
 #[derive(Debug)]
 struct Homeless {
     flow: Box<Flow>,
+    way: Way,
     client: OwnedFd,
     upstream: OwnedFd,
 }
@@ -187,6 +199,9 @@ pub struct Gate {
     waiting: VecDeque<u64>,
     homeless: VecDeque<Homeless>,
     open: HashMap<FlowId, Open>,
+    signer: Signer,
+    /// Further dials under way for connections that are open.
+    redials: Redials,
     settled: HashMap<QuotaKey, u64>,
     /// Attempts whose SYN could not be read, settled already.
     unread: HashSet<(u64, u64)>,
@@ -208,6 +223,7 @@ enum Source {
     Listener4,
     Listener6,
     Upstream,
+    Redial,
     Channel,
     Ended,
 }
@@ -223,8 +239,11 @@ impl Gate {
         epoll::add(&epoll, &orders.wake, data(Source::Wake, 0), read)?;
         epoll::add(&epoll, parts.maps.events.as_fd(), data(Source::Ring, 0), read)?;
         let now = Instant::now();
+        let signer = Signer::start(orders.clone())?;
         Ok(Self {
             parts,
+            signer,
+            redials: Redials::default(),
             epoll,
             wake: Arc::clone(&orders.wake),
             orders_rx,
@@ -295,6 +314,7 @@ impl Gate {
             x if x == Source::Listener4 as u64 => self.on_accept(id, false),
             x if x == Source::Listener6 as u64 => self.on_accept(id, true),
             x if x == Source::Upstream as u64 => self.on_upstream(id),
+            x if x == Source::Redial as u64 => self.on_redial(id),
             x if x == Source::Channel as u64 => {
                 self.on_channel(worker_id(id));
             }
@@ -414,6 +434,8 @@ impl Gate {
             self.parts.enforcers.kill(upgrading.generation);
         }
         self.parts.enforcers.tell_terms();
+        self.end_old_redials();
+        self.parts.enforcers.tell_answers();
         self.release_waiting();
         if let Some(log) = &mut self.parts.programs_log {
             log();

@@ -6,6 +6,8 @@
 
 mod roots;
 
+pub use roots::bundle;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -52,6 +54,8 @@ pub struct Ground {
     pub verify: Verify,
     /// The name that the server's certificate must bear.
     pub server_name: Option<Name>,
+    /// All names that it is configured by.
+    pub configured: Vec<Name>,
     pub roots: Arc<Vec<TrustAnchor<'static>>>,
 }
 
@@ -67,7 +71,13 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         }
     };
     let issuer = authority.as_ref().map(|authority| authority.chain.clone()).unwrap_or_default();
-    let system_roots = roots::of_system(&issuer, &mut notes);
+    // What an earlier CA of ours signed proves nothing of a server either.
+    let mut own = issuer.clone();
+    match ca::previous(&settings.ca) {
+        Ok(list) => own.extend(list.iter().map(|der| Der(der.to_vec()))),
+        Err(error) => faults.0.push(format!("[ca]: {error}")),
+    }
+    let system_roots = roots::of_system(&own, &mut notes);
     let anchors = Arc::new(anchors(&system_roots));
     let mut destinations = Vec::new();
     let mut grounds = HashMap::new();
@@ -84,7 +94,8 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
             None => Arc::clone(&anchors),
         };
         let server_name = terms.tls.server_name.as_deref().and_then(Name::parse);
-        let ground = Ground { verify: terms.tls.verify, server_name, roots };
+        let ground =
+            Ground { verify: terms.tls.verify, server_name, configured: names_of(protect), roots };
         grounds.insert(protect.name.clone(), ground);
         destinations.push(terms);
     }

@@ -60,6 +60,7 @@ impl Gate {
                     self.canary.last_error = Some(error);
                 }
                 Order::Adopted(adopted) => self.parts.adopted = adopted,
+                Order::Signed { worker, request, leaf } => self.signed(worker, request, leaf),
                 Order::Stop { detach, done } => {
                     self.detach = detach;
                     self.stopping = Some(done);
