@@ -1,5 +1,6 @@
 //! The vocabulary that every room speaks. Plain data: no I/O, no decisions.
 
+mod actor;
 mod address;
 mod event;
 mod flow;
@@ -10,6 +11,7 @@ pub(crate) mod samples;
 mod terms;
 mod time;
 
+pub use actor::{Actor, ActorKind, Group, GroupKind};
 pub use address::{Listener, OriginalDestination, Peer};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
