@@ -11,6 +11,7 @@ mod logging;
 mod manual;
 mod observe;
 mod output;
+mod policy;
 mod reach;
 mod reload;
 mod run;
@@ -56,6 +57,7 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     Reload(reload::Reload),
     Detach(detach::Detach),
+    Policy(policy::Policy),
     Completions(manual::Completions),
     Man(manual::Man),
     #[command(hide = true)]
@@ -97,6 +99,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Upgrade(upgrade) => upgrade.carry_out(),
         Command::Reload(reload) => reload.carry_out(),
         Command::Detach(detach) => detach.carry_out(),
+        Command::Policy(policy) => policy.carry_out(),
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),

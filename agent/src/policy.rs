@@ -15,11 +15,12 @@
 //! beyond the words of a refusal.
 
 mod asks;
-pub mod catalog;
 mod cache;
+pub mod catalog;
 mod context;
 mod decide;
 mod known;
+mod lint;
 mod permit;
 mod reveal;
 mod scene;
@@ -27,6 +28,7 @@ pub mod set;
 pub mod source;
 #[cfg(test)]
 mod testing;
+pub mod trial;
 pub mod vocabulary;
 
 pub use cache::Cache;

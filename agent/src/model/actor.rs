@@ -105,4 +105,14 @@ impl GroupKind {
         Self::Team,
         Self::Group,
     ];
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Container => "container",
+            Self::Namespace => "namespace",
+            Self::ServiceAccount => "service_account",
+            Self::Team => "team",
+            Self::Group => "group",
+        }
+    }
 }

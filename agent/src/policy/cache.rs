@@ -81,9 +81,8 @@ impl Cache {
     fn transaction(set: &Set, question: &Question<'_>) -> Option<Transaction> {
         let circumstances = &question.circumstances;
         let prepared = question.prepared.iter().flatten();
-        let effects = prepared
-            .map(|facts| facts.effects())
-            .fold(question.facts.effects(), Effects::union);
+        let effects =
+            prepared.map(|facts| facts.effects()).fold(question.facts.effects(), Effects::union);
         let reads: FactSet = set.reads(effects);
         let passing = reads.contains(Fact::Hour)
             || reads.contains(Fact::Weekday)

@@ -1,5 +1,7 @@
 //! The facts that policies can ask for, put into the engine's form.
 
+use std::str::FromStr;
+
 use cedar_policy::{Context, RestrictedExpression};
 
 use super::asks::word;
@@ -45,8 +47,21 @@ impl Transaction {
         }
     }
 
+    pub const ALL: &[Self] = &[Self::Idle, Self::Open, Self::Failed, Self::Pipeline];
+
     pub fn is_open(self) -> bool {
         self != Self::Idle
+    }
+}
+
+impl FromStr for Transaction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|one| one.as_str() == text).ok_or_else(|| {
+            let all: Vec<_> = Self::ALL.iter().map(|one| one.as_str()).collect();
+            format!("`{text}` is no state of a transaction (one of {})", all.join(", "))
+        })
     }
 }
 
@@ -179,7 +194,8 @@ fn columns_known(statement: &Statement, about: &About<'_>) -> bool {
 fn defines(about: &About<'_>) -> impl Iterator<Item = crate::sql::Effect> {
     let index = about.facts.statements.iter().position(|one| std::ptr::eq(one, about.statement));
     let index = index.and_then(|index| u32::try_from(index).ok());
-    let later = about.facts.statements.iter().filter(|one| one.later_of.is_some() && one.later_of == index);
+    let later =
+        about.facts.statements.iter().filter(|one| one.later_of.is_some() && one.later_of == index);
     let effects = later.fold(crate::sql::Effects::NONE, |all, one| all.union(one.effects));
     effects.iter().collect::<Vec<_>>().into_iter()
 }

@@ -30,6 +30,14 @@ pub struct Question<'q> {
     pub catalog: &'q dyn Catalog,
 }
 
+/// How many things are asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Few {
+    /// One of those that no policy tells apart.
+    Alike,
+    Each,
+}
+
 impl Set {
     /// Decides without a cache.
     pub fn decide(&self, question: &Question<'_>, stance: Stance) -> Verdict {
@@ -41,6 +49,21 @@ impl Set {
     /// to be handed in with the question.
     pub fn executes(facts: &Facts) -> impl Iterator<Item = &str> {
         facts.running().filter(|one| executes(one)).filter_map(|one| one.handle.as_deref())
+    }
+
+    /// What is asked for a text, for people: each action on each thing.
+    pub fn asked(&self, question: &Question<'_>) -> Vec<(Action, String)> {
+        let mut all = Vec::new();
+        for_each(question, |about| {
+            let asks = Asks::of(about.statement, about.prepared, about.scene, about.catalog);
+            for ask in asks.all {
+                let one = (Action::Does(ask.effect), ask.thing.to_string());
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        });
+        all
     }
 
     /// May this actor have a session here at all?
@@ -70,19 +93,23 @@ impl Set {
 
     pub(super) fn rule(&self, question: &Question<'_>) -> Ruling {
         let mut ruling = self.ruling();
-        let mut prepared = question.prepared.iter();
-        for statement in question.facts.running() {
-            let prepared =
-                if executes(statement) { prepared.next().and_then(Option::as_deref) } else { None };
-            let Question { subject, scene, facts, circumstances, catalog, .. } = question;
-            let about =
-                About { facts, statement, prepared, scene, catalog: *catalog, circumstances };
-            self.statement(subject, &about, &mut ruling);
-        }
+        for_each(question, |about| {
+            self.statement(question.subject, &about, Few::Alike, &mut ruling);
+        });
         ruling
     }
 
-    fn statement(&self, subject: &Subject, about: &About<'_>, ruling: &mut Ruling) {
+    /// The same ruling with a cause for every single thing, for people who want to
+    /// know: a decision asks once for things that no policy tells apart.
+    pub fn ruling_on_each(&self, question: &Question<'_>) -> Ruling {
+        let mut ruling = self.ruling();
+        for_each(question, |about| {
+            self.statement(question.subject, &about, Few::Each, &mut ruling);
+        });
+        ruling
+    }
+
+    fn statement(&self, subject: &Subject, about: &About<'_>, few: Few, ruling: &mut Ruling) {
         let asks = Asks::of(about.statement, about.prepared, about.scene, about.catalog);
         if asks.all.is_empty() {
             // It does nothing that policies speak of: BEGIN, COMMIT, ROLLBACK, SET,
@@ -101,7 +128,8 @@ impl Set {
         let mut kept: Vec<&Ask> = Vec::with_capacity(asks.all.len());
         for ask in &asks.all {
             // Where no policy tells tables apart, one stands for all of its like.
-            let tells = self.slice(action(ask)).is_none_or(|slice| slice.tells_names);
+            let tells =
+                few == Few::Each || self.slice(action(ask)).is_none_or(|slice| slice.tells_names);
             if tells || !kept.iter().any(|other| alike(ask, other)) {
                 kept.push(ask);
             }
@@ -190,9 +218,7 @@ impl Set {
                 causes.push(Why::NotPermitted);
             }
         } else {
-            causes.extend(
-                determining.into_iter().map(|policy| Why::Forbidden(Arc::clone(policy))),
-            );
+            causes.extend(determining.into_iter().map(|policy| Why::Forbidden(Arc::clone(policy))));
         }
         ruling.causes.extend(causes.into_iter().map(|why| Cause {
             action,
@@ -205,6 +231,17 @@ impl Set {
             Why::Failed(_) | Why::TooMuch => (false, 1),
             Why::NotPermitted => (false, 2),
         });
+    }
+}
+
+/// Each statement that runs, with what it needs to be asked about.
+fn for_each(question: &Question<'_>, mut each: impl FnMut(About<'_>)) {
+    let Question { scene, facts, circumstances, catalog, .. } = question;
+    let mut prepared = question.prepared.iter();
+    for statement in facts.running() {
+        let prepared =
+            if executes(statement) { prepared.next().and_then(Option::as_deref) } else { None };
+        each(About { facts, statement, prepared, scene, catalog: *catalog, circumstances });
     }
 }
 

@@ -149,10 +149,14 @@ impl Ruling {
 
     /// What the person reads. The first cause speaks; the others are counted.
     pub fn words(&self) -> Words {
+        self.worded("is refused")
+    }
+
+    fn worded(&self, outcome: &str) -> Words {
         let Some(first) = self.causes.first() else {
             return Words { message: "allowed".into(), detail: None, hint: None };
         };
-        let mut message = format!("tidegate: {} on {} is refused", first.action, first.thing);
+        let mut message = format!("tidegate: {} on {} {outcome}", first.action, first.thing);
         let (reason, detail, advice) = match &first.why {
             Why::Forbidden(policy) => {
                 let mut detail = format!("policy {} ({})", policy.id, policy.place);
@@ -168,11 +172,9 @@ impl Ruling {
                 Some(error.clone()),
                 Some("run `tidegate policy lint`"),
             ),
-            Why::TooMuch => (
-                Some("it touches too many things at once"),
-                None,
-                Some("split the statement"),
-            ),
+            Why::TooMuch => {
+                (Some("it touches too many things at once"), None, Some("split the statement"))
+            }
         };
         if let Some(reason) = reason {
             message.push_str(": ");
@@ -303,11 +305,11 @@ impl Hold {
 
     /// Without the hold's id, which only the approval room knows.
     pub fn words(&self) -> Words {
-        let mut words = self.ruling.words();
-        if words.hint.is_none() {
-            let who = self.approvers().join(" and ");
-            words.hint = Some(format!("it passes once it is approved ({who})"));
-        }
+        let mut words = self.ruling.worded("needs an approval");
+        let who = self.approvers().join(" and ");
+        let otherwise = words.hint.take().map(|advice| format!("; or {advice}"));
+        let otherwise = otherwise.unwrap_or_default();
+        words.hint = Some(format!("it passes once it is approved by {who}{otherwise}"));
         words
     }
 }

@@ -59,9 +59,8 @@ impl Set {
                     return sight.clone();
                 }
                 let (uid, entities) = entities(scene, column);
-                let store = base(subject, scene)
-                    .and_then(|store| store.add_entities(entities, None))
-                    .ok();
+                let store =
+                    base(subject, scene).and_then(|store| store.add_entities(entities, None)).ok();
                 let sight = store.map_or_else(masked, |store| {
                     let policies = &slice.policies;
                     let context = context.clone();
@@ -77,7 +76,8 @@ impl Set {
     fn sight(&self, answer: Option<cedar_policy::Response>) -> Sight {
         let determining = || {
             let reason = answer.iter().flat_map(|answer| answer.diagnostics().reason());
-            let mut by: Vec<_> = reason.filter_map(|id| self.policy(id.as_ref())).cloned().collect();
+            let mut by: Vec<_> =
+                reason.filter_map(|id| self.policy(id.as_ref())).cloned().collect();
             by.sort_by(|one, other| one.id.cmp(&other.id));
             by
         };

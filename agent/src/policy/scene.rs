@@ -65,13 +65,10 @@ impl Subject {
         parents.extend(
             actor.groups.iter().map(|group| self::uid(group_type(group.kind), &group.name)),
         );
-        let attributes = [
-            ("person", &actor.person),
-            ("user", &actor.user),
-            ("program", &actor.program),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, text(value.as_ref()?))));
+        let attributes =
+            [("person", &actor.person), ("user", &actor.user), ("program", &actor.program)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, text(value.as_ref()?))));
         let entities = vec![entity(uid.clone(), attributes, parents)];
         let hash = hash(&actor);
         Self(Arc::new(SubjectParts { actor, uid, entities, hash }))

@@ -15,6 +15,7 @@ use cedar_policy::{
 };
 use serde_json::Value;
 
+use super::lint;
 use super::source::{self, Mistake, Mistakes, Place, Policy, Read, Source};
 use super::vocabulary::{Action, Fact, FactSet, schema};
 use crate::sql::{Effect, Effects};
@@ -95,13 +96,13 @@ impl Set {
         }
         let cedar = whole(&all, &mut mistakes);
         validate(&cedar, &all, &mut mistakes, &mut remarks);
+        lint::remarks(all.values(), &mut remarks);
         if !mistakes.is_empty() {
             mistakes.sort();
             return Err(Mistakes(mistakes));
         }
-        let slices: HashMap<Action, Slice> = Action::all()
-            .map(|action| (action, Slice::of(action, all.values())))
-            .collect();
+        let slices: HashMap<Action, Slice> =
+            Action::all().map(|action| (action, Slice::of(action, all.values()))).collect();
         let reads = Effect::ALL.iter().map(|effect| {
             slices.get(&Action::Does(*effect)).map_or_else(FactSet::all, |slice| slice.reads)
         });
@@ -215,10 +216,8 @@ fn validate(
     let found = Validator::new(schema).validate(cedar, ValidationMode::Strict);
     let place = |id: &cedar_policy::PolicyId| {
         let id: &str = id.as_ref();
-        all.get(id).map_or_else(
-            || Place { file: id.into(), line: 0 },
-            |read| read.policy.place.clone(),
-        )
+        all.get(id)
+            .map_or_else(|| Place { file: id.into(), line: 0 }, |read| read.policy.place.clone())
     };
     let plain = |text: String, id: &cedar_policy::PolicyId| {
         let prefix = format!("for policy `{id}`, ");
@@ -291,7 +290,8 @@ impl Slice {
             "type" | "entity_type" | "__entity" => {
                 let name = value.as_str().or_else(|| value["type"].as_str());
                 let names = ["Schema", "Table", "Object", "Column"];
-                self.tells_names |= key != "entity_type" && name.is_some_and(|n| names.contains(&n));
+                self.tells_names |=
+                    key != "entity_type" && name.is_some_and(|n| names.contains(&n));
                 self.look(value);
             }
             _ => self.look(value),
@@ -299,7 +299,7 @@ impl Slice {
     }
 }
 
-fn fits(constraint: &ActionConstraint, action: Action) -> bool {
+pub(super) fn fits(constraint: &ActionConstraint, action: Action) -> bool {
     let is = |uid: &EntityUid| uid.id().unescaped() == action.as_str();
     let within = |uid: &EntityUid| {
         is(uid) || action.groups().iter().any(|group| uid.id().unescaped() == *group)

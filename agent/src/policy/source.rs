@@ -161,9 +161,11 @@ fn annotated(
             wrong(format!("`{hold}` is nobody who could approve: `approvers` or `group:NAME`"));
         }
         if !forbids {
-            wrong("`@hold` says who lifts a refusal, and this policy permits: put it on a \
+            wrong(
+                "`@hold` says who lifts a refusal, and this policy permits: put it on a \
                    `forbid`"
-                .into());
+                    .into(),
+            );
         }
     }
     let hold_in_transaction = cedar.annotation("hold_in_transaction").is_some();
@@ -183,9 +185,11 @@ fn annotated(
     }
     let mask = text("mask");
     if mask.is_some() && !forbids {
-        wrong("`@mask` says how a column that isn't revealed is shown, and this policy permits: \
+        wrong(
+            "`@mask` says how a column that isn't revealed is shown, and this policy permits: \
                put it on a `forbid` of `reveal`"
-            .into());
+                .into(),
+        );
     }
     (mistakes.len() == before).then(|| Policy {
         id: id.map_or_else(|| given.into(), Into::into),
