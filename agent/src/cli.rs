@@ -12,6 +12,7 @@ mod logging;
 mod manual;
 mod observe;
 mod output;
+mod policy;
 mod reach;
 mod reload;
 mod run;
@@ -58,6 +59,7 @@ enum Command {
     Reload(reload::Reload),
     Detach(detach::Detach),
     Ca(ca::Ca),
+    Policy(policy::Policy),
     Completions(manual::Completions),
     Man(manual::Man),
     #[command(hide = true)]
@@ -100,6 +102,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Reload(reload) => reload.carry_out(),
         Command::Detach(detach) => detach.carry_out(),
         Command::Ca(ca) => ca.carry_out(),
+        Command::Policy(policy) => policy.carry_out(),
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),

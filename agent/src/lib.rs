@@ -11,5 +11,6 @@ pub mod enforcer;
 pub mod host;
 pub mod keeper;
 pub mod model;
+pub mod policy;
 pub mod sql;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! The vocabulary that every room speaks. Plain data: no I/O, no decisions.
 
+mod actor;
 mod address;
 mod carried;
 mod event;
@@ -11,6 +12,7 @@ pub(crate) mod samples;
 mod terms;
 mod time;
 
+pub use actor::{Actor, ActorKind, Group, GroupKind};
 pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
