@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod internal;
 mod logging;
+mod login;
 mod manual;
 mod observe;
 mod output;
@@ -56,6 +57,7 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     Reload(reload::Reload),
     Detach(detach::Detach),
+    Login(login::Login),
     Completions(manual::Completions),
     Man(manual::Man),
     #[command(hide = true)]
@@ -97,6 +99,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Upgrade(upgrade) => upgrade.carry_out(),
         Command::Reload(reload) => reload.carry_out(),
         Command::Detach(detach) => detach.carry_out(),
+        Command::Login(login) => login.carry_out(),
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),

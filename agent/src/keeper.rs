@@ -11,6 +11,7 @@ mod attempts;
 mod btf;
 pub mod canary;
 mod destinations;
+pub mod direct;
 mod enforcers;
 mod existing;
 mod gate;

@@ -301,3 +301,6 @@ fn of_server(fault: Fault) -> WireError {
 fn inside(fault: Fault) -> WireError {
     fault.at(Side::Inside)
 }
+
+#[cfg(test)]
+mod tests;

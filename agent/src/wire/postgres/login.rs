@@ -705,4 +705,4 @@ fn inside(fault: Fault) -> WireError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

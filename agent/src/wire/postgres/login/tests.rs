@@ -1,4 +1,4 @@
-mod actors;
+pub(in crate::wire::postgres) mod actors;
 
 use actors::{Client, Kind, Server, Takes, end_point, verifier};
 

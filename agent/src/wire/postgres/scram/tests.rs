@@ -97,7 +97,7 @@ fn any_password_goes_both_ways_and_no_other_does() {
         };
         let password = bytes(&mut dice, 40);
         let mut salt = bytes(&mut dice, 30);
-        salt.push(0);
+        salt.push(dice.throw() as u8);
         let verifier = verifier(&password, &salt, 1 + dice.below(3) as u32);
         let again = Verifier::parse(verifier.to_text().as_bytes()).unwrap();
         for binding in [Binding::Unable, Binding::Unoffered, Binding::To(end_point("leaf"))] {
