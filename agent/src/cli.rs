@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod internal;
 mod logging;
+mod login;
 mod manual;
 mod observe;
 mod output;
@@ -60,6 +61,7 @@ enum Command {
     Detach(detach::Detach),
     Ca(ca::Ca),
     Policy(policy::Policy),
+    Login(login::Login),
     Completions(manual::Completions),
     Man(manual::Man),
     #[command(hide = true)]
@@ -103,6 +105,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Detach(detach) => detach.carry_out(),
         Command::Ca(ca) => ca.carry_out(),
         Command::Policy(policy) => policy.carry_out(),
+        Command::Login(login) => login.carry_out(),
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),

@@ -9,6 +9,7 @@ mod check;
 mod draft;
 mod duration;
 mod file;
+pub mod logins;
 mod mistakes;
 mod protect;
 mod service;

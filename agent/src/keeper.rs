@@ -12,6 +12,7 @@ mod btf;
 pub mod ca;
 pub mod canary;
 mod destinations;
+pub mod direct;
 mod enforcers;
 mod existing;
 mod gate;

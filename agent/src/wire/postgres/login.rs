@@ -169,7 +169,8 @@ pub struct Login {
     most: u32,
     stage: Stage,
     account: Account,
-    asked_in_clear: bool,
+    /// The client was asked in clear when SCRAM had begun.
+    switched: bool,
 }
 
 #[derive(Debug)]
@@ -271,7 +272,7 @@ impl Login {
             most,
             stage,
             account,
-            asked_in_clear: false,
+            switched: false,
         })
     }
 
@@ -289,7 +290,7 @@ impl Login {
     /// for its password in clear after SCRAM had begun. Its like should be asked
     /// at once ([`Facts::clear_at_once`]).
     pub fn left_when_asked(&self) -> bool {
-        matches!(self.stage, Stage::Clear(_)) && self.asked_in_clear && !self.facts.clear_at_once
+        self.switched && matches!(self.stage, Stage::Clear(_))
     }
 
     /// Takes a client frame.
@@ -577,6 +578,7 @@ impl Login {
     fn cannot_pass<G: Gate>(&mut self, offer: Offer, out: &mut Sends) -> Stepped<G> {
         self.account.why = Why::Bound;
         if self.mode == AuthMode::Auto && offer.speakable(&self.facts.server) {
+            self.switched = !self.forbid_cleartext;
             self.ask_in_clear(Clear::Begin(offer), out)
         } else {
             self.deny(Denial::Bound, out)
@@ -595,7 +597,6 @@ impl Login {
         self.ask(Some(CredentialKind::Password));
         self.account.way = Way::Cleartext;
         self.account.client = Method::Cleartext;
-        self.asked_in_clear = true;
         self.stage = Stage::Clear(clear);
         Ok(Step::Going)
     }
@@ -704,4 +705,4 @@ fn inside(fault: Fault) -> WireError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

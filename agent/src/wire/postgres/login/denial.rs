@@ -98,7 +98,7 @@ impl Denial {
                  with channel_binding=disable."
             ),
             Self::ClearForbidden => format!(
-                "Run `{add}` on this host, take out `forbid_cleartext` in tidegate.toml, or \
+                "Run `{add}` on this host, take out `cleartext = \"forbid\"` in tidegate.toml, or \
                  connect with channel_binding=disable."
             ),
         })
