@@ -51,6 +51,7 @@ pub struct Grounds {
 
 /// One destination's.
 pub struct Ground {
+    pub protocol: Protocol,
     pub verify: Verify,
     /// The name that the server's certificate must bear.
     pub server_name: Option<Name>,
@@ -94,8 +95,13 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
             None => Arc::clone(&anchors),
         };
         let server_name = terms.tls.server_name.as_deref().and_then(Name::parse);
-        let ground =
-            Ground { verify: terms.tls.verify, server_name, configured: names_of(protect), roots };
+        let ground = Ground {
+            protocol: terms.protocol,
+            verify: terms.tls.verify,
+            server_name,
+            configured: names_of(protect),
+            roots,
+        };
         grounds.insert(protect.name.clone(), ground);
         destinations.push(terms);
     }

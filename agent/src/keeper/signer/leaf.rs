@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use super::Wanted;
 use crate::keeper::ca::{self, Authority, Name};
 use crate::keeper::terms::{Ground, Grounds};
-use crate::model::Verify;
+use crate::model::{Protocol, Verify};
 
 const MOST_NAMES: usize = 128;
 /// A server's own, two intermediates, a cross-signed one and a root are five.
@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     NoAuthority,
     #[error("`{0}` is no protected destination any more")]
     NotProtected(String),
+    #[error("connections to `{0}` are not read: nobody's TLS is ended there")]
+    Unread(String),
     #[error("{0} names are wanted: 1 to {MOST_NAMES} are signed")]
     Names(usize),
     #[error("one of the names wanted is none")]
@@ -71,6 +73,9 @@ pub(super) fn sign(
         .destinations
         .get(rule)
         .ok_or_else(|| Refusal::NotProtected(rule.chars().take(256).collect()))?;
+    if ground.protocol == Protocol::Unread {
+        return Err(Refusal::Unread(rule.to_owned()));
+    }
     if wanted.names.is_empty() || wanted.names.len() > MOST_NAMES {
         return Err(Refusal::Names(wanted.names.len()));
     }

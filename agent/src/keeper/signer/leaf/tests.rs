@@ -52,6 +52,7 @@ impl Scene {
         let world = World::new("the world's");
         let expected = Name::parse("db.example").unwrap();
         let ground = Ground {
+            protocol: Protocol::Postgres,
             verify,
             server_name: Some(expected.clone()),
             configured: vec![expected],
@@ -241,6 +242,8 @@ fn what_is_too_much_or_nothing_is_refused() {
     wanted.key = b"no key".to_vec();
     let refused = sign(&scene.grounds, RULE, destination, &wanted, ca::now());
     assert_eq!(refused, Err(Refusal::Key));
+    scene.ground().protocol = Protocol::Unread;
+    assert_eq!(scene.sign(&["db.example"], Vec::new()), Err(Refusal::Unread(RULE.into())));
     scene.grounds.authority = None;
     assert_eq!(scene.sign(&["db.example"], Vec::new()), Err(Refusal::NoAuthority));
 }
