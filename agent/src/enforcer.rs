@@ -26,8 +26,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use fences::FenceError;
 pub use inherited::channels;
-pub use worker::WorkerError;
 use means::Shared;
+pub use worker::WorkerError;
 use worker::{Start, Worker};
 
 #[derive(Debug)]

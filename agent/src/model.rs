@@ -1,10 +1,10 @@
 //! The vocabulary that every room speaks. Plain data: no I/O, no decisions.
 
-mod actor;
 mod address;
 mod carried;
 mod event;
 mod flow;
+mod principal;
 mod process;
 mod report;
 #[cfg(test)]
@@ -12,11 +12,11 @@ pub(crate) mod samples;
 mod terms;
 mod time;
 
-pub use actor::{Actor, ActorKind, Group, GroupKind};
 pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
+pub use principal::{ActorKind, Group, GroupKind, Principal};
 pub use process::{Process, ProcessKey, Source, Workload};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,

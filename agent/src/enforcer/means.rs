@@ -67,9 +67,7 @@ impl Means {
         let destinations = terms
             .destinations
             .iter()
-            .map(|terms| {
-                (terms.name.clone(), Arc::new(Destination::new(terms.clone(), &system)))
-            })
+            .map(|terms| (terms.name.clone(), Arc::new(Destination::new(terms.clone(), &system))))
             .collect();
         let nameless = DestinationTerms::named(String::new());
         Self {

@@ -226,8 +226,11 @@ impl<I: Io> Carriage<I> {
         let fatal = match fault {
             Fault::Fatal(fatal) => Some(fatal),
             Fault::Wire(error) => Some(
-                Fatal::new(words::PROTOCOL_VIOLATION, format!("tidegate ended this session: {error}"))
-                    .hint("tidegate passes on only what it understands; see `tidegate observe`"),
+                Fatal::new(
+                    words::PROTOCOL_VIOLATION,
+                    format!("tidegate ended this session: {error}"),
+                )
+                .hint("tidegate passes on only what it understands; see `tidegate observe`"),
             ),
             Fault::UpstreamTls(error) => Some(Fatal::new(
                 words::CONNECTION_FAILURE,
@@ -270,8 +273,7 @@ impl<I: Io> Carriage<I> {
                     _ => {}
                 }
             }
-            if !self.upstream.leg.broken
-                && (!self.upstream.flush() || !self.upstream.leg.io.sent())
+            if !self.upstream.leg.broken && (!self.upstream.flush() || !self.upstream.leg.io.sent())
             {
                 return Progress::Wait;
             }

@@ -348,8 +348,8 @@ impl<I: Io> Sessions<I> {
     fn signed(&mut self, request: u64, leaf: Result<Vec<u8>, String>) {
         let Some(Awaited { key, wanted }) = self.awaited.remove(&request) else { return };
         let leaves = &self.means.shared.leaves;
-        let leaf = leaf
-            .and_then(|leaf| leaves.signed(wanted, leaf).map_err(|error| error.to_string()));
+        let leaf =
+            leaf.and_then(|leaf| leaves.signed(wanted, leaf).map_err(|error| error.to_string()));
         if let Err(why) = &leaf {
             tracing::warn!("a certificate was not signed: {why}");
         }
@@ -373,11 +373,7 @@ impl<I: Io> Sessions<I> {
         }
     }
 
-    fn drive(
-        &mut self,
-        key: Key,
-        turn: impl FnOnce(&mut Carriage<I>, &mut Turn<'_>) -> Progress,
-    ) {
+    fn drive(&mut self, key: Key, turn: impl FnOnce(&mut Carriage<I>, &mut Turn<'_>) -> Progress) {
         let Self { live, buffers, means, asks, .. } = self;
         let Some(live) = live.get_mut(key) else { return };
         let mut lent = Turn { buffers, means, asks };

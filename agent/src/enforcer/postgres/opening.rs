@@ -16,13 +16,11 @@ use crate::enforcer::means::Means;
 use crate::enforcer::postgres::gate::Open;
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{
-    Hello, Leaf, Tls, TlsError, VerifyRefused, Verified, Wanted, has_postgres_alpn, names_of,
+    Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
     verify,
 };
 use crate::model::{TlsCarried, Verify};
-use crate::wire::postgres::session::{
-    Authenticating, Common, Greeted, Greeting, Session,
-};
+use crate::wire::postgres::session::{Authenticating, Common, Greeted, Greeting, Session};
 use crate::wire::postgres::{
     Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, write_request,
 };
@@ -36,11 +34,18 @@ pub enum Stage {
     /// TLS was asked for on our own account, for what the client opened with.
     AskedForUs(Opened),
     /// The client's handshake begins.
-    Hello { greeting: Greeting, hello: Vec<u8> },
+    Hello {
+        greeting: Greeting,
+        hello: Vec<u8>,
+    },
     /// The upstream's handshake is under way.
     Upstream(Then),
     /// The keeper was asked for a leaf.
-    Leaf { greeting: Greeting, hello: Vec<u8>, wanted: Wanted },
+    Leaf {
+        greeting: Greeting,
+        hello: Vec<u8>,
+        wanted: Wanted,
+    },
     /// The client's handshake is under way.
     Client(Greeting),
     Login(Box<LoggingIn>),
@@ -524,11 +529,8 @@ fn tls_version(tls: &Tls) -> TlsCarried {
 }
 
 fn unverified(refused: &VerifyRefused) -> Fatal {
-    Fatal::new(
-        CONNECTION_FAILURE,
-        format!("tidegate does not talk to this server: {}", refused.0),
-    )
-    .hint("the destination's settings ask for a verified server (verify, roots, server_name)")
+    Fatal::new(CONNECTION_FAILURE, format!("tidegate does not talk to this server: {}", refused.0))
+        .hint("the destination's settings ask for a verified server (verify, roots, server_name)")
 }
 
 fn no_tls(why: &str) -> Fatal {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// One workload, with the person at it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Actor {
+pub struct Principal {
     pub kind: ActorKind,
     /// The workload's name, the same after a restart: its unit, its container's
     /// image, its executable.
