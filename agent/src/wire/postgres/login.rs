@@ -7,6 +7,18 @@
 //! proven by the role's verifier, and its proof yields the key for the server;
 //! or its password is asked for in clear; or it is told what to change.
 //!
+//! | the server asks for | the client | nothing known | with a verifier |
+//! |---|---|---|---|
+//! | nothing, cleartext, md5, SCRAM | any | through | through |
+//! | SCRAM-PLUS | has TLS, binds | in clear | verifier |
+//! | SCRAM-PLUS | has TLS, doesn't bind | through | verifier |
+//! | SCRAM-PLUS | has no TLS | through, `-PLUS` taken out | the same |
+//! | GSS, SSPI | any | denied | denied |
+//!
+//! That is `auth = "auto"`; `tests/matrix.txt` has every mode. Where a login is
+//! given to the workload, the client isn't asked at all: that it is this
+//! workload is its credential.
+//!
 //! Frames of both sides go in, in the order in which they came; bytes for both
 //! sides and a [`Step`] come out.
 //!
@@ -589,9 +601,13 @@ impl Login {
         if self.forbid_cleartext {
             return self.deny(Denial::ClearForbidden, out);
         }
-        // INVARIANT: nothing else asks for a password in clear.
+        // INVARIANT: nothing else asks for a password in clear, and no way leads
+        // here without TLS.
         if self.facts.client == Leg::Plain {
-            return self.deny(Denial::ClearWithoutTls, out);
+            return Err(inside(Fault::OutOfPlace {
+                message: "a request for a password",
+                phase: "the client has no TLS",
+            }));
         }
         write_authentication(Authentication::Cleartext, &mut out.client)?;
         self.ask(Some(CredentialKind::Password));
