@@ -28,6 +28,7 @@ pub(super) struct Draft {
     pub passthrough: Vec<Located<PassthroughSettings>>,
     pub ca_certificate: Option<Located<PathBuf>>,
     pub ca_key: Option<Located<PathBuf>>,
+    pub logins: Option<Located<PathBuf>>,
     pub canary_every: Option<Located<Duration>>,
     pub resolve_every: Option<Located<Duration>>,
     pub resolve_grace: Option<Located<Duration>>,

@@ -14,7 +14,7 @@ use crate::model::Mode;
 mod service;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 15] = [
+pub(super) const TOP: [&str; 16] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -24,6 +24,7 @@ pub(super) const TOP: [&str; 15] = [
     "protect",
     "passthrough",
     "ca",
+    "logins",
     "canary_every",
     "resolve_every",
     "resolve_grace",
@@ -119,6 +120,7 @@ impl Reader<'_> {
             on_existing: self.take(top, "on_existing", |i| check::on_existing(string(i)?)),
             protect: self.protect(top),
             passthrough: self.passthrough(top),
+            logins: self.take(top, "logins", |i| check::absolute(path(i)?)),
             canary_every: self.take(top, "canary_every", |i| time(i, check::CANARY)),
             resolve_every: self.take(top, "resolve_every", |i| time(i, check::RESOLVE)),
             resolve_grace: self.take(top, "resolve_grace", |i| time(i, check::GRACE)),
