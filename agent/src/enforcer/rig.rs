@@ -44,7 +44,11 @@ impl Rig {
             landlock: "test".into(),
             seccomp: "test".into(),
         };
-        let worker = Worker::new(theirs, Start { number: 3, fences, capacity, shared: Shared::new().unwrap() }).unwrap();
+        let worker = Worker::new(
+            theirs,
+            Start { number: 3, fences, capacity, shared: Shared::new().unwrap() },
+        )
+        .unwrap();
         let worker = std::thread::spawn(move || worker.run());
         Self { keeper, worker, flows: 0 }
     }
@@ -175,6 +179,7 @@ pub fn flow(number: u64, rule: &str) -> Flow {
         id: FlowId { cookie: number, connected_at: number },
         opened: Timestamp::now(),
         process,
+        actor: Default::default(),
         client: Peer("127.0.0.1:1".parse().unwrap()),
         destination: OriginalDestination("127.0.0.1:2".parse().unwrap()),
         netns: 1,

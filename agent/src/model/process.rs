@@ -49,12 +49,44 @@ pub struct Process {
     pub workload: Workload,
 }
 
-/// What the cgroup's path says about the workload.
+/// What the cgroup's path says about the workload, and what the container
+/// runtime adds where it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
+    /// systemd's unit: a service, or the scope of a session.
     pub unit: Option<String>,
+    /// The innermost container.
     pub container: Option<String>,
+    /// The Kubernetes pod's uid.
     pub pod: Option<String>,
+    /// systemd's innermost slice.
+    pub slice: Option<String>,
+    /// Whose slice it is in, where it is a user's.
+    pub user_slice: Option<u32>,
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc` or `nspawn`.
+    pub runtime: Option<String>,
+    /// Containers around the innermost one, the outermost first.
+    pub outer: Vec<String>,
+    pub qos: Option<Qos>,
+    /// From here on the runtime's word.
+    pub image: Option<String>,
+    pub image_digest: Option<String>,
+    pub container_name: Option<String>,
+    pub pod_name: Option<String>,
+    pub namespace: Option<String>,
+    /// Something keeps it running: an orchestrator, a restart policy.
+    pub managed: Option<bool>,
+    /// The container's labels, those of note.
+    pub labels: Vec<(String, String)>,
+}
+
+/// Kubernetes' quality of service of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Qos {
+    Guaranteed,
+    Burstable,
+    BestEffort,
 }
 
 impl Process {
