@@ -21,7 +21,7 @@ pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
-pub use process::{Process, ProcessKey, Qos, Source, Workload};
+pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,
     NamespaceReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,

@@ -90,32 +90,38 @@ pub enum Qos {
 }
 
 impl Process {
-    /// The arguments as one line, quoted where a shell would need it, with no
-    /// control character that a terminal could obey.
+    /// The arguments as one line, see [`command_line`].
     pub fn command_line(&self) -> String {
-        let mut line = String::new();
-        for argument in &self.command {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
-            if !argument.is_empty() && argument.chars().all(plain) {
-                line.push_str(argument);
-            } else {
-                line.push('\'');
-                for c in argument.chars() {
-                    match c {
-                        '\'' => line.push_str(r"'\''"),
-                        c if c.is_control() => line.extend(c.escape_default()),
-                        c => line.push(c),
-                    }
-                }
-                line.push('\'');
-            }
-        }
+        let mut line = command_line(&self.command);
         if self.command_cut {
             line.push_str(" …");
         }
         line
     }
+}
+
+/// Arguments as one line, quoted where a shell would need it, with no control
+/// character that a terminal could obey.
+pub fn command_line(arguments: &[String]) -> String {
+    let mut line = String::new();
+    for argument in arguments {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+        if !argument.is_empty() && argument.chars().all(plain) {
+            line.push_str(argument);
+        } else {
+            line.push('\'');
+            for c in argument.chars() {
+                match c {
+                    '\'' => line.push_str(r"'\''"),
+                    c if c.is_control() => line.extend(c.escape_default()),
+                    c => line.push(c),
+                }
+            }
+            line.push('\'');
+        }
+    }
+    line
 }
