@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{
     Actor, Ancestor, LONGEST_COMMAND, LONGEST_NAME, LONGEST_PATH, LONGEST_VALUE, MOST_ANCESTORS,
-    Program, cut,
+    Program, ProgramFile, cut, cut_front,
 };
 
 /// Capabilities worth naming: those with which a process can look at or become
@@ -88,14 +88,20 @@ pub fn actor(facts: &Facts, known: &Known) -> Actor {
 
 fn program(seen: &Seen) -> Program {
     Program {
-        file: seen.file.clone(),
-        script: seen.script.as_deref().map(|script| cut(script, LONGEST_PATH)),
+        file: seen.file.as_ref().map(file),
+        script: seen.script.as_deref().map(|script| cut_front(script, LONGEST_PATH)),
         folder: seen.folder.as_deref().map(path),
         group: seen.group.as_deref().map(|group| cut(group, LONGEST_NAME)),
         terminal: seen.terminal.as_deref().map(|name| cut(name, LONGEST_NAME)),
         login_session: seen.login_session,
         capabilities: capabilities(seen.effective),
     }
+}
+
+/// A note may hold any length.
+fn file(file: &ProgramFile) -> ProgramFile {
+    let build_id = file.build_id.as_deref().map(|id| cut(id, LONGEST_NAME));
+    ProgramFile { build_id, ..file.clone() }
 }
 
 fn ancestor(seen: &Seen) -> Ancestor {
@@ -108,9 +114,9 @@ fn ancestor(seen: &Seen) -> Ancestor {
         user: seen.user.as_deref().map(|user| cut(user, LONGEST_NAME)),
         comm: cut(&seen.comm, LONGEST_NAME),
         exe: seen.exe.as_deref().map(path),
-        file: seen.file.clone(),
+        file: seen.file.as_ref().map(file),
         command: cut(&crate::model::command_line(&seen.arguments), LONGEST_COMMAND),
-        script: seen.script.as_deref().map(|script| cut(script, LONGEST_PATH)),
+        script: seen.script.as_deref().map(|script| cut_front(script, LONGEST_PATH)),
         folder: seen.folder.as_deref().map(path),
         terminal: seen.terminal.as_deref().map(|name| cut(name, LONGEST_NAME)),
         login_uid: seen.login_uid,
@@ -122,7 +128,7 @@ fn path(path: &Path) -> PathBuf {
     if path.as_os_str().len() <= LONGEST_PATH {
         return path.to_owned();
     }
-    cut(&path.to_string_lossy(), LONGEST_PATH).into()
+    cut_front(&path.to_string_lossy(), LONGEST_PATH).into()
 }
 
 fn capabilities(effective: u64) -> Vec<String> {

@@ -4,7 +4,8 @@
 use super::facts::{Accepted, Facts, Seen};
 use super::kinds::{is_entered, is_sshd};
 use crate::model::{
-    Confidence, LONGEST_NAME, MOST_SWITCHES, Origin, Person, Sourced, Switch, Via, cut,
+    Confidence, LONGEST_NAME, LONGEST_VALUE, MOST_SWITCHES, Origin, Person, Sourced, Switch, Via,
+    cut,
 };
 
 /// Programs with which people become others.
@@ -146,7 +147,7 @@ fn named(uid: u32, user: Option<&str>) -> String {
 }
 
 fn sourced(value: &str, origin: Origin, confidence: Confidence) -> Sourced<String> {
-    Sourced { value: cut(value, LONGEST_NAME), origin, confidence }
+    Sourced { value: cut(value, LONGEST_VALUE), origin, confidence }
 }
 
 /// A line of the log of logins that is of this sshd:

