@@ -151,7 +151,7 @@ type Received = Vec<(String, Vec<Entry>)>;
 
 /// The one place where the suites say how the agent is to carry a server.
 pub fn plan(_postgres: &Postgres, port: u16) -> Plan {
-    Plan::protect([port])
+    Plan::postgres([port])
 }
 
 /// What the client's leg carries.

@@ -179,6 +179,7 @@ pub fn flow(number: u64, rule: &str) -> Flow {
         id: FlowId { cookie: number, connected_at: number },
         opened: Timestamp::now(),
         process,
+        actor: Default::default(),
         client: Peer("127.0.0.1:1".parse().unwrap()),
         destination: OriginalDestination("127.0.0.1:2".parse().unwrap()),
         netns: 1,
