@@ -11,7 +11,9 @@ use rustls::pki_types::CertificateDer;
 
 use super::hashing::Hashing;
 use super::tls::{ClientConfigs, Leaves};
-use crate::model::{ActorKind, Der, DestinationTerms, Flow, Passthrough, Protocol, Terms, Verify, Who};
+use crate::model::{
+    ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, Protocol, Terms, Verify, Who,
+};
 use crate::policy::{self, Layers, Set, Source, Stance};
 use crate::sql::{Cache, Cell, cell};
 use crate::wire::limits::Limits;
@@ -53,7 +55,11 @@ pub struct Policies {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PolicyMode { Enforce, Shadow, Off }
+pub enum PolicyMode {
+    Enforce,
+    Shadow,
+    Off,
+}
 
 /// One protected destination.
 #[derive(Debug)]
@@ -109,11 +115,14 @@ impl Means {
         self.destinations.get(&flow.rule).unwrap_or(&self.fallback)
     }
 
-    /// Whether somebody has said by name that this one isn't read.
+    /// Whether somebody has said by name that this one isn't read. An AI agent
+    /// always is.
     pub fn passes(&self, flow: &Flow) -> bool {
-        self.passthrough.iter().any(|rule| {
-            rule.destination.as_ref().is_none_or(|name| *name == flow.rule) && fits(&rule.who, flow)
-        })
+        flow.actor.kind != Kind::Agent
+            && self.passthrough.iter().any(|rule| {
+                rule.destination.as_ref().is_none_or(|name| *name == flow.rule)
+                    && fits(&rule.who, flow)
+            })
     }
 }
 

@@ -171,9 +171,7 @@ impl<I: Io> Carriage<I> {
     /// No more time is given. An idle session ends in order.
     pub fn drain(&mut self) {
         let idle = match &self.stage {
-            Stage::Session(carrying) => {
-                carrying.session.is_quiet() && !carrying.session.is_over()
-            }
+            Stage::Session(carrying) => carrying.session.is_quiet() && !carrying.session.is_over(),
             _ => false,
         };
         if idle && self.up.is_empty() && self.down.is_empty() {

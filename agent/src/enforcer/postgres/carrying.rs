@@ -257,7 +257,11 @@ impl Carrying {
                 up.insert(&made);
             }
             Judgement::Read => {
-                let text = match Frontend::decode(frame.tag, frame.body(), &turn.means.shared.common.limits) {
+                let text = match Frontend::decode(
+                    frame.tag,
+                    frame.body(),
+                    &turn.means.shared.common.limits,
+                ) {
                     Ok(Frontend::Query(text)) => text,
                     Ok(Frontend::Parse(parse)) => parse.query,
                     Ok(_) => &[],

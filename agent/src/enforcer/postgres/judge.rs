@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::gate::{Granted, Judged, Understood};
 use crate::enforcer::means::{Destination, Means};
-use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Principal, Timestamp};
+use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
 use crate::policy::{
     Circumstances, NoCatalog, Question, Scene, Set, Subject, Target, Transaction, Verdict,
 };
@@ -79,7 +79,8 @@ impl Judge {
     /// The server has said something about the session.
     pub fn learn(&mut self, session: &Session<Judged>) {
         let parameters = session.parameters();
-        let text = |name: &[u8]| parameters.value(name).and_then(|value| str::from_utf8(value).ok());
+        let text =
+            |name: &[u8]| parameters.value(name).and_then(|value| str::from_utf8(value).ok());
         self.reading.encoding = match text(b"client_encoding") {
             Some(name) => Encoding::named(name),
             None => Encoding::Overlapping("unknown".into()),
@@ -284,29 +285,41 @@ impl Judge {
 
 /// Who it is, in the words of policies.
 fn principal(flow: &Flow) -> Principal {
-    let process = &flow.process;
+    let (process, actor) = (&flow.process, &flow.actor);
     let program = process.exe.as_ref().map(|path| path.display().to_string());
-    let group = |kind, name: &Option<String>| {
-        name.as_ref().map(|name| Group { kind, name: name.clone() })
-    };
     let workload = &process.workload;
+    let person = actor.person.as_ref().and_then(|person| {
+        person.name.clone().or_else(|| person.user.as_ref().map(|user| user.value.clone()))
+    });
+    let one = |kind, name: &Option<String>| {
+        name.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
+    };
+    let all = |kind, names: &[String]| {
+        names.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
+    };
+    let groups = [
+        one(GroupKind::Unit, &workload.unit),
+        one(GroupKind::Container, &workload.container),
+        all(GroupKind::Team, &actor.teams),
+        all(GroupKind::Group, &actor.groups),
+    ];
     Principal {
-        kind: ActorKind::Unplaced,
-        workload: workload
-            .unit
-            .clone()
+        kind: match actor.kind {
+            Kind::Terminal => ActorKind::Terminal,
+            Kind::Agent => ActorKind::Agent,
+            Kind::Notebook => ActorKind::Notebook,
+            Kind::Pipeline => ActorKind::Pipeline,
+            Kind::Service => ActorKind::Service,
+            Kind::Unplaced => ActorKind::Unplaced,
+        },
+        workload: (actor.name.clone())
+            .or_else(|| workload.unit.clone())
             .or_else(|| program.clone())
             .unwrap_or_else(|| process.comm.clone()),
-        person: None,
+        person,
         user: process.user.clone(),
         program,
-        groups: [
-            group(GroupKind::Unit, &workload.unit),
-            group(GroupKind::Container, &workload.container),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
+        groups: groups.concat(),
     }
 }
 

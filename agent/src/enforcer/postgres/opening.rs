@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
+use super::carrying::Carrying;
 use super::login::LoggingIn;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::enforcer::means::Means;
-use super::carrying::Carrying;
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{
     Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
