@@ -20,12 +20,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 
 use super::ca::{self, Authority, Name};
 use crate::config::{
-    AuthSettings, ClientFiles, LoginSettings, Protect, ProtectTarget, QuerySettings, Settings,
-    TlsSettings, WhoSettings,
+    AuthSettings, ClientFiles, LoginSettings, PolicySettings, Protect, ProtectTarget,
+    QuerySettings, Settings, TlsSettings, WhoSettings,
 };
 use crate::model::{
-    AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough, Protocol,
-    RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
+    AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough,
+    PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
 };
 
 /// Of any file that the settings name.
@@ -87,6 +87,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         let terms = DestinationTerms {
             name: protect.name.clone(),
             protocol: protect.service.protocol,
+            environment: protect.environment.clone(),
             tls: of.tls(protect, &protect.service.tls),
             auth: of.auth(&protect.service.auth),
         };
@@ -119,10 +120,29 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         return Err(faults.0.join("\n"));
     }
     Ok(Prepared {
-        terms: Terms { generation: 0, destinations, system_roots, issuer, passthrough },
+        terms: Terms {
+            generation: 0,
+            destinations,
+            system_roots,
+            issuer,
+            passthrough,
+            policy: policy(&settings.policy),
+        },
         grounds: Arc::new(Grounds { authority, destinations: grounds }),
         notes,
     })
+}
+
+/// The texts were read and checked before they became settings: what is in them is
+/// nothing that this room knows.
+fn policy(settings: &PolicySettings) -> PolicyTerms {
+    PolicyTerms {
+        mode: settings.mode,
+        bare: settings.bare,
+        packs: settings.packs.clone(),
+        own: settings.sources.clone(),
+        enforced: settings.enforced.clone(),
+    }
 }
 
 /// What the CA can't do for these settings.
