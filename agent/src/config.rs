@@ -11,6 +11,7 @@ mod duration;
 mod file;
 pub mod logins;
 mod mistakes;
+mod policy;
 mod protect;
 mod service;
 
@@ -24,6 +25,7 @@ use crate::model::{Mode, Protocol};
 pub use draft::Overrides;
 pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
+pub use policy::{FOLDER as POLICY_FOLDER, PolicySettings};
 pub use service::{
     AuthSettings, CaSettings, ClientFiles, LoginSettings, PassthroughSettings, QuerySettings,
     Service, TlsSettings, WhoSettings,
@@ -93,6 +95,7 @@ pub struct Settings {
     pub ca: CaSettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
+    pub policy: PolicySettings,
     /// How often a canary connects; half of what makes a heartbeat stale.
     pub canary_every: Duration,
     /// How often host names are resolved again.
@@ -140,6 +143,8 @@ pub struct Protect {
     pub mode: Mode,
     /// Leave it alone although a wider one matches.
     pub exclude: bool,
+    /// What policies know it as; `None` counts as production.
+    pub environment: Option<String>,
     pub service: Service,
 }
 
@@ -177,11 +182,13 @@ impl Default for Settings {
                 target: ProtectTarget::Port(5432),
                 mode: Mode::Strict,
                 exclude: false,
+                environment: None,
                 service: Service::of(Protocol::Postgres),
             }],
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
+            policy: PolicySettings::default(),
             canary_every: Duration::from_millis(500),
             resolve_every: Duration::from_secs(30),
             resolve_grace: Duration::from_secs(600),

@@ -35,6 +35,8 @@ use slab::{Key, Slab};
 pub enum WorkerError {
     #[error("cannot make an epoll set: {0}; see the limit on open files")]
     Epoll(std::io::Error),
+    #[error("the policies are no good: {0}")]
+    Policies(String),
     #[error("cannot wait for events: {0}")]
     Wait(std::io::Error),
     #[error(
@@ -75,7 +77,8 @@ impl Worker {
         watch(&epoll, &channel, CHANNEL).map_err(|error| WorkerError::Epoll(error.into()))?;
         let mailbox = Mailbox::new().map_err(WorkerError::Epoll)?;
         watch(&epoll, &mailbox, MAILBOX).map_err(|error| WorkerError::Epoll(error.into()))?;
-        let means = Means::new(start.shared, &Terms::default());
+        let means =
+            Means::new(start.shared, &Terms::default(), None).map_err(WorkerError::Policies)?;
         let mut outbox = Outbox::default();
         outbox.push(ToKeeper::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -341,7 +344,11 @@ impl<I: Io> Sessions<I> {
 
     /// New terms, for the connections that come from now on.
     fn agree(&mut self, terms: &Terms) {
-        self.means = Means::new(self.means.shared.clone(), terms);
+        let before = Some(&self.means.policies);
+        match Means::new(self.means.shared.clone(), terms, before) {
+            Ok(means) => self.means = means,
+            Err(why) => tracing::error!("new terms are not taken: {why}"),
+        }
     }
 
     /// The keeper has signed a leaf, or says why it doesn't.

@@ -59,7 +59,7 @@ impl Judge {
         let kind = subject.actor().kind;
         let scene = Scene::new(Target {
             server: destination.terms.name.clone(),
-            environment: None,
+            environment: destination.terms.environment.clone(),
             database: carried.database.clone().unwrap_or_default(),
             role: carried.role.clone().unwrap_or_default(),
             search_path: None,

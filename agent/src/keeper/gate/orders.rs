@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use tidegate_ebpf::counter;
 
 use super::{Gate, Order, Resolved, Upgrading};
-use crate::config::Settings;
+use crate::config::{PolicySettings, Settings};
 use crate::keeper::hooks::Maps;
 use crate::keeper::sys;
 use crate::keeper::terms::Prepared;
-use crate::model::{CanaryReport, Losses, NamespaceReport, STATUS_SCHEMA, StatusReport, Verdict};
+use crate::model::{
+    CanaryReport, Losses, NamespaceReport, PolicyReport, STATUS_SCHEMA, StatusReport, Verdict,
+};
 
 /// A new enforcer that isn't whole by then has failed.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(20);
@@ -222,6 +224,7 @@ impl Gate {
             cgroup: self.parts.cgroup.clone(),
             listen_port: self.parts.settings.listen_port,
             generation: self.parts.generation,
+            policy: policy(&self.parts.settings.policy),
             canary: CanaryReport {
                 crossed: self.canary.crossed,
                 failed: self.canary.failed,
@@ -239,6 +242,17 @@ impl Gate {
             powerful: self.powerful.clone(),
             notes,
         }
+    }
+}
+
+fn policy(settings: &PolicySettings) -> PolicyReport {
+    PolicyReport {
+        mode: settings.mode,
+        generation: settings.generation.clone(),
+        bare: settings.bare,
+        packs: settings.packs.clone(),
+        files: settings.sources.iter().map(|(name, _)| name.clone()).collect(),
+        enforced: settings.enforced.clone(),
     }
 }
 
