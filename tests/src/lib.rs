@@ -13,6 +13,7 @@ pub mod cgroup;
 pub mod crowd;
 pub mod dialer;
 pub mod diff;
+pub mod drivers;
 pub mod echo;
 pub mod folder;
 pub mod kernel;
