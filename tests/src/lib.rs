@@ -25,6 +25,7 @@ pub mod place;
 pub mod ports;
 pub mod postgres;
 pub mod probe;
+pub mod recorded;
 pub mod scene;
 pub mod seen;
 pub mod stream;
