@@ -269,6 +269,9 @@ impl FactSet {
     }
 }
 
+/// What `context.bound` can be.
+pub const BOUNDS: &[&str] = &["none", "bounded", "weak", "unbounded"];
+
 /// Annotations, and what each says.
 pub const ANNOTATIONS: &[(&str, &str)] = &[
     ("id", "its name, the same over all files; a later one of that name takes its place"),
