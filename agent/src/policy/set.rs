@@ -283,8 +283,9 @@ impl Slice {
     }
 
     fn look_field(&mut self, key: &str, value: &Value) {
-        let of = |variable: &str| value["left"]["Var"] == variable;
-        let attribute = value["attr"].as_str().unwrap_or_default();
+        let variable = value.pointer("/left/Var").and_then(Value::as_str);
+        let of = |name: &str| variable == Some(name);
+        let attribute = value.get("attr").and_then(Value::as_str).unwrap_or_default();
         match key {
             "." | "has" if of("context") => {
                 let fact = Fact::ALL.iter().find(|fact| fact.as_str() == attribute);
@@ -296,7 +297,7 @@ impl Slice {
             // The whole of it: anything may be looked at.
             "Var" if *value == "context" => self.reads = FactSet::all(),
             "type" | "entity_type" | "__entity" => {
-                let name = value.as_str().or_else(|| value["type"].as_str());
+                let name = value.as_str().or_else(|| value.get("type")?.as_str());
                 let names = ["Schema", "Table", "Object", "Column"];
                 self.tells_names |=
                     key != "entity_type" && name.is_some_and(|n| names.contains(&n));

@@ -14,8 +14,8 @@ use crate::policy::vocabulary::{BOUNDS, Fact};
 /// Why the policy can never fit, if it can't.
 pub(super) fn never(tree: &Value) -> Option<String> {
     let mut must = Must::default();
-    for condition in tree["conditions"].as_array()? {
-        must.take(&condition["body"], condition["kind"] == "when");
+    for condition in tree.get("conditions")?.as_array()? {
+        must.take(condition.get("body")?, condition.get("kind")? == "when");
     }
     must.contradiction
 }
@@ -32,13 +32,13 @@ struct Must {
 impl Must {
     fn take(&mut self, tree: &Value, holds: bool) {
         let joined = if holds { "&&" } else { "||" };
-        if let Some(both) = tree.get(joined) {
-            self.take(&both["left"], holds);
-            self.take(&both["right"], holds);
+        if let Some((left, right)) = tree.get(joined).and_then(pair) {
+            self.take(left, holds);
+            self.take(right, holds);
             return;
         }
-        if let Some(inner) = tree.get("!") {
-            self.take(&inner["arg"], !holds);
+        if let Some(inner) = tree.pointer("/!/arg") {
+            self.take(inner, !holds);
             return;
         }
         for (operator, with, against) in [
@@ -49,9 +49,9 @@ impl Must {
             (">", ">", "<="),
             (">=", ">=", "<"),
         ] {
-            if let Some(pair) = tree.get(operator) {
+            if let Some((left, right)) = tree.get(operator).and_then(pair) {
                 let operator = if holds { with } else { against };
-                self.compare(operator, &pair["left"], &pair["right"]);
+                self.compare(operator, left, right);
             }
         }
         let before = self.held.insert(tree.to_string(), holds);
@@ -118,6 +118,10 @@ impl Must {
     }
 }
 
+fn pair(tree: &Value) -> Option<(&Value, &Value)> {
+    Some((tree.get("left")?, tree.get("right")?))
+}
+
 /// The least and the most that a fact can be.
 fn limits(name: &str) -> Option<(i64, i64)> {
     match name {
@@ -130,5 +134,6 @@ fn limits(name: &str) -> Option<(i64, i64)> {
 /// `` `context.bound` ``, where it is as plain as that.
 fn name(tree: &Value) -> Option<String> {
     let of = tree.get(".")?;
-    Some(format!("`{}.{}`", of["left"]["Var"].as_str()?, of["attr"].as_str()?))
+    let variable = of.pointer("/left/Var")?.as_str()?;
+    Some(format!("`{variable}.{}`", of.get("attr")?.as_str()?))
 }
