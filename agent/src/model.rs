@@ -4,6 +4,7 @@ mod address;
 mod carried;
 mod event;
 mod flow;
+mod log;
 mod process;
 mod report;
 #[cfg(test)]
@@ -15,6 +16,9 @@ pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
+pub use log::{
+    Durability, LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
+};
 pub use process::{Process, ProcessKey, Source, Workload};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,
