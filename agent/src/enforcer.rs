@@ -8,6 +8,7 @@
 
 mod carriage;
 mod fences;
+mod hashing;
 mod inherited;
 mod means;
 mod postgres;
@@ -25,8 +26,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use fences::FenceError;
 pub use inherited::channels;
-pub use worker::WorkerError;
 use means::Shared;
+pub use worker::WorkerError;
 use worker::{Start, Worker};
 
 #[derive(Debug)]

@@ -13,5 +13,6 @@ pub mod host;
 pub mod keeper;
 pub mod ledger;
 pub mod model;
+pub mod policy;
 pub mod sql;
 pub mod wire;

@@ -5,6 +5,7 @@ mod carried;
 mod event;
 mod flow;
 mod log;
+mod principal;
 mod process;
 mod report;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
 pub use log::{
     Durability, LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
 };
+pub use principal::{ActorKind, Group, GroupKind, Principal};
 pub use process::{Process, ProcessKey, Source, Workload};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,

@@ -12,7 +12,8 @@ use crate::keeper;
 ///
 /// SIGHUP (or `tidegate reload`) reads the settings again; SIGUSR2 (or `tidegate
 /// upgrade`) starts a new enforcer beside the old one. When the agent ends,
-/// strict destinations stay shut: `tidegate detach` opens them.
+/// strict destinations stay shut: `tidegate detach` opens them. Where there is
+/// no CA yet, the first start makes one (see `tidegate ca`).
 #[derive(Debug, Args)]
 pub struct Run {
     /// The settings file [default: /etc/tidegate/tidegate.toml, if it is there]
@@ -23,8 +24,9 @@ pub struct Run {
     ///
     /// PORT (on any address), HOST:PORT, CIDR:PORT or [IPV6]:PORT, each with
     /// `,permissive` behind it if connections may go direct while the agent
-    /// isn't there, or `,exclude` if it is to be left alone. In the variable
-    /// TIDEGATE_PROTECT, blanks stand between them.
+    /// isn't there, or `,exclude` if it is to be left alone; and `,postgres` or
+    /// `,unread` if what is spoken there doesn't follow from the port. In the
+    /// variable TIDEGATE_PROTECT, blanks stand between them.
     #[arg(long, value_name = "DESTINATION", env = "TIDEGATE_PROTECT", value_delimiter = ' ')]
     #[arg(hide_env_values = true)]
     protect: Vec<String>,

@@ -37,6 +37,11 @@ fn the_help_is_this() {
         let name = command.get_name();
         if !command.is_hide_set() {
             all.push_str(&format!("==> {name}\n{}\n", help(&[name, "--help"])));
+            for inner in command.get_subcommands() {
+                let inner = inner.get_name();
+                let text = help(&[name, inner, "--help"]);
+                all.push_str(&format!("==> {name} {inner}\n{text}\n"));
+            }
         }
     }
     snapshot("help-commands", &all);

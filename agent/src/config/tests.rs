@@ -35,6 +35,21 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     assert_eq!(sorted, known);
     let enforcer = document.as_table()["enforcer"].as_table_like().unwrap();
     assert_eq!(enforcer.iter().count(), file::ENFORCER.len());
+    let ca = document.as_table()["ca"].as_table_like().unwrap();
+    assert_eq!(ca.iter().count(), file::CA.len());
+    // What is commented out of a destination is right too, but for the paths.
+    let commented: String = text
+        .lines()
+        .skip_while(|line| !line.contains("[[protect]]"))
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| format!("{}\n", line.trim_start_matches(['#', ' '])))
+        .filter(|line| line.starts_with("[[") || line.split(' ').nth(1) == Some("="))
+        .collect();
+    let settings = parse(&commented, "commented").unwrap();
+    let document = toml_edit::Document::parse(commented.as_str()).unwrap();
+    let keys = document.as_table()["protect"].as_array_of_tables().unwrap().get(0).unwrap().len();
+    assert_eq!(keys, file::PROTECT.len() - 2, "all but `mode` and `exclude`");
+    assert_eq!(settings.protect[0].service.auth.logins[0].role, "app");
 }
 
 #[test]
@@ -65,8 +80,13 @@ user = "gate"
 workers = 4
 drain = "2h"
 "#;
-    let protect =
-        |name: &str, target, mode, exclude| Protect { name: name.into(), target, mode, exclude };
+    let protect = |name: &str, target: ProtectTarget, mode, exclude| Protect {
+        name: name.into(),
+        service: Service::of(protect::usual_protocol(target.port())),
+        target,
+        mode,
+        exclude,
+    };
     let net = |address: &str, prefix, port| ProtectTarget::Network {
         address: address.parse().unwrap(),
         prefix,
@@ -96,6 +116,8 @@ drain = "2h"
                 protect("10.0.0.7:5432", net("10.0.0.7", 32, 5432), strict, true),
                 protect("[::ffff:192.0.2.1]:3306", net("192.0.2.1", 32, 3306), strict, false),
             ],
+            passthrough: Vec::new(),
+            ca: CaSettings::default(),
             canary_every: Duration::from_secs(1),
             resolve_every: Duration::from_secs(90),
             resolve_grace: Duration::ZERO,
@@ -243,8 +265,19 @@ fn what_is_no_destination_says_what_one_is() {
             "[::/0]:5432",
             "`[::/0]:5432` would take in every IPv4 address too (the kernel keeps them in ::ffff:0:0/96): write `5432` for both, or `[2000::/3]:5432` for global IPv6",
         ),
-        ("5432,permisive", "unknown mode `permisive`: did you mean `permissive`?"),
-        ("5432,x", "unknown mode `x`: it is `strict` or `permissive`"),
+        ("5432,permisive", "unknown option `permisive`: did you mean `permissive`?"),
+        (
+            "5432,x",
+            "unknown option `x`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`",
+        ),
+        (
+            "5432,postgres,unread",
+            "`5432,postgres,unread` says both `postgres` and `unread`: choose one",
+        ),
+        (
+            "5432,unread,exclude",
+            "`5432,unread,exclude`: what is left alone is not read: take out `unread`",
+        ),
         (
             "5432,strict,exclude",
             "`5432,strict,exclude` says both `strict` and `exclude`: choose one",
@@ -344,4 +377,112 @@ fn the_enforcer_is_never_root() {
         "enforcer.user = \"root\"",
         "tidegate.toml:1:17: `user`: the enforcer never runs as root: name a user of its own, such as `tidegate`",
     );
+}
+
+#[test]
+fn what_is_spoken_follows_from_the_port_where_nothing_is_said() {
+    for (text, protocol) in [
+        ("5432", Protocol::Postgres),
+        ("6432", Protocol::Postgres),
+        ("3306", Protocol::Unread),
+        ("redis.example:6379", Protocol::Unread),
+        ("10.0.0.0/8:27017", Protocol::Unread),
+        ("3306,postgres", Protocol::Postgres),
+        ("5432,permissive,unread", Protocol::Unread),
+        ("5432,unread,strict", Protocol::Unread),
+    ] {
+        assert_eq!(protect::parse(text).unwrap().service.protocol, protocol, "{text}");
+    }
+    let settings = parse("protect = [{ to = 3306 }, { to = 3307, protocol = \"unread\" }]", "f");
+    let protocols: Vec<_> =
+        settings.unwrap().protect.iter().map(|one| one.service.protocol).collect();
+    assert_eq!(protocols, [Protocol::Unread, Protocol::Unread]);
+}
+
+#[test]
+fn all_mistakes_of_a_destination_are_told_at_once() {
+    let text = r#"verify = "full"
+[[protect]]
+to = "db.example:5432"
+protocol = "postgress"
+verify = "peer"
+roots = "roots.pem"
+server_name = "a b"
+client_cert = "/etc/a.crt"
+upstream_tls = "allways"
+auth = "md5"
+cleartext = "forbit"
+auth_query = { rôle = "x", role = "", query = "SELECT 1" }
+login = [{ role = "x", from = "hunter2" }, { role = "x", from = "file:p", exe = "psql", unit = "app" }]
+[[protect]]
+to = 5433
+verify = "none"
+roots = "/etc/roots.pem"
+auth = "cleartext"
+cleartext = "forbid"
+verifiers = "/etc/roles"
+[[protect.login]]
+role = "a"
+from = "file:/etc/p"
+[[protect.login]]
+role = "b"
+from = "file:/etc/p"
+user = "app"
+[[protect]]
+to = 3306
+verify = "ca"
+[[protect]]
+to = "10.0.0.1:5433"
+exclude = true
+protocol = "unread"
+roots = "/etc/roots.pem"
+[[passthrough]]
+to = "db.example:5432"
+[[passthrough]]
+exe = "/usr/bin/psql"
+to = "10.0.0.1:5433"
+[ca]
+cert = "/etc/ca.crt"
+key = "ca.key"
+"#;
+    let expected = r#"
+tidegate.toml:1:1: unknown key `verify`: it belongs to a destination, behind [[protect]]
+tidegate.toml:4:12: `protocol`: unknown protocol `postgress`: did you mean `postgres`?
+tidegate.toml:5:10: `verify`: unknown value `peer`: it is one of `full`, `ca`, `none`
+tidegate.toml:6:9: `roots`: `roots.pem` is not an absolute path: begin it with `/`
+tidegate.toml:7:15: `server_name`: `a b` is neither a host name nor an address, such as `db.example`
+tidegate.toml:8:15: `client_cert` needs its key: write `client_key = "…"` too
+tidegate.toml:9:16: `upstream_tls`: unknown value `allways`: did you mean `always`?
+tidegate.toml:10:8: `auth`: unknown value `md5`: it is one of `auto`, `through`, `verifier`, `cleartext`
+tidegate.toml:11:13: `cleartext`: unknown value `forbit`: did you mean `forbid`?
+"#;
+    // An identifier with an umlaut is no bare key of TOML.
+    let found = mistakes(text);
+    assert!(found[0].starts_with("tidegate.toml:12:"), "{found:?}");
+    let text = text.replace("rôle", "roll");
+    let found = mistakes(&text);
+    assert_eq!(found[..9].join("\n"), expected.trim());
+    let expected = r#"
+tidegate.toml:12:16: `auth_query` needs `password_file`
+tidegate.toml:12:16: unknown key `roll` of `auth_query`: did you mean `role`?
+tidegate.toml:12:35: `role`: a name has 1 to 63 bytes
+tidegate.toml:12:47: `query`: it must ask for the role by `$1`, such as `… WHERE rolname = $1`
+tidegate.toml:13:31: `from`: a secret is not written here: write `file:` and the absolute path of a file that holds it
+tidegate.toml:13:65: `from`: `p` is not an absolute path: begin it with `/`
+tidegate.toml:13:81: `exe`: `psql` is not an absolute path: begin it with `/`
+tidegate.toml:13:96: `unit`: `app` is not a unit's whole name: write `app.service`
+tidegate.toml:17:9: `roots`: with `verify = "none"` no root is asked: take out one of the two
+tidegate.toml:19:13: `cleartext`: `auth = "cleartext"` is forbidden by this: take out one of the two
+tidegate.toml:20:13: `verifiers`: verifiers are used with `auth = "auto"` or `"verifier"` only: take out one of the two
+tidegate.toml:24:1: this login is never reached: the one at line 21 fits everybody
+tidegate.toml:30:10: `verify` has no meaning where nothing is read, and this port is another database's: write `protocol = "postgres"` if it isn't
+tidegate.toml:34:12: an excluded destination is not read: take out `protocol`, or `exclude`
+tidegate.toml:35:9: an excluded destination is not read: take out `roots`, or `exclude`
+tidegate.toml:36:1: `passthrough` needs to say who: `exe`, `unit`, `user` or `cgroup` (a destination that nobody's is read at has `protocol = "unread"`)
+tidegate.toml:38:1: `10.0.0.1:5433` is no protected destination: write it as it stands in `protect`
+tidegate.toml:42:1: unknown key `cert` in [ca]: did you mean `certificate`?
+tidegate.toml:43:7: `key`: `ca.key` is not an absolute path: begin it with `/`
+"#;
+    assert_eq!(found[9..].join("\n"), expected.trim());
+    assert!(!found.join("\n").contains("hunter2"), "a password isn't repeated");
 }

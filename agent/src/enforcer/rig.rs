@@ -44,7 +44,11 @@ impl Rig {
             landlock: "test".into(),
             seccomp: "test".into(),
         };
-        let worker = Worker::new(theirs, Start { number: 3, fences, capacity, shared: Shared::new().unwrap() }).unwrap();
+        let worker = Worker::new(
+            theirs,
+            Start { number: 3, fences, capacity, shared: Shared::new().unwrap() },
+        )
+        .unwrap();
         let worker = std::thread::spawn(move || worker.run());
         Self { keeper, worker, flows: 0 }
     }
