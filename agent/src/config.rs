@@ -5,6 +5,7 @@
 //! the same checks, and a contradiction between them is found like one within
 //! the file. Settings with a mistake are never handed out in part.
 
+mod audit;
 mod check;
 mod draft;
 mod duration;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use crate::model::{Mode, Protocol};
 
+pub use audit::AuditSettings;
 pub use draft::Overrides;
 pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
@@ -91,6 +93,7 @@ pub struct Settings {
     /// Who is carried unread, by name.
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
+    pub audit: AuditSettings,
     /// How often a canary connects; half of what makes a heartbeat stale.
     pub canary_every: Duration,
     /// How often host names are resolved again.
@@ -179,6 +182,7 @@ impl Default for Settings {
             }],
             passthrough: Vec::new(),
             ca: CaSettings::default(),
+            audit: AuditSettings::default(),
             canary_every: Duration::from_millis(500),
             resolve_every: Duration::from_secs(30),
             resolve_grace: Duration::from_secs(600),

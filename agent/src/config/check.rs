@@ -48,6 +48,7 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             certificate: or(draft.ca_certificate, default.ca.certificate),
             key: or(draft.ca_key, default.ca.key),
         },
+        audit: draft.audit.settled(default.audit),
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),
         resolve_grace: value(draft.resolve_grace, default.resolve_grace),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::audit::AuditDraft;
 use super::{Mistakes, OnExisting, PassthroughSettings, Place, Protect, check, protect};
 
 /// A value and where it was written.
@@ -28,6 +29,7 @@ pub(super) struct Draft {
     pub passthrough: Vec<Located<PassthroughSettings>>,
     pub ca_certificate: Option<Located<PathBuf>>,
     pub ca_key: Option<Located<PathBuf>>,
+    pub audit: AuditDraft,
     pub canary_every: Option<Located<Duration>>,
     pub resolve_every: Option<Located<Duration>>,
     pub resolve_grace: Option<Located<Duration>>,

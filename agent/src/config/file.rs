@@ -11,10 +11,11 @@ use super::draft::{Draft, Located};
 use super::{Mistakes, Place, Protect, check, protect};
 use crate::model::Mode;
 
+mod audit;
 mod service;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 15] = [
+pub(super) const TOP: [&str; 16] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -24,6 +25,7 @@ pub(super) const TOP: [&str; 15] = [
     "protect",
     "passthrough",
     "ca",
+    "audit",
     "canary_every",
     "resolve_every",
     "resolve_grace",
@@ -140,6 +142,9 @@ impl Reader<'_> {
             self.unknown_keys(table, &CA, " in [ca]");
             draft.ca_certificate = self.take(table, "certificate", |i| check::absolute(path(i)?));
             draft.ca_key = self.take(table, "key", |i| check::absolute(path(i)?));
+        }
+        if let Some(table) = self.table(top, "audit") {
+            self.audit(table, &mut draft.audit);
         }
         draft
     }

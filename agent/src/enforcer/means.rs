@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::hashing::Hashing;
 use super::tls::{ClientConfigs, Leaves};
+use crate::audit::Log;
 use crate::model::{Der, DestinationTerms, Flow, Passthrough, Protocol, Terms, Verify, Who};
 use crate::sql::Cache;
 use crate::wire::limits::Limits;
@@ -22,6 +23,8 @@ pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
     pub facts: Arc<Cache>,
+    /// Where everything is recorded; every session makes a connection of it.
+    pub log: Log,
     pub hashing: Hashing,
     /// Programs that leave when they are asked for a password in clear once
     /// SCRAM has begun, by their file: they are asked at once.
@@ -55,6 +58,7 @@ impl Shared {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
             facts: Arc::new(Cache::new(FACTS)),
+            log: Log::off(),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
             asked_at_once: Arc::default(),
         })
