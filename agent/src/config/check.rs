@@ -49,6 +49,7 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             key: or(draft.ca_key, default.ca.key),
         },
         audit: draft.audit.settled(default.audit),
+        logins: or(draft.logins, default.logins),
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),
         resolve_grace: value(draft.resolve_grace, default.resolve_grace),

@@ -30,6 +30,7 @@ pub(super) struct Draft {
     pub ca_certificate: Option<Located<PathBuf>>,
     pub ca_key: Option<Located<PathBuf>>,
     pub audit: AuditDraft,
+    pub logins: Option<Located<PathBuf>>,
     pub canary_every: Option<Located<Duration>>,
     pub resolve_every: Option<Located<Duration>>,
     pub resolve_grace: Option<Located<Duration>>,

@@ -15,7 +15,7 @@ mod audit;
 mod service;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 16] = [
+pub(super) const TOP: [&str; 17] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -26,6 +26,7 @@ pub(super) const TOP: [&str; 16] = [
     "passthrough",
     "ca",
     "audit",
+    "logins",
     "canary_every",
     "resolve_every",
     "resolve_grace",
@@ -121,6 +122,7 @@ impl Reader<'_> {
             on_existing: self.take(top, "on_existing", |i| check::on_existing(string(i)?)),
             protect: self.protect(top),
             passthrough: self.passthrough(top),
+            logins: self.take(top, "logins", |i| check::absolute(path(i)?)),
             canary_every: self.take(top, "canary_every", |i| time(i, check::CANARY)),
             resolve_every: self.take(top, "resolve_every", |i| time(i, check::RESOLVE)),
             resolve_grace: self.take(top, "resolve_grace", |i| time(i, check::GRACE)),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::{Durability, LogTerms, TextKept};
 
 fn mistakes(text: &str) -> Vec<String> {
     match parse(text, "tidegate.toml") {
@@ -59,6 +60,7 @@ cgroup = "/sys/fs/cgroup/apps"
 bpffs = "/run/bpf"
 listen_port = 16000
 control = "/run/tg.sock"
+logins = "/run/logins"
 on_existing = "kill"
 protect = [
     5433,
@@ -119,6 +121,7 @@ drain = "2h"
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
+            logins: "/run/logins".into(),
             canary_every: Duration::from_secs(1),
             resolve_every: Duration::from_secs(90),
             resolve_grace: Duration::ZERO,
@@ -449,7 +452,7 @@ key = "ca.key"
     let expected = r#"
 tidegate.toml:1:1: unknown key `verify`: it belongs to a destination, behind [[protect]]
 tidegate.toml:4:12: `protocol`: unknown protocol `postgress`: did you mean `postgres`?
-tidegate.toml:5:10: `verify`: unknown value `peer`: it is one of `full`, `ca`, `none`
+tidegate.toml:5:10: `verify`: unknown value `peer`: it is one of `mirror`, `full`, `ca`, `none`
 tidegate.toml:6:9: `roots`: `roots.pem` is not an absolute path: begin it with `/`
 tidegate.toml:7:15: `server_name`: `a b` is neither a host name nor an address, such as `db.example`
 tidegate.toml:8:15: `client_cert` needs its key: write `client_key = "…"` too
