@@ -5,6 +5,7 @@
 //! the same checks, and a contradiction between them is found like one within
 //! the file. Settings with a mistake are never handed out in part.
 
+mod audit;
 mod check;
 mod draft;
 mod duration;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use crate::model::{Mode, Protocol};
 
+pub use audit::AuditSettings;
 pub use draft::Overrides;
 pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
@@ -93,6 +95,7 @@ pub struct Settings {
     /// Who is carried unread, by name.
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
+    pub audit: AuditSettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
     pub policy: PolicySettings,
@@ -187,6 +190,7 @@ impl Default for Settings {
             }],
             passthrough: Vec::new(),
             ca: CaSettings::default(),
+            audit: AuditSettings::default(),
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
             policy: PolicySettings::default(),
             canary_every: Duration::from_millis(500),

@@ -5,6 +5,7 @@ mod address;
 mod carried;
 mod event;
 mod flow;
+mod log;
 mod principal;
 mod process;
 mod report;
@@ -22,6 +23,9 @@ pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
+pub use log::{
+    Durability, LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
+};
 pub use principal::{ActorKind, Group, GroupKind, Principal};
 pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
 pub use report::{

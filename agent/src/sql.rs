@@ -27,6 +27,7 @@ pub use cache::Cache;
 pub use cell::Cell;
 pub use effect::{ColumnUse, ColumnUses, Effect, Effects, Path, Step, Use, Uses};
 pub use facts::{Bound, Doubt, Facts, Statement, Verb};
+pub use lexer::{Kind as TokenKind, Lexer};
 pub use handles::session_effects;
 pub use read::Bounds;
 pub use state::{Encoding, LexingState, Strings};

@@ -49,6 +49,7 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             certificate: or(draft.ca_certificate, default.ca.certificate),
             key: or(draft.ca_key, default.ca.key),
         },
+        audit: draft.audit.settled(default.audit),
         logins: or(draft.logins, default.logins),
         policy: PolicySettings {
             mode: value(draft.policy_mode, default.policy.mode),

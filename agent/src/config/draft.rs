@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::audit::AuditDraft;
 use super::{Mistakes, OnExisting, PassthroughSettings, Place, Protect, check, protect};
 use crate::model::PolicyMode;
 
@@ -29,6 +30,7 @@ pub(super) struct Draft {
     pub passthrough: Vec<Located<PassthroughSettings>>,
     pub ca_certificate: Option<Located<PathBuf>>,
     pub ca_key: Option<Located<PathBuf>>,
+    pub audit: AuditDraft,
     pub logins: Option<Located<PathBuf>>,
     pub policy_mode: Option<Located<PolicyMode>>,
     pub policy_folder: Option<Located<PathBuf>>,

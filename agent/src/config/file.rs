@@ -13,10 +13,11 @@ use crate::config;
 use crate::model::Mode;
 
 mod policy;
+mod audit;
 mod service;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 17] = [
+pub(super) const TOP: [&str; 18] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -26,6 +27,7 @@ pub(super) const TOP: [&str; 17] = [
     "protect",
     "passthrough",
     "ca",
+    "audit",
     "logins",
     "policy",
     "canary_every",
@@ -149,6 +151,9 @@ impl Reader<'_> {
             draft.ca_key = self.take(table, "key", |i| check::absolute(path(i)?));
         }
         self.policy(top, &mut draft);
+        if let Some(table) = self.table(top, "audit") {
+            self.audit(table, &mut draft.audit);
+        }
         draft
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::PolicyMode;
+use crate::model::{Durability, LogTerms, TextKept};
 
 fn mistakes(text: &str) -> Vec<String> {
     match parse(text, "tidegate.toml") {
@@ -129,6 +130,7 @@ enforce = ["shop.service", "/usr/bin/report"]
             ],
             passthrough: Vec::new(),
             ca: CaSettings::default(),
+            audit: AuditSettings::default(),
             logins: "/run/logins".into(),
             policy: PolicySettings {
                 mode: PolicyMode::Shadow,
@@ -579,4 +581,33 @@ fn an_environment_is_written_either_way_and_the_flag_wins_over_the_mode() {
     let overrides = Overrides { policy: Some(PolicyMode::Shadow), ..Overrides::default() };
     let (draft, mistakes) = overrides.over(draft, mistakes);
     assert_eq!(check::settle(draft, mistakes).unwrap().policy.mode, PolicyMode::Shadow);
+fn the_log_is_set_by_audit() {
+    let text = "[audit]\nenabled = false\nfolder = \"/data/log\"\ntext = \"full\"\n\
+                durability = \"power-for-writes\"\nkeep = \"30d\"\nkeep_size = \"1GiB\"\n\
+                segment_size = \"64MiB\"\nflood_rate = \"1MiB\"\nflood_burst = \"2GiB\"\n";
+    let audit = parse(text, "f").unwrap().audit;
+    assert!(!audit.enabled);
+    assert_eq!(audit.folder, PathBuf::from("/data/log"));
+    let terms = LogTerms {
+        text: TextKept::Full,
+        durability: Durability::PowerForWrites,
+        segment: 64 << 20,
+        keep_ms: 30 * 86_400_000,
+        keep_bytes: 1 << 30,
+        flood_rate: 1 << 20,
+        flood_burst: 2 << 30,
+    };
+    assert_eq!(audit.terms, terms);
+    for (line, expected) in [
+        ("text = \"ful\"", "unknown value `ful`: did you mean `full`?"),
+        ("durability = \"disk\"", "unknown value `disk`"),
+        ("keep_size = \"1 GB\"", "`1 GB` is not a size: write `64MiB` or `20GiB`"),
+        ("keep_size = \"1MiB\"", "out of range"),
+        ("keep = \"1s\"", "out of range"),
+        ("folder = \"log\"", "not an absolute path"),
+        ("fold = \"/log\"", "did you mean `folder`?"),
+    ] {
+        let mistakes = parse(&format!("[audit]\n{line}\n"), "f").unwrap_err().to_string();
+        assert!(mistakes.contains(expected), "{line}: {mistakes}");
+    }
 }

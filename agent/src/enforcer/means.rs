@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::hashing::Hashing;
 use super::tls::{ClientConfigs, Leaves};
+use crate::audit::Log;
 use crate::model::{
     ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, PolicyMode, PolicyTerms, Protocol,
     Terms, Verify, Who,
@@ -26,6 +27,8 @@ pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
     pub facts: Arc<Cache>,
+    /// Where everything is recorded; every session makes a connection of it.
+    pub log: Log,
     pub rulings: Arc<policy::Cache>,
     pub cell: Arc<Cell>,
     pub hashing: Hashing,
@@ -77,6 +80,7 @@ impl Shared {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
             facts: Arc::new(Cache::new(FACTS)),
+            log: Log::off(),
             rulings: Arc::new(policy::Cache::new(RULINGS)),
             cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,

@@ -114,6 +114,8 @@ impl Gate {
             ("canary_every", settings.canary_every != old.canary_every),
             ("resolve_every", settings.resolve_every != old.resolve_every),
             ("debug_programs", settings.debug_programs != old.debug_programs),
+            ("audit.enabled", settings.audit.enabled != old.audit.enabled),
+            ("audit.folder", settings.audit.folder != old.audit.folder),
             ("enforcer.user", settings.enforcer.user != old.enforcer.user),
             ("enforcer.workers", settings.enforcer.workers != old.enforcer.workers),
         ] {
@@ -153,6 +155,14 @@ impl Gate {
             self.parts.hooks.attachment(),
         );
         self.parts.maps.write_settings(kernel).map_err(|error| error.to_string())?;
+        if let Some(notary) = &self.parts.notary {
+            notary.set_terms(self.parts.settings.audit.terms.clone());
+            notary.note(crate::model::LogNote::Changed {
+                what: "settings".into(),
+                generation: self.parts.generation,
+                by: None,
+            });
+        }
         Ok(format!("settings of generation {} hold", self.parts.generation))
     }
 
