@@ -10,6 +10,7 @@ pub mod control;
 pub mod enforcer;
 pub mod host;
 pub mod keeper;
+pub mod mask;
 pub mod model;
 pub mod sql;
 pub mod wire;

@@ -1,0 +1,5 @@
+//! Masking: what a client may see of an answer.
+mod checks;
+pub mod class;
+pub mod content;
+pub mod style;
