@@ -11,17 +11,22 @@ mod duration;
 mod file;
 mod mistakes;
 mod protect;
+mod service;
 
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::Mode;
+use crate::model::{Mode, Protocol};
 
 pub use draft::Overrides;
 pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
+pub use service::{
+    AuthSettings, CaSettings, ClientFiles, LoginSettings, PassthroughSettings, QuerySettings,
+    Service, TlsSettings, WhoSettings,
+};
 
 /// The file that is read when none is named; it may be absent.
 pub const DEFAULT_FILE: &str = "/etc/tidegate/tidegate.toml";
@@ -82,6 +87,9 @@ pub struct Settings {
     pub enforcer: EnforcerSettings,
     pub on_existing: OnExisting,
     pub protect: Vec<Protect>,
+    /// Who is carried unread, by name.
+    pub passthrough: Vec<PassthroughSettings>,
+    pub ca: CaSettings,
     /// How often a canary connects; half of what makes a heartbeat stale.
     pub canary_every: Duration,
     /// How often host names are resolved again.
@@ -129,6 +137,7 @@ pub struct Protect {
     pub mode: Mode,
     /// Leave it alone although a wider one matches.
     pub exclude: bool,
+    pub service: Service,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +174,10 @@ impl Default for Settings {
                 target: ProtectTarget::Port(5432),
                 mode: Mode::Strict,
                 exclude: false,
+                service: Service::of(Protocol::Postgres),
             }],
+            passthrough: Vec::new(),
+            ca: CaSettings::default(),
             canary_every: Duration::from_millis(500),
             resolve_every: Duration::from_secs(30),
             resolve_grace: Duration::from_secs(600),

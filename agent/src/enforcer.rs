@@ -8,6 +8,7 @@
 
 mod carriage;
 mod fences;
+mod hashing;
 mod inherited;
 mod means;
 mod postgres;

@@ -9,6 +9,7 @@
 mod abi;
 mod attempts;
 mod btf;
+pub mod ca;
 pub mod canary;
 mod destinations;
 mod enforcers;
@@ -22,6 +23,7 @@ mod processes;
 mod serving;
 mod sys;
 mod teller;
+mod terms;
 mod upstream;
 mod watching;
 
@@ -42,6 +44,7 @@ use namespaces::Namespaces;
 use observers::Observers;
 use processes::Processes;
 use teller::Teller;
+use terms::Prepared;
 use tidegate_ebpf::Token;
 
 use crate::config::{FALLBACK_UID, Settings};
@@ -80,6 +83,8 @@ pub enum KeeperError {
     Attach { hook: &'static str, reason: String },
     #[error("{0}")]
     Listen(String),
+    #[error("{0}")]
+    Terms(String),
     #[error("cannot start the enforcer: {0}")]
     Enforcer(io::Error),
     #[error("cannot serve the control socket {path}: {reason}", path = .path.display())]
@@ -101,13 +106,14 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     }
     watching::block_signals()?;
     raise_open_files();
+    let prepared = terms::prepare(&settings).map_err(KeeperError::Terms)?;
     let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
     let server = serving::bind(&settings)?;
     let pins = Pins::new(&settings.bpffs);
     let first = !pins.are_there();
-    let outcome = keep(settings, reload, attachment, &mount, server);
+    let outcome = keep(settings, prepared, reload, attachment, &mount, server);
     if first && outcome.is_err() {
         // An agent that never worked must not leave the gate shut; one that
         // takes over leaves it as it found it.
@@ -119,6 +125,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
 /// Prepares everything, then turns. An error comes before the first turn only.
 fn keep(
     settings: Settings,
+    prepared: Prepared,
     reload: Reload,
     attachment: Attachment,
     mount: &Path,
@@ -191,7 +198,12 @@ fn keep(
         resolve_every: settings.resolve_every,
         all_resolved,
     };
-    let enforcers = Enforcers::new(recipe(&settings));
+    let Prepared { mut terms, grounds, notes } = prepared;
+    terms.generation = generation;
+    for note in &notes {
+        tracing::warn!("{note}");
+    }
+    let enforcers = Enforcers::new(recipe(&settings), crate::channel::seal_terms(&terms)?);
     let parts = Parts {
         settings,
         maps,
@@ -207,6 +219,8 @@ fn keep(
         adopted,
         cgroup: cgroup.display().to_string(),
         generation,
+        grounds,
+        notes,
         programs_log,
     };
     let mut gate = Gate::new(parts, &orders, orders_rx)?;

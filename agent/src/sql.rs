@@ -16,6 +16,7 @@ pub mod cache;
 pub mod cell;
 pub mod effect;
 pub mod facts;
+mod handles;
 mod lexer;
 mod read;
 pub mod state;
@@ -26,6 +27,7 @@ pub use cache::Cache;
 pub use cell::Cell;
 pub use effect::{ColumnUse, ColumnUses, Effect, Effects, Path, Step, Use, Uses};
 pub use facts::{Bound, Doubt, Facts, Statement, Verb};
+pub use handles::session_effects;
 pub use read::Bounds;
 pub use state::{Encoding, LexingState, Strings};
 

@@ -38,11 +38,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn protect(targets: impl IntoIterator<Item = impl ToString>) -> Self {
-        Self {
-            protect: targets.into_iter().map(|target| target.to_string()).collect(),
-            ..Self::default()
-        }
+    /// Destinations at which PostgreSQL is spoken.
+    pub fn postgres(targets: impl IntoIterator<Item = impl ToString>) -> Self {
+        let protect = targets.into_iter().map(|target| target.to_string()).collect();
+        Self { protect, ..Self::default() }
+    }
+
+    /// Destinations that are carried as they come: an echo speaks no protocol.
+    pub fn unread(targets: impl IntoIterator<Item = impl ToString>) -> Self {
+        let unread = |target: &dyn ToString| format!("{},unread", target.to_string());
+        let protect = targets.into_iter().map(|target| unread(&target)).collect();
+        Self { protect, ..Self::default() }
     }
 
     /// A line for the settings' file.

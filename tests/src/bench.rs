@@ -77,7 +77,7 @@ impl Bench {
         let haproxy = Haproxy::start(server.port())?;
         let root = Cgroup::fresh()?;
         let work = root.child("work")?;
-        let agent = Agent::start(&root, Plan::protect([server.port()]))?;
+        let agent = Agent::start(&root, Plan::unread([server.port()]))?;
         let bench = Self { agent, work, _root: root, haproxy, server, rounds };
         bench.check_ways()?;
         Ok(bench)

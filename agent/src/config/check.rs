@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::draft::{Draft, Located};
-use super::{EnforcerSettings, Mistakes, OnExisting, Protect, Settings, duration, protect};
+use super::{
+    CaSettings, EnforcerSettings, Mistakes, OnExisting, Protect, Settings, duration, protect,
+};
 
 /// Longest path that fits a unix socket's address.
 const LONGEST_SOCKET: usize = 107;
@@ -41,6 +43,11 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
         protect: draft.protect.map_or(default.protect, |list| {
             list.value.into_iter().map(|protect| protect.value).collect()
         }),
+        passthrough: draft.passthrough.into_iter().map(|one| one.value).collect(),
+        ca: CaSettings {
+            certificate: or(draft.ca_certificate, default.ca.certificate),
+            key: or(draft.ca_key, default.ca.key),
+        },
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),
         resolve_grace: value(draft.resolve_grace, default.resolve_grace),
@@ -55,6 +62,7 @@ fn value<T>(written: Option<Located<T>>, default: T) -> T {
 }
 
 fn contradictions(draft: &Draft, mistakes: &mut Mistakes) {
+    passthrough(draft, mistakes);
     let default = Settings::default();
     let listen_port = draft.listen_port.as_ref().map_or(default.listen_port, |l| l.value);
     let Some(list) = &draft.protect else {
@@ -101,6 +109,25 @@ fn contradictions(draft: &Draft, mistakes: &mut Mistakes) {
                     "`{}` is excluded, and nothing wider protects it: take it out",
                     entry.value.name
                 ),
+            );
+        }
+    }
+}
+
+/// Whoever is named for a destination names one that is there.
+fn passthrough(draft: &Draft, mistakes: &mut Mistakes) {
+    let default = Settings::default().protect;
+    let written = draft.protect.as_ref().map(|list| list.value.iter().map(|entry| &entry.value));
+    let names: Vec<&str> = match written {
+        Some(list) => list.filter(|p| !p.exclude).map(|p| p.name.as_str()).collect(),
+        None => default.iter().map(|protect| protect.name.as_str()).collect(),
+    };
+    for one in &draft.passthrough {
+        let Some(to) = &one.value.to else { continue };
+        if !names.contains(&to.as_str()) {
+            mistakes.add(
+                one.place.clone(),
+                format!("`{to}` is no protected destination: write it as it stands in `protect`"),
             );
         }
     }

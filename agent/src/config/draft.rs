@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Mistakes, OnExisting, Place, Protect, check, protect};
+use super::{Mistakes, OnExisting, PassthroughSettings, Place, Protect, check, protect};
 
 /// A value and where it was written.
 #[derive(Clone, Debug)]
@@ -25,6 +25,9 @@ pub(super) struct Draft {
     pub drain: Option<Located<Duration>>,
     pub on_existing: Option<Located<OnExisting>>,
     pub protect: Option<Located<Vec<Located<Protect>>>>,
+    pub passthrough: Vec<Located<PassthroughSettings>>,
+    pub ca_certificate: Option<Located<PathBuf>>,
+    pub ca_key: Option<Located<PathBuf>>,
     pub canary_every: Option<Located<Duration>>,
     pub resolve_every: Option<Located<Duration>>,
     pub resolve_grace: Option<Located<Duration>>,

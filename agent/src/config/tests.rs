@@ -35,6 +35,21 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     assert_eq!(sorted, known);
     let enforcer = document.as_table()["enforcer"].as_table_like().unwrap();
     assert_eq!(enforcer.iter().count(), file::ENFORCER.len());
+    let ca = document.as_table()["ca"].as_table_like().unwrap();
+    assert_eq!(ca.iter().count(), file::CA.len());
+    // What is commented out of a destination is right too, but for the paths.
+    let commented: String = text
+        .lines()
+        .skip_while(|line| !line.contains("[[protect]]"))
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| format!("{}\n", line.trim_start_matches(['#', ' '])))
+        .filter(|line| line.starts_with("[[") || line.split(' ').nth(1) == Some("="))
+        .collect();
+    let settings = parse(&commented, "commented").unwrap();
+    let document = toml_edit::Document::parse(commented.as_str()).unwrap();
+    let keys = document.as_table()["protect"].as_array_of_tables().unwrap().get(0).unwrap().len();
+    assert_eq!(keys, file::PROTECT.len() - 2, "all but `mode` and `exclude`");
+    assert_eq!(settings.protect[0].service.auth.logins[0].role, "app");
 }
 
 #[test]
@@ -65,8 +80,13 @@ user = "gate"
 workers = 4
 drain = "2h"
 "#;
-    let protect =
-        |name: &str, target, mode, exclude| Protect { name: name.into(), target, mode, exclude };
+    let protect = |name: &str, target: ProtectTarget, mode, exclude| Protect {
+        name: name.into(),
+        service: Service::of(protect::usual_protocol(target.port())),
+        target,
+        mode,
+        exclude,
+    };
     let net = |address: &str, prefix, port| ProtectTarget::Network {
         address: address.parse().unwrap(),
         prefix,
@@ -96,6 +116,8 @@ drain = "2h"
                 protect("10.0.0.7:5432", net("10.0.0.7", 32, 5432), strict, true),
                 protect("[::ffff:192.0.2.1]:3306", net("192.0.2.1", 32, 3306), strict, false),
             ],
+            passthrough: Vec::new(),
+            ca: CaSettings::default(),
             canary_every: Duration::from_secs(1),
             resolve_every: Duration::from_secs(90),
             resolve_grace: Duration::ZERO,
@@ -243,8 +265,19 @@ fn what_is_no_destination_says_what_one_is() {
             "[::/0]:5432",
             "`[::/0]:5432` would take in every IPv4 address too (the kernel keeps them in ::ffff:0:0/96): write `5432` for both, or `[2000::/3]:5432` for global IPv6",
         ),
-        ("5432,permisive", "unknown mode `permisive`: did you mean `permissive`?"),
-        ("5432,x", "unknown mode `x`: it is `strict` or `permissive`"),
+        ("5432,permisive", "unknown option `permisive`: did you mean `permissive`?"),
+        (
+            "5432,x",
+            "unknown option `x`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`",
+        ),
+        (
+            "5432,postgres,unread",
+            "`5432,postgres,unread` says both `postgres` and `unread`: choose one",
+        ),
+        (
+            "5432,unread,exclude",
+            "`5432,unread,exclude`: what is left alone is not read: take out `unread`",
+        ),
         (
             "5432,strict,exclude",
             "`5432,strict,exclude` says both `strict` and `exclude`: choose one",

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use super::means::Means;
-use super::postgres::{self, Turn};
+use super::postgres::{self, Turn, Word};
 use super::relay::{self, Io, Progress, Ready, Side};
-use super::tls::Leaf;
 use crate::model::{CANARY_RULE, Carried, Flow, Protocol};
 
 pub enum Carriage<I> {
@@ -42,9 +41,10 @@ impl<I: Io> Carriage<I> {
         }
     }
 
-    pub fn signed(&mut self, leaf: Result<Arc<Leaf>, String>, means: &Means) {
+    /// What it asked for is there.
+    pub fn tell(&mut self, word: Word, turn: &mut Turn<'_>) {
         if let Self::Postgres(carriage) = self {
-            carriage.signed(leaf, means);
+            carriage.tell(word, turn);
         }
     }
 

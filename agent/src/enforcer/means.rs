@@ -1,13 +1,15 @@
 //! What the sessions of a worker have in common: the terms in force, made
 //! ready for use.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
+use super::hashing::Hashing;
 use super::tls::{ClientConfigs, Leaves};
 use crate::model::{Der, DestinationTerms, Flow, Passthrough, Protocol, Terms, Verify, Who};
 use crate::sql::Cache;
@@ -20,6 +22,10 @@ pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
     pub facts: Arc<Cache>,
+    pub hashing: Hashing,
+    /// Programs that leave when they are asked for a password in clear once
+    /// SCRAM has begun, by their file: they are asked at once.
+    pub asked_at_once: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// Of one worker.
@@ -49,6 +55,8 @@ impl Shared {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
             facts: Arc::new(Cache::new(FACTS)),
+            hashing: Hashing::start().map_err(|error| error.to_string())?,
+            asked_at_once: Arc::default(),
         })
     }
 }

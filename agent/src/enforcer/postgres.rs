@@ -16,6 +16,7 @@
 mod carrying;
 mod end;
 mod gate;
+mod login;
 mod opening;
 mod words;
 
@@ -25,6 +26,7 @@ use super::means::{Destination, Means};
 use super::relay::{Buffers, Io, Progress, Ready, Side};
 use super::tls::{Leaf, TlsError, Wanted};
 use crate::model::{Carried, End as Ending, Flow};
+use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
 use opening::Stage;
@@ -43,6 +45,8 @@ pub struct Carriage<I> {
     destination: Arc<Destination>,
     /// Why it can't go on, to be told as soon as the client can hear it.
     doomed: Option<Fatal>,
+    /// What the certificate is bound by that the client was shown.
+    end_point: Option<EndPoint>,
     carried: Box<Carried>,
     /// The leg that broke first.
     broken: Option<Side>,
@@ -56,10 +60,21 @@ pub struct Turn<'t> {
     pub asks: &'t mut Vec<Ask>,
 }
 
-/// What a session wants of the keeper.
+/// What a session wants of others. Each is answered by one [`Word`].
 #[derive(Debug)]
 pub enum Ask {
+    /// A leaf, of the keeper.
     Sign { wanted: Wanted, chain: Vec<Vec<u8>> },
+    /// A password's hash.
+    Derive(Derivation),
+}
+
+/// What it asked for.
+#[derive(Debug)]
+pub enum Word {
+    Leaf(Result<Arc<Leaf>, String>),
+    /// Nothing: there are too many at the moment.
+    Derived(Option<Salted>),
 }
 
 /// What can go wrong between the two.
@@ -89,6 +104,7 @@ impl<I: Io> Carriage<I> {
             flow,
             destination,
             doomed: None,
+            end_point: None,
             carried: Box::default(),
             broken: None,
         }
@@ -131,12 +147,15 @@ impl<I: Io> Carriage<I> {
         }
     }
 
-    /// The answer to [`Ask::Sign`].
-    pub fn signed(&mut self, leaf: Result<Arc<Leaf>, String>, means: &Means) {
-        if let Err(fault) = self.take_leaf(leaf, means) {
-            // The next turn tells it.
-            self.stage = Stage::Over;
-            self.note(&fault);
+    /// The answer to an [`Ask`]. Takes effect with the next turn.
+    pub fn tell(&mut self, word: Word, turn: &mut Turn<'_>) {
+        let taken = match word {
+            Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
+            Word::Derived(salted) => self.take_derived(salted, turn),
+        };
+        if let Err(fault) = taken {
+            // Nothing is lost by the progress: it is over, and says so again.
+            let _ = self.fail(fault);
         }
     }
 
@@ -241,6 +260,21 @@ impl<I: Io> Carriage<I> {
     /// other leg is to be reset.
     fn wind_up(&mut self, turn: &mut Turn<'_>) -> Progress {
         if self.broken == Some(Side::Client) {
+            // What it had asked for before is still asked.
+            if self.stage.is_session() && !self.upstream.leg.broken {
+                match self.carry_up(turn) {
+                    Ok(carrying::Pumped::Blocked) if !self.upstream.leg.broken => {
+                        return Progress::Wait;
+                    }
+                    Ok(carrying::Pumped::More) => return Progress::More,
+                    _ => {}
+                }
+            }
+            if !self.upstream.leg.broken
+                && (!self.upstream.flush() || !self.upstream.leg.io.sent())
+            {
+                return Progress::Wait;
+            }
             return Progress::Over(Ending::ClientReset);
         }
         if self.stage.is_session() && !self.client.leg.broken {

@@ -19,7 +19,7 @@ use rustls::server::{Acceptor, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
-pub use configs::{ClientConfigs, ServerConfigs, has_postgres_alpn};
+pub use configs::{ClientConfigs, has_postgres_alpn};
 pub use leaf::{Leaf, Leaves, Wanted};
 pub use names::names_of;
 pub use verify::{Refused as VerifyRefused, Verified, verify};

@@ -8,6 +8,7 @@
 //! panics ends alone. The keeper's death ends no session.
 
 mod credits;
+mod mailbox;
 mod outbox;
 mod slab;
 
@@ -20,12 +21,13 @@ use rustix::event::{Timespec, epoll};
 
 use super::carriage::Carriage;
 use super::means::{Means, Shared};
-use super::postgres::{Ask, Turn};
+use super::postgres::{Ask, Turn, Word};
 use super::relay::{Buffers, Io, Progress, Ready, Side, Socket};
 use super::tls::Wanted;
-use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
+use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
 use crate::model::{CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms};
 use credits::Credits;
+use mailbox::{Mailbox, Post};
 use outbox::Outbox;
 use slab::{Key, Slab};
 
@@ -60,6 +62,7 @@ pub struct Worker {
     outbox: Outbox,
     credits: Credits,
     sessions: Sessions<Socket>,
+    mailbox: Mailbox,
     /// Set once no more connections will come.
     drain_until: Option<Instant>,
 }
@@ -70,6 +73,9 @@ impl Worker {
             .map_err(|error| WorkerError::Epoll(error.into()))?;
         let channel = Channel::new(channel);
         watch(&epoll, &channel, CHANNEL).map_err(|error| WorkerError::Epoll(error.into()))?;
+        let mailbox = Mailbox::new().map_err(WorkerError::Epoll)?;
+        watch(&epoll, &mailbox, MAILBOX).map_err(|error| WorkerError::Epoll(error.into()))?;
+        let means = Means::new(start.shared, &Terms::default());
         let mut outbox = Outbox::default();
         outbox.push(ToKeeper::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -82,7 +88,8 @@ impl Worker {
             channel_error: None,
             outbox,
             credits: Credits::new(start.capacity),
-            sessions: Sessions::new(Means::new(start.shared, &Terms::default())),
+            sessions: Sessions::new(means, mailbox.post()),
+            mailbox,
             drain_until: None,
         })
     }
@@ -106,6 +113,10 @@ impl Worker {
                 let (flags, data) = (event.flags, event.data);
                 if data.u64() == CHANNEL {
                     self.listen();
+                } else if data.u64() == MAILBOX {
+                    for (key, word) in self.mailbox.take() {
+                        self.sessions.tell(key, word);
+                    }
                 } else {
                     let (key, upstream) = Key::unpack(data.u64());
                     let side = if upstream { Side::Upstream } else { Side::Client };
@@ -151,15 +162,30 @@ impl Worker {
                     self.drain_until =
                         Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
                 }
+                Ok(Received { message: ToEnforcer::Terms, descriptors }) => {
+                    if let Err(error) = self.agree(&descriptors) {
+                        self.lose_channel(error);
+                    }
+                }
                 Ok(Received { message: ToEnforcer::Signed { request, leaf }, .. }) => {
                     self.sessions.signed(request, leaf);
                 }
-                // Not sent by this version's keeper yet.
-                Ok(_) => {}
+                // Asked for by no session of this version's yet.
+                Ok(Received { message: ToEnforcer::Dialled { .. }, .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => self.lose_channel(error),
             }
         }
+    }
+
+    /// New terms, for the connections that come from now on.
+    fn agree(&mut self, descriptors: &[OwnedFd]) -> Result<(), ChannelError> {
+        let [file] = descriptors else {
+            let count = descriptors.len();
+            return Err(ChannelError::Malformed(format!("terms came with {count} files, not 1")));
+        };
+        self.sessions.agree(&unseal_terms(file)?);
+        Ok(())
     }
 
     fn take(&mut self, flow: Box<Flow>, descriptors: Vec<OwnedFd>) {
@@ -235,6 +261,7 @@ struct Sessions<I> {
     awaited: HashMap<u64, Awaited>,
     requests: u64,
     keeper_lost: bool,
+    post: Post,
     /// For the keeper.
     told: Vec<ToKeeper>,
 }
@@ -255,7 +282,7 @@ struct Live<I> {
 }
 
 impl<I: Io> Sessions<I> {
-    fn new(means: Means) -> Self {
+    fn new(means: Means, post: Post) -> Self {
         Self {
             live: Slab::new(),
             again: VecDeque::new(),
@@ -265,6 +292,7 @@ impl<I: Io> Sessions<I> {
             awaited: HashMap::new(),
             requests: 0,
             keeper_lost: false,
+            post,
             told: Vec::new(),
         }
     }
@@ -311,6 +339,11 @@ impl<I: Io> Sessions<I> {
         }
     }
 
+    /// New terms, for the connections that come from now on.
+    fn agree(&mut self, terms: &Terms) {
+        self.means = Means::new(self.means.shared.clone(), terms);
+    }
+
     /// The keeper has signed a leaf, or says why it doesn't.
     fn signed(&mut self, request: u64, leaf: Result<Vec<u8>, String>) {
         let Some(Awaited { key, wanted }) = self.awaited.remove(&request) else { return };
@@ -320,8 +353,13 @@ impl<I: Io> Sessions<I> {
         if let Err(why) = &leaf {
             tracing::warn!("a certificate was not signed: {why}");
         }
+        self.tell(key, Word::Leaf(leaf));
+    }
+
+    /// Gives a session a turn because what it asked for is there.
+    fn tell(&mut self, key: Key, word: Word) {
         self.drive(key, |carriage, turn| {
-            carriage.signed(leaf, turn.means);
+            carriage.tell(word, turn);
             carriage.advance(turn)
         });
     }
@@ -368,20 +406,30 @@ impl<I: Io> Sessions<I> {
 
     fn ask(&mut self, key: Key, flow: FlowId) {
         for ask in std::mem::take(&mut self.asks) {
-            let Ask::Sign { wanted, chain } = ask;
-            self.requests += 1;
-            let request = self.requests;
-            self.told.push(ToKeeper::Sign {
-                request,
-                flow,
-                names: wanted.names.clone(),
-                key: self.means.shared.leaves.public().to_vec(),
-                chain,
-            });
-            self.awaited.insert(request, Awaited { key, wanted });
-            if self.keeper_lost {
-                self.signed(request, Err("the keeper is gone".into()));
+            match ask {
+                Ask::Sign { wanted, chain } => self.ask_for_leaf(key, flow, wanted, chain),
+                Ask::Derive(derivation) => {
+                    let post = self.post.clone();
+                    let reply = Box::new(move |salted| post.send(key, Word::Derived(salted)));
+                    self.means.shared.hashing.submit(derivation, reply);
+                }
             }
+        }
+    }
+
+    fn ask_for_leaf(&mut self, key: Key, flow: FlowId, wanted: Wanted, chain: Vec<Vec<u8>>) {
+        self.requests += 1;
+        let request = self.requests;
+        self.told.push(ToKeeper::Sign {
+            request,
+            flow,
+            names: wanted.names.clone(),
+            key: self.means.shared.leaves.public().to_vec(),
+            chain,
+        });
+        self.awaited.insert(request, Awaited { key, wanted });
+        if self.keeper_lost {
+            self.signed(request, Err("the keeper is gone".into()));
         }
     }
 
@@ -449,6 +497,7 @@ fn ready(flags: epoll::EventFlags) -> Ready {
 
 /// The channel's number among the events; no session's key packs to it.
 const CHANNEL: u64 = u64::MAX;
+const MAILBOX: u64 = u64::MAX - 1;
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long the last words may take after a drain's deadline.
 const GRACE: Duration = Duration::from_secs(1);

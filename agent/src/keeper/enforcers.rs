@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -29,6 +30,8 @@ pub struct Worker {
     pub ready: bool,
     pub credits: u32,
     pub open: u64,
+    /// It has not been told the terms that hold now.
+    owed_terms: bool,
 }
 
 #[derive(Debug)]
@@ -68,12 +71,15 @@ pub struct Enforcers {
     restarts: u32,
     pause: Duration,
     start_at: Option<Instant>,
+    /// The terms that hold now, sealed.
+    terms: Arc<OwnedFd>,
 }
 
 impl Enforcers {
-    pub fn new(recipe: Recipe) -> Self {
+    pub fn new(recipe: Recipe, terms: OwnedFd) -> Self {
         Self {
             recipe,
+            terms: Arc::new(terms),
             all: Vec::new(),
             next_generation: 1,
             restarts: 0,
@@ -96,7 +102,37 @@ impl Enforcers {
         let enforcer = spawn(&self.recipe, generation)?;
         self.next_generation = self.next_generation.wrapping_add(1);
         self.all.push(enforcer);
+        self.tell_terms();
         Ok(generation)
+    }
+
+    /// The terms for whoever is handed over from now on.
+    pub fn set_terms(&mut self, terms: OwnedFd) {
+        self.terms = Arc::new(terms);
+        let serving = self.all.iter_mut().filter(|enforcer| !enforcer.draining);
+        for worker in serving.flat_map(|enforcer| enforcer.workers.iter_mut()) {
+            worker.owed_terms = true;
+        }
+        self.tell_terms();
+    }
+
+    /// Tells the terms to those that don't know them yet. INVARIANT: nothing is
+    /// handed over to a worker before it was told.
+    pub fn tell_terms(&mut self) {
+        let terms = Arc::clone(&self.terms);
+        for worker in self.all.iter_mut().flat_map(|enforcer| enforcer.workers.iter_mut()) {
+            if !worker.owed_terms {
+                continue;
+            }
+            match worker.channel.send(&ToEnforcer::Terms, &[terms.as_fd()]) {
+                Ok(()) => worker.owed_terms = false,
+                // It is behind with reading: at the next turn of the clock.
+                Err(ChannelError::WouldBlock) => {}
+                // Its end is told elsewhere.
+                Err(ChannelError::Closed) => {}
+                Err(error) => tracing::error!("cannot tell an enforcer its terms: {error}"),
+            }
+        }
     }
 
     pub fn get(&self, generation: u32) -> Option<&Enforcer> {
@@ -123,7 +159,7 @@ impl Enforcers {
                         (WorkerId { generation, worker: index }, worker)
                     })
                 })
-                .filter(|(_, worker)| worker.ready && worker.credits > 0)
+                .filter(|(_, worker)| worker.ready && !worker.owed_terms && worker.credits > 0)
                 .min_by_key(|(_, worker)| worker.open)?;
         worker.credits -= 1;
         worker.open += 1;
@@ -286,7 +322,7 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
         use std::os::fd::AsRawFd;
         command.arg("--channel").arg(their_end.as_raw_fd().to_string());
         theirs.push(their_end);
-        workers.push(Worker { channel, ready: false, credits: 0, open: 0 });
+        workers.push(Worker { channel, ready: false, credits: 0, open: 0, owed_terms: true });
     }
     let child = command.spawn()?;
     drop(theirs);

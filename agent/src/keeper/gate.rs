@@ -42,6 +42,7 @@ use super::namespaces::Namespaces;
 use super::observers::Observers;
 use super::processes::Processes;
 use super::teller::Teller;
+use super::terms::{Grounds, Prepared};
 use super::{KeeperError, Tokens, sys};
 use crate::config::Settings;
 use crate::model::{Adopted, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
@@ -57,7 +58,6 @@ const HUNG_AFTER: Duration = Duration::from_secs(10);
 pub type Resolved = Vec<(String, Result<Vec<IpAddr>, String>)>;
 
 /// What other threads ask of the gate.
-#[derive(Debug)]
 pub enum Order {
     Status(Sender<Box<StatusReport>>),
     Upgrade {
@@ -65,8 +65,8 @@ pub enum Order {
         drain: Option<Duration>,
         done: Sender<Result<String, String>>,
     },
-    /// New settings, with their host names resolved already.
-    Settings(Box<Settings>, Resolved, Sender<Result<String, String>>),
+    /// New settings, with their host names resolved and their files read.
+    Settings(Box<Settings>, Resolved, Box<Prepared>, Sender<Result<String, String>>),
     /// Which host names are to be resolved?
     Hosts(Sender<Vec<String>>),
     /// A host name's addresses as they are now.
@@ -170,6 +170,10 @@ pub struct Parts {
     pub adopted: Vec<Adopted>,
     pub cgroup: String,
     pub generation: u32,
+    /// What leaves are signed by.
+    pub grounds: Arc<Grounds>,
+    /// What was found when the settings' files were read.
+    pub notes: Vec<String>,
     pub programs_log: Option<Box<dyn FnMut() + Send>>,
 }
 
@@ -409,6 +413,7 @@ impl Gate {
         {
             self.parts.enforcers.kill(upgrading.generation);
         }
+        self.parts.enforcers.tell_terms();
         self.release_waiting();
         if let Some(log) = &mut self.parts.programs_log {
             log();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::gate::{self, Orders};
 use super::observers::Observers;
-use super::{KeeperError, Reload, destinations, watching};
+use super::{KeeperError, Reload, destinations, terms, watching};
 use crate::config::Settings;
 use crate::control::{Answer, Asker, Order, Server, Serving};
 
@@ -98,8 +98,12 @@ pub fn reread(orders: &Orders, reload: &SharedReload) -> Result<String, String> 
     };
     let settings =
         settings.map_err(|mistakes| format!("the running settings stay:\n{mistakes}"))?;
+    let prepared = Box::new(
+        terms::prepare(&settings)
+            .map_err(|faults| format!("the running settings stay:\n{faults}"))?,
+    );
     let resolved = watching::resolve_all(&destinations::hosts_of(&settings.protect));
-    ask(orders, |done| gate::Order::Settings(Box::new(settings), resolved, done))
+    ask(orders, |done| gate::Order::Settings(Box::new(settings), resolved, prepared, done))
 }
 
 pub fn ask(

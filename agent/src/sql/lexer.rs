@@ -56,7 +56,12 @@ pub struct Lexer<'t> {
 
 impl<'t> Lexer<'t> {
     pub fn new(text: &'t str, strings: Strings) -> Self {
-        Self { text: text.as_bytes(), at: 0, escaping: strings == Strings::Escaping }
+        Self::over(text.as_bytes(), strings)
+    }
+
+    /// Bytes in any character set whose bytes below 0x80 are always ASCII.
+    pub fn over(text: &'t [u8], strings: Strings) -> Self {
+        Self { text, at: 0, escaping: strings == Strings::Escaping }
     }
 
     fn byte(&self, at: usize) -> u8 {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
+use super::login::LoggingIn;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::enforcer::means::Means;
@@ -20,7 +21,7 @@ use crate::enforcer::tls::{
 };
 use crate::model::{TlsCarried, Verify};
 use crate::wire::postgres::session::{
-    Authenticating, ClientLogin, Common, Greeted, Greeting, ServerLogin, Session,
+    Authenticating, Common, Greeted, Greeting, Session,
 };
 use crate::wire::postgres::{
     Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, write_request,
@@ -42,7 +43,7 @@ pub enum Stage {
     Leaf { greeting: Greeting, hello: Vec<u8>, wanted: Wanted },
     /// The client's handshake is under way.
     Client(Greeting),
-    Login(Box<Authenticating>),
+    Login(Box<LoggingIn>),
     Session(Box<Session<Open>>),
     /// A cancel was passed on, or the server said no before a session: what it
     /// says goes through until it ends.
@@ -136,6 +137,7 @@ impl<I: Io> Carriage<I> {
             }
         }
         if self.client.has_ended() {
+            self.note_leaving(means);
             // It has gone before there was a session: nothing is left to say.
             self.upstream.finish();
             if self.doomed.is_some() || !matches!(self.stage, Stage::Ending | Stage::Login(_)) {
@@ -167,7 +169,7 @@ impl<I: Io> Carriage<I> {
                 self.stage = Stage::Greeting(greeting.encrypted());
                 Ok(true)
             }
-            Stage::Login(login) => self.login(login),
+            Stage::Login(login) => self.login(login, turn),
             Stage::Ending => {
                 self.stage = Stage::Ending;
                 self.pass_on()
@@ -211,10 +213,10 @@ impl<I: Io> Carriage<I> {
                 self.stage = Stage::Greeting(greeting);
                 Ok(true)
             }
-            Greeted::Cancel(_) => self.opened(Opened { packet, login: None }),
+            Greeted::Cancel(_) => self.opened(Opened { packet, login: None }, means),
             Greeted::Startup(startup, login) => {
                 self.note_startup(&startup);
-                self.opened(Opened { packet, login: Some(Box::new(login)) })
+                self.opened(Opened { packet, login: Some(Box::new(login)) }, means)
             }
         }
     }
@@ -236,7 +238,7 @@ impl<I: Io> Carriage<I> {
 
     /// The client has opened: its packet goes upstream, behind TLS where that
     /// is due.
-    fn opened(&mut self, opened: Opened) -> Result<bool, Fault> {
+    fn opened(&mut self, opened: Opened, means: &Means) -> Result<bool, Fault> {
         if let Some(fatal) = self.doomed.take() {
             return Err(Fault::fatal(fatal));
         }
@@ -246,14 +248,14 @@ impl<I: Io> Carriage<I> {
             return Ok(true);
         }
         let Opened { packet, login } = opened;
-        self.say_upstream(&packet)?;
-        self.stage = match login {
-            Some(login) => Stage::Login(login),
+        match login {
+            Some(login) => self.begin_login(*login, &packet, means)?,
             None => {
+                self.say_upstream(&packet)?;
                 self.carried.cancel = true;
-                Stage::Ending
+                self.stage = Stage::Ending;
             }
-        };
+        }
         Ok(true)
     }
 
@@ -377,7 +379,7 @@ impl<I: Io> Carriage<I> {
                 self.stage = Stage::Upstream(then);
                 return Err(Fault::fatal(unverified(&refused)));
             }
-            (Ok(_), Then::Open(opened)) => return self.opened(opened),
+            (Ok(_), Then::Open(opened)) => return self.opened(opened, turn.means),
             (Ok(verified), Then::Client { greeting, hello }) => {
                 self.stage = Stage::Upstream(Then::Client { greeting, hello });
                 verified
@@ -461,6 +463,7 @@ impl<I: Io> Carriage<I> {
         }
         let alpn = self.upstream.tls.as_ref().is_some_and(|tls| has_postgres_alpn(tls.common()));
         let tls = Tls::server(leaf.config(alpn)).map_err(Fault::ClientTls)?;
+        self.end_point.clone_from(&leaf.end_point);
         self.stage = Stage::Client(greeting);
         self.client.secure_with(tls, hello).map_err(|error| self.client_tls(error))
     }
@@ -482,73 +485,6 @@ impl<I: Io> Carriage<I> {
             return self.doom(fatal, means);
         }
         Err(Fault::UpstreamTls(error))
-    }
-
-    fn login(&mut self, mut login: Box<Authenticating>) -> Result<bool, Fault> {
-        let mut moved = false;
-        while let Some(frame) = self.upstream.framer.frame()? {
-            moved = true;
-            match login.server(&frame)? {
-                ServerLogin::Going(next, pass, _) => {
-                    self.down.pass(pass);
-                    login = Box::new(next);
-                }
-                ServerLogin::Ready(session, pass) => {
-                    self.down.pass(pass);
-                    self.stage = Stage::Session(session);
-                    self.down_now()?;
-                    return Ok(true);
-                }
-                ServerLogin::Failed(pass, fields) => {
-                    let sqlstate = fields.sqlstate().unwrap_or_default();
-                    self.carried.refused_login =
-                        Some(String::from_utf8_lossy(sqlstate).into_owned());
-                    self.down.pass(pass);
-                    self.stage = Stage::Ending;
-                    self.down_now()?;
-                    return Ok(true);
-                }
-            }
-        }
-        self.down_now()?;
-        while login.asked().is_some() {
-            let Some(frame) = self.client.framer.frame()? else { break };
-            let span = frame.span;
-            match login.client(&frame)? {
-                ClientLogin::Credential(pass, ..) => {
-                    moved = true;
-                    self.up.pass(pass);
-                }
-                ClientLogin::Early => {
-                    self.client.framer.put_back(span);
-                    break;
-                }
-                ClientLogin::Terminate(pass) => {
-                    self.up.pass(pass);
-                    self.stage = Stage::Ending;
-                    self.up_now()?;
-                    return Ok(true);
-                }
-            }
-        }
-        self.up_now()?;
-        self.stage = Stage::Login(login);
-        Ok(moved)
-    }
-
-    /// Sends what the splices hold, copied: nothing of a login is long.
-    fn down_now(&mut self) -> Result<(), Fault> {
-        let bytes = self.down.slices(&self.upstream.framer).collect::<Vec<_>>().concat();
-        self.down.written(usize::MAX);
-        self.upstream.framer.consume_framed();
-        self.say_client(&bytes)
-    }
-
-    fn up_now(&mut self) -> Result<(), Fault> {
-        let bytes = self.up.slices(&self.client.framer).collect::<Vec<_>>().concat();
-        self.up.written(usize::MAX);
-        self.client.framer.consume_framed();
-        self.say_upstream(&bytes)
     }
 
     /// No session will come of it: what the server says goes to the client.

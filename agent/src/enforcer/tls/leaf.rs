@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,6 +16,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use super::TlsError;
 use super::configs::ServerConfigs;
 use crate::model::Der;
+use crate::wire::postgres::scram::{EndPoint, end_point_hash};
 
 /// All leaves of the process.
 pub struct Leaves {
@@ -36,8 +36,8 @@ pub struct Wanted {
 
 pub struct Leaf {
     configs: ServerConfigs,
-    /// SHA-256 of its certificate: what clients bind SCRAM to.
-    pub end_point: [u8; 32],
+    /// What clients bind SCRAM to.
+    pub end_point: Option<EndPoint>,
     /// Whether the host's CA has signed it.
     pub trusted: bool,
 }
@@ -99,9 +99,7 @@ impl Leaves {
         chain: Vec<CertificateDer<'static>>,
         trusted: bool,
     ) -> Result<Arc<Leaf>, TlsError> {
-        let mut end_point = [0; 32];
-        let certificate = chain.first().map(AsRef::as_ref).unwrap_or_default();
-        end_point.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
+        let end_point = chain.first().and_then(|certificate| end_point_hash(certificate));
         let key = CertifiedKey::new(chain, Arc::clone(&self.signing));
         let leaf = Arc::new(Leaf { configs: ServerConfigs::new(key)?, end_point, trusted });
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@ use super::{Gate, Order, Resolved, Upgrading};
 use crate::config::Settings;
 use crate::keeper::hooks::Maps;
 use crate::keeper::sys;
+use crate::keeper::terms::Prepared;
 use crate::model::{CanaryReport, Losses, NamespaceReport, STATUS_SCHEMA, StatusReport, Verdict};
 
 /// A new enforcer that isn't whole by then has failed.
@@ -24,8 +25,8 @@ impl Gate {
                     let _ = answer.send(Box::new(self.report()));
                 }
                 Order::Upgrade { binary, drain, done } => self.upgrade(binary, drain, done),
-                Order::Settings(settings, resolved, done) => {
-                    let result = self.apply(*settings, resolved);
+                Order::Settings(settings, resolved, prepared, done) => {
+                    let result = self.apply(*settings, resolved, *prepared);
                     let _ = done.send(result);
                 }
                 Order::Hosts(answer) => {
@@ -94,7 +95,12 @@ impl Gate {
     }
 
     /// Takes new settings; what can't change while running is named.
-    fn apply(&mut self, settings: Settings, resolved: Resolved) -> Result<String, String> {
+    fn apply(
+        &mut self,
+        settings: Settings,
+        resolved: Resolved,
+        prepared: Prepared,
+    ) -> Result<String, String> {
         let old = &self.parts.settings;
         let mut fixed = Vec::new();
         for (name, differs) in [
@@ -118,6 +124,10 @@ impl Gate {
                 fixed.join(", ")
             ));
         }
+        let Prepared { mut terms, grounds, notes } = prepared;
+        let generation = self.parts.generation.wrapping_add(1);
+        terms.generation = generation;
+        let terms = crate::channel::seal_terms(&terms).map_err(|error| error.to_string())?;
         self.parts.destinations.set(&settings.protect);
         for (host, answer) in resolved {
             self.parts.destinations.resolved(&host, answer, settings.resolve_grace);
@@ -127,7 +137,13 @@ impl Gate {
             return Err(error.to_string());
         }
         self.parts.settings = settings;
-        self.parts.generation = self.parts.generation.wrapping_add(1);
+        self.parts.generation = generation;
+        for note in &notes {
+            tracing::warn!("{note}");
+        }
+        (self.parts.grounds, self.parts.notes) = (grounds, notes);
+        // Before a flow of this generation can come.
+        self.parts.enforcers.set_terms(terms);
         let kernel = super::super::kernel_settings(
             &self.parts.settings,
             self.parts.generation,
@@ -147,6 +163,7 @@ impl Gate {
                 notes.push(format!("`{}` can't be resolved: {error}", destination.name));
             }
         }
+        notes.extend(self.parts.notes.iter().cloned());
         if losses.events > 0 {
             notes.push(format!(
                 "{} events found no room; their connects were retried, other records are missing",
