@@ -2,4 +2,5 @@
 mod checks;
 pub mod class;
 pub mod content;
+pub mod names;
 pub mod style;

@@ -153,10 +153,7 @@ impl Tally {
 
     /// The classes that were met, with how often.
     pub fn iter(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
-        Class::ALL
-            .iter()
-            .map(|class| (*class, self.count(*class)))
-            .filter(|(_, count)| *count > 0)
+        Class::ALL.iter().map(|class| (*class, self.count(*class))).filter(|(_, count)| *count > 0)
     }
 
     /// What was counted since the last time this was asked.

@@ -77,10 +77,40 @@ fn numbers_that_nobody_has_are_refused() {
 fn no_input_makes_a_check_fail() {
     type Check = fn(&[u8]) -> bool;
     let checks: &[Check] = &[
-        card, iban, aba_routing, npi, luhn, verhoeff, us_ssn, us_itin, uk_nino, uk_nhs, de_tax_id,
-        fr_nir, es_dni, it_fiscal_code, nl_bsn, pl_pesel, be_nrn, ch_ahv, dk_cpr, no_fnr, fi_hetu,
-        se_personnummer, br_cpf, br_cnpj, mx_curp, in_aadhaar, in_pan, au_tfn, au_medicare,
-        ca_sin, sg_nric, kr_rrn, cn_id, za_id,
+        card,
+        iban,
+        aba_routing,
+        npi,
+        luhn,
+        verhoeff,
+        us_ssn,
+        us_itin,
+        uk_nino,
+        uk_nhs,
+        de_tax_id,
+        fr_nir,
+        es_dni,
+        it_fiscal_code,
+        nl_bsn,
+        pl_pesel,
+        be_nrn,
+        ch_ahv,
+        dk_cpr,
+        no_fnr,
+        fi_hetu,
+        se_personnummer,
+        br_cpf,
+        br_cnpj,
+        mx_curp,
+        in_aadhaar,
+        in_pan,
+        au_tfn,
+        au_medicare,
+        ca_sin,
+        sg_nric,
+        kr_rrn,
+        cn_id,
+        za_id,
     ];
     let mut dice = crate::wire::postgres::testing::Dice::new(7);
     for _ in 0..20_000 {
@@ -94,8 +124,18 @@ fn no_input_makes_a_check_fail() {
                 check(&signs);
             }
         }
-        for check in [iban as Check, uk_nino, fr_nir, es_dni, it_fiscal_code, fi_hetu, mx_curp,
-            in_pan, sg_nric, cn_id] {
+        for check in [
+            iban as Check,
+            uk_nino,
+            fr_nir,
+            es_dni,
+            it_fiscal_code,
+            fi_hetu,
+            mx_curp,
+            in_pan,
+            sg_nric,
+            cn_id,
+        ] {
             check(&signs);
         }
     }

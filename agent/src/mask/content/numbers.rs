@@ -228,6 +228,7 @@ impl Number {
             11 if checks::de_tax_id(digits) => Some(Class::DeTaxId),
             13 if checks::ch_ahv(digits) => Some(Class::ChAhv),
             13 if checks::za_id(digits) => Some(Class::ZaId),
+            14 if is_clock(digits) => None,
             14 if checks::br_cnpj(digits) => Some(Class::BrCnpj),
             15 if checks::fr_nir(&self.signs()) => Some(Class::FrNir),
             18 if checks::cn_id(&self.signs()) => Some(Class::CnId),
@@ -293,7 +294,8 @@ impl Number {
         } else {
             let leads = digits.first() == Some(&0) && digits.get(1) != Some(&0);
             let abroad = digits.starts_with(&[0, 0]) && digits.get(2) != Some(&0);
-            let pairs = matches!(groups, [2, 2, 2, 2, 2] | [2, 3, 2, 2] | [4, 2, 2, 2] | [3, 2, 2, 2]);
+            let pairs =
+                matches!(groups, [2, 2, 2, 2, 2] | [2, 3, 2, 2] | [4, 2, 2, 2] | [3, 2, 2, 2]);
             let formed = match groups {
                 [3, 3, 4] => north_american(digits) && slash == 0,
                 [1, 3, 3, 4] => {
@@ -331,6 +333,15 @@ impl Number {
 fn north_american(digits: &[u8]) -> bool {
     let digit = |place: usize| digits.get(place).copied().unwrap_or_default();
     digits.len() == 10 && digit(0) >= 2 && digit(3) >= 2 && !(digit(1) == 1 && digit(2) == 1)
+}
+
+/// `20240506070809`
+fn is_clock(digits: &[u8]) -> bool {
+    matches!(
+        digits,
+        [1, 9, _, _, 0 | 1, _, 0..=3, _, 0..=2, _, 0..=5, _, 0..=5, _]
+            | [2, 0, _, _, 0 | 1, _, 0..=3, _, 0..=2, _, 0..=5, _, 0..=5, _]
+    )
 }
 
 /// A date at the head: `2024-05-06 07`, `06.05.2024`.

@@ -146,8 +146,7 @@ fn token(word: &[u8]) -> Option<(usize, Class)> {
     }
     // Behind a prefix of somebody's own.
     let mut tries = 4;
-    for (place, _) in
-        word.iter().enumerate().filter(|(_, sign)| matches!(sign, b'_' | b'-' | b'.'))
+    for (place, _) in word.iter().enumerate().filter(|(_, sign)| matches!(sign, b'_' | b'-' | b'.'))
     {
         let tail = word.get(place + 1..)?;
         if tail.len() < LEAST_SECRET || tries == 0 {
@@ -200,9 +199,8 @@ fn is_key_of_maker(word: &[u8]) -> bool {
         if word.len() < *least {
             return false;
         }
-        let random = || {
-            tail.iter().any(u8::is_ascii_digit) && tail.iter().any(u8::is_ascii_alphabetic)
-        };
+        let random =
+            || tail.iter().any(u8::is_ascii_digit) && tail.iter().any(u8::is_ascii_alphabetic);
         match *prefix {
             b"AKIA" | b"ASIA" | b"ABIA" | b"ACCA" => {
                 word.len() == 20
@@ -258,7 +256,8 @@ fn hashes(cell: &[u8], found: &mut Vec<Found>) {
         (b"{bcrypt}", 60),
         (b"{noop}", 7),
     ];
-    let is_part = |sign: &u8| sign.is_ascii_graphic() && !b"\"'<>,;".contains(sign) || *sign == b',';
+    let is_part =
+        |sign: &u8| sign.is_ascii_graphic() && !b"\"'<>,;".contains(sign) || *sign == b',';
     let mut place = 0;
     while let Some(&sign) = cell.get(place) {
         let starts = matches!(sign, b'$' | b'{' | b'p' | b's' | b'b' | b'a' | b'S')
@@ -266,9 +265,7 @@ fn hashes(cell: &[u8], found: &mut Vec<Found>) {
         let rest = cell.get(place..).unwrap_or_default();
         if starts && MARKS.iter().any(|(mark, _)| rest.starts_with(mark)) {
             let length = rest.iter().take_while(|sign| is_part(sign)).count();
-            let long = MARKS
-                .iter()
-                .any(|(mark, least)| rest.starts_with(mark) && length >= *least);
+            let long = MARKS.iter().any(|(mark, least)| rest.starts_with(mark) && length >= *least);
             if long {
                 let (start, end) = (place, place + length);
                 found.push(Found { start, end, class: Class::PasswordHash });
@@ -393,13 +390,31 @@ fn announces(word: &[u8]) -> Option<(Class, bool)> {
     }
     let word = room.get(..length)?;
     const PASSWORDS: &[&[u8]] = &[
-        b"password", b"passwd", b"pwd", b"passphrase", b"passwort", b"kennwort", b"motdepasse",
-        b"contrasena", b"senha", b"wachtwoord",
+        b"password",
+        b"passwd",
+        b"pwd",
+        b"passphrase",
+        b"passwort",
+        b"kennwort",
+        b"motdepasse",
+        b"contrasena",
+        b"senha",
+        b"wachtwoord",
     ];
     const KEYS: &[&[u8]] = &[
-        b"apikey", b"secretkey", b"accesskey", b"accountkey", b"clientsecret", b"secret",
-        b"accesstoken", b"authtoken", b"refreshtoken", b"bearer", b"sharedaccesskey",
-        b"privatekey", b"secretaccesskey",
+        b"apikey",
+        b"secretkey",
+        b"accesskey",
+        b"accountkey",
+        b"clientsecret",
+        b"secret",
+        b"accesstoken",
+        b"authtoken",
+        b"refreshtoken",
+        b"bearer",
+        b"sharedaccesskey",
+        b"privatekey",
+        b"secretaccesskey",
     ];
     if PASSWORDS.iter().any(|one| word.ends_with(one)) {
         return Some((Class::Password, false));

@@ -88,16 +88,39 @@ fn what_only_looks_alike_is_left() {
 #[test]
 fn the_gate_lets_everything_through_that_a_scanner_finds() {
     let seeds = [
-        "jane@doe.com", "+49 30 901820", "(415) 555-2671", "4111 1111 1111 1111", "536-90-4399",
-        "DE89370400440532013000", "529.982.247-25", "AB123456C", "131052-308T", "12345678Z",
-        "ABCPE1234F", "192.168.17.4", "fe80::1", "aa-bb-cc-dd-ee-ff", "52.520,13.405",
-        "AKIAIOSFODNN7EXAMPLE", "postgres://a:b@c", "password=abc", "$2b$12$", "{SSHA}abc",
-        "-----BEGIN PRIVATE KEY-----", "md5d41d8cd98f00b204e9800998ecf8427e", " ", "-", "::", "x",
-        "aabb.ccdd.eeff", "1", "pwd:Hunter22",
+        "jane@doe.com",
+        "+49 30 901820",
+        "(415) 555-2671",
+        "4111 1111 1111 1111",
+        "536-90-4399",
+        "DE89370400440532013000",
+        "529.982.247-25",
+        "AB123456C",
+        "131052-308T",
+        "12345678Z",
+        "ABCPE1234F",
+        "192.168.17.4",
+        "fe80::1",
+        "aa-bb-cc-dd-ee-ff",
+        "52.520,13.405",
+        "AKIAIOSFODNN7EXAMPLE",
+        "postgres://a:b@c",
+        "password=abc",
+        "$2b$12$",
+        "{SSHA}abc",
+        "-----BEGIN PRIVATE KEY-----",
+        "md5d41d8cd98f00b204e9800998ecf8427e",
+        " ",
+        "-",
+        "::",
+        "x",
+        "aabb.ccdd.eeff",
+        "1",
+        "pwd:Hunter22",
     ];
     let mut dice = Dice::new(11);
     let mut hits = 0;
-    for _ in 0..60_000 {
+    for _ in 0..30_000 {
         let mut cell = Vec::new();
         for _ in 0..1 + dice.below(4) {
             cell.extend_from_slice(seeds[dice.below(seeds.len())].as_bytes());
@@ -129,7 +152,7 @@ fn the_gate_lets_everything_through_that_a_scanner_finds() {
             );
         }
     }
-    assert!(hits > 10_000, "only {hits} hits: this test tests nothing");
+    assert!(hits > 4_000, "only {hits} hits: this test tests nothing");
 }
 
 #[test]
@@ -137,9 +160,8 @@ fn spans_are_in_order_and_within_the_cell() {
     let mut dice = Dice::new(3);
     let mut found = Vec::new();
     let signs = b"0123456789 -.:@/+()=$abcefxyzABDEFKS_\"'{}\xc3\xa9\xa0\xc2";
-    for _ in 0..60_000 {
-        let cell: Vec<u8> =
-            (0..dice.below(80)).map(|_| signs[dice.below(signs.len())]).collect();
+    for _ in 0..30_000 {
+        let cell: Vec<u8> = (0..dice.below(80)).map(|_| signs[dice.below(signs.len())]).collect();
         scan(&cell, Demand::Check, &mut found);
         let mut floor = 0;
         for one in &found {
@@ -149,27 +171,56 @@ fn spans_are_in_order_and_within_the_cell() {
     }
 }
 
+/// This thread's own time: the machine may have other work.
+fn cpu_time() -> std::time::Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
 /// Twice the input takes about twice the time, whatever is in it.
 #[test]
 fn no_input_is_slower_than_linear() {
     for unit in [
-        "1 ", "1.", "a@", "a@b.", "password=", "password=$", "pwd:", "://a:b", "-", "-----BEGIN ",
-        "$2a$", "eyJ.", "a_", "(1)", "::", "1:", "A1", "AB 12 ", "1-", "{", "a.", "=", "+1(",
-        "0.1,", "ghp_", "aa-bb-",
+        "1 ",
+        "1.",
+        "a@",
+        "a@b.",
+        "password=",
+        "password=$",
+        "pwd:",
+        "://a:b",
+        "-",
+        "-----BEGIN ",
+        "$2a$",
+        "eyJ.",
+        "a_",
+        "(1)",
+        "::",
+        "1:",
+        "A1",
+        "AB 12 ",
+        "1-",
+        "{",
+        "a.",
+        "=",
+        "+1(",
+        "0.1,",
+        "ghp_",
+        "aa-bb-",
     ] {
         let took = |times: usize| {
             let cell = unit.repeat(times);
             let mut found = Vec::new();
             (0..3)
                 .map(|_| {
-                    let begun = std::time::Instant::now();
+                    let begun = cpu_time();
                     scan(cell.as_bytes(), Demand::Check, &mut found);
-                    begun.elapsed()
+                    cpu_time() - begun
                 })
                 .min()
                 .unwrap()
         };
-        let (short, long) = (took(10_000), took(160_000));
+        let (short, long) = (took(2_000), took(32_000));
         assert!(
             long < short * 64 + std::time::Duration::from_millis(20),
             "{unit:?}: {short:?} for one, {long:?} for sixteen times as much"
