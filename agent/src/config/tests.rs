@@ -581,6 +581,9 @@ fn an_environment_is_written_either_way_and_the_flag_wins_over_the_mode() {
     let overrides = Overrides { policy: Some(PolicyMode::Shadow), ..Overrides::default() };
     let (draft, mistakes) = overrides.over(draft, mistakes);
     assert_eq!(check::settle(draft, mistakes).unwrap().policy.mode, PolicyMode::Shadow);
+}
+
+#[test]
 fn the_log_is_set_by_audit() {
     let text = "[audit]\nenabled = false\nfolder = \"/data/log\"\ntext = \"full\"\n\
                 durability = \"power-for-writes\"\nkeep = \"30d\"\nkeep_size = \"1GiB\"\n\
