@@ -10,6 +10,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
 use super::hashing::Hashing;
+use super::postgres::Understood;
 use super::tls::{ClientConfigs, Leaves};
 use crate::audit::Log;
 use crate::model::{
@@ -26,7 +27,7 @@ use crate::wire::postgres::session::{Common, Texts};
 pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
-    pub facts: Arc<Cache>,
+    pub texts: Arc<Cache<Understood>>,
     /// Where everything is recorded; every session makes a connection of it.
     pub log: Log,
     pub rulings: Arc<policy::Cache>,
@@ -79,7 +80,7 @@ impl Shared {
         Ok(Self {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
-            facts: Arc::new(Cache::new(FACTS)),
+            texts: Arc::new(Cache::new(FACTS)),
             log: Log::off(),
             rulings: Arc::new(policy::Cache::new(RULINGS)),
             cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),

@@ -200,7 +200,7 @@ impl Worker {
         };
         if let Err(why) = taken {
             tracing::warn!(flow = %id, "a connection was handed over and is dropped: {why}");
-            self.sessions.tell_closed(id, (0, 0), Duration::ZERO, End::Inside, None);
+            self.sessions.tell_dropped(id);
         }
     }
 
@@ -448,7 +448,9 @@ impl<I: Io> Sessions<I> {
         }
         let bytes = (live.carriage.bytes_up(), live.carriage.bytes_down());
         let carried = live.carriage.carried();
-        self.tell_closed(live.flow, bytes, live.began.elapsed(), end, carried);
+        let closing = closing(live.flow, bytes, live.began.elapsed(), end, carried);
+        live.carriage.close(&closing);
+        self.told.push(ToKeeper::Closed(closing));
     }
 
     fn end_all(&mut self, end: End) {
@@ -460,22 +462,9 @@ impl<I: Io> Sessions<I> {
         }
     }
 
-    fn tell_closed(
-        &mut self,
-        flow: FlowId,
-        (up, down): (u64, u64),
-        lasted: Duration,
-        end: End,
-        carried: Option<Box<Carried>>,
-    ) {
-        self.told.push(ToKeeper::Closed(Closing {
-            flow,
-            bytes_up: up,
-            bytes_down: down,
-            duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
-            end,
-            carried,
-        }));
+    /// Of a connection that never became a session.
+    fn tell_dropped(&mut self, flow: FlowId) {
+        self.told.push(ToKeeper::Closed(closing(flow, (0, 0), Duration::ZERO, End::Inside, None)));
     }
 
     fn wants_more(&self) -> bool {
@@ -484,6 +473,23 @@ impl<I: Io> Sessions<I> {
 
     fn len(&self) -> u32 {
         self.live.len()
+    }
+}
+
+fn closing(
+    flow: FlowId,
+    (up, down): (u64, u64),
+    lasted: Duration,
+    end: End,
+    carried: Option<Box<Carried>>,
+) -> Closing {
+    Closing {
+        flow,
+        bytes_up: up,
+        bytes_down: down,
+        duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
+        end,
+        carried,
     }
 }
 

@@ -266,6 +266,13 @@ impl<I: Io> Carriage<I> {
         if let Some(fatal) = self.doomed.take() {
             return Err(Fault::fatal(fatal));
         }
+        if let Some(why) = self.unrecorded.take() {
+            return Err(Fault::fatal(
+                Fatal::new("58030", format!("tidegate takes no connection: {why}"))
+                    .detail("what can't be recorded is not run on a strict destination")
+                    .hint("free space for the log, or see `tidegate status` on the host"),
+            ));
+        }
         if self.destination.terms.tls.upstream_always && self.upstream.tls.is_none() {
             self.ask_for_tls()?;
             self.stage = Stage::AskedForUs(opened);
