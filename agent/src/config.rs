@@ -94,6 +94,8 @@ pub struct Settings {
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
     pub policy: PolicySettings,
+    /// The verifiers that `tidegate login` keeps.
+    pub logins: PathBuf,
     /// How often a canary connects; half of what makes a heartbeat stale.
     pub canary_every: Duration,
     /// How often host names are resolved again.
@@ -186,6 +188,7 @@ impl Default for Settings {
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             policy: PolicySettings::default(),
+            logins: PathBuf::from(logins::DEFAULT_LOGINS),
             canary_every: Duration::from_millis(500),
             resolve_every: Duration::from_secs(30),
             resolve_grace: Duration::from_secs(600),

@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod enforcer;
 pub mod host;
+pub mod identity;
 pub mod keeper;
 pub mod model;
 pub mod policy;

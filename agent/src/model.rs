@@ -1,5 +1,6 @@
 //! The vocabulary that every room speaks. Plain data: no I/O, no decisions.
 
+mod actor;
 mod address;
 mod carried;
 mod event;
@@ -12,12 +13,17 @@ pub(crate) mod samples;
 mod terms;
 mod time;
 
+pub use actor::{
+    Actor, Ancestor, Attribute, Confidence, Kind, LONGEST_COMMAND, LONGEST_NAME, LONGEST_PATH,
+    LONGEST_VALUE, MOST_ANCESTORS, MOST_ATTRIBUTES, MOST_GROUPS, MOST_SWITCHES, Origin, Person,
+    Program, ProgramFile, Relation, Sourced, Switch, Via, cut, cut_front,
+};
 pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
 pub use principal::{ActorKind, Group, GroupKind, Principal};
-pub use process::{Process, ProcessKey, Source, Workload};
+pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,
     NamespaceReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,

@@ -82,7 +82,7 @@ impl Agent {
         std::fs::write(
             folder.path().join("tidegate.toml"),
             format!(
-                "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\n{2}",
+                "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\nlogins = \"{1}/logins\"\n{2}",
                 bpffs.display(),
                 folder.path().display(),
                 plan.settings

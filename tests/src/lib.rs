@@ -8,15 +8,18 @@
 
 pub mod agent;
 pub mod bench;
+pub mod certificates;
 pub mod cgroup;
 pub mod crowd;
 pub mod dialer;
+pub mod diff;
 pub mod echo;
 pub mod folder;
 pub mod kernel;
 pub mod leftovers;
 pub mod matrix;
 pub mod namespace;
+pub mod pgbouncer;
 pub mod place;
 pub mod ports;
 pub mod postgres;
@@ -27,3 +30,4 @@ pub mod stream;
 pub mod sys;
 pub mod venv;
 pub mod wait;
+pub mod wire;

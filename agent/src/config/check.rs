@@ -57,6 +57,7 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             enforced: values(draft.policy_enforced),
             ..default.policy
         },
+        logins: or(draft.logins, default.logins),
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),
         resolve_grace: value(draft.resolve_grace, default.resolve_grace),

@@ -16,7 +16,7 @@ mod policy;
 mod service;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 16] = [
+pub(super) const TOP: [&str; 17] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -27,6 +27,7 @@ pub(super) const TOP: [&str; 16] = [
     "passthrough",
     "ca",
     "policy",
+    "logins",
     "canary_every",
     "resolve_every",
     "resolve_grace",
@@ -124,6 +125,7 @@ impl Reader<'_> {
             on_existing: self.take(top, "on_existing", |i| check::on_existing(string(i)?)),
             protect: self.protect(top),
             passthrough: self.passthrough(top),
+            logins: self.take(top, "logins", |i| check::absolute(path(i)?)),
             canary_every: self.take(top, "canary_every", |i| time(i, check::CANARY)),
             resolve_every: self.take(top, "resolve_every", |i| time(i, check::RESOLVE)),
             resolve_grace: self.take(top, "resolve_grace", |i| time(i, check::GRACE)),

@@ -258,6 +258,12 @@ impl ProtectTarget {
         target(text)
     }
 
+    /// Whether all of it is in `outer`, as far as that can be said without
+    /// resolving names.
+    pub fn is_within(&self, outer: &Self) -> bool {
+        within(self, outer)
+    }
+
     /// Whether this address is in it; a host name says nothing of that.
     pub fn holds(&self, address: IpAddr, port: u16) -> bool {
         let prefix = if address.is_ipv4() { 32 } else { 128 };

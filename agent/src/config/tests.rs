@@ -62,6 +62,7 @@ cgroup = "/sys/fs/cgroup/apps"
 bpffs = "/run/bpf"
 listen_port = 16000
 control = "/run/tg.sock"
+logins = "/run/logins"
 on_existing = "kill"
 protect = [
     5433,
@@ -136,6 +137,7 @@ enforce = ["shop.service", "/usr/bin/report"]
                 enforced: vec!["shop.service".into(), "/usr/bin/report".into()],
                 ..PolicySettings::default()
             },
+            logins: "/run/logins".into(),
             canary_every: Duration::from_secs(1),
             resolve_every: Duration::from_secs(90),
             resolve_grace: Duration::ZERO,
@@ -288,7 +290,10 @@ fn what_is_no_destination_says_what_one_is() {
             "5432,x",
             "unknown option `x`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`, `environment=NAME`",
         ),
-        ("5432,env=staging", "unknown option `env=staging`: did you mean `environment=NAME`?"),
+        (
+            "5432,env=staging",
+            "unknown option `env=staging`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`, `environment=NAME`",
+        ),
         ("5432,environment=Staging", "an environment is written in lower case: write `staging`"),
         (
             "5432,environment=a,environment=b",
@@ -476,7 +481,7 @@ key = "ca.key"
     let expected = r#"
 tidegate.toml:1:1: unknown key `verify`: it belongs to a destination, behind [[protect]]
 tidegate.toml:4:12: `protocol`: unknown protocol `postgress`: did you mean `postgres`?
-tidegate.toml:5:10: `verify`: unknown value `peer`: it is one of `full`, `ca`, `none`
+tidegate.toml:5:10: `verify`: unknown value `peer`: it is one of `mirror`, `full`, `ca`, `none`
 tidegate.toml:6:9: `roots`: `roots.pem` is not an absolute path: begin it with `/`
 tidegate.toml:7:15: `server_name`: `a b` is neither a host name nor an address, such as `db.example`
 tidegate.toml:8:15: `client_cert` needs its key: write `client_key = "…"` too

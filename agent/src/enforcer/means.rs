@@ -11,17 +11,22 @@ use rustls::pki_types::CertificateDer;
 
 use super::hashing::Hashing;
 use super::tls::{ClientConfigs, Leaves};
-use crate::model::{Der, DestinationTerms, Flow, Passthrough, Protocol, Terms, Verify, Who};
-use crate::sql::Cache;
+use crate::model::{
+    ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, Protocol, Terms, Verify, Who,
+};
+use crate::policy::{self, Layers, Set, Source, Stance};
+use crate::sql::{Cache, Cell, cell};
 use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{Common, Texts};
 
 /// Of the whole process; every worker has a handle.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
     pub facts: Arc<Cache>,
+    pub rulings: Arc<policy::Cache>,
+    pub cell: Arc<Cell>,
     pub hashing: Hashing,
     /// Programs that leave when they are asked for a password in clear once
     /// SCRAM has begun, by their file: they are asked at once.
@@ -35,8 +40,25 @@ pub struct Means {
     pub issuer: Arc<[Der]>,
     destinations: HashMap<String, Arc<Destination>>,
     passthrough: Vec<Passthrough>,
+    pub policies: Policies,
     /// For flows of a destination that the terms don't name (any more).
     fallback: Arc<Destination>,
+}
+
+/// The policies in force.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    pub set: Arc<Set>,
+    mode: PolicyMode,
+    /// Services that are no longer in shadow, by unit.
+    enforced: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyMode {
+    Enforce,
+    Shadow,
+    Off,
 }
 
 /// One protected destination.
@@ -48,6 +70,12 @@ pub struct Destination {
     pub configs: Result<ClientConfigs, String>,
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
 impl Shared {
     pub fn new() -> Result<Self, String> {
         let limits = Limits { chunk: CHUNK, ..Limits::default() };
@@ -55,6 +83,8 @@ impl Shared {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
             facts: Arc::new(Cache::new(FACTS)),
+            rulings: Arc::new(policy::Cache::new(RULINGS)),
+            cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
             asked_at_once: Arc::default(),
         })
@@ -63,6 +93,7 @@ impl Shared {
 
 impl Means {
     pub fn new(shared: Shared, terms: &Terms) -> Self {
+        let policies = Policies::off().expect("");
         let system = Arc::new(store(&terms.system_roots));
         let destinations = terms
             .destinations
@@ -75,6 +106,7 @@ impl Means {
             issuer: terms.issuer.clone().into(),
             destinations,
             passthrough: terms.passthrough.clone(),
+            policies,
             fallback: Arc::new(Destination::new(nameless, &system)),
         }
     }
@@ -83,11 +115,14 @@ impl Means {
         self.destinations.get(&flow.rule).unwrap_or(&self.fallback)
     }
 
-    /// Whether somebody has said by name that this one isn't read.
+    /// Whether somebody has said by name that this one isn't read. An AI agent
+    /// always is.
     pub fn passes(&self, flow: &Flow) -> bool {
-        self.passthrough.iter().any(|rule| {
-            rule.destination.as_ref().is_none_or(|name| *name == flow.rule) && fits(&rule.who, flow)
-        })
+        flow.actor.kind != Kind::Agent
+            && self.passthrough.iter().any(|rule| {
+                rule.destination.as_ref().is_none_or(|name| *name == flow.rule)
+                    && fits(&rule.who, flow)
+            })
     }
 }
 
@@ -116,6 +151,27 @@ impl Destination {
     }
 }
 
+impl Policies {
+    /// Nobody is refused anything.
+    fn off() -> Result<Self, String> {
+        let text = "@id(\"off\")\npermit (principal, action, resource);";
+        let own = vec![Source { name: "off".into(), text: text.into() }];
+        let layers = Layers { bare: true, packs: Vec::new(), own };
+        let set = Set::load(&layers).map_err(|mistakes| mistakes.to_string())?;
+        Ok(Self { set: Arc::new(set), mode: PolicyMode::Off, enforced: Vec::new() })
+    }
+
+    pub fn stance(&self, kind: ActorKind, unit: Option<&str>) -> Stance {
+        match self.mode {
+            PolicyMode::Off | PolicyMode::Shadow => Stance::Shadow,
+            PolicyMode::Enforce => {
+                let enforced = unit.is_some_and(|unit| self.enforced.iter().any(|one| one == unit));
+                Stance::of(kind, enforced)
+            }
+        }
+    }
+}
+
 /// Whether all that is asked of a process is so.
 pub fn fits(who: &Who, flow: &Flow) -> bool {
     let Who { exe, unit, user, cgroup } = who;
@@ -140,6 +196,8 @@ fn store(roots: &[Der]) -> RootCertStore {
     store
 }
 
+/// Rulings that are kept for all sessions.
+const RULINGS: usize = 65_536;
 /// What is read from a connection at once.
 const CHUNK: usize = 64 * 1024;
 /// Bytes of texts and facts that are kept for all sessions.

@@ -16,6 +16,7 @@
 mod carrying;
 mod end;
 mod gate;
+mod judge;
 mod login;
 mod opening;
 mod words;
@@ -26,6 +27,7 @@ use super::means::{Destination, Means};
 use super::relay::{Buffers, Io, Progress, Ready, Side};
 use super::tls::{Leaf, TlsError, Wanted};
 use crate::model::{Carried, End as Ending, Flow};
+use crate::sql::{Facts, LexingState};
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
@@ -67,6 +69,8 @@ pub enum Ask {
     Sign { wanted: Wanted, chain: Vec<Vec<u8>> },
     /// A password's hash.
     Derive(Derivation),
+    /// The facts of a text that is too long to be read here.
+    Read { text: Box<[u8]>, reading: LexingState },
 }
 
 /// What it asked for.
@@ -75,6 +79,7 @@ pub enum Word {
     Leaf(Result<Arc<Leaf>, String>),
     /// Nothing: there are too many at the moment.
     Derived(Option<Salted>),
+    Facts(Facts),
 }
 
 /// What can go wrong between the two.
@@ -152,6 +157,10 @@ impl<I: Io> Carriage<I> {
         let taken = match word {
             Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
             Word::Derived(salted) => self.take_derived(salted, turn),
+            Word::Facts(facts) => {
+                self.take_facts(facts);
+                Ok(())
+            }
         };
         if let Err(fault) = taken {
             // Nothing is lost by the progress: it is over, and says so again.
@@ -162,7 +171,7 @@ impl<I: Io> Carriage<I> {
     /// No more time is given. An idle session ends in order.
     pub fn drain(&mut self) {
         let idle = match &self.stage {
-            Stage::Session(session) => session.is_quiet() && !session.is_over(),
+            Stage::Session(carrying) => carrying.session.is_quiet() && !carrying.session.is_over(),
             _ => false,
         };
         if idle && self.up.is_empty() && self.down.is_empty() {

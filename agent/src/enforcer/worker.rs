@@ -404,6 +404,11 @@ impl<I: Io> Sessions<I> {
         for ask in std::mem::take(&mut self.asks) {
             match ask {
                 Ask::Sign { wanted, chain } => self.ask_for_leaf(key, flow, wanted, chain),
+                Ask::Read { text, reading } => {
+                    let post = self.post.clone();
+                    let reply = Box::new(move |facts| post.send(key, Word::Facts(facts)));
+                    self.means.shared.cell.submit(&text, &reading, reply);
+                }
                 Ask::Derive(derivation) => {
                     let post = self.post.clone();
                     let reply = Box::new(move |salted| post.send(key, Word::Derived(salted)));

@@ -19,6 +19,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 
 use super::ca::{self, Authority, Name};
+use crate::config::logins::{self, KeptLogin};
 use crate::config::{
     AuthSettings, ClientFiles, LoginSettings, PolicySettings, Protect, ProtectTarget,
     QuerySettings, Settings, TlsSettings, WhoSettings,
@@ -80,6 +81,10 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
     }
     let system_roots = roots::of_system(&own, &mut notes);
     let anchors = Arc::new(anchors(&system_roots));
+    let kept = logins::read(&settings.logins).unwrap_or_else(|mistakes| {
+        faults.0.extend(mistakes.to_string().lines().map(str::to_owned));
+        Vec::new()
+    });
     let mut destinations = Vec::new();
     let mut grounds = HashMap::new();
     for protect in settings.protect.iter().filter(|protect| !protect.exclude) {
@@ -89,7 +94,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
             protocol: protect.service.protocol,
             environment: protect.environment.clone(),
             tls: of.tls(protect, &protect.service.tls),
-            auth: of.auth(&protect.service.auth),
+            auth: with_kept(of.auth(&protect.service.auth), protect, &kept),
         };
         let roots = match &terms.tls.roots {
             Some(roots) => Arc::new(self::anchors(roots)),
@@ -143,6 +148,24 @@ fn policy(settings: &PolicySettings) -> PolicyTerms {
         own: settings.sources.clone(),
         enforced: settings.enforced.clone(),
     }
+}
+
+/// The roles that `tidegate login` has kept for this destination: by its name,
+/// for its very target, or for a server within it. Those of the settings' own
+/// file come first.
+fn with_kept(mut auth: AuthTerms, protect: &Protect, kept: &[KeptLogin]) -> AuthTerms {
+    let target = |login: &KeptLogin| ProtectTarget::parse(&login.server).ok();
+    let named = |login: &&KeptLogin| {
+        login.server == protect.name || target(login).as_ref() == Some(&protect.target)
+    };
+    let within = |login: &&KeptLogin| {
+        !named(login) && target(login).is_some_and(|inner| inner.is_within(&protect.target))
+    };
+    for login in kept.iter().filter(named).chain(kept.iter().filter(within)) {
+        let verifier = login.verifier.clone();
+        auth.verifiers.push(RoleVerifier { role: login.role.clone(), verifier });
+    }
+    auth
 }
 
 /// What the CA can't do for these settings.

@@ -1,11 +1,13 @@
 //! The login, between the legs: moves what the login's machine wants moved, and
 //! fetches what it asks for.
 
+use super::carrying::Carrying;
+use super::judge::Judge;
 use super::opening::Stage;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::enforcer::means::{Means, fits};
-use crate::enforcer::postgres::gate::Open;
+use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::relay::Io;
 use crate::wire::postgres::login::{Chance, Facts, Leg, Login, Over, Sends, Step};
 use crate::wire::postgres::scram::{Salted, end_point_hash};
@@ -65,12 +67,12 @@ impl<I: Io> Carriage<I> {
         while !under_way.waits {
             let LoggingIn { login, early, .. } = &mut *under_way;
             let step = if let Some(frame) = self.upstream.framer.frame()? {
-                login.server::<Open>(&frame, &mut sends)
+                login.server::<Judged>(&frame, &mut sends)
             } else if *early || !login.awaits_client() {
                 break;
             } else if let Some(frame) = self.client.framer.frame()? {
                 let span = frame.span;
-                let step = login.client::<Open>(&frame, &mut sends);
+                let step = login.client::<Judged>(&frame, &mut sends);
                 if let Ok(Step::Early) = step {
                     self.client.framer.put_back(span);
                 }
@@ -102,7 +104,7 @@ impl<I: Io> Carriage<I> {
     /// What a step asks for. `true`: the login is over.
     fn step_login(
         &mut self,
-        step: Step<Open>,
+        step: Step<Judged>,
         under_way: &mut LoggingIn,
         sends: &mut Sends,
         turn: &mut Turn<'_>,
@@ -112,7 +114,7 @@ impl<I: Io> Carriage<I> {
             Step::Early => under_way.early = true,
             Step::Verifier { .. } => {
                 // Nobody can be asked: it goes on as it can without.
-                let next = under_way.login.verifier::<Open>(None, sends)?;
+                let next = under_way.login.verifier::<Judged>(None, sends)?;
                 return self.step_login(next, under_way, sends, turn);
             }
             Step::Derive(derivation) => {
@@ -123,7 +125,8 @@ impl<I: Io> Carriage<I> {
                 self.note_login(under_way);
                 self.upstream.framer.consume_framed();
                 self.client.framer.consume_framed();
-                self.stage = Stage::Session(session);
+                let judge = Judge::new(&self.flow, &self.destination, &self.carried);
+                self.stage = Stage::Session(Box::new(Carrying::new(*session, judge)));
                 self.send(sends)?;
                 return Ok(true);
             }
@@ -173,7 +176,7 @@ impl<I: Io> Carriage<I> {
         };
         let mut sends = Sends::default();
         under_way.waits = false;
-        let step = under_way.login.derived::<Open>(&salted, &mut sends)?;
+        let step = under_way.login.derived::<Judged>(&salted, &mut sends)?;
         if !self.step_login(step, &mut under_way, &mut sends, turn)? {
             self.stage = Stage::Login(under_way);
             self.send(&mut sends)?;

@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
+use super::carrying::Carrying;
 use super::login::LoggingIn;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::enforcer::means::Means;
-use crate::enforcer::postgres::gate::Open;
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{
     Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
     verify,
 };
 use crate::model::{TlsCarried, Verify};
-use crate::wire::postgres::session::{Authenticating, Common, Greeted, Greeting, Session};
+use crate::wire::postgres::session::{Authenticating, Common, Greeted, Greeting};
 use crate::wire::postgres::{
     Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, write_request,
 };
@@ -49,7 +49,7 @@ pub enum Stage {
     /// The client's handshake is under way.
     Client(Greeting),
     Login(Box<LoggingIn>),
-    Session(Box<Session<Open>>),
+    Session(Box<Carrying>),
     /// A cancel was passed on, or the server said no before a session: what it
     /// says goes through until it ends.
     Ending,

@@ -147,6 +147,7 @@ impl Gate {
             id: FlowId { cookie: raw.cookie, connected_at: raw.connected_at },
             opened: Timestamp::now(),
             process,
+            actor: crate::model::Actor::unknown("not asked"),
             client: Peer(held.syn.source),
             destination: raw.destination.into(),
             netns: raw.netns,

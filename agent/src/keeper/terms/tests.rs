@@ -6,7 +6,7 @@ use crate::model::PolicyMode;
 fn settings(folder: &Folder, text: &str) -> Settings {
     let text = text.replace("DIR", &folder.0.display().to_string());
     let settings = config::parse(&text, "tidegate.toml").unwrap();
-    Settings { ca: folder.ca(), ..settings }
+    Settings { ca: folder.ca(), logins: folder.0.join("logins"), ..settings }
 }
 
 fn root(name: &str) -> (String, String) {
@@ -177,4 +177,31 @@ fn what_policies_hold_and_what_they_know_of_a_destination_goes_along() {
             enforced: vec!["shop.service".into()],
         }
     );
+}
+
+#[test]
+fn kept_logins_go_to_the_destinations_they_are_for() {
+    let folder = Folder::new("terms-kept");
+    let kept = |server: &str, role: &str| {
+        let verifier = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy";
+        format!("[[login]]\nserver = \"{server}\"\nrole = \"{role}\"\nverifier = \"{verifier}\"\n")
+    };
+    let text = [
+        kept("10.0.0.7:5432", "within"),
+        kept("db.example:5433", "host"),
+        kept("5432", "named"),
+        kept("other:5434", "nowhere"),
+    ];
+    folder.file("logins", text.concat(), 0o600);
+    let text = "protect = [5432, \"DB.example:5433\", \"10.1.0.0/16:5432\"]";
+    let terms = prepare(&settings(&folder, text)).unwrap().terms;
+    let roles: Vec<Vec<&str>> = terms
+        .destinations
+        .iter()
+        .map(|to| to.auth.verifiers.iter().map(|one| one.role.as_str()).collect())
+        .collect();
+    assert_eq!(roles, [vec!["named", "within"], vec!["host"], vec![]]);
+    folder.file("logins", "hunter2", 0o600);
+    let told = prepare(&settings(&folder, text)).err().unwrap();
+    assert!(told.contains("/logins:1:") && !told.contains("hunter2"), "{told}");
 }
