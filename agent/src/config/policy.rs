@@ -2,7 +2,7 @@
 //! checked. The policies themselves are read and held against their schema by whoever
 //! resolves the settings for an agent that is to run: this room doesn't know Cedar.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::{PACKS, PolicyMode};
 
@@ -43,7 +43,7 @@ impl Default for PolicySettings {
 impl PolicySettings {
     /// Whether the folder need not be there: nobody has asked for it.
     pub fn folder_may_be_absent(&self) -> bool {
-        self.folder == PathBuf::from(FOLDER)
+        self.folder == Path::new(FOLDER)
     }
 }
 

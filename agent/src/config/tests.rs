@@ -292,7 +292,10 @@ fn what_is_no_destination_says_what_one_is() {
             "5432,x",
             "unknown option `x`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`, `environment=NAME`",
         ),
-        ("5432,env=staging", "unknown option `env=staging`: did you mean `environment=NAME`?"),
+        (
+            "5432,env=staging",
+            "unknown option `env=staging`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`, `environment=NAME`",
+        ),
         ("5432,environment=Staging", "an environment is written in lower case: write `staging`"),
         (
             "5432,environment=a,environment=b",

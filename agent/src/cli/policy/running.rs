@@ -22,18 +22,17 @@ pub(in crate::cli) fn complete(policy: &mut PolicySettings) -> Result<(), Failur
     let mut faults = Vec::new();
     let own = own(policy, &mut faults);
     let layers = Layers { bare: policy.bare, packs: policy.packs.clone(), own };
-    match Set::load(&layers) {
-        Ok(set) => {
-            for remark in set.remarks() {
-                tracing::warn!("{remark}");
-            }
-            policy.generation = Some(set.generation().to_string());
+    let set = match Set::load(&layers) {
+        Ok(set) if faults.is_empty() => set,
+        set => {
+            faults.extend(set.err().iter().flat_map(|all| &all.0).map(ToString::to_string));
+            return Err(Failure::text(Exit::Usage, faults.join("\n")));
         }
-        Err(mistakes) => faults.extend(mistakes.0.iter().map(ToString::to_string)),
+    };
+    for remark in set.remarks() {
+        tracing::warn!("{remark}");
     }
-    if !faults.is_empty() {
-        return Err(Failure::text(Exit::Usage, faults.join("\n")));
-    }
+    policy.generation = Some(set.generation().to_string());
     let texts = layers.own.into_iter();
     policy.sources = texts.map(|one| (one.name.to_string(), one.text.to_string())).collect();
     Ok(())
