@@ -226,11 +226,13 @@ impl Set {
         } else {
             causes.extend(determining.into_iter().map(|policy| Why::Forbidden(Arc::clone(policy))));
         }
-        ruling.causes.extend(causes.into_iter().map(|why| Cause {
-            action,
-            thing: thing.to_owned(),
-            why,
-        }));
+        for why in causes {
+            // A name that may mean several things is asked about more than once.
+            let cause = Cause { action, thing: thing.to_owned(), why };
+            if !ruling.causes.contains(&cause) {
+                ruling.causes.push(cause);
+            }
+        }
         // What nobody may lift is told first.
         ruling.causes.sort_by_key(|cause| match &cause.why {
             Why::Forbidden(policy) => (policy.hold.is_some(), 0),

@@ -101,8 +101,9 @@ impl Set {
             mistakes.sort();
             return Err(Mistakes(mistakes));
         }
+        let looks: Vec<(&Read, Looks)> = all.values().map(|read| (read, Looks::of(read))).collect();
         let slices: HashMap<Action, Slice> =
-            Action::all().map(|action| (action, Slice::of(action, all.values()))).collect();
+            Action::all().map(|action| (action, Slice::of(action, looks.iter()))).collect();
         let reads = Effect::ALL.iter().map(|effect| {
             slices.get(&Action::Does(*effect)).map_or_else(FactSet::all, |slice| slice.reads)
         });
@@ -254,22 +255,38 @@ fn validate(
 }
 
 impl Slice {
-    fn of<'r>(action: Action, all: impl Iterator<Item = &'r Read>) -> Self {
+    fn of<'r>(action: Action, all: impl Iterator<Item = &'r (&'r Read, Looks)>) -> Self {
         let mut slice = Self::default();
-        for read in all.filter(|read| fits(&read.cedar.action_constraint(), action)) {
-            // Names are unique: it has been a set before.
-            drop(slice.policies.add(read.cedar.clone()));
-            let Ok(tree) = read.cedar.to_json() else {
-                slice.reads = FactSet::all();
-                slice.tells_names = true;
-                continue;
-            };
-            slice.look(&tree);
+        for (read, looks) in all {
+            if fits(&read.cedar.action_constraint(), action) {
+                // Names are unique: it has been a set before.
+                drop(slice.policies.add(read.cedar.clone()));
+                slice.reads = slice.reads.union(looks.reads);
+                slice.tells_names |= looks.tells_names;
+            }
         }
         slice
     }
+}
 
-    /// What a policy looks at, out of its syntax tree.
+/// What a policy looks at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looks {
+    reads: FactSet,
+    tells_names: bool,
+}
+
+impl Looks {
+    fn of(read: &Read) -> Self {
+        let mut looks = Self::default();
+        match read.cedar.to_json() {
+            Ok(tree) => looks.look(&tree),
+            Err(_) => looks = Self { reads: FactSet::all(), tells_names: true },
+        }
+        looks
+    }
+
+    /// Out of its syntax tree.
     fn look(&mut self, tree: &Value) {
         match tree {
             Value::Array(items) => items.iter().for_each(|item| self.look(item)),
