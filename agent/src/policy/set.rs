@@ -42,6 +42,7 @@ pub struct Set {
     policies: BTreeMap<Arc<str>, Arc<Policy>>,
     texts: BTreeMap<Arc<str>, Box<str>>,
     slices: HashMap<Action, Slice>,
+    looks: HashMap<Arc<str>, Looks>,
     locals: Locals,
     /// By effect: what its slice reads.
     reads: Box<[FactSet]>,
@@ -105,8 +106,10 @@ impl Set {
         let slices: HashMap<Action, Slice> =
             Action::all().map(|action| (action, Slice::of(action, looks.iter()))).collect();
         let reads = Effect::ALL.iter().map(|effect| {
-            slices.get(&Action::Does(*effect)).map_or_else(FactSet::all, |slice| slice.reads)
+            slices.get(&Action::Does(*effect)).map_or(FactSet::ALL, |slice| slice.reads)
         });
+        let seen =
+            looks.iter().map(|(read, looks)| (Arc::clone(&read.policy.id), *looks)).collect();
         remarks.sort();
         Ok(Self {
             generation: Generation::of(&all),
@@ -117,6 +120,7 @@ impl Set {
             texts: all.into_iter().map(|(id, read)| (id, read.text)).collect(),
             reads: reads.collect(),
             slices,
+            looks: seen,
             locals: Locals::default(),
             remarks,
         })
@@ -153,10 +157,23 @@ impl Set {
         &self.locals
     }
 
+    /// Some of a slice's policies, as a slice.
+    pub(super) fn part<'p>(
+        &self,
+        policies: impl Iterator<Item = &'p cedar_policy::Policy>,
+    ) -> Slice {
+        let mut slice = Slice::default();
+        for policy in policies {
+            let id: &str = policy.id().as_ref();
+            slice.add(policy.clone(), self.looks.get(id).copied().unwrap_or(Looks::ALL));
+        }
+        slice
+    }
+
     /// What the policies look at that can fit one of these effects.
     pub(super) fn reads(&self, effects: Effects) -> FactSet {
         effects.iter().fold(FactSet::NONE, |all, effect| {
-            all.union(self.reads.get(effect as usize).copied().unwrap_or_else(FactSet::all))
+            all.union(self.reads.get(effect as usize).copied().unwrap_or_else(|| FactSet::ALL))
         })
     }
 }
@@ -259,13 +276,17 @@ impl Slice {
         let mut slice = Self::default();
         for (read, looks) in all {
             if fits(&read.cedar.action_constraint(), action) {
-                // Names are unique: it has been a set before.
-                drop(slice.policies.add(read.cedar.clone()));
-                slice.reads = slice.reads.union(looks.reads);
-                slice.tells_names |= looks.tells_names;
+                slice.add(read.cedar.clone(), *looks);
             }
         }
         slice
+    }
+
+    fn add(&mut self, policy: cedar_policy::Policy, looks: Looks) {
+        // Names are unique: it has been a set before.
+        drop(self.policies.add(policy));
+        self.reads = self.reads.union(looks.reads);
+        self.tells_names |= looks.tells_names;
     }
 }
 
@@ -277,11 +298,13 @@ struct Looks {
 }
 
 impl Looks {
+    const ALL: Self = Self { reads: FactSet::ALL, tells_names: true };
+
     fn of(read: &Read) -> Self {
         let mut looks = Self::default();
         match read.cedar.to_json() {
             Ok(tree) => looks.look(&tree),
-            Err(_) => looks = Self { reads: FactSet::all(), tells_names: true },
+            Err(_) => looks = Self::ALL,
         }
         looks
     }
@@ -306,13 +329,13 @@ impl Looks {
         match key {
             "." | "has" if of("context") => {
                 let fact = Fact::ALL.iter().find(|fact| fact.as_str() == attribute);
-                self.reads = fact.map_or_else(FactSet::all, |fact| self.reads.with(*fact));
+                self.reads = fact.map_or(FactSet::ALL, |fact| self.reads.with(*fact));
             }
             "." | "has" if of("resource") => {
                 self.tells_names |= !matches!(attribute, "temporary" | "kind" | "database");
             }
             // The whole of it: anything may be looked at.
-            "Var" if *value == "context" => self.reads = FactSet::all(),
+            "Var" if *value == "context" => self.reads = FactSet::ALL,
             "type" | "entity_type" | "__entity" => {
                 let name = value.as_str().or_else(|| value.get("type")?.as_str());
                 let names = ["Schema", "Table", "Object", "Column"];
