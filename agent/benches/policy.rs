@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate::model::{Actor, ActorKind, Group, GroupKind, Timestamp};
+use tidegate::model::{ActorKind, Group, GroupKind, Principal, Timestamp};
 use tidegate::policy::{
     Cache, Circumstances, Layers, NoCatalog, Question, Scene, Set, Source, Stance, Subject, Target,
 };
@@ -99,7 +99,7 @@ fn many(count: usize, named: bool, broad: bool) -> Source {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let json = std::env::args().any(|argument| argument == "--json");
     let group = |kind, name: &str| Group { kind, name: name.into() };
-    let subject = Subject::new(Actor {
+    let subject = Subject::new(Principal {
         kind: ActorKind::Service,
         workload: "shop-web".into(),
         person: None,

@@ -9,19 +9,24 @@
 mod abi;
 mod attempts;
 mod btf;
+pub mod ca;
 pub mod canary;
 mod destinations;
+pub mod direct;
 mod enforcers;
 mod existing;
 mod gate;
 mod hooks;
 mod namespaces;
+mod notary;
 mod observers;
 mod packet;
 mod processes;
 mod serving;
+mod signer;
 mod sys;
 mod teller;
+mod terms;
 mod upstream;
 mod watching;
 
@@ -33,6 +38,8 @@ use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use terms::bundle as system_bundle;
+
 use abi::Plain;
 use destinations::Destinations;
 use enforcers::{Enforcers, Recipe};
@@ -42,6 +49,7 @@ use namespaces::Namespaces;
 use observers::Observers;
 use processes::Processes;
 use teller::Teller;
+use terms::Prepared;
 use tidegate_ebpf::Token;
 
 use crate::config::{FALLBACK_UID, Settings};
@@ -80,6 +88,10 @@ pub enum KeeperError {
     Attach { hook: &'static str, reason: String },
     #[error("{0}")]
     Listen(String),
+    #[error("{0}")]
+    Terms(String),
+    #[error("{0}")]
+    Log(#[from] notary::NotaryError),
     #[error("cannot start the enforcer: {0}")]
     Enforcer(io::Error),
     #[error("cannot serve the control socket {path}: {reason}", path = .path.display())]
@@ -101,13 +113,15 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     }
     watching::block_signals()?;
     raise_open_files();
+    ca::ensure(&settings);
+    let prepared = terms::prepare(&settings).map_err(KeeperError::Terms)?;
     let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
     let server = serving::bind(&settings)?;
     let pins = Pins::new(&settings.bpffs);
     let first = !pins.are_there();
-    let outcome = keep(settings, reload, attachment, &mount, server);
+    let outcome = keep(settings, prepared, reload, attachment, &mount, server);
     if first && outcome.is_err() {
         // An agent that never worked must not leave the gate shut; one that
         // takes over leaves it as it found it.
@@ -119,6 +133,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
 /// Prepares everything, then turns. An error comes before the first turn only.
 fn keep(
     settings: Settings,
+    prepared: Prepared,
     reload: Reload,
     attachment: Attachment,
     mount: &Path,
@@ -191,7 +206,15 @@ fn keep(
         resolve_every: settings.resolve_every,
         all_resolved,
     };
-    let enforcers = Enforcers::new(recipe(&settings));
+    let Prepared { mut terms, grounds, notes } = prepared;
+    terms.generation = generation;
+    for note in &notes {
+        tracing::warn!("{note}");
+    }
+    let notary = notary::Notary::of(&settings, user_of(&settings))?;
+    observers.note_to(notary.clone());
+    let enforcers =
+        Enforcers::new(recipe(&settings, notary.clone()), crate::channel::seal_terms(&terms)?);
     let parts = Parts {
         settings,
         maps,
@@ -207,6 +230,9 @@ fn keep(
         adopted,
         cgroup: cgroup.display().to_string(),
         generation,
+        grounds,
+        notes,
+        notary,
         programs_log,
     };
     let mut gate = Gate::new(parts, &orders, orders_rx)?;
@@ -266,15 +292,21 @@ fn raise_open_files() {
     }
 }
 
-fn recipe(settings: &Settings) -> Recipe {
-    let (uid, gid) = user(&settings.enforcer.user).unwrap_or_else(|| {
+/// Who the enforcer runs as.
+fn user_of(settings: &Settings) -> (u32, u32) {
+    user(&settings.enforcer.user).unwrap_or_else(|| {
         tracing::info!(
             "there is no user `{}`: the enforcer runs as uid {FALLBACK_UID}",
             settings.enforcer.user
         );
         (FALLBACK_UID, FALLBACK_UID)
-    });
-    Recipe { binary: PathBuf::from("/proc/self/exe"), uid, gid, workers: settings.enforcer.workers }
+    })
+}
+
+fn recipe(settings: &Settings, log: Option<notary::Notary>) -> Recipe {
+    let (uid, gid) = user_of(settings);
+    let binary = PathBuf::from("/proc/self/exe");
+    Recipe { binary, uid, gid, workers: settings.enforcer.workers, log }
 }
 
 /// uid and gid of a user in /etc/passwd.

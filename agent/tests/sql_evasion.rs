@@ -12,7 +12,7 @@ mod corpus;
 use std::sync::Arc;
 
 use corpus::{Case, cases};
-use tidegate::model::{Actor, ActorKind, Timestamp};
+use tidegate::model::{ActorKind, Principal, Timestamp};
 use tidegate::policy::{Circumstances, NoCatalog, Question, Scene, Set, Stance, Subject, Target};
 use tidegate::sql::effect::Use;
 use tidegate::sql::facts::{ObjectKind, Setting};
@@ -121,7 +121,7 @@ fn a_write_is_never_without_the_object_it_writes_to() {
 
 /// What the default policies say to an AI agent in production.
 fn verdict(set: &Set, cell: &Cell, case: &Case) -> (&'static str, String) {
-    let subject = Subject::new(Actor {
+    let subject = Subject::new(Principal {
         kind: ActorKind::Agent,
         workload: "agent".into(),
         person: None,

@@ -38,11 +38,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn protect(targets: impl IntoIterator<Item = impl ToString>) -> Self {
-        Self {
-            protect: targets.into_iter().map(|target| target.to_string()).collect(),
-            ..Self::default()
-        }
+    /// Destinations at which PostgreSQL is spoken.
+    pub fn postgres(targets: impl IntoIterator<Item = impl ToString>) -> Self {
+        let protect = targets.into_iter().map(|target| target.to_string()).collect();
+        Self { protect, ..Self::default() }
+    }
+
+    /// Destinations that are carried as they come: an echo speaks no protocol.
+    pub fn unread(targets: impl IntoIterator<Item = impl ToString>) -> Self {
+        let unread = |target: &dyn ToString| format!("{},unread", target.to_string());
+        let protect = targets.into_iter().map(|target| unread(&target)).collect();
+        Self { protect, ..Self::default() }
     }
 
     /// A line for the settings' file.
@@ -75,7 +81,12 @@ impl Agent {
         let listen_port = ports::fresh()?;
         std::fs::write(
             folder.path().join("tidegate.toml"),
-            format!("bpffs = \"{}\"\n{}", bpffs.display(), plan.settings),
+            format!(
+                "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\nlogins = \"{1}/logins\"\naudit.folder = \"{1}/log\"\n{2}",
+                bpffs.display(),
+                folder.path().display(),
+                plan.settings
+            ),
         )?;
         let log = Arc::<Mutex<String>>::default();
         let child = spawn(&binary, &plan, cgroup.path(), &home, listen_port, &folder, &log)?;

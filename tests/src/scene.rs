@@ -22,12 +22,12 @@ pub struct Scene {
 impl Scene {
     /// The server's port is protected, strictly.
     pub fn strict() -> Result<Self> {
-        Self::with(|port| Plan::protect([port]))
+        Self::with(|port| Plan::unread([port]))
     }
 
     /// … or may be reached without the agent.
     pub fn permissive() -> Result<Self> {
-        Self::with(|port| Plan::protect([format!("{port},permissive")]))
+        Self::with(|port| Plan::unread([format!("{port},permissive")]))
     }
 
     /// The plan follows from the server's port.

@@ -110,7 +110,7 @@ fn nobody_dials_the_listener() -> Result<()> {
 fn a_port_that_an_unsettled_connect_left_is_no_key() -> Result<()> {
     let _alone = alone();
     let full = ports::fresh()?;
-    let scene = Scene::with(|port| Plan::protect([port, full]))?;
+    let scene = Scene::with(|port| Plan::unread([port, full]))?;
     let (to, _held) = full_server(full)?;
     let gate = SocketAddr::from((Ipv4Addr::LOCALHOST, scene.agent.listen_port()));
     for _ in 0..20 {
@@ -136,7 +136,7 @@ fn who_fills_the_gate_harms_himself_only() -> Result<()> {
     let _alone = alone();
     let full = ports::fresh()?;
     let scene = Scene::with(|port| {
-        Plan::protect([port, full]).setting("quota_user = 64").setting("quota_cgroup = 100")
+        Plan::unread([port, full]).setting("quota_user = 64").setting("quota_cgroup = 100")
     })?;
     let second = scene.root.child("second")?;
     let (to, _held) = full_server(full)?;
@@ -174,7 +174,7 @@ fn who_fills_the_gate_harms_himself_only() -> Result<()> {
 fn an_upstream_socket_cannot_be_aimed_elsewhere() -> Result<()> {
     let _alone = alone();
     let (other, open) = (Echo::start()?, Echo::start()?);
-    let scene = Scene::with(|port| Plan::protect([port, other.port()]))?;
+    let scene = Scene::with(|port| Plan::unread([port, other.port()]))?;
     let mut dialer = Dialer::start(&scene.inside())?;
     for aim in [
         other.v4(),

@@ -144,7 +144,7 @@ fn between_two_namespaces_the_clients_own_addresses_and_devices_count() -> Resul
 fn a_refusal_comes_as_promptly_as_a_direct_one() -> Result<()> {
     let _alone = alone();
     let closed = ports::fresh()?;
-    let scene = Scene::with(|port| Plan::protect([port, closed]))?;
+    let scene = Scene::with(|port| Plan::unread([port, closed]))?;
     let namespace = Namespace::fresh()?;
     for namespace in [None, Some(&namespace)] {
         for ip in ["127.0.0.1", "::1"] {
@@ -220,7 +220,7 @@ fn an_unreachable_and_a_silent_destination_are_as_they_would_be_direct() -> Resu
 fn a_full_backlog_lets_the_client_wait_as_it_would_direct() -> Result<()> {
     let _alone = alone();
     let full = ports::fresh()?;
-    let scene = Scene::with(|port| Plan::protect([port, full]))?;
+    let scene = Scene::with(|port| Plan::unread([port, full]))?;
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, full));
     let listener = listen(to, 0)?;
     // Fills the backlog from outside the cgroup.
@@ -251,7 +251,7 @@ fn libpq_fails_over_to_the_host_that_lives() -> Result<()> {
     let dead = ports::fresh()?;
     let root = Cgroup::fresh()?;
     let work = root.child("work")?;
-    let agent = Agent::start(&root, Plan::protect([postgres.port(), dead]))?;
+    let agent = Agent::start(&root, Plan::postgres([postgres.port(), dead]))?;
     let observer = agent.observe()?;
     let dsn = format!(
         "host=127.0.0.1,::1,127.0.0.1 port={dead},{dead},{} user=app password=tide dbname=app \

@@ -25,7 +25,7 @@ impl Database {
         let postgres = if tls { Postgres::with_tls()? } else { Postgres::start()? };
         let root = Cgroup::fresh()?;
         let work = root.child("work")?;
-        let agent = Agent::start(&root, Plan::protect([postgres.port()]))?;
+        let agent = Agent::start(&root, Plan::postgres([postgres.port()]))?;
         let observer = agent.observe()?;
         Ok(Self { observer, agent, work, _root: root, postgres })
     }

@@ -238,7 +238,7 @@ fn an_upgrade_under_load_fails_no_connect() -> Result<()> {
 fn a_drained_enforcer_ends_its_sessions_at_the_deadline() -> Result<()> {
     let _alone = alone();
     let scene =
-        Scene::with(|port| Plan::protect([port]).setting("[enforcer]").setting("drain = \"1s\""))?;
+        Scene::with(|port| Plan::unread([port]).setting("[enforcer]").setting("drain = \"1s\""))?;
     let mut dialer = Dialer::start(&scene.inside())?;
     let mut stream = greeted(&mut dialer, &scene.echo, "idle")?;
     let old = scene.agent.enforcer()?;
@@ -321,7 +321,7 @@ fn connections_older_than_the_agent_are_adopted_or_ended() -> Result<()> {
         until_true("the session to be under way", Duration::from_secs(5), || bytes() > 100)?;
         let own = echo.records().first().context("no session")?.peer;
         let word = if adopt { "adopt" } else { "kill" };
-        let plan = Plan::protect([echo.port()]).setting(&format!("on_existing = \"{word}\""));
+        let plan = Plan::unread([echo.port()]).setting(&format!("on_existing = \"{word}\""));
         let agent = Agent::start(&root, plan)?;
         let observer = agent.observe()?;
         let event = observer.wait_of("existing", older.pid())?;

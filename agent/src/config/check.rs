@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::draft::{Draft, Located};
-use super::{EnforcerSettings, Mistakes, OnExisting, Protect, Settings, duration, protect};
+use super::{
+    CaSettings, EnforcerSettings, Mistakes, OnExisting, PolicySettings, Protect, Settings,
+    duration, protect,
+};
 
 /// Longest path that fits a unix socket's address.
 const LONGEST_SOCKET: usize = 107;
@@ -41,6 +44,21 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
         protect: draft.protect.map_or(default.protect, |list| {
             list.value.into_iter().map(|protect| protect.value).collect()
         }),
+        passthrough: draft.passthrough.into_iter().map(|one| one.value).collect(),
+        ca: CaSettings {
+            certificate: or(draft.ca_certificate, default.ca.certificate),
+            key: or(draft.ca_key, default.ca.key),
+        },
+        audit: draft.audit.settled(default.audit),
+        logins: or(draft.logins, default.logins),
+        policy: PolicySettings {
+            mode: value(draft.policy_mode, default.policy.mode),
+            folder: or(draft.policy_folder, default.policy.folder),
+            packs: values(draft.policy_packs),
+            bare: value(draft.policy_bare, default.policy.bare),
+            enforced: values(draft.policy_enforced),
+            ..default.policy
+        },
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),
         resolve_grace: value(draft.resolve_grace, default.resolve_grace),
@@ -54,7 +72,12 @@ fn value<T>(written: Option<Located<T>>, default: T) -> T {
     written.map_or(default, |located| located.value)
 }
 
+fn values<T>(written: Vec<Located<T>>) -> Vec<T> {
+    written.into_iter().map(|located| located.value).collect()
+}
+
 fn contradictions(draft: &Draft, mistakes: &mut Mistakes) {
+    passthrough(draft, mistakes);
     let default = Settings::default();
     let listen_port = draft.listen_port.as_ref().map_or(default.listen_port, |l| l.value);
     let Some(list) = &draft.protect else {
@@ -101,6 +124,25 @@ fn contradictions(draft: &Draft, mistakes: &mut Mistakes) {
                     "`{}` is excluded, and nothing wider protects it: take it out",
                     entry.value.name
                 ),
+            );
+        }
+    }
+}
+
+/// Whoever is named for a destination names one that is there.
+fn passthrough(draft: &Draft, mistakes: &mut Mistakes) {
+    let default = Settings::default().protect;
+    let written = draft.protect.as_ref().map(|list| list.value.iter().map(|entry| &entry.value));
+    let names: Vec<&str> = match written {
+        Some(list) => list.filter(|p| !p.exclude).map(|p| p.name.as_str()).collect(),
+        None => default.iter().map(|protect| protect.name.as_str()).collect(),
+    };
+    for one in &draft.passthrough {
+        let Some(to) = &one.value.to else { continue };
+        if !names.contains(&to.as_str()) {
+            mistakes.add(
+                one.place.clone(),
+                format!("`{to}` is no protected destination: write it as it stands in `protect`"),
             );
         }
     }

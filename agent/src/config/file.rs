@@ -9,10 +9,15 @@ use toml_edit::{Document, Item, TableLike, Value};
 
 use super::draft::{Draft, Located};
 use super::{Mistakes, Place, Protect, check, protect};
+use crate::config;
 use crate::model::Mode;
 
+mod audit;
+mod policy;
+mod service;
+
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 13] = [
+pub(super) const TOP: [&str; 18] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -20,6 +25,11 @@ pub(super) const TOP: [&str; 13] = [
     "enforcer",
     "on_existing",
     "protect",
+    "passthrough",
+    "ca",
+    "audit",
+    "logins",
+    "policy",
     "canary_every",
     "resolve_every",
     "resolve_grace",
@@ -28,7 +38,26 @@ pub(super) const TOP: [&str; 13] = [
     "debug_programs",
 ];
 pub(super) const ENFORCER: [&str; 3] = ["user", "workers", "drain"];
-const PROTECT: [&str; 3] = ["to", "mode", "exclude"];
+pub(super) const CA: [&str; 2] = ["certificate", "key"];
+pub(super) const POLICY: [&str; 5] = ["mode", "folder", "packs", "bare", "enforce"];
+pub(super) const PROTECT: [&str; 16] = [
+    "to",
+    "mode",
+    "exclude",
+    "environment",
+    "protocol",
+    "verify",
+    "roots",
+    "server_name",
+    "client_cert",
+    "client_key",
+    "upstream_tls",
+    "auth",
+    "cleartext",
+    "verifiers",
+    "auth_query",
+    "login",
+];
 
 /// How alike two words are for one to be offered for the other.
 const ALIKE: f64 = 0.75;
@@ -97,6 +126,8 @@ impl Reader<'_> {
             control: self.take(top, "control", |i| check::socket(path(i)?)),
             on_existing: self.take(top, "on_existing", |i| check::on_existing(string(i)?)),
             protect: self.protect(top),
+            passthrough: self.passthrough(top),
+            logins: self.take(top, "logins", |i| check::absolute(path(i)?)),
             canary_every: self.take(top, "canary_every", |i| time(i, check::CANARY)),
             resolve_every: self.take(top, "resolve_every", |i| time(i, check::RESOLVE)),
             resolve_grace: self.take(top, "resolve_grace", |i| time(i, check::GRACE)),
@@ -105,27 +136,36 @@ impl Reader<'_> {
             debug_programs: self.take(top, "debug_programs", boolean),
             ..Draft::default()
         };
-        if let Some(item) = top.get("enforcer") {
-            match item.as_table_like() {
-                Some(table) => {
-                    self.unknown_keys(table, &ENFORCER, " in [enforcer]");
-                    draft.user = self.take(table, "user", |i| check::user(string(i)?.to_owned()));
-                    draft.workers = self.take(table, "workers", |i| {
-                        let most = check::MOST_WORKERS;
-                        Ok(number(i, 0, most as u64)?.try_into().unwrap_or(most))
-                    });
-                    draft.drain = self.take(table, "drain", |i| time(i, check::DRAIN));
-                }
-                None => {
-                    let place = self.place_of(top, "enforcer", item);
-                    self.mistakes.add(
-                        place,
-                        format!("`enforcer` must be a table, not {}", with_article(item)),
-                    );
-                }
-            }
+        if let Some(table) = self.table(top, "enforcer") {
+            self.unknown_keys(table, &ENFORCER, " in [enforcer]");
+            draft.user = self.take(table, "user", |i| check::user(string(i)?.to_owned()));
+            draft.workers = self.take(table, "workers", |i| {
+                let most = check::MOST_WORKERS;
+                Ok(number(i, 0, most as u64)?.try_into().unwrap_or(most))
+            });
+            draft.drain = self.take(table, "drain", |i| time(i, check::DRAIN));
+        }
+        if let Some(table) = self.table(top, "ca") {
+            self.unknown_keys(table, &CA, " in [ca]");
+            draft.ca_certificate = self.take(table, "certificate", |i| check::absolute(path(i)?));
+            draft.ca_key = self.take(table, "key", |i| check::absolute(path(i)?));
+        }
+        self.policy(top, &mut draft);
+        if let Some(table) = self.table(top, "audit") {
+            self.audit(table, &mut draft.audit);
         }
         draft
+    }
+
+    fn table<'i>(&mut self, within: &'i dyn TableLike, key: &str) -> Option<&'i dyn TableLike> {
+        let item = within.get(key)?;
+        let table = item.as_table_like();
+        if table.is_none() {
+            let place = self.place_of(within, key, item);
+            self.mistakes
+                .add(place, format!("`{key}` must be a table, not {}", with_article(item)));
+        }
+        table
     }
 
     fn unknown_keys(&mut self, table: &dyn TableLike, known: &[&str], within: &str) {
@@ -135,7 +175,11 @@ impl Reader<'_> {
             }
             let text = if within.is_empty() && ENFORCER.contains(&key) {
                 format!("unknown key `{key}`: it belongs in the table [enforcer]")
-            } else if known == ENFORCER && TOP.contains(&key) {
+            } else if within.is_empty() && PROTECT.contains(&key) {
+                format!("unknown key `{key}`: it belongs to a destination, behind [[protect]]")
+            } else if within.is_empty() && POLICY.contains(&key) {
+                format!("unknown key `{key}`: it belongs in the table [policy]")
+            } else if (known == ENFORCER || known == POLICY) && TOP.contains(&key) {
                 format!("unknown key `{key}`{within}: it belongs above the first table")
             } else {
                 match closest(key, known) {
@@ -216,6 +260,8 @@ impl Reader<'_> {
         });
         let mode = self.take(table, "mode", |item| protect::mode(string(item)?));
         let exclude = self.take(table, "exclude", boolean);
+        let environment =
+            self.take(table, "environment", |item| config::policy::environment(string(item)?));
         if !table.contains_key("to") {
             self.mistakes.add(place.clone(), "a destination needs `to`, such as `to = \"5432\"`");
         }
@@ -226,8 +272,17 @@ impl Reader<'_> {
                 "an excluded destination has no mode: take out `mode`, or `exclude`",
             );
         }
+        if let (true, Some(environment)) = (exclude, &environment) {
+            self.mistakes.add(
+                environment.place.clone(),
+                "an excluded destination has no environment: take out `environment`, or `exclude`",
+            );
+        }
+        let environment = environment.map(|environment| environment.value);
         let mode = mode.map_or(Mode::Strict, |mode| mode.value);
-        Some(Protect { mode, exclude, ..to?.value })
+        let usual = to.as_ref().map(|to| to.value.service.protocol).unwrap_or_default();
+        let service = self.service(table, usual, exclude);
+        Some(Protect { mode, exclude, environment, service, ..to?.value })
     }
 
     fn note<T>(&mut self, place: &Place, result: Result<T, String>) -> Option<T> {
@@ -250,7 +305,7 @@ impl Reader<'_> {
 
 fn plain_target(text: &str) -> Result<Protect, String> {
     if text.contains(',') {
-        return Err(format!("`{text}`: in a table, write `mode` and `exclude` as keys"));
+        return Err(format!("`{text}`: in a table, write `mode`, `exclude` and the rest as keys"));
     }
     protect::parse(text)
 }

@@ -1,10 +1,20 @@
 //! One protected destination, as written: `PORT`, `HOST:PORT`, `CIDR:PORT`,
-//! `[v6]:PORT`, with `,permissive`, `,strict` or `,exclude` behind it.
+//! `[v6]:PORT`, with `,permissive`, `,strict` or `,exclude`, `,postgres` or `,unread`,
+//! and `,environment=NAME` behind it.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{Protect, ProtectTarget};
-use crate::model::Mode;
+use super::{Protect, ProtectTarget, Service};
+use crate::model::{Mode, Protocol};
+
+/// Ports that other databases are known by: MySQL and its X protocol, Redis,
+/// SQL Server, Oracle, MongoDB and its shards, Cassandra, Elasticsearch and
+/// OpenSearch, memcached, NATS, ClickHouse, InfluxDB, Neo4j, CouchDB, Db2,
+/// Kafka.
+const OTHERS: [u16; 29] = [
+    3306, 33060, 6379, 6380, 1433, 1434, 1521, 2484, 27017, 27018, 27019, 9042, 9142, 9160, 9200,
+    9300, 11211, 4222, 8123, 9000, 9440, 8086, 7473, 7474, 7687, 5984, 6984, 50000, 9092,
+];
 
 const FORMS: &str = "`5432`, `db.example:5432`, `10.0.0.0/8:5432` or `[2001:db8::/32]:5432`";
 
@@ -13,18 +23,55 @@ pub(super) fn parse(text: &str) -> Result<Protect, String> {
     let mut parts = text.split(',').map(str::trim);
     let name = parts.next().unwrap_or_default();
     let target = target(name)?;
-    let mut protect = Protect { name: name.into(), target, mode: Mode::Strict, exclude: false };
-    let mut seen = None;
+    let mut protect = Protect {
+        name: name.into(),
+        service: Service::of(usual_protocol(target.port())),
+        target,
+        mode: Mode::Strict,
+        exclude: false,
+        environment: None,
+    };
+    let (mut stance, mut protocol) = (None, None);
     for option in parts {
-        if let Some(before) = seen.replace(option) {
+        if let Some(name) = option.strip_prefix("environment=") {
+            let name = super::policy::environment(name)?;
+            if let Some(before) = protect.environment.replace(name) {
+                return Err(format!("`{text}` says `environment={before}` and more: choose one"));
+            }
+            continue;
+        }
+        let spoken = super::service::protocol(option).ok();
+        let slot = if spoken.is_some() { &mut protocol } else { &mut stance };
+        if let Some(before) = slot.replace(option) {
             return Err(format!("`{text}` says both `{before}` and `{option}`: choose one"));
         }
-        match option {
-            "exclude" => protect.exclude = true,
-            other => protect.mode = mode(other)?,
+        match (option, spoken) {
+            (_, Some(spoken)) => protect.service.protocol = spoken,
+            ("exclude", _) => protect.exclude = true,
+            (other, _) => protect.mode = option_of(other)?,
         }
     }
+    if let (true, Some(protocol)) = (protect.exclude, protocol) {
+        return Err(format!("`{text}`: what is left alone is not read: take out `{protocol}`"));
+    }
+    if let (true, Some(environment)) = (protect.exclude, &protect.environment) {
+        return Err(format!(
+            "`{text}`: what is left alone has no environment: take out `environment={environment}`"
+        ));
+    }
     Ok(protect)
+}
+
+/// What is spoken at a port where nothing else is said.
+pub(super) fn usual_protocol(port: u16) -> Protocol {
+    if OTHERS.contains(&port) { Protocol::Unread } else { Protocol::Postgres }
+}
+
+fn option_of(text: &str) -> Result<Mode, String> {
+    mode(text).map_err(|_| {
+        let known = ["strict", "permissive", "exclude", "postgres", "unread", "environment=NAME"];
+        super::file::unknown("option", text, &known)
+    })
 }
 
 pub(super) fn mode(text: &str) -> Result<Mode, String> {
@@ -158,7 +205,7 @@ fn written(address: IpAddr, prefix: u8, port: u16) -> String {
     }
 }
 
-fn host_name(host: &str) -> Result<String, String> {
+pub(super) fn host_name(host: &str) -> Result<String, String> {
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let fine = |label: &str| {
         (1..=63).contains(&label.len())
@@ -209,6 +256,12 @@ impl ProtectTarget {
     /// Reads `5432`, `db.example:5432`, `10.0.0.0/8:5432`, `[2001:db8::1]:5432`.
     pub fn parse(text: &str) -> Result<Self, String> {
         target(text)
+    }
+
+    /// Whether all of it is in `outer`, as far as that can be said without
+    /// resolving names.
+    pub fn is_within(&self, outer: &Self) -> bool {
+        within(self, outer)
     }
 
     /// Whether this address is in it; a host name says nothing of that.

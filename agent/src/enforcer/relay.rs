@@ -190,7 +190,7 @@ fn pump<I: Io>(
         }
         let read = from.take(&mut buffers.scratch);
         budget = budget.saturating_sub(read);
-        let Buffers { scratch, spare } = &mut *buffers;
+        let Buffers { scratch, spare, .. } = &mut *buffers;
         lane.forward(scratch.get(..read).unwrap_or_default(), to, spare);
     }
 }

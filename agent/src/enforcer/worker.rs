@@ -8,20 +8,26 @@
 //! panics ends alone. The keeper's death ends no session.
 
 mod credits;
+mod mailbox;
 mod outbox;
 mod slab;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 
-use super::relay::{Buffers, Io, Progress, Ready, Session, Side, Socket};
-use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
-use crate::model::{CANARY_RULE, Closing, End, Fences, Flow, FlowId};
+use super::carriage::Carriage;
+use super::means::{Means, Shared};
+use super::postgres::{Ask, Turn, Word};
+use super::relay::{Buffers, Io, Progress, Ready, Side, Socket};
+use super::tls::Wanted;
+use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
+use crate::model::{CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms};
 use credits::Credits;
+use mailbox::{Mailbox, Post};
 use outbox::Outbox;
 use slab::{Key, Slab};
 
@@ -29,6 +35,8 @@ use slab::{Key, Slab};
 pub enum WorkerError {
     #[error("cannot make an epoll set: {0}; see the limit on open files")]
     Epoll(std::io::Error),
+    #[error("the policies are no good: {0}")]
+    Policies(String),
     #[error("cannot wait for events: {0}")]
     Wait(std::io::Error),
     #[error(
@@ -45,6 +53,7 @@ pub struct Start {
     pub fences: Fences,
     /// How many sessions it may have, by its share of descriptors.
     pub capacity: u32,
+    pub shared: Shared,
 }
 
 pub struct Worker {
@@ -55,6 +64,7 @@ pub struct Worker {
     outbox: Outbox,
     credits: Credits,
     sessions: Sessions<Socket>,
+    mailbox: Mailbox,
     /// Set once no more connections will come.
     drain_until: Option<Instant>,
 }
@@ -65,6 +75,10 @@ impl Worker {
             .map_err(|error| WorkerError::Epoll(error.into()))?;
         let channel = Channel::new(channel);
         watch(&epoll, &channel, CHANNEL).map_err(|error| WorkerError::Epoll(error.into()))?;
+        let mailbox = Mailbox::new().map_err(WorkerError::Epoll)?;
+        watch(&epoll, &mailbox, MAILBOX).map_err(|error| WorkerError::Epoll(error.into()))?;
+        let means =
+            Means::new(start.shared, &Terms::default(), None).map_err(WorkerError::Policies)?;
         let mut outbox = Outbox::default();
         outbox.push(ToKeeper::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -77,7 +91,8 @@ impl Worker {
             channel_error: None,
             outbox,
             credits: Credits::new(start.capacity),
-            sessions: Sessions::new(),
+            sessions: Sessions::new(means, mailbox.post()),
+            mailbox,
             drain_until: None,
         })
     }
@@ -101,6 +116,10 @@ impl Worker {
                 let (flags, data) = (event.flags, event.data);
                 if data.u64() == CHANNEL {
                     self.listen();
+                } else if data.u64() == MAILBOX {
+                    for (key, word) in self.mailbox.take() {
+                        self.sessions.tell(key, word);
+                    }
                 } else {
                     let (key, upstream) = Key::unpack(data.u64());
                     let side = if upstream { Side::Upstream } else { Side::Client };
@@ -138,7 +157,7 @@ impl Worker {
         while let Some(channel) = &self.channel {
             match channel.receive() {
                 Ok(Received { message: ToEnforcer::Handover { flow }, descriptors }) => {
-                    self.take(&flow, descriptors);
+                    self.take(flow, descriptors);
                 }
                 Ok(Received { message: ToEnforcer::Drain { within_ms }, .. }) => {
                     let now = Instant::now();
@@ -146,28 +165,47 @@ impl Worker {
                     self.drain_until =
                         Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
                 }
-                // Not sent by this version's keeper yet.
-                Ok(_) => {}
+                Ok(Received { message: ToEnforcer::Terms, descriptors }) => {
+                    if let Err(error) = self.agree(&descriptors) {
+                        self.lose_channel(error);
+                    }
+                }
+                Ok(Received { message: ToEnforcer::Signed { request, leaf }, .. }) => {
+                    self.sessions.signed(request, leaf);
+                }
+                // Asked for by no session of this version's yet.
+                Ok(Received { message: ToEnforcer::Dialled { .. }, .. }) => {}
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => self.lose_channel(error),
             }
         }
     }
 
-    fn take(&mut self, flow: &Flow, descriptors: Vec<OwnedFd>) {
+    /// New terms, for the connections that come from now on.
+    fn agree(&mut self, descriptors: &[OwnedFd]) -> Result<(), ChannelError> {
+        let [file] = descriptors else {
+            let count = descriptors.len();
+            return Err(ChannelError::Malformed(format!("terms came with {count} files, not 1")));
+        };
+        self.sessions.agree(&unseal_terms(file)?);
+        Ok(())
+    }
+
+    fn take(&mut self, flow: Box<Flow>, descriptors: Vec<OwnedFd>) {
+        let id = flow.id;
         let taken = if self.credits.spend() {
             self.begin(flow, descriptors)
         } else {
             Err("it had no credit".into())
         };
         if let Err(why) = taken {
-            tracing::warn!(flow = %flow.id, "a connection was handed over and is dropped: {why}");
-            self.sessions.tell_closed(flow.id, (0, 0), Duration::ZERO, End::Inside);
+            tracing::warn!(flow = %id, "a connection was handed over and is dropped: {why}");
+            self.sessions.tell_closed(id, (0, 0), Duration::ZERO, End::Inside, None);
         }
     }
 
     /// Starts a session on what was handed over, if that is what it must be.
-    fn begin(&mut self, flow: &Flow, descriptors: Vec<OwnedFd>) -> Result<(), String> {
+    fn begin(&mut self, flow: Box<Flow>, descriptors: Vec<OwnedFd>) -> Result<(), String> {
         let [client, upstream] = <[OwnedFd; 2]>::try_from(descriptors)
             .map_err(|got| format!("{} descriptors came with it, not 2", got.len()))?;
         let client = Socket::checked(client).ok_or("the client's is no TCP socket")?;
@@ -182,6 +220,7 @@ impl Worker {
     fn lose_channel(&mut self, error: ChannelError) {
         self.channel = None;
         self.outbox = Outbox::default();
+        self.sessions.lose_keeper();
         if !matches!(error, ChannelError::Closed) {
             tracing::error!("the channel to the keeper is given up: {error}");
             self.channel_error = Some(error);
@@ -218,12 +257,25 @@ struct Sessions<I> {
     /// Those that want another turn without being told anything.
     again: VecDeque<Key>,
     buffers: Buffers,
+    means: Means,
+    /// What the session whose turn it is wants of the keeper.
+    asks: Vec<Ask>,
+    /// The keeper's answers that are awaited.
+    awaited: HashMap<u64, Awaited>,
+    requests: u64,
+    keeper_lost: bool,
+    post: Post,
     /// For the keeper.
     told: Vec<ToKeeper>,
 }
 
+struct Awaited {
+    key: Key,
+    wanted: Wanted,
+}
+
 struct Live<I> {
-    session: Session<I>,
+    carriage: Carriage<I>,
     flow: FlowId,
     began: Instant,
     /// It is the canary's, and wasn't yet reported as seen.
@@ -233,11 +285,17 @@ struct Live<I> {
 }
 
 impl<I: Io> Sessions<I> {
-    fn new() -> Self {
+    fn new(means: Means, post: Post) -> Self {
         Self {
             live: Slab::new(),
             again: VecDeque::new(),
             buffers: Buffers::new(),
+            means,
+            asks: Vec::new(),
+            awaited: HashMap::new(),
+            requests: 0,
+            keeper_lost: false,
+            post,
             told: Vec::new(),
         }
     }
@@ -245,18 +303,19 @@ impl<I: Io> Sessions<I> {
     /// Starts a session, if `watch` can register its legs under its key.
     fn begin(
         &mut self,
-        flow: &Flow,
+        flow: Box<Flow>,
         client: I,
         upstream: I,
         watch: impl FnOnce(Key, &I, &I) -> rustix::io::Result<()>,
     ) -> Result<(), String> {
+        let means = &self.means;
         let made = self.live.insert(|key| {
             watch(key, &client, &upstream)?;
             Ok(Live {
-                session: Session::new(client, upstream),
                 flow: flow.id,
-                began: Instant::now(),
                 unseen_canary: flow.rule == CANARY_RULE,
+                carriage: Carriage::new(client, upstream, flow, means),
+                began: Instant::now(),
                 queued: false,
             })
         });
@@ -266,9 +325,9 @@ impl<I: Io> Sessions<I> {
 
     /// Gives a session a turn because the kernel said something.
     fn notice(&mut self, key: Key, side: Side, ready: Ready) {
-        self.drive(key, |session, buffers| {
-            session.notice(side, ready);
-            session.advance(buffers)
+        self.drive(key, |carriage, turn| {
+            carriage.notice(side, ready);
+            carriage.advance(turn)
         });
     }
 
@@ -278,22 +337,62 @@ impl<I: Io> Sessions<I> {
             let Some(key) = self.again.pop_front() else { return };
             if let Some(live) = self.live.get_mut(key) {
                 live.queued = false;
-                self.drive(key, Session::advance);
+                self.drive(key, Carriage::advance);
             }
         }
     }
 
-    fn drive(&mut self, key: Key, turn: impl FnOnce(&mut Session<I>, &mut Buffers) -> Progress) {
-        let Some(live) = self.live.get_mut(key) else { return };
+    /// New terms, for the connections that come from now on.
+    fn agree(&mut self, terms: &Terms) {
+        let before = Some(&self.means.policies);
+        match Means::new(self.means.shared.clone(), terms, before) {
+            Ok(means) => self.means = means,
+            Err(why) => tracing::error!("new terms are not taken: {why}"),
+        }
+    }
+
+    /// The keeper has signed a leaf, or says why it doesn't.
+    fn signed(&mut self, request: u64, leaf: Result<Vec<u8>, String>) {
+        let Some(Awaited { key, wanted }) = self.awaited.remove(&request) else { return };
+        let leaves = &self.means.shared.leaves;
+        let leaf =
+            leaf.and_then(|leaf| leaves.signed(wanted, leaf).map_err(|error| error.to_string()));
+        if let Err(why) = &leaf {
+            tracing::warn!("a certificate was not signed: {why}");
+        }
+        self.tell(key, Word::Leaf(leaf));
+    }
+
+    /// Gives a session a turn because what it asked for is there.
+    fn tell(&mut self, key: Key, word: Word) {
+        self.drive(key, |carriage, turn| {
+            carriage.tell(word, turn);
+            carriage.advance(turn)
+        });
+    }
+
+    /// Nobody will answer any more.
+    fn lose_keeper(&mut self) {
+        self.keeper_lost = true;
+        let requests: Vec<u64> = self.awaited.keys().copied().collect();
+        for request in requests {
+            self.signed(request, Err("the keeper is gone".into()));
+        }
+    }
+
+    fn drive(&mut self, key: Key, turn: impl FnOnce(&mut Carriage<I>, &mut Turn<'_>) -> Progress) {
+        let Self { live, buffers, means, asks, .. } = self;
+        let Some(live) = live.get_mut(key) else { return };
+        let mut lent = Turn { buffers, means, asks };
         // A session that panicked is dropped whole; the buffers' content has
         // no meaning between turns.
-        let progress =
-            catch_unwind(AssertUnwindSafe(|| turn(&mut live.session, &mut self.buffers)))
-                .unwrap_or(Progress::Over(End::Inside));
-        if live.unseen_canary && (live.session.bytes_up() > 0 || live.session.bytes_down() > 0) {
+        let progress = catch_unwind(AssertUnwindSafe(|| turn(&mut live.carriage, &mut lent)))
+            .unwrap_or(Progress::Over(End::Inside));
+        if live.unseen_canary && (live.carriage.bytes_up() > 0 || live.carriage.bytes_down() > 0) {
             live.unseen_canary = false;
             self.told.push(ToKeeper::Seen { flow: live.flow });
         }
+        let flow = live.flow;
         match progress {
             Progress::Wait => {}
             Progress::More if live.queued => {}
@@ -303,30 +402,79 @@ impl<I: Io> Sessions<I> {
             }
             Progress::Over(end) => self.end(key, end),
         }
+        if !self.asks.is_empty() {
+            self.ask(key, flow);
+        }
+    }
+
+    fn ask(&mut self, key: Key, flow: FlowId) {
+        for ask in std::mem::take(&mut self.asks) {
+            match ask {
+                Ask::Sign { wanted, chain } => self.ask_for_leaf(key, flow, wanted, chain),
+                Ask::Read { text, reading } => {
+                    let post = self.post.clone();
+                    let reply = Box::new(move |facts| post.send(key, Word::Facts(facts)));
+                    self.means.shared.cell.submit(&text, &reading, reply);
+                }
+                Ask::Derive(derivation) => {
+                    let post = self.post.clone();
+                    let reply = Box::new(move |salted| post.send(key, Word::Derived(salted)));
+                    self.means.shared.hashing.submit(derivation, reply);
+                }
+            }
+        }
+    }
+
+    fn ask_for_leaf(&mut self, key: Key, flow: FlowId, wanted: Wanted, chain: Vec<Vec<u8>>) {
+        self.requests += 1;
+        let request = self.requests;
+        self.told.push(ToKeeper::Sign {
+            request,
+            flow,
+            names: wanted.names.clone(),
+            key: self.means.shared.leaves.public().to_vec(),
+            chain,
+        });
+        self.awaited.insert(request, Awaited { key, wanted });
+        if self.keeper_lost {
+            self.signed(request, Err("the keeper is gone".into()));
+        }
     }
 
     fn end(&mut self, key: Key, end: End) {
         let Some(mut live) = self.live.remove(key) else { return };
-        if end != End::Closed {
-            live.session.abort();
+        if !matches!(end, End::Closed | End::Fault) && live.carriage.ends_by_reset() {
+            live.carriage.abort();
         }
-        let bytes = (live.session.bytes_up(), live.session.bytes_down());
-        self.tell_closed(live.flow, bytes, live.began.elapsed(), end);
+        let bytes = (live.carriage.bytes_up(), live.carriage.bytes_down());
+        let carried = live.carriage.carried();
+        self.tell_closed(live.flow, bytes, live.began.elapsed(), end, carried);
     }
 
     fn end_all(&mut self, end: End) {
         for key in self.live.keys() {
+            if let Some(live) = self.live.get_mut(key) {
+                live.carriage.drain();
+            }
             self.end(key, end);
         }
     }
 
-    fn tell_closed(&mut self, flow: FlowId, (up, down): (u64, u64), lasted: Duration, end: End) {
+    fn tell_closed(
+        &mut self,
+        flow: FlowId,
+        (up, down): (u64, u64),
+        lasted: Duration,
+        end: End,
+        carried: Option<Box<Carried>>,
+    ) {
         self.told.push(ToKeeper::Closed(Closing {
             flow,
             bytes_up: up,
             bytes_down: down,
             duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
             end,
+            carried,
         }));
     }
 
@@ -357,6 +505,7 @@ fn ready(flags: epoll::EventFlags) -> Ready {
 
 /// The channel's number among the events; no session's key packs to it.
 const CHANNEL: u64 = u64::MAX;
+const MAILBOX: u64 = u64::MAX - 1;
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long the last words may take after a drain's deadline.
 const GRACE: Duration = Duration::from_secs(1);

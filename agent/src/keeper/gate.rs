@@ -12,6 +12,7 @@
 //! (`place_homeless`).
 
 mod accepting;
+mod asked;
 mod dialling;
 mod orders;
 mod workers;
@@ -41,10 +42,14 @@ use super::hooks::{Hooks, Maps};
 use super::namespaces::Namespaces;
 use super::observers::Observers;
 use super::processes::Processes;
+use super::signer::Signer;
 use super::teller::Teller;
+use super::terms::{Grounds, Prepared};
+use super::upstream::Way;
 use super::{KeeperError, Tokens, sys};
 use crate::config::Settings;
 use crate::model::{Adopted, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
+use asked::Redials;
 
 /// How often the loop looks at its clocks.
 const TICK: Duration = Duration::from_millis(200);
@@ -57,7 +62,6 @@ const HUNG_AFTER: Duration = Duration::from_secs(10);
 pub type Resolved = Vec<(String, Result<Vec<IpAddr>, String>)>;
 
 /// What other threads ask of the gate.
-#[derive(Debug)]
 pub enum Order {
     Status(Sender<Box<StatusReport>>),
     Upgrade {
@@ -65,8 +69,8 @@ pub enum Order {
         drain: Option<Duration>,
         done: Sender<Result<String, String>>,
     },
-    /// New settings, with their host names resolved already.
-    Settings(Box<Settings>, Resolved, Sender<Result<String, String>>),
+    /// New settings, with their host names resolved and their files read.
+    Settings(Box<Settings>, Resolved, Box<Prepared>, Sender<Result<String, String>>),
     /// Which host names are to be resolved?
     Hosts(Sender<Vec<String>>),
     /// A host name's addresses as they are now.
@@ -81,6 +85,12 @@ pub enum Order {
     Canary(Result<(), String>),
     /// The adopted connections that are still there.
     Adopted(Vec<Adopted>),
+    /// What the signer answers a worker.
+    Signed {
+        worker: WorkerId,
+        request: u64,
+        leaf: Result<Vec<u8>, String>,
+    },
     /// End: the gate stays shut, or is taken away first.
     Stop {
         detach: bool,
@@ -117,6 +127,7 @@ impl Orders {
 #[derive(Debug)]
 struct Open {
     flow: Arc<Flow>,
+    way: Way,
     worker: WorkerId,
 }
 
@@ -124,6 +135,7 @@ struct Open {
 #[derive(Debug)]
 struct Homeless {
     flow: Box<Flow>,
+    way: Way,
     client: OwnedFd,
     upstream: OwnedFd,
 }
@@ -170,6 +182,12 @@ pub struct Parts {
     pub adopted: Vec<Adopted>,
     pub cgroup: String,
     pub generation: u32,
+    /// What leaves are signed by.
+    pub grounds: Arc<Grounds>,
+    /// What was found when the settings' files were read.
+    pub notes: Vec<String>,
+    /// `None`: the settings want no log.
+    pub notary: Option<super::notary::Notary>,
     pub programs_log: Option<Box<dyn FnMut() + Send>>,
 }
 
@@ -183,6 +201,9 @@ pub struct Gate {
     waiting: VecDeque<u64>,
     homeless: VecDeque<Homeless>,
     open: HashMap<FlowId, Open>,
+    signer: Signer,
+    /// Further dials under way for connections that are open.
+    redials: Redials,
     settled: HashMap<QuotaKey, u64>,
     /// Attempts whose SYN could not be read, settled already.
     unread: HashSet<(u64, u64)>,
@@ -204,6 +225,7 @@ enum Source {
     Listener4,
     Listener6,
     Upstream,
+    Redial,
     Channel,
     Ended,
 }
@@ -219,8 +241,11 @@ impl Gate {
         epoll::add(&epoll, &orders.wake, data(Source::Wake, 0), read)?;
         epoll::add(&epoll, parts.maps.events.as_fd(), data(Source::Ring, 0), read)?;
         let now = Instant::now();
+        let signer = Signer::start(orders.clone())?;
         Ok(Self {
             parts,
+            signer,
+            redials: Redials::default(),
             epoll,
             wake: Arc::clone(&orders.wake),
             orders_rx,
@@ -291,6 +316,7 @@ impl Gate {
             x if x == Source::Listener4 as u64 => self.on_accept(id, false),
             x if x == Source::Listener6 as u64 => self.on_accept(id, true),
             x if x == Source::Upstream as u64 => self.on_upstream(id),
+            x if x == Source::Redial as u64 => self.on_redial(id),
             x if x == Source::Channel as u64 => {
                 self.on_channel(worker_id(id));
             }
@@ -409,6 +435,9 @@ impl Gate {
         {
             self.parts.enforcers.kill(upgrading.generation);
         }
+        self.parts.enforcers.tell_terms();
+        self.end_old_redials();
+        self.parts.enforcers.tell_answers();
         self.release_waiting();
         if let Some(log) = &mut self.parts.programs_log {
             log();

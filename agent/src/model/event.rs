@@ -65,6 +65,8 @@ pub struct Closing {
     pub bytes_down: u64,
     pub duration_us: u64,
     pub end: End,
+    /// Absent when the enforcer could not tell.
+    pub carried: Option<Box<super::Carried>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub enum End {
     Drained,
     /// The enforcer ended while it held the connection.
     EnforcerLost,
+    /// The enforcer could not go on with it, and told the client why.
+    Fault,
     /// An error inside the agent.
     Inside,
 }

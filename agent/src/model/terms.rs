@@ -19,6 +19,7 @@ pub struct Terms {
     /// what a leaf is sent with. Empty: there is no CA, and TLS can't be ended.
     pub issuer: Vec<Der>,
     pub passthrough: Vec<Passthrough>,
+    pub policy: PolicyTerms,
 }
 
 /// The terms of one protected destination.
@@ -27,8 +28,23 @@ pub struct DestinationTerms {
     /// As in [`super::Flow::rule`].
     pub name: String,
     pub protocol: Protocol,
+    /// What policies know it as; `None` counts as production.
+    pub environment: Option<String>,
     pub tls: TlsTerms,
     pub auth: AuthTerms,
+}
+
+impl DestinationTerms {
+    /// The terms of a destination of which nothing is said but its name.
+    pub fn named(name: String) -> Self {
+        Self {
+            name,
+            protocol: Protocol::default(),
+            environment: None,
+            tls: TlsTerms::default(),
+            auth: AuthTerms::default(),
+        }
+    }
 }
 
 /// What is spoken at a destination.
@@ -59,8 +75,12 @@ pub struct TlsTerms {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
-    /// The chain and the name.
+    /// The chain and the name; a server that can't be verified is shown to the
+    /// client as one that can't, by a certificate that nobody trusts. So the
+    /// client decides as it would without us, and the record says what was found.
     #[default]
+    Mirror,
+    /// The chain and the name, or no connection.
     Full,
     /// The chain.
     Ca,
@@ -142,6 +162,37 @@ pub struct Passthrough {
     /// The destination's name; `None`: all of them.
     pub destination: Option<String>,
 }
+
+/// What may run, and on whom that is carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyTerms {
+    pub mode: PolicyMode,
+    /// Without the default policies.
+    pub bare: bool,
+    /// By name, each one of [`PACKS`].
+    pub packs: Vec<String>,
+    /// The operator's own: each file's name and text. They were held against the
+    /// schema before they came here. None where nothing is decided.
+    pub own: Vec<(String, String)>,
+    /// Services that are no longer in shadow, by their workload's name.
+    pub enforced: Vec<String>,
+}
+
+/// What follows from a decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// It is carried out, on services once they are named for it.
+    #[default]
+    Enforce,
+    /// It is recorded, and changes nothing for anybody.
+    Shadow,
+    /// Nothing is decided.
+    Off,
+}
+
+/// The packs of policies that come with the agent.
+pub const PACKS: [&str; 2] = ["ai-agents", "read-only"];
 
 /// A certificate's DER.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 
-use crate::model::Actor;
+use crate::model::Principal;
 
 use super::vocabulary::{group_type, types};
 
@@ -17,7 +17,7 @@ pub struct Subject(Arc<SubjectParts>);
 
 #[derive(Debug)]
 struct SubjectParts {
-    actor: Actor,
+    actor: Principal,
     uid: EntityUid,
     groups: Vec<EntityUid>,
     entities: Vec<Entity>,
@@ -61,7 +61,7 @@ pub struct Target {
 pub const PRODUCTION: &str = "production";
 
 impl Subject {
-    pub fn new(actor: Actor) -> Self {
+    pub fn new(actor: Principal) -> Self {
         let uid = uid("Actor", &actor.workload);
         let mut parents = vec![self::uid("Kind", actor.kind.as_str())];
         parents.extend(actor.person.iter().map(|person| self::uid("Person", person)));
@@ -77,7 +77,7 @@ impl Subject {
         Self(Arc::new(SubjectParts { actor, uid, groups: parents, entities, hash }))
     }
 
-    pub fn actor(&self) -> &Actor {
+    pub fn actor(&self) -> &Principal {
         &self.0.actor
     }
 

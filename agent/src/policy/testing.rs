@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{
     Circumstances, NoCatalog, Question, Scene, Set, Source, Stance, Subject, Target, Verdict,
 };
-use crate::model::{Actor, ActorKind, Timestamp};
+use crate::model::{ActorKind, Principal, Timestamp};
 
 use crate::sql::{Cell, Facts, LexingState};
 
-pub fn actor(kind: ActorKind) -> Actor {
-    Actor {
+pub fn actor(kind: ActorKind) -> Principal {
+    Principal {
         kind,
         workload: "web.service".into(),
         person: None,

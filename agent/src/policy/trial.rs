@@ -26,7 +26,7 @@ use super::reveal::{Sight, Viewed};
 use super::scene::{Scene, Subject, Target};
 use super::set::{Layers, Set};
 use super::source::{Mistake, Mistakes, Place, Source};
-use crate::model::{Actor, ActorKind, Group, GroupKind, Timestamp};
+use crate::model::{ActorKind, Group, GroupKind, Principal, Timestamp};
 use crate::sql::{Cell, LexingState};
 
 /// What came of one case.
@@ -45,7 +45,7 @@ struct Case {
     sql: Option<String>,
     column: Option<String>,
     class: String,
-    actor: Actor,
+    actor: Principal,
     target: Target,
     transaction: Transaction,
     now: Timestamp,
@@ -140,7 +140,7 @@ impl Default for Case {
             sql: None,
             column: None,
             class: "unknown".into(),
-            actor: Actor {
+            actor: Principal {
                 kind: ActorKind::Unplaced,
                 workload: "tested".into(),
                 person: None,

@@ -38,6 +38,9 @@ pub struct Limits {
     /// Server parameters (ParameterStatus) that are kept, and the bytes of one.
     pub parameters: usize,
     pub parameter: usize,
+    /// Rounds of a password's hashing that a server may ask for (SCRAM): a few
+    /// seconds of one core.
+    pub iterations: u32,
 }
 
 impl Limits {
@@ -70,6 +73,7 @@ impl Default for Limits {
             pipeline: 16_384,
             parameters: 256,
             parameter: 8 * 1024,
+            iterations: 10_000_000,
         }
     }
 }

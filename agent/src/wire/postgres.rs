@@ -2,7 +2,8 @@
 //!
 //! [`Framer`] cuts a stream into frames in place; [`Frontend`] and [`Backend`]
 //! read and write every message, borrowed and lazily; [`session`] has the
-//! machines that know what a frame means; [`Splice`] puts together what goes
+//! machines that know what a frame means; [`login`] stands between the two
+//! sides until they know each other, by [`scram`] where it has to; [`Splice`] puts together what goes
 //! out: ranges of the input that are unchanged, and bytes made here.
 //!
 //! Invariants: a frame that is passed on is passed on byte for byte; a message
@@ -12,13 +13,17 @@
 //! Never: I/O, a guess about an unknown message, a panic on foreign bytes.
 
 mod backend;
+pub mod errand;
 mod error;
 mod fields;
 mod framer;
 mod frontend;
 mod lists;
+pub mod login;
+mod md5;
 mod opening;
 mod read;
+pub mod scram;
 pub mod session;
 mod splice;
 mod write;
@@ -32,6 +37,7 @@ pub use fields::{Field, Fields, write_error};
 pub use framer::{Frame, Framer, Part, Span, Tags};
 pub use frontend::{
     Bind, Close, Credential, Describe, Execute, Frontend, FunctionCall, Object, Parse, SaslInitial,
+    write_sasl_response,
 };
 pub use lists::{Column, Columns, Formats16, Strings, Types32, Values};
 pub use opening::{

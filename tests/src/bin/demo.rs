@@ -84,7 +84,7 @@ fn run(check: bool) -> Result<bool> {
     let apps = root.child("apps")?;
     println!("  listening at 127.0.0.1:{}", postgres.port());
     println!("· the agent, attached to the cgroup {} …", root.name()?);
-    let mut agent = Agent::start(&root, Plan::protect([postgres.port()]))?;
+    let mut agent = Agent::start(&root, Plan::postgres([postgres.port()]))?;
     let observer = agent.observe()?;
     let status = agent.status()?;
     println!(

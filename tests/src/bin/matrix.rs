@@ -107,7 +107,7 @@ fn run(agent: &Path, results: &mut Results) -> Result<()> {
     }
 
     let closed = ports::fresh()?;
-    let plan = Plan { binary: Some(agent.to_path_buf()), ..Plan::protect([port, closed]) };
+    let plan = Plan { binary: Some(agent.to_path_buf()), ..Plan::unread([port, closed]) };
     let mut agent = Agent::start(&root, plan)?;
     results.say("start", &Ok(String::new()));
     for echo in others.iter().chain([&echo]) {

@@ -125,6 +125,7 @@ fn what(kind: &EventKind) -> String {
                 End::UpstreamReset => ", database reset",
                 End::Drained => ", drained",
                 End::EnforcerLost => ", enforcer lost",
+                End::Fault => ", ended by tidegate",
                 End::Inside => ", agent's error",
             };
             format!("↑{up} ↓{down} {}{end}", span(closing.duration_us))

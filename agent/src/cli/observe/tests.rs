@@ -75,6 +75,7 @@ fn units_are_known_by_their_short_names_and_containers_by_their_beginnings() {
         unit: Some("web.service".into()),
         container: Some("0123456789abcdef".into()),
         pod: Some("6f1c".into()),
+        ..Workload::default()
     };
     for (arguments, expected) in [
         (["--unit", "web"], true),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::page;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
-use crate::model::{Actor, ActorKind, Timestamp};
+use crate::model::{ActorKind, Principal, Timestamp};
 use crate::policy::trial::named_group;
 use crate::policy::{
     Circumstances, NoCatalog, Question, Scene, Set, Sight, Stance, Subject, Target, Transaction,
@@ -81,7 +81,7 @@ pub(super) struct Explanation {
     pub detail: Option<String>,
     pub hint: Option<String>,
     pub approvers: Vec<String>,
-    pub actor: Actor,
+    pub actor: Principal,
     pub server: String,
     pub database: String,
     pub environment: String,
@@ -146,14 +146,14 @@ impl Explain {
         })
     }
 
-    fn actor(&self) -> Result<Actor, Failure> {
+    fn actor(&self) -> Result<Principal, Failure> {
         let path = self.who.starts_with('/');
         let kind = if path { Ok(ActorKind::Unplaced) } else { self.who.parse() };
         let usage = |error: String| Failure::text(Exit::Usage, error);
         let kind: ActorKind =
             kind.map_err(|error| usage(format!("{error}, or an executable's whole path")))?;
         let groups = self.groups.iter().map(|group| named_group(group));
-        Ok(Actor {
+        Ok(Principal {
             kind,
             workload: self.who.clone(),
             person: self.person.clone(),

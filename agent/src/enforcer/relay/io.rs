@@ -3,18 +3,27 @@
 //! A session never sees a descriptor: it works on [`Io`], so that it can run
 //! over TLS, and in tests over an end that misbehaves.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketType, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketType, sockopt,
+};
 
 /// One end of a session. Nothing here ever blocks.
 pub trait Io {
     /// 0: the other side has sent all it will.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes from several places at once.
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices.iter().find(|slice| !slice.is_empty()) {
+            Some(slice) => self.write(slice),
+            None => Ok(0),
+        }
+    }
     /// Tells the other side that no more will come.
     fn finish(&mut self) -> io::Result<()>;
     /// The error that the kernel holds for this end, if any. Asking clears it.
@@ -55,6 +64,12 @@ impl Io for Socket {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::net::send(&self.0, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let mut nothing = SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(&self.0, slices, &mut nothing, flags)?)
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! One end of a session with what is known of its readiness, and what lies
 //! between two of them.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 
 use super::Io;
 
@@ -86,7 +86,8 @@ impl<I: Io> Leg<I> {
 
     /// Writes what the kernel takes now.
     ///
-    /// INVARIANT: the only place where a session writes to a connection.
+    /// INVARIANT: this and [`Leg::put_slices`] are the only places where a
+    /// session writes to a connection.
     pub fn put(&mut self, bytes: &[u8]) -> usize {
         let mut put = 0;
         while self.writable && !self.broken {
@@ -99,6 +100,26 @@ impl<I: Io> Leg<I> {
             }
         }
         put
+    }
+
+    /// The same, from several places at once.
+    pub fn put_slices(&mut self, slices: &[IoSlice<'_>]) -> usize {
+        if !self.writable || self.broken || slices.is_empty() {
+            return 0;
+        }
+        loop {
+            match self.io.write_vectored(slices) {
+                Ok(written) => {
+                    return written;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(_) => self.break_off(),
+            }
+            if !self.writable || self.broken {
+                return 0;
+            }
+        }
     }
 
     pub fn finish(&mut self) {
@@ -177,15 +198,29 @@ pub struct Buffers {
     /// For what a slow reader leaves over: kept so that a blocked session
     /// doesn't go to the allocator at each turn.
     pub spare: Vec<Vec<u8>>,
+    /// For framers, whose buffers are filled to their end.
+    pub frames: Vec<Vec<u8>>,
+    /// What TLS reads into: a handshake's message may lie here for longer than
+    /// one read.
+    pub records: Vec<u8>,
+    /// What is sealed by TLS before it is written.
+    pub sealed: Vec<u8>,
 }
 
 /// Read at once; also the most that one direction of a session ever holds.
 pub const SCRATCH: usize = 64 * 1024;
+const RECORDS: usize = 2 * SCRATCH + SCRATCH / 2;
 const MOST_SPARE: usize = 16;
 
 impl Buffers {
     pub fn new() -> Self {
-        Self { scratch: vec![0; SCRATCH], spare: Vec::new() }
+        Self {
+            scratch: vec![0; SCRATCH],
+            spare: Vec::new(),
+            frames: Vec::new(),
+            records: vec![0; RECORDS],
+            sealed: Vec::new(),
+        }
     }
 
     fn give_back(&mut self, mut buffer: Vec<u8>) {

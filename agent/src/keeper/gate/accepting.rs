@@ -14,6 +14,7 @@ use crate::keeper::attempts::Stage;
 use crate::keeper::enforcers::WorkerId;
 use crate::keeper::packet::sequence_of;
 use crate::keeper::sys;
+use crate::keeper::upstream::Way;
 use crate::model::{CANARY_RULE, EventKind, Flow, FlowId, Peer, SocketKind, Timestamp};
 
 impl Gate {
@@ -57,7 +58,8 @@ impl Gate {
         };
         self.settle(&held.flow);
         if let Stage::Released(upstream) = held.stage {
-            self.homeless.push_back(Homeless { flow, client, upstream });
+            let way = Way::from(&*held.flow);
+            self.homeless.push_back(Homeless { flow, way, client, upstream });
             self.place_homeless();
         } else {
             self.leave(netns);
@@ -82,11 +84,11 @@ impl Gate {
     /// Gives a connection to a worker, or it back where another, or a later
     /// moment, may serve.
     fn hand_over(&mut self, id: WorkerId, homeless: Homeless) -> Result<(), Homeless> {
-        let Homeless { flow, client, upstream } = homeless;
+        let Homeless { flow, way, client, upstream } = homeless;
         let netns = flow.netns;
         let canary = flow.rule == CANARY_RULE;
         let Some(worker) = self.parts.enforcers.worker_mut(id) else {
-            return Err(Homeless { flow, client, upstream });
+            return Err(Homeless { flow, way, client, upstream });
         };
         let message = ToEnforcer::Handover { flow };
         let sent = worker.hand_over(&message, client.as_fd(), upstream.as_fd());
@@ -95,11 +97,11 @@ impl Gate {
             Ok(()) => {}
             Err(ChannelError::WouldBlock) => {
                 self.parts.enforcers.release(id);
-                return Err(Homeless { flow, client, upstream });
+                return Err(Homeless { flow, way, client, upstream });
             }
             Err(ChannelError::Closed) => {
                 worker.ready = false;
-                return Err(Homeless { flow, client, upstream });
+                return Err(Homeless { flow, way, client, upstream });
             }
             Err(error) => {
                 tracing::error!(
@@ -118,7 +120,7 @@ impl Gate {
         } else {
             self.parts.observers.tell(EventKind::Opened { flow: Arc::clone(&flow) });
         }
-        self.open.insert(flow.id, Open { flow, worker: id });
+        self.open.insert(flow.id, Open { flow, way, worker: id });
         Ok(())
     }
 
@@ -145,6 +147,7 @@ impl Gate {
             id: FlowId { cookie: raw.cookie, connected_at: raw.connected_at },
             opened: Timestamp::now(),
             process,
+            actor: crate::model::Actor::unknown("not asked"),
             client: Peer(held.syn.source),
             destination: raw.destination.into(),
             netns: raw.netns,

@@ -15,7 +15,7 @@ use super::{Gate, Parts, Source, data};
 use crate::keeper::Tokens;
 use crate::keeper::attempts::{Held, Stage};
 use crate::keeper::packet::Answer;
-use crate::keeper::upstream::{self, Dialled};
+use crate::keeper::upstream::{self, Dialled, Way};
 use crate::model::EventKind;
 
 /// Accepted connections that wait for a worker; the rest wait in SYN_SENT.
@@ -171,10 +171,15 @@ impl Gate {
         let Some(held) = self.attempts.get(cookie) else {
             return Err(io::ErrorKind::NotFound.into());
         };
+        let way = Way::from(&*held.flow);
+        self.dial_by(&way)
+    }
+
+    pub(super) fn dial_by(&mut self, way: &Way) -> io::Result<Dialled> {
         let Parts { namespaces, maps, .. } = &mut self.parts;
         let mut tokens = Tokens(maps);
         let mut bind = |socket: BorrowedFd<'_>, token: Token| tokens.bind(socket, token);
-        namespaces.within(held.flow.netns, || upstream::dial(&held.flow, &mut bind))
+        namespaces.within(way.netns, || upstream::dial(way, &mut bind))
     }
 
     fn stage(&mut self, cookie: u64, stage: Stage) {
@@ -223,7 +228,7 @@ impl Gate {
 }
 
 /// Whether a connect has succeeded, goes on, or has failed.
-fn outcome(socket: &OwnedFd) -> io::Result<bool> {
+pub(super) fn outcome(socket: &OwnedFd) -> io::Result<bool> {
     socket_error(socket)??;
     match getpeername(socket) {
         Ok(_) => Ok(true),

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use tidegate_ebpf::counter;
 
 use super::{Gate, Order, Resolved, Upgrading};
-use crate::config::Settings;
+use crate::config::{PolicySettings, Settings};
 use crate::keeper::hooks::Maps;
 use crate::keeper::sys;
-use crate::model::{CanaryReport, Losses, NamespaceReport, STATUS_SCHEMA, StatusReport, Verdict};
+use crate::keeper::terms::Prepared;
+use crate::model::{
+    CanaryReport, Losses, NamespaceReport, PolicyReport, STATUS_SCHEMA, StatusReport, Verdict,
+};
 
 /// A new enforcer that isn't whole by then has failed.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(20);
@@ -24,8 +27,8 @@ impl Gate {
                     let _ = answer.send(Box::new(self.report()));
                 }
                 Order::Upgrade { binary, drain, done } => self.upgrade(binary, drain, done),
-                Order::Settings(settings, resolved, done) => {
-                    let result = self.apply(*settings, resolved);
+                Order::Settings(settings, resolved, prepared, done) => {
+                    let result = self.apply(*settings, resolved, *prepared);
                     let _ = done.send(result);
                 }
                 Order::Hosts(answer) => {
@@ -59,6 +62,7 @@ impl Gate {
                     self.canary.last_error = Some(error);
                 }
                 Order::Adopted(adopted) => self.parts.adopted = adopted,
+                Order::Signed { worker, request, leaf } => self.signed(worker, request, leaf),
                 Order::Stop { detach, done } => {
                     self.detach = detach;
                     self.stopping = Some(done);
@@ -94,7 +98,12 @@ impl Gate {
     }
 
     /// Takes new settings; what can't change while running is named.
-    fn apply(&mut self, settings: Settings, resolved: Resolved) -> Result<String, String> {
+    fn apply(
+        &mut self,
+        settings: Settings,
+        resolved: Resolved,
+        prepared: Prepared,
+    ) -> Result<String, String> {
         let old = &self.parts.settings;
         let mut fixed = Vec::new();
         for (name, differs) in [
@@ -105,6 +114,8 @@ impl Gate {
             ("canary_every", settings.canary_every != old.canary_every),
             ("resolve_every", settings.resolve_every != old.resolve_every),
             ("debug_programs", settings.debug_programs != old.debug_programs),
+            ("audit.enabled", settings.audit.enabled != old.audit.enabled),
+            ("audit.folder", settings.audit.folder != old.audit.folder),
             ("enforcer.user", settings.enforcer.user != old.enforcer.user),
             ("enforcer.workers", settings.enforcer.workers != old.enforcer.workers),
         ] {
@@ -118,6 +129,10 @@ impl Gate {
                 fixed.join(", ")
             ));
         }
+        let Prepared { mut terms, grounds, notes } = prepared;
+        let generation = self.parts.generation.wrapping_add(1);
+        terms.generation = generation;
+        let terms = crate::channel::seal_terms(&terms).map_err(|error| error.to_string())?;
         self.parts.destinations.set(&settings.protect);
         for (host, answer) in resolved {
             self.parts.destinations.resolved(&host, answer, settings.resolve_grace);
@@ -127,13 +142,27 @@ impl Gate {
             return Err(error.to_string());
         }
         self.parts.settings = settings;
-        self.parts.generation = self.parts.generation.wrapping_add(1);
+        self.parts.generation = generation;
+        for note in &notes {
+            tracing::warn!("{note}");
+        }
+        (self.parts.grounds, self.parts.notes) = (grounds, notes);
+        // Before a flow of this generation can come.
+        self.parts.enforcers.set_terms(terms);
         let kernel = super::super::kernel_settings(
             &self.parts.settings,
             self.parts.generation,
             self.parts.hooks.attachment(),
         );
         self.parts.maps.write_settings(kernel).map_err(|error| error.to_string())?;
+        if let Some(notary) = &self.parts.notary {
+            notary.set_terms(self.parts.settings.audit.terms.clone());
+            notary.note(crate::model::LogNote::Changed {
+                what: "settings".into(),
+                generation: self.parts.generation,
+                by: None,
+            });
+        }
         Ok(format!("settings of generation {} hold", self.parts.generation))
     }
 
@@ -147,6 +176,7 @@ impl Gate {
                 notes.push(format!("`{}` can't be resolved: {error}", destination.name));
             }
         }
+        notes.extend(self.parts.notes.iter().cloned());
         if losses.events > 0 {
             notes.push(format!(
                 "{} events found no room; their connects were retried, other records are missing",
@@ -204,6 +234,7 @@ impl Gate {
             cgroup: self.parts.cgroup.clone(),
             listen_port: self.parts.settings.listen_port,
             generation: self.parts.generation,
+            policy: policy(&self.parts.settings.policy),
             canary: CanaryReport {
                 crossed: self.canary.crossed,
                 failed: self.canary.failed,
@@ -221,6 +252,17 @@ impl Gate {
             powerful: self.powerful.clone(),
             notes,
         }
+    }
+}
+
+fn policy(settings: &PolicySettings) -> PolicyReport {
+    PolicyReport {
+        mode: settings.mode,
+        generation: settings.generation.clone(),
+        bare: settings.bare,
+        packs: settings.packs.clone(),
+        files: settings.sources.iter().map(|(name, _)| name.clone()).collect(),
+        enforced: settings.enforced.clone(),
     }
 }
 

@@ -72,6 +72,13 @@ pub enum Fault {
     RefusalTaken,
     #[error("the server sent {answer} while {request} was waiting for its answer")]
     UnexpectedAnswer { answer: &'static str, request: &'static str },
+    #[error(
+        "the server can't prove that it knows the role's password: \
+         it isn't the server it seems to be"
+    )]
+    Unproven,
+    #[error("the server let a login pass that hadn't come to its end")]
+    Unasked,
 }
 
 impl Fault {
@@ -92,6 +99,8 @@ impl Fault {
             Self::Undecided => "PG-0012",
             Self::RefusalTaken => "PG-0013",
             Self::UnexpectedAnswer { .. } => "PG-0014",
+            Self::Unproven => "PG-0020",
+            Self::Unasked => "PG-0021",
         }
     }
 

@@ -292,6 +292,22 @@ impl Framer {
         self.cursor = start.clamp(self.head, self.cursor);
     }
 
+    /// Overwrites the bytes of a span that isn't consumed yet: it held a
+    /// password, and nobody needs it any more.
+    pub fn wipe(&mut self, span: Span) {
+        let start = span.start.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        let Some(start) = start.filter(|start| *start >= self.head) else { return };
+        let end = start.saturating_add(span.length).min(self.tail);
+        if let Some(bytes) = self.buffer.get_mut(start..end) {
+            zeroize::Zeroize::zeroize(bytes);
+        }
+    }
+
+    /// All that was framed and isn't consumed.
+    pub fn framed(&self) -> Span {
+        Span { start: self.base + self.head as u64, length: self.cursor - self.head }
+    }
+
     /// Where the next frame will start.
     pub fn place(&self) -> u64 {
         self.base + self.cursor as u64
@@ -315,11 +331,34 @@ impl Framer {
         rest
     }
 
-    /// Gives the memory back while nothing is in it: an idle session keeps none.
-    pub fn rest(&mut self) {
-        if self.head == self.tail {
-            self.restart(self.tail);
-            self.buffer = Vec::new();
+    /// Gives the memory back while nothing is in it: an idle session keeps none,
+    /// and the next one that reads may have it.
+    pub fn rest(&mut self) -> Option<Vec<u8>> {
+        if self.head != self.tail || self.buffer.is_empty() {
+            return None;
+        }
+        self.restart(self.tail);
+        let buffer = std::mem::take(&mut self.buffer);
+        (!buffer.is_empty()).then_some(buffer)
+    }
+
+    /// Takes a buffer that another framer gave back, where it has none itself.
+    pub fn lend(&mut self, buffer: Vec<u8>) {
+        if self.buffer.is_empty() {
+            self.buffer = buffer;
+        }
+    }
+
+    /// Whether it owns no buffer.
+    pub fn is_bare(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Takes bytes that were decrypted elsewhere, all of them.
+    pub fn append(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = self.feed(bytes);
+            bytes = bytes.get(taken..).unwrap_or_default();
         }
     }
 

@@ -128,6 +128,11 @@ impl SaslInitial<'_> {
     }
 }
 
+/// Writes a SASLResponse.
+pub fn write_sasl_response(data: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    Frontend::Credential(Credential(data)).encode(out)
+}
+
 impl<'a> Frontend<'a> {
     pub fn decode(tag: u8, body: &'a [u8], limits: &Limits) -> Result<Self, Fault> {
         let mut reader = Reader::new(name(tag), body);

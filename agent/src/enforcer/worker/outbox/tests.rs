@@ -9,6 +9,7 @@ fn closed(number: u64) -> ToKeeper {
         bytes_down: 0,
         duration_us: 0,
         end: End::Closed,
+        carried: None,
     })
 }
 

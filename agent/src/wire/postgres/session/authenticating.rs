@@ -4,6 +4,7 @@
 //! passed through and which is answered by tidegate itself is not decided here.
 
 use super::{CancelKey, Common, Gate, Parameters, Session, Settled, client_error, server_error};
+use crate::wire::limits::Limits;
 use crate::wire::postgres::backend::{self, Authentication, Backend};
 use crate::wire::postgres::error::{Fault, WireError};
 use crate::wire::postgres::fields::Fields;
@@ -77,6 +78,15 @@ impl Authenticating {
     /// What the client was asked for and hasn't answered.
     pub fn asked(&self) -> Option<CredentialKind> {
         self.asked
+    }
+
+    /// The client was asked by us, and not what the server asks.
+    pub(in crate::wire::postgres) fn ask(&mut self, asked: Option<CredentialKind>) {
+        self.asked = asked;
+    }
+
+    pub(in crate::wire::postgres) fn limits(&self) -> &Limits {
+        &self.common.limits
     }
 
     pub fn parameters(&self) -> &Parameters {

@@ -1,0 +1,94 @@
+//! One connection, whatever is spoken on it: read where it is PostgreSQL's,
+//! else carried as it comes.
+
+use std::sync::Arc;
+
+use super::means::Means;
+use super::postgres::{self, Turn, Word};
+use super::relay::{self, Io, Progress, Ready, Side};
+use crate::model::{CANARY_RULE, Carried, Flow, Protocol};
+
+pub enum Carriage<I> {
+    /// Not read: the canary, another protocol, or somebody said so by name.
+    Unread(relay::Session<I>, Option<Box<Carried>>),
+    Postgres(Box<postgres::Carriage<I>>),
+}
+
+impl<I: Io> Carriage<I> {
+    pub fn new(client: I, upstream: I, flow: Box<Flow>, means: &Means) -> Self {
+        let canary = flow.rule == CANARY_RULE;
+        let passthrough = !canary && means.passes(&flow);
+        if canary || passthrough || !means.destination(&flow).is_read() {
+            let carried = Carried { protocol: Protocol::Unread, passthrough, ..Carried::default() };
+            let session = relay::Session::new(client, upstream);
+            return Self::Unread(session, (!canary).then(|| Box::new(carried)));
+        }
+        let flow = Arc::from(flow);
+        Self::Postgres(Box::new(postgres::Carriage::new(client, upstream, flow, means)))
+    }
+
+    pub fn notice(&mut self, side: Side, ready: Ready) {
+        match self {
+            Self::Unread(session, _) => session.notice(side, ready),
+            Self::Postgres(carriage) => carriage.notice(side, ready),
+        }
+    }
+
+    pub fn advance(&mut self, turn: &mut Turn<'_>) -> Progress {
+        match self {
+            Self::Unread(session, _) => session.advance(turn.buffers),
+            Self::Postgres(carriage) => carriage.advance(turn),
+        }
+    }
+
+    /// What it asked for is there.
+    pub fn tell(&mut self, word: Word, turn: &mut Turn<'_>) {
+        if let Self::Postgres(carriage) = self {
+            carriage.tell(word, turn);
+        }
+    }
+
+    /// No more time is given.
+    pub fn drain(&mut self) {
+        if let Self::Postgres(carriage) = self {
+            carriage.drain();
+        }
+    }
+
+    /// Makes the coming drop a reset of both legs.
+    pub fn abort(&mut self) {
+        match self {
+            Self::Unread(session, _) => session.abort(),
+            Self::Postgres(carriage) => carriage.abort(),
+        }
+    }
+
+    /// Whether an end that isn't orderly is one to be passed on as a reset.
+    pub fn ends_by_reset(&self) -> bool {
+        match self {
+            Self::Unread(..) => true,
+            Self::Postgres(carriage) => carriage.ends_by_reset(),
+        }
+    }
+
+    pub fn bytes_up(&self) -> u64 {
+        match self {
+            Self::Unread(session, _) => session.bytes_up(),
+            Self::Postgres(carriage) => carriage.bytes_up(),
+        }
+    }
+
+    pub fn bytes_down(&self) -> u64 {
+        match self {
+            Self::Unread(session, _) => session.bytes_down(),
+            Self::Postgres(carriage) => carriage.bytes_down(),
+        }
+    }
+
+    pub fn carried(&mut self) -> Option<Box<Carried>> {
+        match self {
+            Self::Unread(_, carried) => carried.take(),
+            Self::Postgres(carriage) => Some(carriage.carried()),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! One PostgreSQL connection, carried: both legs' TLS, both protocols, and what
+//! stands between them.
+//!
+//! ```text
+//! client ⇄ End(TLS, frames) ⇄ stage ⇄ End(frames, TLS) ⇄ upstream
+//! ```
+//!
+//! Driven by readiness like [`super::relay`], and with its promises: nothing
+//! waits, back-pressure is carried across, a reset stays a reset, an end comes
+//! after the last byte.
+//!
+//! Never: a byte to a server that isn't verified as the settings ask; plaintext
+//! upstream where the client asked for TLS; a frame that the session's machine
+//! didn't let through.
+
+mod carrying;
+mod end;
+mod gate;
+mod judge;
+mod login;
+mod opening;
+mod words;
+
+use std::sync::Arc;
+
+use super::means::{Destination, Means};
+use super::relay::{Buffers, Io, Progress, Ready, Side};
+use super::tls::{Leaf, TlsError, Wanted};
+use crate::model::{Carried, End as Ending, Flow};
+use crate::sql::{Facts, LexingState};
+use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
+use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
+use end::End;
+use opening::Stage;
+use words::Fatal;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Carriage<I> {
+    client: End<I>,
+    upstream: End<I>,
+    /// What goes to the server, and to the client, as far as it isn't written.
+    up: Splice,
+    down: Splice,
+    stage: Stage,
+    flow: Arc<Flow>,
+    destination: Arc<Destination>,
+    /// Why it can't go on, to be told as soon as the client can hear it.
+    doomed: Option<Fatal>,
+    /// What the certificate is bound by that the client was shown.
+    end_point: Option<EndPoint>,
+    carried: Box<Carried>,
+    /// The leg that broke first.
+    broken: Option<Side>,
+}
+
+/// What a session is lent for a turn.
+pub struct Turn<'t> {
+    pub buffers: &'t mut Buffers,
+    pub means: &'t Means,
+    /// session --asks--> keeper
+    pub asks: &'t mut Vec<Ask>,
+}
+
+/// What a session wants of others. Each is answered by one [`Word`].
+#[derive(Debug)]
+pub enum Ask {
+    /// A leaf, of the keeper.
+    Sign { wanted: Wanted, chain: Vec<Vec<u8>> },
+    /// A password's hash.
+    Derive(Derivation),
+    /// The facts of a text that is too long to be read here.
+    Read { text: Box<[u8]>, reading: LexingState },
+}
+
+/// What it asked for.
+#[derive(Debug)]
+pub enum Word {
+    Leaf(Result<Arc<Leaf>, String>),
+    /// Nothing: there are too many at the moment.
+    Derived(Option<Salted>),
+    Facts(Facts),
+}
+
+/// What can go wrong between the two.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    #[error("TLS with the client failed: {0}")]
+    ClientTls(TlsError),
+    #[error("TLS with the server failed: {0}")]
+    UpstreamTls(TlsError),
+    /// Told to the client, on our own account.
+    #[error("{}", .0.message)]
+    Fatal(Fatal),
+}
+
+impl<I: Io> Carriage<I> {
+    pub fn new(client: I, upstream: I, flow: Arc<Flow>, means: &Means) -> Self {
+        let limits = &means.shared.common.limits;
+        let destination = Arc::clone(means.destination(&flow));
+        Self {
+            client: End::new(client, Framer::new(WireSide::Client, Arc::clone(limits))),
+            upstream: End::new(upstream, Framer::new(WireSide::Server, Arc::clone(limits))),
+            up: Splice::default(),
+            down: Splice::default(),
+            stage: Stage::start(means.shared.common.clone()),
+            flow,
+            destination,
+            doomed: None,
+            end_point: None,
+            carried: Box::default(),
+            broken: None,
+        }
+    }
+
+    pub fn notice(&mut self, side: Side, ready: Ready) {
+        match side {
+            Side::Client => self.client.leg.notice(ready),
+            Side::Upstream => self.upstream.leg.notice(ready),
+        }
+        self.note_broken();
+    }
+
+    /// One turn.
+    pub fn advance(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.broken.is_none() {
+            let progress = self.go(turn);
+            self.note_broken();
+            match progress {
+                Ok(progress) if self.broken.is_none() => return progress,
+                Ok(_) => {}
+                Err(fault) => return self.fail(fault),
+            }
+        }
+        self.wind_up(turn)
+    }
+
+    fn go(&mut self, turn: &mut Turn<'_>) -> Result<Progress, Fault> {
+        loop {
+            if self.stage.is_session() {
+                return self.carry(turn);
+            }
+            if matches!(self.stage, Stage::Over) {
+                let flushed = self.client.flush();
+                return Ok(if flushed { self.over() } else { Progress::Wait });
+            }
+            if !self.open(turn)? {
+                return Ok(Progress::Wait);
+            }
+        }
+    }
+
+    /// The answer to an [`Ask`]. Takes effect with the next turn.
+    pub fn tell(&mut self, word: Word, turn: &mut Turn<'_>) {
+        let taken = match word {
+            Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
+            Word::Derived(salted) => self.take_derived(salted, turn),
+            Word::Facts(facts) => {
+                self.take_facts(facts);
+                Ok(())
+            }
+        };
+        if let Err(fault) = taken {
+            // Nothing is lost by the progress: it is over, and says so again.
+            let _ = self.fail(fault);
+        }
+    }
+
+    /// No more time is given. An idle session ends in order.
+    pub fn drain(&mut self) {
+        let idle = match &self.stage {
+            Stage::Session(carrying) => carrying.session.is_quiet() && !carrying.session.is_over(),
+            _ => false,
+        };
+        if idle && self.up.is_empty() && self.down.is_empty() {
+            let fatal = Fatal::new(
+                words::ADMIN_SHUTDOWN,
+                "terminating connection due to administrator command",
+            )
+            .detail("tidegate was upgraded, and the time for this session is over");
+            // What fails here ends with the reset that follows.
+            let told = self.client.say(&fatal.encode());
+            let bade = self.upstream.say(TERMINATE);
+            if told.is_ok() && bade.is_ok() && self.client.flush() {
+                self.client.finish();
+                self.upstream.finish();
+                self.stage = Stage::Over;
+            }
+        }
+        if !matches!(self.stage, Stage::Over) {
+            self.abort();
+        }
+    }
+
+    /// Makes the coming drop a reset of both legs.
+    pub fn abort(&mut self) {
+        self.client.leg.io.abort();
+        self.upstream.leg.io.abort();
+    }
+
+    pub fn bytes_up(&self) -> u64 {
+        self.client.moved
+    }
+
+    pub fn bytes_down(&self) -> u64 {
+        self.upstream.moved
+    }
+
+    /// What became of it, for the record.
+    pub fn carried(&mut self) -> Box<Carried> {
+        std::mem::take(&mut self.carried)
+    }
+
+    /// Whether its end is one to be passed on as a reset.
+    pub fn ends_by_reset(&self) -> bool {
+        !matches!(self.stage, Stage::Over)
+    }
+
+    fn over(&mut self) -> Progress {
+        Progress::Over(if self.carried.fault.is_some() { Ending::Fault } else { Ending::Closed })
+    }
+
+    fn note(&mut self, fault: &Fault) {
+        if self.carried.fault.is_none() {
+            self.carried.fault = Some(fault.to_string());
+        }
+    }
+
+    /// The session can't go on: both sides are told so, as far as they can hear
+    /// it.
+    fn fail(&mut self, fault: Fault) -> Progress {
+        self.note(&fault);
+        let fatal = match fault {
+            Fault::Fatal(fatal) => Some(fatal),
+            Fault::Wire(error) => Some(
+                Fatal::new(
+                    words::PROTOCOL_VIOLATION,
+                    format!("tidegate ended this session: {error}"),
+                )
+                .hint("tidegate passes on only what it understands; see `tidegate observe`"),
+            ),
+            Fault::UpstreamTls(error) => Some(Fatal::new(
+                words::CONNECTION_FAILURE,
+                format!("tidegate lost the server: its TLS failed: {error}"),
+            )),
+            // It has had its alert.
+            Fault::ClientTls(_) => None,
+        };
+        // What was let through before goes out before the words of ours.
+        if let Some(fatal) = fatal.filter(|_| self.stage.client_hears() && self.down.is_empty()) {
+            let _ = self.client.say(&fatal.encode());
+        }
+        self.client.finish();
+        self.upstream.finish();
+        self.stage = Stage::Over;
+        if self.client.flush() { self.over() } else { Progress::Wait }
+    }
+
+    fn note_broken(&mut self) {
+        if self.broken.is_none() {
+            self.broken = match (self.client.leg.broken, self.upstream.leg.broken) {
+                (true, _) => Some(Side::Client),
+                (_, true) => Some(Side::Upstream),
+                _ => None,
+            };
+        }
+    }
+
+    /// A leg is broken: what the server had sent goes to the client, then the
+    /// other leg is to be reset.
+    fn wind_up(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.broken == Some(Side::Client) {
+            // What it had asked for before is still asked.
+            if self.stage.is_session() && !self.upstream.leg.broken {
+                match self.carry_up(turn) {
+                    Ok(carrying::Pumped::Blocked) if !self.upstream.leg.broken => {
+                        return Progress::Wait;
+                    }
+                    Ok(carrying::Pumped::More) => return Progress::More,
+                    _ => {}
+                }
+            }
+            if !self.upstream.leg.broken && (!self.upstream.flush() || !self.upstream.leg.io.sent())
+            {
+                return Progress::Wait;
+            }
+            return Progress::Over(Ending::ClientReset);
+        }
+        if self.stage.is_session() && !self.client.leg.broken {
+            match self.carry_down(turn) {
+                Ok(carrying::Pumped::Blocked) if !self.client.leg.broken => return Progress::Wait,
+                Ok(carrying::Pumped::More) => return Progress::More,
+                _ => {}
+            }
+        }
+        if !self.client.leg.broken && (!self.client.flush() || !self.client.leg.io.sent()) {
+            return Progress::Wait;
+        }
+        Progress::Over(Ending::UpstreamReset)
+    }
+}
+
+impl Fault {
+    fn fatal(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+/// A client's goodbye.
+const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];

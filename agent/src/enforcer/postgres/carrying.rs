@@ -1,0 +1,278 @@
+//! A session's requests and answers, carried.
+
+use super::gate::Judged;
+use super::judge::{Judge, Judgement};
+use super::{Ask, Carriage, Fault, Turn};
+use crate::enforcer::postgres::opening::Stage;
+use crate::enforcer::relay::{Io, Progress, SCRATCH};
+use crate::sql::Facts;
+use crate::wire::postgres::session::{ClientStep, Request, Runs, ServerStep, Session, What};
+use crate::wire::postgres::{Frontend, Side as WireSide, Span, Splice, WireError};
+
+/// A session with all that judges it.
+#[derive(Debug)]
+pub struct Carrying {
+    pub session: Session<Judged>,
+    pub judge: Judge,
+    /// The request whose text is being read elsewhere, by its frame.
+    pub held: Option<Held>,
+}
+
+/// A request that waits. Its frame stays where it is, and is taken anew once
+/// what it waits for is there.
+#[derive(Debug)]
+pub struct Held {
+    span: Span,
+    facts: Option<Facts>,
+}
+
+/// What came of moving one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pumped {
+    /// Nothing to read.
+    Idle,
+    /// The reader takes no more.
+    Blocked,
+    /// The budget is spent.
+    More,
+    /// Its end was reached and all is written.
+    Done,
+}
+
+/// What one direction may move in one turn.
+const BUDGET: usize = 4 * SCRATCH;
+
+impl<I: Io> Carriage<I> {
+    pub(super) fn carry(&mut self, turn: &mut Turn<'_>) -> Result<Progress, Fault> {
+        let down = self.carry_down(turn)?;
+        if down == Pumped::Done {
+            // The server has ended it: there is nobody to talk to.
+            self.client.finish();
+            self.upstream.finish();
+            self.stage = Stage::Over;
+            return Ok(if self.client.flush() { self.over() } else { Progress::Wait });
+        }
+        let up = self.carry_up(turn)?;
+        if down == Pumped::More || up == Pumped::More {
+            return Ok(Progress::More);
+        }
+        Ok(Progress::Wait)
+    }
+
+    pub(super) fn carry_down(&mut self, turn: &mut Turn<'_>) -> Result<Pumped, Fault> {
+        let Stage::Session(carrying) = &mut self.stage else { return Ok(Pumped::Done) };
+        let (client, upstream) = (&mut self.client, &mut self.upstream);
+        let mut budget = BUDGET;
+        loop {
+            let passed = client
+                .pass(&mut self.down, &mut upstream.framer, turn.buffers)
+                .map_err(Fault::ClientTls)?;
+            if !passed || !client.flush() {
+                return Ok(Pumped::Blocked);
+            }
+            let answered = loop {
+                match upstream.framer.frame() {
+                    Ok(Some(frame)) => {
+                        if let Err(error) = carrying.answer(&frame, &mut self.down) {
+                            break Err(error);
+                        }
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            carrying.settle();
+            if self.down.is_empty() {
+                upstream.framer.consume_framed();
+            } else {
+                let passed = client
+                    .pass(&mut self.down, &mut upstream.framer, turn.buffers)
+                    .map_err(Fault::ClientTls)?;
+                if !passed && answered.is_ok() {
+                    return Ok(Pumped::Blocked);
+                }
+            }
+            answered?;
+            if upstream.has_ended() {
+                return Ok(Pumped::Done);
+            }
+            if !upstream.leg.readable {
+                upstream.rest(turn.buffers);
+                return Ok(Pumped::Idle);
+            }
+            if budget == 0 {
+                return Ok(Pumped::More);
+            }
+            let read = upstream.read(turn.buffers).map_err(Fault::UpstreamTls)?;
+            budget = budget.saturating_sub(read);
+        }
+    }
+
+    pub(super) fn carry_up(&mut self, turn: &mut Turn<'_>) -> Result<Pumped, Fault> {
+        let Stage::Session(carrying) = &mut self.stage else { return Ok(Pumped::Done) };
+        let (client, upstream) = (&mut self.client, &mut self.upstream);
+        let mut budget = BUDGET;
+        loop {
+            let passed = upstream
+                .pass(&mut self.up, &mut client.framer, turn.buffers)
+                .map_err(Fault::UpstreamTls)?;
+            if !passed || !upstream.flush() {
+                return Ok(Pumped::Blocked);
+            }
+            let mut waits = false;
+            let asked = loop {
+                if !carrying.takes_client() {
+                    waits = true;
+                    break Ok(());
+                }
+                let frame = match client.framer.frame() {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                };
+                let span = frame.span;
+                match carrying.ask(&frame, &mut self.up, turn) {
+                    Ok(Asked::Sent) => {}
+                    Ok(Asked::Later) => {
+                        client.framer.put_back(span);
+                        waits = true;
+                        break Ok(());
+                    }
+                    Err(error) => break Err(error),
+                }
+            };
+            if self.up.is_empty() {
+                client.framer.consume_framed();
+            } else {
+                let passed = upstream
+                    .pass(&mut self.up, &mut client.framer, turn.buffers)
+                    .map_err(Fault::UpstreamTls)?;
+                if !passed && asked.is_ok() {
+                    return Ok(Pumped::Blocked);
+                }
+            }
+            asked?;
+            if waits {
+                return Ok(Pumped::Blocked);
+            }
+            if client.has_ended() {
+                upstream.finish();
+                return Ok(Pumped::Idle);
+            }
+            if !client.leg.readable {
+                client.rest(turn.buffers);
+                return Ok(Pumped::Idle);
+            }
+            if budget == 0 {
+                return Ok(Pumped::More);
+            }
+            let read = client.read(turn.buffers).map_err(Fault::ClientTls)?;
+            budget = budget.saturating_sub(read);
+        }
+    }
+
+    /// The facts of the text that was being read.
+    pub(super) fn take_facts(&mut self, facts: Facts) {
+        if let Stage::Session(carrying) = &mut self.stage
+            && let Some(held) = &mut carrying.held
+        {
+            held.facts = Some(facts);
+        }
+    }
+}
+
+enum Asked {
+    Sent,
+    /// The frame is to be taken again.
+    Later,
+}
+
+impl Carrying {
+    pub fn new(session: Session<Judged>, judge: Judge) -> Self {
+        let mut carrying = Self { session, judge, held: None };
+        carrying.judge.learn(&carrying.session);
+        carrying
+    }
+
+    fn takes_client(&self) -> bool {
+        self.session.takes_client() && self.held.as_ref().is_none_or(|held| held.facts.is_some())
+    }
+
+    #[inline]
+    fn answer(
+        &mut self,
+        frame: &crate::wire::postgres::Frame<'_>,
+        down: &mut Splice,
+    ) -> Result<(), WireError> {
+        match self.session.server(frame)? {
+            ServerStep::Plain(pass) => down.pass(pass),
+            ServerStep::Refused(bytes) => down.insert(&bytes),
+            ServerStep::Ours => {}
+            ServerStep::Shows(shown) => {
+                let parameter = shown.what == What::Parameter;
+                down.pass(shown.unchanged(&()));
+                if parameter {
+                    self.judge.learn(&self.session);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of what has ended.
+    fn settle(&mut self) {
+        for outcome in self.session.outcomes() {
+            self.judge.ended(&outcome);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        frame: &crate::wire::postgres::Frame<'_>,
+        up: &mut Splice,
+        turn: &mut Turn<'_>,
+    ) -> Result<Asked, WireError> {
+        let Self { session, judge, held } = self;
+        let Request { runs, ticket } = match session.client(frame)? {
+            ClientStep::Plain(pass) => {
+                up.pass(pass);
+                return Ok(Asked::Sent);
+            }
+            ClientStep::Wait => return Ok(Asked::Later),
+            ClientStep::Runs(request) => request,
+        };
+        let read = held.take().filter(|held| held.span == ticket.span());
+        let read = read.and_then(|held| held.facts);
+        match judge.judge(&runs, ticket.serial(), session, turn.means, read) {
+            Judgement::Release(granted) => {
+                let effects = match &runs {
+                    Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),
+                    _ => Default::default(),
+                };
+                up.pass(session.release(ticket, granted, effects)?);
+            }
+            Judgement::Refuse(refusal) => {
+                let mut made = Vec::new();
+                session.refuse(ticket, refusal, &mut made)?;
+                up.insert(&made);
+            }
+            Judgement::Read => {
+                let text = match Frontend::decode(
+                    frame.tag,
+                    frame.body(),
+                    &turn.means.shared.common.limits,
+                ) {
+                    Ok(Frontend::Query(text)) => text,
+                    Ok(Frontend::Parse(parse)) => parse.query,
+                    Ok(_) => &[],
+                    Err(fault) => return Err(WireError::new(WireSide::Client, fault)),
+                };
+                turn.asks.push(Ask::Read { text: text.into(), reading: judge.reading(session) });
+                *held = Some(Held { span: ticket.span(), facts: None });
+                session.take_back(ticket);
+                return Ok(Asked::Later);
+            }
+        }
+        Ok(Asked::Sent)
+    }
+}

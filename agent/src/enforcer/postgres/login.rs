@@ -1,0 +1,228 @@
+//! The login, between the legs: moves what the login's machine wants moved, and
+//! fetches what it asks for.
+
+use super::carrying::Carrying;
+use super::judge::Judge;
+use super::opening::Stage;
+use super::words::{CONNECTION_FAILURE, Fatal};
+use super::{Ask, Carriage, Fault, Turn};
+use crate::enforcer::means::{Means, fits};
+use crate::enforcer::postgres::gate::Judged;
+use crate::enforcer::relay::Io;
+use crate::wire::postgres::login::{Chance, Facts, Leg, Login, Over, Sends, Step};
+use crate::wire::postgres::scram::{Salted, end_point_hash};
+use crate::wire::postgres::session::Authenticating;
+use crate::wire::postgres::{Opening, Side as WireSide, WireError};
+
+/// A login that is under way.
+#[derive(Debug)]
+pub struct LoggingIn {
+    login: Login,
+    /// It waits for a word, and takes no frame before that.
+    waits: bool,
+    /// The client runs ahead of its session.
+    early: bool,
+}
+
+impl<I: Io> Carriage<I> {
+    pub(super) fn begin_login(
+        &mut self,
+        machine: Authenticating,
+        packet: &[u8],
+        means: &Means,
+    ) -> Result<(), Fault> {
+        let limits = &means.shared.common.limits;
+        let opening = Opening::decode(packet.get(4..).unwrap_or_default(), limits)
+            .map_err(|fault| WireError::new(WireSide::Client, fault))?;
+        let Opening::Startup(startup) = opening else { return Ok(()) };
+        let server = match self.upstream.tls.as_ref() {
+            None => Leg::Plain,
+            Some(tls) => Leg::Tls(
+                tls.peer_chain().and_then(<[_]>::first).and_then(|der| end_point_hash(der)),
+            ),
+        };
+        let client = match self.client.tls {
+            None => Leg::Plain,
+            Some(_) => Leg::Tls(self.end_point.clone()),
+        };
+        let facts = Facts { client, server, clear_at_once: self.is_asked_at_once(means) };
+        let terms = &self.destination.terms.auth;
+        let given = terms.logins.iter().find(|login| fits(&login.who, &self.flow));
+        let chance = Chance::draw().ok_or_else(|| {
+            Fault::fatal(Fatal::new(CONNECTION_FAILURE, "tidegate has no randomness for a login"))
+        })?;
+        let mut sends = Sends::default();
+        let login = Login::begin(machine, &startup, facts, terms, given, chance, &mut sends)?;
+        self.stage = Stage::Login(Box::new(LoggingIn { login, waits: false, early: false }));
+        self.send(&mut sends)
+    }
+
+    pub(super) fn login(
+        &mut self,
+        mut under_way: Box<LoggingIn>,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool, Fault> {
+        let mut moved = false;
+        let mut sends = Sends::default();
+        while !under_way.waits {
+            let LoggingIn { login, early, .. } = &mut *under_way;
+            let step = if let Some(frame) = self.upstream.framer.frame()? {
+                login.server::<Judged>(&frame, &mut sends)
+            } else if *early || !login.awaits_client() {
+                break;
+            } else if let Some(frame) = self.client.framer.frame()? {
+                let span = frame.span;
+                let step = login.client::<Judged>(&frame, &mut sends);
+                if let Ok(Step::Early) = step {
+                    self.client.framer.put_back(span);
+                }
+                step
+            } else {
+                break;
+            };
+            moved = true;
+            let step = match step {
+                Ok(step) => step,
+                Err(error) => {
+                    // What was to be said before stays said.
+                    self.stage = Stage::Login(under_way);
+                    self.send(&mut sends)?;
+                    return Err(error.into());
+                }
+            };
+            if self.step_login(step, &mut under_way, &mut sends, turn)? {
+                return Ok(true);
+            }
+        }
+        self.upstream.framer.consume_framed();
+        self.client.framer.consume_framed();
+        self.stage = Stage::Login(under_way);
+        self.send(&mut sends)?;
+        Ok(moved)
+    }
+
+    /// What a step asks for. `true`: the login is over.
+    fn step_login(
+        &mut self,
+        step: Step<Judged>,
+        under_way: &mut LoggingIn,
+        sends: &mut Sends,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool, Fault> {
+        match step {
+            Step::Going => {}
+            Step::Early => under_way.early = true,
+            Step::Verifier { .. } => {
+                // Nobody can be asked: it goes on as it can without.
+                let next = under_way.login.verifier::<Judged>(None, sends)?;
+                return self.step_login(next, under_way, sends, turn);
+            }
+            Step::Derive(derivation) => {
+                under_way.waits = true;
+                turn.asks.push(Ask::Derive(derivation));
+            }
+            Step::Ready(session) => {
+                self.note_login(under_way);
+                self.upstream.framer.consume_framed();
+                self.client.framer.consume_framed();
+                let judge = Judge::new(&self.flow, &self.destination, &self.carried);
+                self.stage = Stage::Session(Box::new(Carrying::new(*session, judge)));
+                self.send(sends)?;
+                return Ok(true);
+            }
+            Step::Over(over) => {
+                self.note_login(under_way);
+                self.upstream.framer.consume_framed();
+                self.client.framer.consume_framed();
+                self.carried.refused_login = match &over {
+                    Over::Client => None,
+                    Over::Server => Some("by the server".into()),
+                    Over::Denied(denial) => Some(denial.sqlstate().into()),
+                };
+                self.stage = Stage::Ending;
+                self.send(sends)?;
+                if !matches!(over, Over::Server) {
+                    self.upstream.finish();
+                }
+                if matches!(over, Over::Denied(_)) {
+                    self.client.finish();
+                    self.stage = Stage::Over;
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The password is hashed.
+    pub(super) fn take_derived(
+        &mut self,
+        salted: Option<Salted>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Fault> {
+        let mut under_way = match std::mem::replace(&mut self.stage, Stage::Moving) {
+            Stage::Login(under_way) => under_way,
+            other => {
+                self.stage = other;
+                return Ok(());
+            }
+        };
+        let Some(salted) = salted else {
+            self.stage = Stage::Login(under_way);
+            return Err(Fault::fatal(
+                Fatal::new("53300", "tidegate has too many logins to do at the moment")
+                    .hint("try again"),
+            ));
+        };
+        let mut sends = Sends::default();
+        under_way.waits = false;
+        let step = under_way.login.derived::<Judged>(&salted, &mut sends)?;
+        if !self.step_login(step, &mut under_way, &mut sends, turn)? {
+            self.stage = Stage::Login(under_way);
+            self.send(&mut sends)?;
+        }
+        Ok(())
+    }
+
+    /// The client has gone: because of what it was asked?
+    pub(super) fn note_leaving(&mut self, means: &Means) {
+        if let Stage::Login(under_way) = &self.stage
+            && under_way.login.left_when_asked()
+            && let Some(exe) = self.flow.process.exe.clone()
+        {
+            let mut known = means.shared.asked_at_once.lock().unwrap_or_else(|e| e.into_inner());
+            if known.len() < MOST_KINDS {
+                known.insert(exe);
+            }
+        }
+    }
+
+    fn is_asked_at_once(&self, means: &Means) -> bool {
+        let known = means.shared.asked_at_once.lock().unwrap_or_else(|e| e.into_inner());
+        self.flow.process.exe.as_ref().is_some_and(|exe| known.contains(exe))
+    }
+
+    fn note_login(&mut self, under_way: &LoggingIn) {
+        let account = under_way.login.account();
+        self.carried.auth = Some(format!(
+            "{} ({}): client {}, server {}",
+            account.way, account.why, account.client, account.server
+        ));
+        self.carried.role = Some(
+            String::from_utf8_lossy(&account.role)
+                .chars()
+                .filter(|sign| !sign.is_control())
+                .collect(),
+        );
+    }
+
+    fn send(&mut self, sends: &mut Sends) -> Result<(), Fault> {
+        let upstream = self.say_upstream(&sends.server);
+        let client = self.say_client(&sends.client);
+        sends.clear();
+        upstream.and(client)
+    }
+}
+
+/// Programs that are remembered.
+const MOST_KINDS: usize = 4096;

@@ -1,0 +1,563 @@
+//! From a connection's first byte to its first request: what is asked for,
+//! TLS on both legs, the login.
+//!
+//! Upstream first: the client's request for TLS is answered as the server
+//! answers it, and the certificate that the client is shown is made after the
+//! server's was seen and verified.
+
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+
+use super::carrying::Carrying;
+use super::login::LoggingIn;
+use super::words::{CONNECTION_FAILURE, Fatal};
+use super::{Ask, Carriage, Fault, Turn};
+use crate::enforcer::means::Means;
+use crate::enforcer::relay::Io;
+use crate::enforcer::tls::{
+    Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
+    verify,
+};
+use crate::model::{TlsCarried, Verify};
+use crate::wire::postgres::session::{Authenticating, Common, Greeted, Greeting};
+use crate::wire::postgres::{
+    Fault as WireFault, Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, WireError,
+    write_request,
+};
+
+#[derive(Debug)]
+pub enum Stage {
+    /// What the client opens with.
+    Greeting(Greeting),
+    /// Its request for TLS was passed on.
+    Asked(Greeting),
+    /// TLS was asked for on our own account, for what the client opened with.
+    AskedForUs(Opened),
+    /// The client's handshake begins.
+    Hello {
+        greeting: Greeting,
+        hello: Vec<u8>,
+    },
+    /// The upstream's handshake is under way.
+    Upstream(Then),
+    /// The keeper was asked for a leaf.
+    Leaf {
+        greeting: Greeting,
+        hello: Vec<u8>,
+        wanted: Wanted,
+    },
+    /// The client's handshake is under way.
+    Client(Greeting),
+    Login(Box<LoggingIn>),
+    Session(Box<Carrying>),
+    /// A cancel was passed on, or the server said no before a session: what it
+    /// says goes through until it ends.
+    Ending,
+    Over,
+    /// Between two stages.
+    Moving,
+}
+
+/// What stands behind the upstream's handshake.
+#[derive(Debug)]
+pub enum Then {
+    /// The client's own.
+    Client { greeting: Greeting, hello: Vec<u8> },
+    /// The client has no TLS.
+    Open(Opened),
+}
+
+/// A startup or a cancel, kept while the upstream is made ready for it.
+#[derive(Debug)]
+pub struct Opened {
+    packet: Vec<u8>,
+    login: Option<Box<Authenticating>>,
+}
+
+impl Stage {
+    pub fn start(common: Common) -> Self {
+        Self::Greeting(Greeting::new(common))
+    }
+
+    pub fn is_session(&self) -> bool {
+        matches!(self, Self::Session(_))
+    }
+
+    /// Whether an ErrorResponse is something that the client can read now.
+    pub fn client_hears(&self) -> bool {
+        !matches!(
+            self,
+            Self::Hello { .. }
+                | Self::Upstream(Then::Client { .. })
+                | Self::Leaf { .. }
+                | Self::Client(_)
+        )
+    }
+}
+
+impl<I: Io> Carriage<I> {
+    /// Goes on with the opening. `false`: it waits for one of the legs.
+    pub(super) fn open(&mut self, turn: &mut Turn<'_>) -> Result<bool, Fault> {
+        if !self.client.flush() || !self.upstream.flush() {
+            return Ok(false);
+        }
+        if self.step(turn)? {
+            return Ok(true);
+        }
+        let mut read = 0;
+        // A client that runs ahead waits until there is a session.
+        if self.client.leg.readable
+            && !self.client.has_ended()
+            && self.client.framer.unframed() < AHEAD
+        {
+            read += self.client.read(turn.buffers).map_err(|e| self.client_tls(e))?;
+        }
+        if self.upstream.leg.readable && !self.upstream.has_ended() {
+            match self.upstream.read(turn.buffers) {
+                Ok(bytes) => read += bytes,
+                Err(error) => self.upstream_tls_failed(error, turn.means)?,
+            }
+        }
+        if read > 0 || self.stage.is_session() {
+            return Ok(true);
+        }
+        self.ended(turn.means)
+    }
+
+    /// Neither leg has more to say for now; is one of them at its end?
+    fn ended(&mut self, means: &Means) -> Result<bool, Fault> {
+        if self.upstream.has_ended() {
+            if let Stage::Upstream(Then::Client { .. }) = &self.stage {
+                let why = Fatal::new(
+                    CONNECTION_FAILURE,
+                    "the server closed the connection while TLS was being set up",
+                );
+                self.doom(why, means)?;
+                return Ok(true);
+            }
+            if self.doomed.is_none() {
+                self.client.finish();
+                self.stage = Stage::Over;
+                return Ok(true);
+            }
+        }
+        if self.client.has_ended() {
+            self.note_leaving(means);
+            // It has gone before there was a session: nothing is left to say.
+            self.upstream.finish();
+            if self.doomed.is_some() || !matches!(self.stage, Stage::Ending | Stage::Login(_)) {
+                self.client.finish();
+                self.stage = Stage::Over;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// One step of the opening with what lies in the buffers.
+    fn step(&mut self, turn: &mut Turn<'_>) -> Result<bool, Fault> {
+        match std::mem::replace(&mut self.stage, Stage::Moving) {
+            Stage::Greeting(greeting) => self.greet(greeting, turn.means),
+            Stage::Asked(greeting) => self.answer(greeting),
+            Stage::AskedForUs(opened) => self.answer_us(opened),
+            Stage::Hello { greeting, mut hello } => {
+                hello.extend_from_slice(&self.client.framer.take_unframed());
+                self.hello(greeting, hello)
+            }
+            Stage::Upstream(then) => self.upstream_shaken(then, turn),
+            Stage::Client(greeting) => {
+                if !self.client.tls.as_ref().is_some_and(|tls| tls.is_ready()) {
+                    self.stage = Stage::Client(greeting);
+                    return Ok(false);
+                }
+                self.carried.client_tls = self.client.tls.as_deref().map(tls_version);
+                self.stage = Stage::Greeting(greeting.encrypted());
+                Ok(true)
+            }
+            Stage::Login(login) => self.login(login, turn),
+            Stage::Ending => {
+                self.stage = Stage::Ending;
+                self.pass_on()
+            }
+            other => {
+                self.stage = other;
+                Ok(false)
+            }
+        }
+    }
+
+    fn greet(&mut self, greeting: Greeting, means: &Means) -> Result<bool, Fault> {
+        let (opening, span) = match self.client.framer.opening() {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.stage = Stage::Greeting(greeting);
+                return Ok(false);
+            }
+            Err(error) => return self.unspoken(error),
+        };
+        if opening == Opening::DirectTls {
+            let Greeted::DirectTls(greeting) = greeting.packet(opening, 0)? else {
+                return Ok(false);
+            };
+            self.stage = Stage::Hello { greeting, hello: Vec::new() };
+            return Ok(true);
+        }
+        let packet = self.client.framer.bytes(span).to_vec();
+        let behind = self.client.framer.unframed();
+        let limits = &means.shared.common.limits;
+        let opening = Opening::decode(packet.get(4..).unwrap_or_default(), limits)
+            .map_err(|fault| WireError::new(WireSide::Client, fault))?;
+        self.client.framer.consume_framed();
+        match greeting.packet(opening, behind)? {
+            Greeted::DirectTls(_) => Ok(false),
+            Greeted::TlsRequest(greeting) => {
+                self.ask_for_tls()?;
+                self.stage = Stage::Asked(greeting);
+                Ok(true)
+            }
+            // No server of ours is reached by GSS encryption: clients go on to
+            // TLS, or without.
+            Greeted::GssRequest(greeting) => {
+                self.say_client(b"N")?;
+                self.stage = Stage::Greeting(greeting);
+                Ok(true)
+            }
+            Greeted::Cancel(_) => self.opened(Opened { packet, login: None }, means),
+            Greeted::Startup(startup, login) => {
+                self.note_startup(&startup);
+                self.opened(Opened { packet, login: Some(Box::new(login)) }, means)
+            }
+        }
+    }
+
+    /// A version that isn't spoken: the server may say so in its own words. From
+    /// here on nothing of the client's is passed on.
+    fn unspoken(&mut self, error: WireError) -> Result<bool, Fault> {
+        let span = self.client.framer.framed();
+        let packet = self.client.framer.bytes(span).to_vec();
+        if !matches!(error.fault, WireFault::UnknownVersion { .. }) || packet.is_empty() {
+            return Err(error.into());
+        }
+        self.note(&Fault::Wire(error));
+        self.say_upstream(&packet)?;
+        self.stage = Stage::Ending;
+        Ok(true)
+    }
+
+    fn note_startup(&mut self, startup: &Startup<'_>) {
+        let text = |name: &[u8]| {
+            startup.parameter(name).map(|value| {
+                let text = String::from_utf8_lossy(value);
+                text.chars().filter(|sign| !sign.is_control()).take(LONGEST_NAME).collect()
+            })
+        };
+        let carried = &mut self.carried;
+        carried.version = Some(startup.version.to_string());
+        carried.role = text(b"user");
+        carried.database = text(b"database").or_else(|| carried.role.clone());
+        carried.application = text(b"application_name");
+        carried.replication = startup.replication();
+    }
+
+    /// The client has opened: its packet goes upstream, behind TLS where that
+    /// is due.
+    fn opened(&mut self, opened: Opened, means: &Means) -> Result<bool, Fault> {
+        if let Some(fatal) = self.doomed.take() {
+            return Err(Fault::fatal(fatal));
+        }
+        if self.destination.terms.tls.upstream_always && self.upstream.tls.is_none() {
+            self.ask_for_tls()?;
+            self.stage = Stage::AskedForUs(opened);
+            return Ok(true);
+        }
+        let Opened { packet, login } = opened;
+        match login {
+            Some(login) => self.begin_login(*login, &packet, means)?,
+            None => {
+                self.say_upstream(&packet)?;
+                self.carried.cancel = true;
+                self.stage = Stage::Ending;
+            }
+        }
+        Ok(true)
+    }
+
+    fn ask_for_tls(&mut self) -> Result<(), Fault> {
+        let mut request = Vec::new();
+        write_request(TLS_REQUEST, &mut request)
+            .map_err(|fault| WireError::new(WireSide::Inside, fault))?;
+        self.say_upstream(&request)
+    }
+
+    /// The server's answer to the client's request for TLS is the client's
+    /// answer.
+    fn answer(&mut self, greeting: Greeting) -> Result<bool, Fault> {
+        match self.upstream.framer.tls_answer()? {
+            None => {
+                self.stage = Stage::Asked(greeting);
+                return Ok(false);
+            }
+            Some(TlsAnswer::Tls) => {
+                self.upstream.framer.consume_framed();
+                self.say_client(b"S")?;
+                self.stage = Stage::Hello { greeting, hello: Vec::new() };
+            }
+            Some(TlsAnswer::No) => {
+                self.upstream.framer.consume_framed();
+                self.say_client(b"N")?;
+                self.stage = Stage::Greeting(greeting);
+            }
+            // An error in plain text: it is all that the server will say.
+            Some(TlsAnswer::Error) => self.stage = Stage::Ending,
+            Some(TlsAnswer::Gss) => return Err(Fault::fatal(no_tls("it answered with `G`"))),
+        }
+        Ok(true)
+    }
+
+    fn answer_us(&mut self, opened: Opened) -> Result<bool, Fault> {
+        match self.upstream.framer.tls_answer()? {
+            None => {
+                self.stage = Stage::AskedForUs(opened);
+                return Ok(false);
+            }
+            Some(TlsAnswer::Tls) => self.upstream.framer.consume_framed(),
+            // The stage is one in which the client hears it.
+            Some(_) => {
+                self.stage = Stage::AskedForUs(opened);
+                return Err(Fault::fatal(no_tls("it speaks none")));
+            }
+        }
+        let secured = self.secure_upstream(&Hello::default());
+        self.stage = Stage::Upstream(Then::Open(opened));
+        secured.map(|()| true)
+    }
+
+    fn hello(&mut self, greeting: Greeting, hello: Vec<u8>) -> Result<bool, Fault> {
+        let said = match Hello::read(&hello) {
+            Ok(Some(said)) => said,
+            Ok(None) if hello.len() < LONGEST_HELLO => {
+                self.stage = Stage::Hello { greeting, hello };
+                return Ok(false);
+            }
+            Ok(None) => {
+                return Err(Fault::ClientTls(TlsError::Unwritable(
+                    "its first message has no end".into(),
+                )));
+            }
+            Err(error) => return Err(Fault::ClientTls(error)),
+        };
+        self.carried.asked_name.clone_from(&said.name);
+        let secured = self.secure_upstream(&said);
+        self.stage = Stage::Upstream(Then::Client { greeting, hello });
+        secured.map(|()| true)
+    }
+
+    /// Starts TLS with the server, as the client would have: the same name
+    /// asked for, the same protocol offered.
+    fn secure_upstream(&mut self, said: &Hello) -> Result<(), Fault> {
+        let configured = self.destination.terms.tls.server_name.as_deref();
+        let name = said.name.as_deref().or(configured);
+        let address = self.flow.destination.0.ip();
+        let name = name
+            .and_then(|name| ServerName::try_from(name.to_owned()).ok())
+            .unwrap_or_else(|| ServerName::IpAddress(address.into()));
+        let configs = self
+            .destination
+            .configs
+            .as_ref()
+            .map_err(|why| Fault::UpstreamTls(TlsError::Unwritable(why.clone())))?;
+        let tls = Tls::client(configs.of(said.postgres), name).map_err(Fault::UpstreamTls)?;
+        self.upstream.secure(tls).map_err(Fault::UpstreamTls)
+    }
+
+    /// The upstream's handshake is over, or not: who is it?
+    fn upstream_shaken(&mut self, then: Then, turn: &mut Turn<'_>) -> Result<bool, Fault> {
+        let Some(tls) = self.upstream.tls.as_ref().filter(|tls| tls.is_ready()) else {
+            self.stage = Stage::Upstream(then);
+            return Ok(false);
+        };
+        let chain = tls.peer_chain().unwrap_or_default();
+        let verified = verify(
+            chain,
+            &self.destination.roots,
+            self.destination.verify(),
+            self.destination.terms.tls.server_name.as_deref(),
+            self.carried.asked_name.as_deref(),
+        );
+        let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
+        self.carried.upstream_tls = Some(tls_version(tls));
+        self.carried.verified = Some(match &verified {
+            Ok(Verified::Full(name)) => format!("full: `{name}`"),
+            Ok(Verified::Chain) => "chain only: no name was known".into(),
+            Ok(Verified::Not(why)) => format!("not: {why}"),
+            Err(VerifyRefused(why)) => format!("refused: {why}"),
+        });
+        let verified = match (verified, then) {
+            (Err(refused), Then::Client { greeting, hello }) => {
+                self.stage = Stage::Upstream(Then::Client { greeting, hello });
+                self.doom(unverified(&refused), turn.means)?;
+                return Ok(true);
+            }
+            (Err(refused), then) => {
+                self.stage = Stage::Upstream(then);
+                return Err(Fault::fatal(unverified(&refused)));
+            }
+            (Ok(_), Then::Open(opened)) => return self.opened(opened, turn.means),
+            (Ok(verified), Then::Client { greeting, hello }) => {
+                self.stage = Stage::Upstream(Then::Client { greeting, hello });
+                verified
+            }
+        };
+        let address = self.flow.destination.0.ip();
+        let names = names_of(chain.first().map(Vec::as_slice).unwrap_or_default());
+        let trusted = match (&verified, self.destination.verify()) {
+            (Verified::Full(_) | Verified::Chain, _) => Some(names.clone()),
+            (Verified::Not(_), Verify::None) => Some(self.destination.configured_names(address)),
+            (Verified::Not(_), _) => None,
+        };
+        match trusted.filter(|names| !names.is_empty() && !turn.means.issuer.is_empty()) {
+            Some(names) => {
+                let wanted = Wanted { names, issuer: Arc::clone(&turn.means.issuer) };
+                if let Some(leaf) = turn.means.shared.leaves.known(&wanted) {
+                    self.show(&leaf)?;
+                } else {
+                    turn.asks.push(Ask::Sign { wanted: wanted.clone(), chain });
+                    let Stage::Upstream(Then::Client { greeting, hello }) =
+                        std::mem::replace(&mut self.stage, Stage::Moving)
+                    else {
+                        return Ok(false);
+                    };
+                    self.stage = Stage::Leaf { greeting, hello, wanted };
+                }
+            }
+            None => self.show_untrusted(names, turn.means)?,
+        }
+        Ok(true)
+    }
+
+    /// The keeper has answered.
+    pub(super) fn take_leaf(
+        &mut self,
+        leaf: Result<Arc<Leaf>, String>,
+        means: &Means,
+    ) -> Result<(), Fault> {
+        let Stage::Leaf { wanted, .. } = &self.stage else { return Ok(()) };
+        match leaf {
+            Ok(leaf) => self.show(&leaf),
+            Err(why) => {
+                self.carried.leaf = Some(format!("not signed: {why}"));
+                let names = wanted.names.clone();
+                self.show_untrusted(names, means)
+            }
+        }
+    }
+
+    /// What the server would have said can't be had; the client is let into
+    /// TLS to be told why.
+    fn doom(&mut self, fatal: Fatal, means: &Means) -> Result<(), Fault> {
+        self.doomed = Some(fatal);
+        self.show_untrusted(Vec::new(), means)
+    }
+
+    /// A leaf that nobody has signed: for a server that isn't known.
+    fn show_untrusted(&mut self, names: Vec<String>, means: &Means) -> Result<(), Fault> {
+        let mut names = names;
+        if names.is_empty() {
+            let asked = self.carried.asked_name.clone();
+            names.push(asked.unwrap_or_else(|| self.flow.destination.0.ip().to_string()));
+        }
+        let leaf = means.shared.leaves.untrusted(names).map_err(Fault::ClientTls)?;
+        self.show(&leaf)
+    }
+
+    /// Begins TLS with the client, with this certificate.
+    fn show(&mut self, leaf: &Leaf) -> Result<(), Fault> {
+        let (greeting, hello) = match std::mem::replace(&mut self.stage, Stage::Moving) {
+            Stage::Upstream(Then::Client { greeting, hello })
+            | Stage::Leaf { greeting, hello, .. } => (greeting, hello),
+            other => {
+                self.stage = other;
+                return Ok(());
+            }
+        };
+        if self.carried.leaf.is_none() {
+            let signed = if leaf.trusted { "signed" } else { "unsigned" };
+            self.carried.leaf = Some(signed.into());
+        }
+        let alpn = self.upstream.tls.as_ref().is_some_and(|tls| has_postgres_alpn(tls.common()));
+        let tls = Tls::server(leaf.config(alpn)).map_err(Fault::ClientTls)?;
+        self.end_point.clone_from(&leaf.end_point);
+        self.stage = Stage::Client(greeting);
+        self.client.secure_with(tls, hello).map_err(|error| self.client_tls(error))
+    }
+
+    /// A client that doesn't take our certificate says so by an alert.
+    fn client_tls(&mut self, error: TlsError) -> Fault {
+        if let TlsError::Rustls(rustls::Error::AlertReceived(alert)) = &error {
+            self.carried.rejected = Some(format!("{alert:?}"));
+        }
+        Fault::ClientTls(error)
+    }
+
+    fn upstream_tls_failed(&mut self, error: TlsError, means: &Means) -> Result<(), Fault> {
+        if let Stage::Upstream(Then::Client { .. }) = &self.stage {
+            let fatal = Fatal::new(
+                CONNECTION_FAILURE,
+                format!("tidegate can't reach the server: its TLS failed: {error}"),
+            );
+            return self.doom(fatal, means);
+        }
+        Err(Fault::UpstreamTls(error))
+    }
+
+    /// No session will come of it: what the server says goes to the client.
+    fn pass_on(&mut self) -> Result<bool, Fault> {
+        let bytes = self.upstream.framer.take_unframed();
+        self.say_client(&bytes)?;
+        Ok(!bytes.is_empty())
+    }
+
+    pub(super) fn say_client(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.client.say(bytes).map_err(Fault::ClientTls)
+    }
+
+    pub(super) fn say_upstream(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.upstream.say(bytes).map_err(Fault::UpstreamTls)
+    }
+}
+
+fn tls_version(tls: &Tls) -> TlsCarried {
+    let common = tls.common();
+    let version = match common.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "unknown",
+    };
+    let suite = common.negotiated_cipher_suite();
+    TlsCarried {
+        version: version.into(),
+        suite: suite.map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+    }
+}
+
+fn unverified(refused: &VerifyRefused) -> Fatal {
+    Fatal::new(CONNECTION_FAILURE, format!("tidegate does not talk to this server: {}", refused.0))
+        .hint("the destination's settings ask for a verified server (verify, roots, server_name)")
+}
+
+fn no_tls(why: &str) -> Fatal {
+    Fatal::new(CONNECTION_FAILURE, format!("the server can't be reached by TLS: {why}"))
+        .hint("the destination's settings ask for TLS upstream (upstream_tls = \"always\")")
+}
+
+/// What a client may send before its session is there, unread.
+const AHEAD: usize = 64 * 1024;
+const LONGEST_HELLO: usize = 64 * 1024;
+const LONGEST_NAME: usize = 128;
