@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::draft::{Draft, Located};
 use super::{
-    CaSettings, EnforcerSettings, Mistakes, OnExisting, Protect, Settings, duration, protect,
+    CaSettings, EnforcerSettings, IdentitySettings, Mistakes, OnExisting, Protect, Settings,
+    duration, protect,
 };
 
 /// Longest path that fits a unix socket's address.
@@ -49,6 +50,11 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             key: or(draft.ca_key, default.ca.key),
         },
         logins: or(draft.logins, default.logins),
+        identity: IdentitySettings {
+            directory: draft.directory.map(|l| l.value),
+            kinds: draft.kinds.map(|l| l.value),
+            runtimes: value(draft.runtimes, default.identity.runtimes),
+        },
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),
         resolve_grace: value(draft.resolve_grace, default.resolve_grace),

@@ -14,7 +14,7 @@ use crate::model::Mode;
 mod service;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 16] = [
+pub(super) const TOP: [&str; 17] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -24,6 +24,7 @@ pub(super) const TOP: [&str; 16] = [
     "protect",
     "passthrough",
     "ca",
+    "identity",
     "logins",
     "canary_every",
     "resolve_every",
@@ -34,6 +35,7 @@ pub(super) const TOP: [&str; 16] = [
 ];
 pub(super) const ENFORCER: [&str; 3] = ["user", "workers", "drain"];
 pub(super) const CA: [&str; 2] = ["certificate", "key"];
+pub(super) const IDENTITY: [&str; 3] = ["directory", "kinds", "runtimes"];
 pub(super) const PROTECT: [&str; 15] = [
     "to",
     "mode",
@@ -142,6 +144,12 @@ impl Reader<'_> {
             self.unknown_keys(table, &CA, " in [ca]");
             draft.ca_certificate = self.take(table, "certificate", |i| check::absolute(path(i)?));
             draft.ca_key = self.take(table, "key", |i| check::absolute(path(i)?));
+        }
+        if let Some(table) = self.table(top, "identity") {
+            self.unknown_keys(table, &IDENTITY, " in [identity]");
+            draft.directory = self.take(table, "directory", |i| check::absolute(path(i)?));
+            draft.kinds = self.take(table, "kinds", |i| check::absolute(path(i)?));
+            draft.runtimes = self.take(table, "runtimes", sockets);
         }
         draft
     }
@@ -294,6 +302,21 @@ fn string(item: &Item) -> Result<&str, String> {
 
 fn path(item: &Item) -> Result<PathBuf, String> {
     string(item).map(PathBuf::from)
+}
+
+/// A list of sockets' paths.
+fn sockets(item: &Item) -> Result<Vec<PathBuf>, String> {
+    let list = item.as_array().ok_or_else(|| {
+        format!(
+            "it must be a list of paths, such as `[\"/run/docker.sock\"]`, not {}",
+            with_article(item)
+        )
+    })?;
+    let path = |value: &Value| match value.as_str() {
+        Some(text) => check::socket(text.into()),
+        None => Err(format!("a path is a string, not {}", article(value.type_name()))),
+    };
+    list.iter().map(path).collect()
 }
 
 fn boolean(item: &Item) -> Result<bool, String> {
