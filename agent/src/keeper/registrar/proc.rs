@@ -29,12 +29,17 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// Of a process that runs: one that has ended and waits to be buried has no
+    /// program any more.
     pub fn of(pid: u32) -> Option<Self> {
         let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let text = String::from_utf8_lossy(&text);
         // The name stands in parentheses and may hold anything.
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
+        if matches!(fields.first(), Some(&("Z" | "X"))) {
+            return None;
+        }
         let number = |index: usize| fields.get(index).and_then(|text| text.trim().parse().ok());
         Some(Self {
             parent: u32::try_from(number(1)?).ok()?,
