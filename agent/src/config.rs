@@ -96,6 +96,7 @@ pub struct Settings {
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
     pub audit: AuditSettings,
+    pub identity: IdentitySettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
     pub policy: PolicySettings,
@@ -111,6 +112,18 @@ pub struct Settings {
     pub quota_cgroup: u32,
     /// The kernel programs' own debug lines.
     pub debug_programs: bool,
+}
+
+/// What is asked about the processes that connect, and what is known of them
+/// beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentitySettings {
+    /// The file that says which people and teams stand behind users and units.
+    pub directory: Option<PathBuf>,
+    /// The file with a host's own kinds of programs.
+    pub kinds: Option<PathBuf>,
+    /// Sockets of container runtimes; none: nobody is asked.
+    pub runtimes: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,6 +204,11 @@ impl Default for Settings {
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
+            identity: IdentitySettings {
+                directory: None,
+                kinds: None,
+                runtimes: ["/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from).into(),
+            },
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
             policy: PolicySettings::default(),
             canary_every: Duration::from_millis(500),

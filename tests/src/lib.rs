@@ -10,6 +10,7 @@ pub mod agent;
 pub mod bench;
 pub mod certificates;
 pub mod cgroup;
+pub mod clients;
 pub mod crowd;
 pub mod dialer;
 pub mod diff;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::draft::{Draft, Located};
 use super::{
-    CaSettings, EnforcerSettings, Mistakes, OnExisting, PolicySettings, Protect, Settings,
-    duration, protect,
+    CaSettings, EnforcerSettings, IdentitySettings, Mistakes, OnExisting, PolicySettings, Protect,
+    Settings, duration, protect,
 };
 
 /// Longest path that fits a unix socket's address.
@@ -58,6 +58,11 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             bare: value(draft.policy_bare, default.policy.bare),
             enforced: values(draft.policy_enforced),
             ..default.policy
+        },
+        identity: IdentitySettings {
+            directory: draft.directory.map(|l| l.value),
+            kinds: draft.kinds.map(|l| l.value),
+            runtimes: value(draft.runtimes, default.identity.runtimes),
         },
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),

@@ -17,7 +17,7 @@ mod policy;
 mod service;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 18] = [
+pub(super) const TOP: [&str; 19] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -28,6 +28,7 @@ pub(super) const TOP: [&str; 18] = [
     "passthrough",
     "ca",
     "audit",
+    "identity",
     "logins",
     "policy",
     "canary_every",
@@ -39,6 +40,7 @@ pub(super) const TOP: [&str; 18] = [
 ];
 pub(super) const ENFORCER: [&str; 3] = ["user", "workers", "drain"];
 pub(super) const CA: [&str; 2] = ["certificate", "key"];
+pub(super) const IDENTITY: [&str; 3] = ["directory", "kinds", "runtimes"];
 pub(super) const POLICY: [&str; 5] = ["mode", "folder", "packs", "bare", "enforce"];
 pub(super) const PROTECT: [&str; 16] = [
     "to",
@@ -153,6 +155,12 @@ impl Reader<'_> {
         self.policy(top, &mut draft);
         if let Some(table) = self.table(top, "audit") {
             self.audit(table, &mut draft.audit);
+        }
+        if let Some(table) = self.table(top, "identity") {
+            self.unknown_keys(table, &IDENTITY, " in [identity]");
+            draft.directory = self.take(table, "directory", |i| check::absolute(path(i)?));
+            draft.kinds = self.take(table, "kinds", |i| check::absolute(path(i)?));
+            draft.runtimes = self.take(table, "runtimes", sockets);
         }
         draft
     }
@@ -316,6 +324,21 @@ fn string(item: &Item) -> Result<&str, String> {
 
 fn path(item: &Item) -> Result<PathBuf, String> {
     string(item).map(PathBuf::from)
+}
+
+/// A list of sockets' paths.
+fn sockets(item: &Item) -> Result<Vec<PathBuf>, String> {
+    let list = item.as_array().ok_or_else(|| {
+        format!(
+            "it must be a list of paths, such as `[\"/run/docker.sock\"]`, not {}",
+            with_article(item)
+        )
+    })?;
+    let path = |value: &Value| match value.as_str() {
+        Some(text) => check::socket(text.into()),
+        None => Err(format!("a path is a string, not {}", article(value.type_name()))),
+    };
+    list.iter().map(path).collect()
 }
 
 fn boolean(item: &Item) -> Result<bool, String> {

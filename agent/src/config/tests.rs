@@ -41,6 +41,11 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     assert_eq!(ca.iter().count(), file::CA.len());
     let policy = document.as_table()["policy"].as_table_like().unwrap();
     assert_eq!(policy.iter().count(), file::POLICY.len());
+    let everything =
+        everything.replace("# directory = ", "directory = ").replace("# kinds = ", "kinds = ");
+    let document = toml_edit::Document::parse(everything.as_str()).unwrap();
+    let identity = document.as_table()["identity"].as_table_like().unwrap();
+    assert_eq!(identity.iter().count(), file::IDENTITY.len());
     // What is commented out of a destination is right too, but for the paths.
     let commented: String = text
         .lines()
@@ -80,6 +85,10 @@ resolve_grace = "0s"
 quota_user = 10
 quota_cgroup = 20
 debug_programs = true
+[identity]
+runtimes = []
+directory = "/etc/people.toml"
+kinds = "/etc/kinds.toml"
 [enforcer]
 user = "gate"
 workers = 4
@@ -131,6 +140,11 @@ enforce = ["shop.service", "/usr/bin/report"]
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
+            identity: IdentitySettings {
+                directory: Some("/etc/people.toml".into()),
+                kinds: Some("/etc/kinds.toml".into()),
+                runtimes: Vec::new(),
+            },
             logins: "/run/logins".into(),
             policy: PolicySettings {
                 mode: PolicyMode::Shadow,

@@ -7,6 +7,7 @@ use tidegate_ebpf::counter;
 
 use super::{Gate, Order, Resolved, Upgrading};
 use crate::config::{PolicySettings, Settings};
+use crate::identity::Known;
 use crate::keeper::hooks::Maps;
 use crate::keeper::sys;
 use crate::keeper::terms::Prepared;
@@ -27,8 +28,8 @@ impl Gate {
                     let _ = answer.send(Box::new(self.report()));
                 }
                 Order::Upgrade { binary, drain, done } => self.upgrade(binary, drain, done),
-                Order::Settings(settings, resolved, prepared, done) => {
-                    let result = self.apply(*settings, resolved, *prepared);
+                Order::Settings(settings, resolved, prepared, known, done) => {
+                    let result = self.apply(*settings, resolved, *prepared, *known);
                     let _ = done.send(result);
                 }
                 Order::Hosts(answer) => {
@@ -62,6 +63,7 @@ impl Gate {
                     self.canary.last_error = Some(error);
                 }
                 Order::Adopted(adopted) => self.parts.adopted = adopted,
+                Order::Known(answer) => self.on_known(*answer),
                 Order::Signed { worker, request, leaf } => self.signed(worker, request, leaf),
                 Order::Stop { detach, done } => {
                     self.detach = detach;
@@ -103,6 +105,7 @@ impl Gate {
         settings: Settings,
         resolved: Resolved,
         prepared: Prepared,
+        known: Known,
     ) -> Result<String, String> {
         let old = &self.parts.settings;
         let mut fixed = Vec::new();
@@ -143,6 +146,8 @@ impl Gate {
         }
         self.parts.settings = settings;
         self.parts.generation = generation;
+        self.parts.registrar.set(known, &self.parts.settings.identity);
+        self.acquainted.forget_all();
         for note in &notes {
             tracing::warn!("{note}");
         }
