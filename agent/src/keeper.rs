@@ -213,7 +213,8 @@ fn keep(
     }
     let notary = notary::Notary::of(&settings, user_of(&settings))?;
     observers.note_to(notary.clone());
-    let enforcers = Enforcers::new(recipe(&settings, notary.clone()), crate::channel::seal_terms(&terms)?);
+    let enforcers =
+        Enforcers::new(recipe(&settings, notary.clone()), crate::channel::seal_terms(&terms)?);
     let parts = Parts {
         settings,
         maps,

@@ -27,8 +27,8 @@ pub use cache::Cache;
 pub use cell::Cell;
 pub use effect::{ColumnUse, ColumnUses, Effect, Effects, Path, Step, Use, Uses};
 pub use facts::{Bound, Doubt, Facts, Statement, Verb};
-pub use lexer::{Kind as TokenKind, Lexer};
 pub use handles::session_effects;
+pub use lexer::{Kind as TokenKind, Lexer};
 pub use read::Bounds;
 pub use state::{Encoding, LexingState, Strings};
 

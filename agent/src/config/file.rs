@@ -12,8 +12,8 @@ use super::{Mistakes, Place, Protect, check, protect};
 use crate::config;
 use crate::model::Mode;
 
-mod policy;
 mod audit;
+mod policy;
 mod service;
 
 /// Every key of the file, by table.
