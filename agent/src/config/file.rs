@@ -14,6 +14,9 @@ use crate::model::Mode;
 mod audit;
 mod service;
 
+#[cfg(test)]
+pub(super) use audit::AUDIT;
+
 /// Every key of the file, by table.
 pub(super) const TOP: [&str; 17] = [
     "cgroup",

@@ -38,6 +38,8 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     assert_eq!(enforcer.iter().count(), file::ENFORCER.len());
     let ca = document.as_table()["ca"].as_table_like().unwrap();
     assert_eq!(ca.iter().count(), file::CA.len());
+    let audit = document.as_table()["audit"].as_table_like().unwrap();
+    assert_eq!(audit.iter().count(), file::AUDIT.len());
     // What is commented out of a destination is right too, but for the paths.
     let commented: String = text
         .lines()
