@@ -91,7 +91,7 @@ fn line(form: Form, id: RecordId, at: u64, record: &Value) -> Option<String> {
 fn harmless(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if c.is_control() || ('\u{200b}'..='\u{206f}').contains(&c) || c == '\u{feff}' {
+        if obeyed(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
                 text.push_str(&format!("\\u{unit:04x}"));
@@ -103,6 +103,15 @@ fn harmless(json: &str) -> String {
     text
 }
 
+/// Whether a terminal does something else with it than showing it.
+fn obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
 /// RFC 4180; a sheet must not take a field for a formula.
 fn field(value: Option<&Value>) -> String {
     let text = match value {
@@ -110,7 +119,7 @@ fn field(value: Option<&Value>) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = text.chars().map(|c| if obeyed(c) { ' ' } else { c }).collect();
     let formula = text.starts_with(['=', '+', '-', '@']);
     let text = if formula { format!("'{text}") } else { text };
     if text.contains(['"', ',', '\'', ' ']) {

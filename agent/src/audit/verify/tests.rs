@@ -159,11 +159,11 @@ fn dropped_swapped_doubled_and_cut_records_are_named() {
         let mut dropped = frames.clone();
         dropped.remove(number);
         assert_eq!(named(&dropped).0, number);
-        let mut doubled = frames.clone();
-        doubled.insert(number, frames[number].clone());
         // The copy behind its original is the wrong one.
-        let (at, what) = named(&doubled);
         if number + 1 < frames.len() {
+            let mut doubled = frames.clone();
+            doubled.insert(number, frames[number].clone());
+            let (at, what) = named(&doubled);
             assert_eq!(at, number + 1);
             assert!(what.contains("stands in its place"), "{what}");
         }
@@ -268,7 +268,7 @@ fn a_checkpoint_kept_elsewhere_finds_a_cut_end_and_another_history() {
 #[test]
 fn every_byte_of_a_sealed_segment_counts() {
     let (scratch, keeper) = (Scratch::new(), Keeper::new());
-    write(&scratch, &keeper, 200, &small());
+    write(&scratch, &keeper, 12, &small());
     // The next process takes up what this one left, and seals it.
     let welcome = keeper.welcome(small());
     let log = Log::open(&scratch.0, &welcome).unwrap();
