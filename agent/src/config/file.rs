@@ -16,6 +16,9 @@ mod audit;
 mod policy;
 mod service;
 
+#[cfg(test)]
+pub(super) use audit::AUDIT;
+
 /// Every key of the file, by table.
 pub(super) const TOP: [&str; 19] = [
     "cgroup",

@@ -46,6 +46,8 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     let document = toml_edit::Document::parse(everything.as_str()).unwrap();
     let identity = document.as_table()["identity"].as_table_like().unwrap();
     assert_eq!(identity.iter().count(), file::IDENTITY.len());
+    let audit = document.as_table()["audit"].as_table_like().unwrap();
+    assert_eq!(audit.iter().count(), file::AUDIT.len());
     // What is commented out of a destination is right too, but for the paths.
     let commented: String = text
         .lines()
