@@ -26,7 +26,7 @@ pub mod value;
 
 pub use catalog::Catalog;
 pub use class::{Class, Tally};
-pub use lineage::Traced;
+pub use lineage::Origins;
 pub use postgres::plan::{Plan, Plans, Reveal, Revealed, Unrevealed};
 pub use postgres::screen::{Made, Screen, Screened, Screening, Unshowable};
 pub use style::Mask;

@@ -20,8 +20,8 @@ struct Column {
 }
 
 fn corpus() -> Vec<Column> {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/corpora/pii/corpus.tsv");
+    let file =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpora/pii/corpus.tsv");
     let text = std::fs::read_to_string(file).unwrap();
     let mut columns: Vec<Column> = Vec::new();
     for line in text.lines() {
@@ -73,12 +73,8 @@ impl Count {
 
 /// What is said of a cell.
 fn told(column: &Column, cell: &str, with_names: bool) -> Vec<String> {
-    let named = Named {
-        table: &column.table,
-        column: &column.name,
-        kind: column.kind,
-        ..Named::default()
-    };
+    let named =
+        Named { table: &column.table, column: &column.name, kind: column.kind, ..Named::default() };
     if with_names && let Some((class, _)) = names::classify(&named) {
         return vec![class.as_str().to_owned()];
     }
@@ -92,8 +88,7 @@ fn told(column: &Column, cell: &str, with_names: bool) -> Vec<String> {
     };
     let mut found = Vec::new();
     content::scan(cell.as_bytes(), demand, &mut found);
-    let mut classes: Vec<String> =
-        found.iter().map(|one| one.class.as_str().to_owned()).collect();
+    let mut classes: Vec<String> = found.iter().map(|one| one.class.as_str().to_owned()).collect();
     classes.sort();
     classes.dedup();
     classes
@@ -107,7 +102,8 @@ struct Figures {
 }
 
 fn figures(columns: &[Column], with_names: bool) -> Figures {
-    let mut all = Figures { masked: Count::default(), classes: BTreeMap::new(), faults: Vec::new() };
+    let mut all =
+        Figures { masked: Count::default(), classes: BTreeMap::new(), faults: Vec::new() };
     for column in columns.iter().filter(|column| with_names || column.shaped) {
         let mut shown = 0;
         for (labels, cell) in &column.cells {

@@ -73,7 +73,9 @@ impl Question {
     pub fn sql_for(self, relation: u32) -> Option<String> {
         let all = self.sql();
         let filter = match self {
-            Self::Columns => "(c.oid OPERATOR(pg_catalog.>=) 16384 OR n.nspname OPERATOR(pg_catalog.=) 'pg_catalog')",
+            Self::Columns => {
+                "(c.oid OPERATOR(pg_catalog.>=) 16384 OR n.nspname OPERATOR(pg_catalog.=) 'pg_catalog')"
+            }
             Self::Views => "c.oid OPERATOR(pg_catalog.>=) 16384",
             _ => return None,
         };

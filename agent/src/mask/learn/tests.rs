@@ -34,10 +34,21 @@ fn answers_become_a_catalog() {
             &[Some("broken")],
         ],
     );
-    tell(&mut learner, Question::Columns, &[&[
-        Some("16501"), Some("public"), Some("part"), Some("r"), Some("1"), Some("email"),
-        Some("25"), Some("-1"), None,
-    ]]);
+    tell(
+        &mut learner,
+        Question::Columns,
+        &[&[
+            Some("16501"),
+            Some("public"),
+            Some("part"),
+            Some("r"),
+            Some("1"),
+            Some("email"),
+            Some("25"),
+            Some("-1"),
+            None,
+        ]],
+    );
     tell(&mut learner, Question::Parents, &[&[Some("16501"), Some("16500")]]);
     assert_eq!(learner.unread(), 1);
     let mut catalog = Catalog::default();

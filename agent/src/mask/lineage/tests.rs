@@ -14,8 +14,16 @@ fn catalog() -> Catalog {
         class: None,
     };
     for (oid, name, columns) in [
-        (16500, "customers", vec![column(1, "id", 23), column(2, "email", 25), column(3, "city", 25)]),
-        (16501, "orders", vec![column(1, "id", 23), column(2, "customer_id", 23), column(3, "state", 25)]),
+        (
+            16500,
+            "customers",
+            vec![column(1, "id", 23), column(2, "email", 25), column(3, "city", 25)],
+        ),
+        (
+            16501,
+            "orders",
+            vec![column(1, "id", 23), column(2, "customer_id", 23), column(3, "state", 25)],
+        ),
     ] {
         catalog.learn(Relation {
             oid,
@@ -33,9 +41,8 @@ fn catalog() -> Catalog {
 fn traced(text: &str) -> Option<Vec<(bool, bool)>> {
     let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
     let statement = facts.statements.first().unwrap();
-    trace(statement, &catalog()).map(|all| {
-        all.iter().map(|one| (!one.sources.is_empty(), one.derived)).collect()
-    })
+    trace(statement, &catalog())
+        .map(|all| all.iter().map(|one| (!one.sources.is_empty(), one.derived)).collect())
 }
 
 #[test]
@@ -47,7 +54,10 @@ fn classes_follow_the_value() {
         ("select email from customers", vec![SAME]),
         ("select id, email as x, city from customers", vec![PLAIN, SAME, PLAIN]),
         ("select * from customers", vec![PLAIN, SAME, PLAIN]),
-        ("select c.*, o.state from customers c join orders o on o.customer_id = c.id", vec![PLAIN, SAME, PLAIN, PLAIN]),
+        (
+            "select c.*, o.state from customers c join orders o on o.customer_id = c.id",
+            vec![PLAIN, SAME, PLAIN, PLAIN],
+        ),
         ("select coalesce(email, '') from customers", vec![SAME]),
         ("select lower(email) from customers", vec![SAME]),
         ("select substr(email, 1, 3) from customers", vec![MADE]),
@@ -102,6 +112,8 @@ fn what_fills_a_table_is_carried_over() {
         assert_eq!(&*carried.relation, "copy", "{text}");
         assert_eq!(carried.named, [("email".into(), Class::Email)], "{text}");
     }
-    let facts = Cell::quick(b"create table copy as select id from customers", &LexingState::default()).unwrap();
+    let facts =
+        Cell::quick(b"create table copy as select id from customers", &LexingState::default())
+            .unwrap();
     assert_eq!(carried(facts.statements.first().unwrap(), &catalog()), None);
 }
