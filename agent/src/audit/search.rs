@@ -122,11 +122,9 @@ impl Where {
 fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
     let texts = texts(database, query)?;
     let flows = flows(database, query)?;
-    let total: i64 = database.query_row(
-        "SELECT coalesce((SELECT sum(uses) FROM flows), 0)",
-        [],
-        |row| row.get(0),
-    )?;
+    let total: i64 =
+        database
+            .query_row("SELECT coalesce((SELECT sum(uses) FROM flows), 0)", [], |row| row.get(0))?;
     // A narrow choice is looked up; a wide one filters what is gone through.
     let narrow = |uses: i64| uses < total / WIDE + 1_000;
     let by_text = texts.as_ref().is_some_and(|chosen| narrow(chosen.uses));
@@ -253,7 +251,8 @@ fn choose(
     database.execute_batch(&format!(
         "CREATE TEMP TABLE IF NOT EXISTS {table}(id INTEGER PRIMARY KEY); DELETE FROM temp.{table}"
     ))?;
-    let sql = format!("INSERT OR IGNORE INTO temp.{table} SELECT id FROM {from} WHERE {}", clause.text());
+    let sql =
+        format!("INSERT OR IGNORE INTO temp.{table} SELECT id FROM {from} WHERE {}", clause.text());
     database.prepare(&sql)?.execute(params_from_iter(clause.values))?;
     let sql = format!("SELECT coalesce(sum(uses), 0) FROM {from} WHERE id IN temp.{table}");
     Ok(Chosen { uses: database.query_row(&sql, [], |row| row.get(0))? })

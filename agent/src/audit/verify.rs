@@ -184,7 +184,11 @@ impl<'k> Auditor<'k> {
             self.find(
                 None,
                 Some(start),
-                format!("two signed checkpoints, of {} and {}, can't both be", self.tree.end(), head.size),
+                format!(
+                    "two signed checkpoints, of {} and {}, can't both be",
+                    self.tree.end(),
+                    head.size
+                ),
             );
             return false;
         }
