@@ -5,12 +5,14 @@
 //! the same checks, and a contradiction between them is found like one within
 //! the file. Settings with a mistake are never handed out in part.
 
+mod audit;
 mod check;
 mod draft;
 mod duration;
 mod file;
 pub mod logins;
 mod mistakes;
+mod policy;
 mod protect;
 mod service;
 
@@ -21,9 +23,11 @@ use std::time::Duration;
 
 use crate::model::{Mode, Protocol};
 
+pub use audit::AuditSettings;
 pub use draft::Overrides;
 pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
+pub use policy::{FOLDER as POLICY_FOLDER, PolicySettings};
 pub use service::{
     AuthSettings, CaSettings, ClientFiles, LoginSettings, PassthroughSettings, QuerySettings,
     Service, TlsSettings, WhoSettings,
@@ -92,8 +96,10 @@ pub struct Settings {
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
     pub identity: IdentitySettings,
+    pub audit: AuditSettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
+    pub policy: PolicySettings,
     /// How often a canary connects; half of what makes a heartbeat stale.
     pub canary_every: Duration,
     /// How often host names are resolved again.
@@ -153,6 +159,8 @@ pub struct Protect {
     pub mode: Mode,
     /// Leave it alone although a wider one matches.
     pub exclude: bool,
+    /// What policies know it as; `None` counts as production.
+    pub environment: Option<String>,
     pub service: Service,
 }
 
@@ -190,6 +198,7 @@ impl Default for Settings {
                 target: ProtectTarget::Port(5432),
                 mode: Mode::Strict,
                 exclude: false,
+                environment: None,
                 service: Service::of(Protocol::Postgres),
             }],
             passthrough: Vec::new(),
@@ -199,7 +208,9 @@ impl Default for Settings {
                 kinds: None,
                 runtimes: ["/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from).into(),
             },
+            audit: AuditSettings::default(),
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
+            policy: PolicySettings::default(),
             canary_every: Duration::from_millis(500),
             resolve_every: Duration::from_secs(30),
             resolve_grace: Duration::from_secs(600),

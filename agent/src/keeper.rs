@@ -18,6 +18,7 @@ mod existing;
 mod gate;
 mod hooks;
 mod namespaces;
+mod notary;
 mod observers;
 mod packet;
 mod processes;
@@ -94,6 +95,8 @@ pub enum KeeperError {
     Terms(String),
     #[error("{0}")]
     Identity(String),
+    #[error("{0}")]
+    Log(#[from] notary::NotaryError),
     #[error("cannot start the enforcer: {0}")]
     Enforcer(io::Error),
     #[error("cannot serve the control socket {path}: {reason}", path = .path.display())]
@@ -215,7 +218,10 @@ fn keep(
     for note in &notes {
         tracing::warn!("{note}");
     }
-    let enforcers = Enforcers::new(recipe(&settings), crate::channel::seal_terms(&terms)?);
+    let notary = notary::Notary::of(&settings, user_of(&settings))?;
+    observers.note_to(notary.clone());
+    let enforcers =
+        Enforcers::new(recipe(&settings, notary.clone()), crate::channel::seal_terms(&terms)?);
     let parts = Parts {
         settings,
         maps,
@@ -234,6 +240,7 @@ fn keep(
         generation,
         grounds,
         notes,
+        notary,
         programs_log,
     };
     let mut gate = Gate::new(parts, &orders, orders_rx)?;
@@ -293,15 +300,21 @@ fn raise_open_files() {
     }
 }
 
-fn recipe(settings: &Settings) -> Recipe {
-    let (uid, gid) = user(&settings.enforcer.user).unwrap_or_else(|| {
+/// Who the enforcer runs as.
+fn user_of(settings: &Settings) -> (u32, u32) {
+    user(&settings.enforcer.user).unwrap_or_else(|| {
         tracing::info!(
             "there is no user `{}`: the enforcer runs as uid {FALLBACK_UID}",
             settings.enforcer.user
         );
         (FALLBACK_UID, FALLBACK_UID)
-    });
-    Recipe { binary: PathBuf::from("/proc/self/exe"), uid, gid, workers: settings.enforcer.workers }
+    })
+}
+
+fn recipe(settings: &Settings, log: Option<notary::Notary>) -> Recipe {
+    let (uid, gid) = user_of(settings);
+    let binary = PathBuf::from("/proc/self/exe");
+    Recipe { binary, uid, gid, workers: settings.enforcer.workers, log }
 }
 
 /// uid and gid of a user in /etc/passwd.

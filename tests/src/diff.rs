@@ -9,8 +9,8 @@
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,9 +21,9 @@ use crate::dialer::Dialer;
 use crate::folder::TempFolder;
 use crate::place::Place;
 use crate::postgres::Postgres;
-use crate::wait;
 use crate::wire::tape::{Entry, Tape, difference};
 use crate::wire::{Connection, Message, message, tls};
+use crate::{sys, wait};
 
 /// An agent, a server that it protects, a cgroup for the clients.
 pub struct Stage {
@@ -154,11 +154,19 @@ pub fn plan(_postgres: &Postgres, port: u16) -> Plan {
     Plan::postgres([port])
 }
 
+/// What a client of that way trusts. The agent hands TLS on as it comes, so it
+/// is the server's authority by both ways.
+pub fn trusted(stage: &Stage, _led: bool) -> Result<PathBuf> {
+    Ok(stage.postgres.authority().context("the server has no TLS")?.root())
+}
+
 /// What the client's leg carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
     Plain,
     Tls,
+    /// TLS, and the client verifies chain and name.
+    Verified,
 }
 
 impl Leg {
@@ -169,6 +177,7 @@ impl Leg {
         match self {
             Self::Plain => "disable",
             Self::Tls => "require",
+            Self::Verified => "verify-full",
         }
     }
 }
@@ -208,7 +217,7 @@ impl Way<'_> {
     /// … and within TLS, where the leg is.
     pub fn secured(&self, label: &str) -> Result<Connection> {
         let mut connection = self.dial(label)?;
-        if self.leg == Leg::Tls {
+        if self.leg != Leg::Plain {
             ensure!(connection.ask_for_tls(&tls::Terms::any()?)?, "the server has no TLS");
         }
         Ok(connection)
@@ -224,7 +233,7 @@ impl Way<'_> {
     ) -> Result<(Connection, Vec<Message>)> {
         let mut connection = self.secured(label)?;
         // Over TLS, who ends it may have to ask in another way than the server.
-        connection.tape().forget_login = self.leg == Leg::Tls;
+        connection.tape().forget_login = self.leg != Leg::Plain;
         let parameters = [&[("user", user), ("database", "app")], more].concat();
         connection.send(&message::startup(message::PROTOCOL, &parameters))?;
         let messages = connection.login(user, password)?;
@@ -272,7 +281,7 @@ impl Way<'_> {
 
     /// Runs a tool to its end; exit and output are compared.
     pub fn tool(&self, label: &str, command: &mut Command) -> Result<String> {
-        let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+        let output = to_the_end(command, TOOL)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
         self.said(label, format!("{}\n{text}{errors}", output.status));
@@ -295,6 +304,26 @@ impl Way<'_> {
     /// A file of this run's own.
     pub fn file(&self, name: &str) -> PathBuf {
         self.stage.folder.path().join(format!("{name}-{}", if self.led { "led" } else { "direct" }))
+    }
+}
+
+/// Longer than any tool of the suites takes.
+const TOOL: Duration = Duration::from_secs(150);
+
+/// Runs a command to its end, or ends it when its time is over.
+pub fn to_the_end(command: &mut Command, within: Duration) -> Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+    let pid = child.id();
+    let (output_tx, output) = mpsc::channel();
+    std::thread::spawn(move || output_tx.send(child.wait_with_output()));
+    match output.recv_timeout(within) {
+        Ok(output) => Ok(output?),
+        Err(_) => {
+            sys::signal(pid, libc::SIGKILL)?;
+            let said = output.recv_timeout(Duration::from_secs(10)).map(|it| it.ok());
+            bail!("{command:?} did not end within {within:?}; it said {said:?}")
+        }
     }
 }
 

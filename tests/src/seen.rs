@@ -177,6 +177,7 @@ pub struct Status {
     pub cgroup: String,
     pub listen_port: u16,
     pub generation: u32,
+    pub policy: Policy,
     pub canary: Canary,
     pub hooks: Vec<Hook>,
     pub destinations: Vec<Destination>,
@@ -195,6 +196,17 @@ impl Status {
     pub fn current(&self) -> Option<&Enforcer> {
         self.enforcers.iter().find(|enforcer| !enforcer.draining)
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Policy {
+    /// `enforce`, `shadow`, `off`.
+    pub mode: String,
+    pub generation: Option<String>,
+    pub bare: bool,
+    pub packs: Vec<String>,
+    pub files: Vec<String>,
+    pub enforced: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -9,12 +9,15 @@ use toml_edit::{Document, Item, TableLike, Value};
 
 use super::draft::{Draft, Located};
 use super::{Mistakes, Place, Protect, check, protect};
+use crate::config;
 use crate::model::Mode;
 
+mod audit;
+mod policy;
 mod service;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 17] = [
+pub(super) const TOP: [&str; 19] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -25,7 +28,9 @@ pub(super) const TOP: [&str; 17] = [
     "passthrough",
     "ca",
     "identity",
+    "audit",
     "logins",
+    "policy",
     "canary_every",
     "resolve_every",
     "resolve_grace",
@@ -36,10 +41,12 @@ pub(super) const TOP: [&str; 17] = [
 pub(super) const ENFORCER: [&str; 3] = ["user", "workers", "drain"];
 pub(super) const CA: [&str; 2] = ["certificate", "key"];
 pub(super) const IDENTITY: [&str; 3] = ["directory", "kinds", "runtimes"];
-pub(super) const PROTECT: [&str; 15] = [
+pub(super) const POLICY: [&str; 5] = ["mode", "folder", "packs", "bare", "enforce"];
+pub(super) const PROTECT: [&str; 16] = [
     "to",
     "mode",
     "exclude",
+    "environment",
     "protocol",
     "verify",
     "roots",
@@ -151,6 +158,10 @@ impl Reader<'_> {
             draft.kinds = self.take(table, "kinds", |i| check::absolute(path(i)?));
             draft.runtimes = self.take(table, "runtimes", sockets);
         }
+        self.policy(top, &mut draft);
+        if let Some(table) = self.table(top, "audit") {
+            self.audit(table, &mut draft.audit);
+        }
         draft
     }
 
@@ -174,7 +185,9 @@ impl Reader<'_> {
                 format!("unknown key `{key}`: it belongs in the table [enforcer]")
             } else if within.is_empty() && PROTECT.contains(&key) {
                 format!("unknown key `{key}`: it belongs to a destination, behind [[protect]]")
-            } else if known == ENFORCER && TOP.contains(&key) {
+            } else if within.is_empty() && POLICY.contains(&key) {
+                format!("unknown key `{key}`: it belongs in the table [policy]")
+            } else if (known == ENFORCER || known == POLICY) && TOP.contains(&key) {
                 format!("unknown key `{key}`{within}: it belongs above the first table")
             } else {
                 match closest(key, known) {
@@ -255,6 +268,8 @@ impl Reader<'_> {
         });
         let mode = self.take(table, "mode", |item| protect::mode(string(item)?));
         let exclude = self.take(table, "exclude", boolean);
+        let environment =
+            self.take(table, "environment", |item| config::policy::environment(string(item)?));
         if !table.contains_key("to") {
             self.mistakes.add(place.clone(), "a destination needs `to`, such as `to = \"5432\"`");
         }
@@ -265,10 +280,17 @@ impl Reader<'_> {
                 "an excluded destination has no mode: take out `mode`, or `exclude`",
             );
         }
+        if let (true, Some(environment)) = (exclude, &environment) {
+            self.mistakes.add(
+                environment.place.clone(),
+                "an excluded destination has no environment: take out `environment`, or `exclude`",
+            );
+        }
+        let environment = environment.map(|environment| environment.value);
         let mode = mode.map_or(Mode::Strict, |mode| mode.value);
         let usual = to.as_ref().map(|to| to.value.service.protocol).unwrap_or_default();
         let service = self.service(table, usual, exclude);
-        Some(Protect { mode, exclude, service, ..to?.value })
+        Some(Protect { mode, exclude, environment, service, ..to?.value })
     }
 
     fn note<T>(&mut self, place: &Place, result: Result<T, String>) -> Option<T> {
@@ -291,7 +313,7 @@ impl Reader<'_> {
 
 fn plain_target(text: &str) -> Result<Protect, String> {
     if text.contains(',') {
-        return Err(format!("`{text}`: in a table, write `mode` and `exclude` as keys"));
+        return Err(format!("`{text}`: in a table, write `mode`, `exclude` and the rest as keys"));
     }
     protect::parse(text)
 }

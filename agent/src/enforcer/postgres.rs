@@ -26,11 +26,13 @@ use std::sync::Arc;
 use super::means::{Destination, Means};
 use super::relay::{Buffers, Io, Progress, Ready, Side};
 use super::tls::{Leaf, TlsError, Wanted};
-use crate::model::{Carried, End as Ending, Flow};
+use crate::audit::Connection;
+use crate::model::{Carried, Closing, End as Ending, Flow, Mode};
 use crate::sql::{Facts, LexingState};
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
+pub use gate::Understood;
 use opening::Stage;
 use words::Fatal;
 
@@ -50,6 +52,9 @@ pub struct Carriage<I> {
     /// What the certificate is bound by that the client was shown.
     end_point: Option<EndPoint>,
     carried: Box<Carried>,
+    log: Connection,
+    /// Why its opening isn't in the log.
+    unrecorded: Option<String>,
     /// The leg that broke first.
     broken: Option<Side>,
 }
@@ -100,6 +105,14 @@ impl<I: Io> Carriage<I> {
     pub fn new(client: I, upstream: I, flow: Arc<Flow>, means: &Means) -> Self {
         let limits = &means.shared.common.limits;
         let destination = Arc::clone(means.destination(&flow));
+        let log = means.shared.log.connection(Arc::clone(&flow));
+        // Told to the client once it can hear it.
+        let unrecorded = match log.opened() {
+            Err(error) if flow.mode == Mode::Strict && means.shared.log.is_on() => {
+                Some(error.to_string())
+            }
+            _ => None,
+        };
         Self {
             client: End::new(client, Framer::new(WireSide::Client, Arc::clone(limits))),
             upstream: End::new(upstream, Framer::new(WireSide::Server, Arc::clone(limits))),
@@ -111,6 +124,8 @@ impl<I: Io> Carriage<I> {
             doomed: None,
             end_point: None,
             carried: Box::default(),
+            log,
+            unrecorded,
             broken: None,
         }
     }
@@ -211,6 +226,16 @@ impl<I: Io> Carriage<I> {
     /// What became of it, for the record.
     pub fn carried(&mut self) -> Box<Carried> {
         std::mem::take(&mut self.carried)
+    }
+
+    /// The connection's last words, for the log.
+    pub fn close(&mut self, closing: &Closing) {
+        if let Stage::Session(carrying) = &mut self.stage {
+            carrying.close(&self.log);
+        }
+        // Nobody is left to be told that it can't be recorded; the log itself
+        // shouts.
+        let _ = self.log.closed(closing);
     }
 
     /// Whether its end is one to be passed on as a reset.

@@ -35,6 +35,8 @@ use slab::{Key, Slab};
 pub enum WorkerError {
     #[error("cannot make an epoll set: {0}; see the limit on open files")]
     Epoll(std::io::Error),
+    #[error("the policies are no good: {0}")]
+    Policies(String),
     #[error("cannot wait for events: {0}")]
     Wait(std::io::Error),
     #[error(
@@ -75,7 +77,8 @@ impl Worker {
         watch(&epoll, &channel, CHANNEL).map_err(|error| WorkerError::Epoll(error.into()))?;
         let mailbox = Mailbox::new().map_err(WorkerError::Epoll)?;
         watch(&epoll, &mailbox, MAILBOX).map_err(|error| WorkerError::Epoll(error.into()))?;
-        let means = Means::new(start.shared, &Terms::default());
+        let means =
+            Means::new(start.shared, &Terms::default(), None).map_err(WorkerError::Policies)?;
         let mut outbox = Outbox::default();
         outbox.push(ToKeeper::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -197,7 +200,7 @@ impl Worker {
         };
         if let Err(why) = taken {
             tracing::warn!(flow = %id, "a connection was handed over and is dropped: {why}");
-            self.sessions.tell_closed(id, (0, 0), Duration::ZERO, End::Inside, None);
+            self.sessions.tell_dropped(id);
         }
     }
 
@@ -341,7 +344,11 @@ impl<I: Io> Sessions<I> {
 
     /// New terms, for the connections that come from now on.
     fn agree(&mut self, terms: &Terms) {
-        self.means = Means::new(self.means.shared.clone(), terms);
+        let before = Some(&self.means.policies);
+        match Means::new(self.means.shared.clone(), terms, before) {
+            Ok(means) => self.means = means,
+            Err(why) => tracing::error!("new terms are not taken: {why}"),
+        }
     }
 
     /// The keeper has signed a leaf, or says why it doesn't.
@@ -441,7 +448,9 @@ impl<I: Io> Sessions<I> {
         }
         let bytes = (live.carriage.bytes_up(), live.carriage.bytes_down());
         let carried = live.carriage.carried();
-        self.tell_closed(live.flow, bytes, live.began.elapsed(), end, carried);
+        let closing = closing(live.flow, bytes, live.began.elapsed(), end, carried);
+        live.carriage.close(&closing);
+        self.told.push(ToKeeper::Closed(closing));
     }
 
     fn end_all(&mut self, end: End) {
@@ -453,22 +462,9 @@ impl<I: Io> Sessions<I> {
         }
     }
 
-    fn tell_closed(
-        &mut self,
-        flow: FlowId,
-        (up, down): (u64, u64),
-        lasted: Duration,
-        end: End,
-        carried: Option<Box<Carried>>,
-    ) {
-        self.told.push(ToKeeper::Closed(Closing {
-            flow,
-            bytes_up: up,
-            bytes_down: down,
-            duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
-            end,
-            carried,
-        }));
+    /// Of a connection that never became a session.
+    fn tell_dropped(&mut self, flow: FlowId) {
+        self.told.push(ToKeeper::Closed(closing(flow, (0, 0), Duration::ZERO, End::Inside, None)));
     }
 
     fn wants_more(&self) -> bool {
@@ -477,6 +473,23 @@ impl<I: Io> Sessions<I> {
 
     fn len(&self) -> u32 {
         self.live.len()
+    }
+}
+
+fn closing(
+    flow: FlowId,
+    (up, down): (u64, u64),
+    lasted: Duration,
+    end: End,
+    carried: Option<Box<Carried>>,
+) -> Closing {
+    Closing {
+        flow,
+        bytes_up: up,
+        bytes_down: down,
+        duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
+        end,
+        carried,
     }
 }
 

@@ -9,7 +9,7 @@ mod allowance;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::notary::Notary;
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
 use crate::model::{EnforcerReport, Fences, Timestamp};
 pub use allowance::{Allowance, TooOften};
@@ -79,6 +80,7 @@ pub struct Recipe {
     pub uid: u32,
     pub gid: u32,
     pub workers: usize,
+    pub log: Option<Notary>,
 }
 
 #[derive(Debug)]
@@ -373,7 +375,6 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
         // it may be inherited.
         fcntl_setfd(&their_end, FdFlags::empty())?;
         let _ = rustix::net::sockopt::set_socket_send_buffer_size_force(&channel, SEND_BUFFER);
-        use std::os::fd::AsRawFd;
         command.arg("--channel").arg(their_end.as_raw_fd().to_string());
         theirs.push(their_end);
         workers.push(Worker {
@@ -388,8 +389,23 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
             dials: Allowance::new(DIALS_AT_ONCE, DIALS_A_SECOND),
         });
     }
+    // Joined only once the child is there: a number is used by one writer.
+    let log = match &recipe.log {
+        Some(notary) => {
+            let (channel, their_end) = crate::channel::pair()?;
+            fcntl_setfd(&their_end, FdFlags::empty())?;
+            let folder = notary.folder().display();
+            command.arg("--log").arg(format!("{},{folder}", their_end.as_raw_fd()));
+            theirs.push(their_end);
+            Some((notary, channel))
+        }
+        None => None,
+    };
     let child = command.spawn()?;
     drop(theirs);
+    if let Some((notary, channel)) = log {
+        notary.join(channel);
+    }
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let ended = pidfd_open(pid.ok_or(io::ErrorKind::InvalidData)?, PidfdFlags::empty())?;
     tracing::info!("enforcer {} started from {}", child.id(), recipe.binary.display());

@@ -194,6 +194,8 @@ pub struct Parts {
     pub grounds: Arc<Grounds>,
     /// What was found when the settings' files were read.
     pub notes: Vec<String>,
+    /// `None`: the settings want no log.
+    pub notary: Option<super::notary::Notary>,
     pub programs_log: Option<Box<dyn FnMut() + Send>>,
 }
 

@@ -10,6 +10,7 @@ use super::observers::Observers;
 use super::{KeeperError, Reload, destinations, registrar, terms, watching};
 use crate::config::Settings;
 use crate::control::{Answer, Asker, Order, Server, Serving};
+use crate::model::LogNote;
 
 pub type SharedReload = Mutex<Reload>;
 
@@ -85,6 +86,10 @@ fn serve(
             told(outcome)
         }
         Order::Reload => told(reread(orders, reload)),
+        Order::LogRead { command } => {
+            observers.note(LogNote::Read { uid: 0, command });
+            Answer::Done { message: String::new() }
+        }
         Order::Detach => told(ask(orders, |done| gate::Order::Stop { detach: true, done })),
     };
     asker.send(&answer);

@@ -3,9 +3,9 @@
 use super::{
     Actor, Adopted, Ancestor, Attribute, CanaryReport, Closing, Confidence, DestinationReport,
     EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind, Losses, Mode,
-    NamespaceReport, Origin, OriginalDestination, Peer, Person, Process, ProcessKey, Program,
-    ProgramFile, RefusedWhy, Relation, SocketKind, Source, Sourced, StatusReport, Timestamp,
-    Verdict, Via, Workload,
+    NamespaceReport, Origin, OriginalDestination, Peer, Person, PolicyMode, PolicyReport, Process,
+    ProcessKey, Program, ProgramFile, RefusedWhy, Relation, SocketKind, Source, Sourced,
+    StatusReport, Timestamp, Verdict, Via, Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -162,6 +162,14 @@ pub fn status() -> StatusReport {
         cgroup: "/sys/fs/cgroup".into(),
         listen_port: 15_999,
         generation: 2,
+        policy: PolicyReport {
+            mode: PolicyMode::Enforce,
+            generation: Some("0f3a9c5512d4e860".into()),
+            bare: false,
+            packs: vec!["ai-agents".into()],
+            files: vec!["/etc/tidegate/policies/shop.cedar".into()],
+            enforced: vec!["shop.service".into()],
+        },
         canary: CanaryReport { crossed: 7_000, failed: 1, last: Some(AT), last_error: None },
         hooks: vec![
             HookReport { name: "connect4".into(), attached: true, cost: None },

@@ -13,9 +13,9 @@ use super::catalog::Catalog;
 use super::context::{About, Circumstances, bounded, common, of_statement};
 use super::permit::{Cause, Ruling, Stance, Verdict, Why};
 use super::scene::{Scene, Subject, entity, text, uid};
-use super::set::{ACTIONS, Set, Slice};
-use super::vocabulary::Action;
-use crate::sql::{Bound, Facts};
+use super::set::{Set, Slice};
+use super::vocabulary::{Action, FactSet};
+use crate::sql::{Bound, Effects, Facts};
 
 /// May this run, now, for this one, here?
 #[derive(Clone, Copy)]
@@ -74,15 +74,16 @@ impl Set {
         circumstances: &Circumstances<'_>,
     ) -> Ruling {
         let mut ruling = self.ruling();
-        let entities = base(subject, scene).ok();
-        let context = Context::from_pairs(common(scene, circumstances)).ok();
-        let parts = entities.zip(context).zip(self.slice(Action::Connect));
-        let Some(((entities, context), slice)) = parts else {
+        let slice = self.slice(Action::Connect);
+        let slice_reads = slice.map_or_else(FactSet::all, |slice| slice.reads);
+        let entities = store(subject, scene, &[Action::Connect], Vec::new());
+        let context = Context::from_pairs(common(scene, circumstances, slice_reads)).ok();
+        let Some(((entities, context), slice)) = entities.zip(context).zip(slice) else {
             ruling.fail(Action::Connect, "the database".into());
             return ruling;
         };
-        let policies = &slice.policies;
-        let answer = ask(policies, subject, Action::Connect, scene.database(), context, &entities);
+        let policies = self.locals().of(subject, scene).policies(Action::Connect, slice);
+        let answer = ask(&policies, subject, Action::Connect, scene.database(), context, &entities);
         self.judge(answer, Action::Connect, "the database", &mut ruling);
         ruling
     }
@@ -134,22 +135,26 @@ impl Set {
                 kept.push(ask);
             }
         }
-        let mut entities = Things::new(about.scene);
-        let uids: Vec<EntityUid> = kept.iter().map(|ask| entities.add(&ask.thing)).collect();
-        let store = base(subject, about.scene)
-            .and_then(|store| store.add_entities(entities.entities, None));
-        let Ok(store) = store else {
+        let mut things = Things::new(about.scene);
+        let uids: Vec<EntityUid> = kept.iter().map(|ask| things.add(&ask.thing)).collect();
+        let mut actions: Vec<Action> = kept.iter().map(|ask| action(ask)).collect();
+        actions.sort();
+        actions.dedup();
+        let Some(store) = store(subject, about.scene, &actions, things.entities) else {
             ruling.fail(Action::Does(crate::sql::Effect::Unknown), "the database".into());
             return;
         };
-        let pairs = of_statement(about);
+        let local = self.locals().of(subject, about.scene);
+        let reads = kept.iter().fold(Effects::NONE, |all, ask| all.with(ask.effect));
+        let reads = self.reads(reads);
+        let pairs = of_statement(about, reads);
         let mut contexts: Vec<(Bound, Option<Context>)> = Vec::new();
         for (ask, uid) in kept.into_iter().zip(uids) {
             let known = contexts.iter().find(|(bound, _)| *bound == ask.bound);
             let context = match known {
                 Some((_, context)) => context.clone(),
                 None => {
-                    let context = bounded(pairs.clone(), ask.bound);
+                    let context = bounded(pairs.clone(), ask.bound, reads);
                     contexts.push((ask.bound, context.clone()));
                     context
                 }
@@ -162,7 +167,8 @@ impl Set {
             };
             let lifted = about.circumstances.lifted;
             let answer = if lifted.is_empty() {
-                self::ask(&slice.policies, subject, action, &uid, context, &store)
+                let policies = local.policies(action, slice);
+                self::ask(&policies, subject, action, &uid, context, &store)
             } else {
                 let left = self.without(slice, lifted);
                 self::ask(&left, subject, action, &uid, context, &store)
@@ -288,13 +294,19 @@ pub(super) fn ask(
     Some(Authorizer::new().is_authorized(&request, policies, entities))
 }
 
-/// Actor, place and actions.
-pub(super) fn base(
+/// Everything that the policies may ask about: actor, place, actions and things.
+pub(super) fn store(
     subject: &Subject,
     scene: &Scene,
-) -> Result<Entities, cedar_policy::entities_errors::EntitiesError> {
-    let all = subject.entities().iter().chain(scene.entities()).cloned();
-    ACTIONS.clone().add_entities(all, None)
+    actions: &[Action],
+    things: Vec<Entity>,
+) -> Option<Entities> {
+    let actions = actions.iter().map(|action| {
+        let groups = action.groups().iter().map(|group| uid("Action", group));
+        Entity::new_no_attrs(uid("Action", action.as_str()), groups.collect())
+    });
+    let known = subject.entities().iter().chain(scene.entities()).cloned();
+    Entities::from_entities(known.chain(actions).chain(things), None).ok()
 }
 
 /// The entities of a statement's things.

@@ -10,12 +10,11 @@ use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest;
-use cedar_policy::{
-    ActionConstraint, Entities, EntityUid, PolicySet, Schema, ValidationMode, Validator,
-};
+use cedar_policy::{ActionConstraint, EntityUid, PolicySet, Schema, ValidationMode, Validator};
 use serde_json::Value;
 
 use super::lint;
+use super::local::Locals;
 use super::source::{self, Mistake, Mistakes, Place, Policy, Read, Source};
 use super::vocabulary::{Action, Fact, FactSet, schema};
 use crate::sql::{Effect, Effects};
@@ -43,6 +42,7 @@ pub struct Set {
     policies: BTreeMap<Arc<str>, Arc<Policy>>,
     texts: BTreeMap<Arc<str>, Box<str>>,
     slices: HashMap<Action, Slice>,
+    locals: Locals,
     /// By effect: what its slice reads.
     reads: Box<[FactSet]>,
     /// What lint tells: nothing of it keeps a set from being used.
@@ -91,8 +91,8 @@ impl Set {
             }
         }
         stack.push(layers.own.clone());
-        for layer in &stack {
-            lay(layer, &mut all, &mut mistakes, &mut remarks);
+        for (number, layer) in stack.iter().enumerate() {
+            lay(number, layer, &mut all, &mut mistakes, &mut remarks);
         }
         let cedar = whole(&all, &mut mistakes);
         validate(&cedar, &all, &mut mistakes, &mut remarks);
@@ -116,6 +116,7 @@ impl Set {
             texts: all.into_iter().map(|(id, read)| (id, read.text)).collect(),
             reads: reads.collect(),
             slices,
+            locals: Locals::default(),
             remarks,
         })
     }
@@ -147,6 +148,10 @@ impl Set {
         self.slices.get(&action)
     }
 
+    pub(super) fn locals(&self) -> &Locals {
+        &self.locals
+    }
+
     /// What the policies look at that can fit one of these effects.
     pub(super) fn reads(&self, effects: Effects) -> FactSet {
         effects.iter().fold(FactSet::NONE, |all, effect| {
@@ -157,6 +162,7 @@ impl Set {
 
 /// Reads a layer's files over what is there.
 fn lay(
+    number: usize,
     files: &[Source],
     all: &mut BTreeMap<Arc<str>, Read>,
     mistakes: &mut Vec<Mistake>,
@@ -173,7 +179,7 @@ fn lay(
                 });
                 continue;
             }
-            layer.insert(id, read);
+            layer.insert(id, Read { layer: number, ..read });
         }
     }
     for (id, read) in layer {
@@ -231,17 +237,19 @@ fn validate(
         mistakes.push(Mistake { place: place(id), text });
     }
     for warning in found.validation_warnings() {
+        use cedar_policy::ValidationWarning as W;
         let id = warning.policy_id();
         let text = match warning {
-            cedar_policy::ValidationWarning::ImpossiblePolicy(_) => {
-                format!("`{id}` can never fit: its conditions exclude each other")
-            }
-            cedar_policy::ValidationWarning::InvalidActionApplication(_) => {
-                format!("`{id}` can never fit: no such action is done to such a thing")
+            // Its conditions exclude each other, or nothing is of such a kind.
+            W::ImpossiblePolicy(_) | W::InvalidActionApplication(_) => {
+                format!("`{id}` can never fit: no request is of that kind")
             }
             other => format!("`{id}`: {}", plain(other.to_string(), id)),
         };
-        remarks.push(Mistake { place: place(id), text });
+        let remark = Mistake { place: place(id), text };
+        if !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
     }
 }
 
@@ -275,8 +283,9 @@ impl Slice {
     }
 
     fn look_field(&mut self, key: &str, value: &Value) {
-        let of = |variable: &str| value["left"]["Var"] == variable;
-        let attribute = value["attr"].as_str().unwrap_or_default();
+        let variable = value.pointer("/left/Var").and_then(Value::as_str);
+        let of = |name: &str| variable == Some(name);
+        let attribute = value.get("attr").and_then(Value::as_str).unwrap_or_default();
         match key {
             "." | "has" if of("context") => {
                 let fact = Fact::ALL.iter().find(|fact| fact.as_str() == attribute);
@@ -288,7 +297,7 @@ impl Slice {
             // The whole of it: anything may be looked at.
             "Var" if *value == "context" => self.reads = FactSet::all(),
             "type" | "entity_type" | "__entity" => {
-                let name = value.as_str().or_else(|| value["type"].as_str());
+                let name = value.as_str().or_else(|| value.get("type")?.as_str());
                 let names = ["Schema", "Table", "Object", "Column"];
                 self.tells_names |=
                     key != "entity_type" && name.is_some_and(|n| names.contains(&n));
@@ -346,12 +355,6 @@ impl fmt::Debug for Generation {
 
 static SCHEMA: LazyLock<Result<Schema, String>> = LazyLock::new(|| {
     Schema::from_str(&schema()).map_err(|error| format!("the schema is broken: {error}"))
-});
-
-/// The actions and their groups, as the engine needs them beside every question.
-pub(super) static ACTIONS: LazyLock<Entities> = LazyLock::new(|| {
-    let schema = SCHEMA.as_ref().ok();
-    schema.and_then(|schema| schema.action_entities().ok()).unwrap_or_else(Entities::empty)
 });
 
 /// The files of the default set.

@@ -125,6 +125,7 @@ impl<I: Io> Carriage<I> {
                 self.note_login(under_way);
                 self.upstream.framer.consume_framed();
                 self.client.framer.consume_framed();
+                let _ = self.log.session(&self.carried);
                 let judge = Judge::new(&self.flow, &self.destination, &self.carried);
                 self.stage = Stage::Session(Box::new(Carrying::new(*session, judge)));
                 self.send(sends)?;
@@ -139,6 +140,7 @@ impl<I: Io> Carriage<I> {
                     Over::Server => Some("by the server".into()),
                     Over::Denied(denial) => Some(denial.sqlstate().into()),
                 };
+                let _ = self.log.session(&self.carried);
                 self.stage = Stage::Ending;
                 self.send(sends)?;
                 if !matches!(over, Over::Server) {

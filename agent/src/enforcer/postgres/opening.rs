@@ -22,7 +22,8 @@ use crate::enforcer::tls::{
 use crate::model::{TlsCarried, Verify};
 use crate::wire::postgres::session::{Authenticating, Common, Greeted, Greeting};
 use crate::wire::postgres::{
-    Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, write_request,
+    Fault as WireFault, Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, WireError,
+    write_request,
 };
 
 #[derive(Debug)]
@@ -187,9 +188,13 @@ impl<I: Io> Carriage<I> {
     }
 
     fn greet(&mut self, greeting: Greeting, means: &Means) -> Result<bool, Fault> {
-        let Some((opening, span)) = self.client.framer.opening()? else {
-            self.stage = Stage::Greeting(greeting);
-            return Ok(false);
+        let (opening, span) = match self.client.framer.opening() {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.stage = Stage::Greeting(greeting);
+                return Ok(false);
+            }
+            Err(error) => return self.unspoken(error),
         };
         if opening == Opening::DirectTls {
             let Greeted::DirectTls(greeting) = greeting.packet(opening, 0)? else {
@@ -202,7 +207,7 @@ impl<I: Io> Carriage<I> {
         let behind = self.client.framer.unframed();
         let limits = &means.shared.common.limits;
         let opening = Opening::decode(packet.get(4..).unwrap_or_default(), limits)
-            .map_err(|fault| crate::wire::postgres::WireError::new(WireSide::Client, fault))?;
+            .map_err(|fault| WireError::new(WireSide::Client, fault))?;
         self.client.framer.consume_framed();
         match greeting.packet(opening, behind)? {
             Greeted::DirectTls(_) => Ok(false),
@@ -226,6 +231,20 @@ impl<I: Io> Carriage<I> {
         }
     }
 
+    /// A version that isn't spoken: the server may say so in its own words. From
+    /// here on nothing of the client's is passed on.
+    fn unspoken(&mut self, error: WireError) -> Result<bool, Fault> {
+        let span = self.client.framer.framed();
+        let packet = self.client.framer.bytes(span).to_vec();
+        if !matches!(error.fault, WireFault::UnknownVersion { .. }) || packet.is_empty() {
+            return Err(error.into());
+        }
+        self.note(&Fault::Wire(error));
+        self.say_upstream(&packet)?;
+        self.stage = Stage::Ending;
+        Ok(true)
+    }
+
     fn note_startup(&mut self, startup: &Startup<'_>) {
         let text = |name: &[u8]| {
             startup.parameter(name).map(|value| {
@@ -247,6 +266,13 @@ impl<I: Io> Carriage<I> {
         if let Some(fatal) = self.doomed.take() {
             return Err(Fault::fatal(fatal));
         }
+        if let Some(why) = self.unrecorded.take() {
+            return Err(Fault::fatal(
+                Fatal::new("58030", format!("tidegate takes no connection: {why}"))
+                    .detail("what can't be recorded is not run on a strict destination")
+                    .hint("free space for the log, or see `tidegate status` on the host"),
+            ));
+        }
         if self.destination.terms.tls.upstream_always && self.upstream.tls.is_none() {
             self.ask_for_tls()?;
             self.stage = Stage::AskedForUs(opened);
@@ -267,7 +293,7 @@ impl<I: Io> Carriage<I> {
     fn ask_for_tls(&mut self) -> Result<(), Fault> {
         let mut request = Vec::new();
         write_request(TLS_REQUEST, &mut request)
-            .map_err(|fault| crate::wire::postgres::WireError::new(WireSide::Inside, fault))?;
+            .map_err(|fault| WireError::new(WireSide::Inside, fault))?;
         self.say_upstream(&request)
     }
 

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use tidegate_ebpf::counter;
 
 use super::{Gate, Order, Resolved, Upgrading};
-use crate::config::Settings;
+use crate::config::{PolicySettings, Settings};
 use crate::identity::Known;
 use crate::keeper::hooks::Maps;
 use crate::keeper::sys;
 use crate::keeper::terms::Prepared;
-use crate::model::{CanaryReport, Losses, NamespaceReport, STATUS_SCHEMA, StatusReport, Verdict};
+use crate::model::{
+    CanaryReport, Losses, NamespaceReport, PolicyReport, STATUS_SCHEMA, StatusReport, Verdict,
+};
 
 /// A new enforcer that isn't whole by then has failed.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(20);
@@ -115,6 +117,8 @@ impl Gate {
             ("canary_every", settings.canary_every != old.canary_every),
             ("resolve_every", settings.resolve_every != old.resolve_every),
             ("debug_programs", settings.debug_programs != old.debug_programs),
+            ("audit.enabled", settings.audit.enabled != old.audit.enabled),
+            ("audit.folder", settings.audit.folder != old.audit.folder),
             ("enforcer.user", settings.enforcer.user != old.enforcer.user),
             ("enforcer.workers", settings.enforcer.workers != old.enforcer.workers),
         ] {
@@ -156,6 +160,14 @@ impl Gate {
             self.parts.hooks.attachment(),
         );
         self.parts.maps.write_settings(kernel).map_err(|error| error.to_string())?;
+        if let Some(notary) = &self.parts.notary {
+            notary.set_terms(self.parts.settings.audit.terms.clone());
+            notary.note(crate::model::LogNote::Changed {
+                what: "settings".into(),
+                generation: self.parts.generation,
+                by: None,
+            });
+        }
         Ok(format!("settings of generation {} hold", self.parts.generation))
     }
 
@@ -227,6 +239,7 @@ impl Gate {
             cgroup: self.parts.cgroup.clone(),
             listen_port: self.parts.settings.listen_port,
             generation: self.parts.generation,
+            policy: policy(&self.parts.settings.policy),
             canary: CanaryReport {
                 crossed: self.canary.crossed,
                 failed: self.canary.failed,
@@ -244,6 +257,17 @@ impl Gate {
             powerful: self.powerful.clone(),
             notes,
         }
+    }
+}
+
+fn policy(settings: &PolicySettings) -> PolicyReport {
+    PolicyReport {
+        mode: settings.mode,
+        generation: settings.generation.clone(),
+        bare: settings.bare,
+        packs: settings.packs.clone(),
+        files: settings.sources.iter().map(|(name, _)| name.clone()).collect(),
+        enforced: settings.enforced.clone(),
     }
 }
 
