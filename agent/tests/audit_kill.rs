@@ -188,7 +188,7 @@ fn every_record_that_was_given_survives_a_sudden_death() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        let lines = 1 + random % 3000;
+        let lines = 1 + random % 2000;
         let given = live_and_die(&scratch.0, &head, lines);
         assert!(given.len() as u64 >= lines, "round {round}: it ended by itself");
         // The next process takes up what it left.
@@ -197,9 +197,12 @@ fn every_record_that_was_given_survives_a_sudden_death() {
         drop(Sequencer::start(&log, &welcome, Box::new(Local(Arc::clone(&head)))).unwrap());
         drop(log);
         let folder = Folder::new(&scratch.0);
-        let verified = verify(&folder, key().verifier(), None).unwrap();
-        assert!(verified.is_whole(), "round {round}, {lines} lines: {verified:#?}");
-        assert_eq!(verified.tail, 0, "round {round}: {verified:#?}");
+        // All that was written so far; it grows.
+        if round % 10 == 9 {
+            let verified = verify(&folder, key().verifier(), None).unwrap();
+            assert!(verified.is_whole(), "round {round}, {lines} lines: {verified:#?}");
+            assert_eq!(verified.tail, 0, "round {round}: {verified:#?}");
+        }
         let mut segments = tidegate::audit::store::Segments::read(&folder).unwrap();
         for record in given {
             let id = record.parse().unwrap();

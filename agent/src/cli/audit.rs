@@ -9,6 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, Page};
@@ -237,6 +238,7 @@ impl Verify {
         let key = key(self.key.as_deref(), Some(folder.path()))?;
         let held = self.since.as_deref().map(read).transpose()?;
         place.tell("audit verify");
+        become_owner(&folder)?;
         let verified = verify(&folder, &key, held.as_deref()).map_err(|error| match error {
             VerifyError::Store(error) => store(error),
             error @ VerifyError::Held(_) => Failure::new(Exit::Usage, error),
@@ -274,6 +276,7 @@ impl Prove {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
         self.place.tell(&format!("audit prove {}", self.record));
+        become_owner(&folder)?;
         let proof = prove(&folder, self.record).map_err(|error| match error {
             ProofError::Store(error) => store(error),
             error => Failure::new(Exit::Failed, error),
@@ -287,6 +290,7 @@ impl Export {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
         self.place.tell("audit export");
+        become_owner(&folder)?;
         let form = match self.format {
             ExportFormat::Jsonl => Form::Jsonl,
             ExportFormat::Csv => Form::Csv,
@@ -316,6 +320,7 @@ impl Key {
 impl BuildIndex {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
+        become_owner(&folder)?;
         // The data path comes first.
         let _ = rustix::process::nice(19);
         let mut index = Index::open(&folder).map_err(index_failure)?;
@@ -324,9 +329,39 @@ impl BuildIndex {
             if self.once {
                 return Ok(Exit::Ok);
             }
-            std::thread::sleep(std::time::Duration::from_secs(1));
+            // Whoever started it holds the other end for as long as it lives.
+            let stdin = std::io::stdin();
+            let mut waited = [PollFd::new(&stdin, PollFlags::IN)];
+            let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+            if rustix::event::poll(&mut waited, Some(&second)).is_ok_and(|ended| ended > 0) {
+                return Ok(Exit::Ok);
+            }
         }
     }
+}
+
+/// Root reads the log as the one who writes it: what lies there was made by a
+/// process that is trusted less, and what is made here must be its.
+fn become_owner(folder: &Folder) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::process::{Gid, Uid, geteuid};
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+    let path = folder.segments();
+    let owner = std::fs::metadata(&path).map_err(StoreError::io("look at", &path));
+    let owner = owner.map_err(store)?;
+    if !geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
+    // There is no other thread yet.
+    set_thread_groups(&[])
+        .and_then(|()| set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| set_thread_res_uid(uid, uid, uid))
+        .map_err(|error| {
+            Failure::text(Exit::Failed, format!("cannot become the log's owner: {error}"))
+        })
 }
 
 fn store(error: StoreError) -> Failure {

@@ -144,6 +144,7 @@ impl Search {
         let folder = self.place.folder()?;
         let form = self.output;
         self.place.tell(&format!("audit search {}", self.described()));
+        super::become_owner(&folder)?;
         let query = self.query();
         let mut index = Index::open(&folder).map_err(index_failure)?;
         // What was written until now is found, whoever has built the index so far.
