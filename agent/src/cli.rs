@@ -3,14 +3,18 @@
 //! One file a command. Data goes to stdout, all else to stderr, and a failure
 //! says what to do next. Decides nothing that an agent decides.
 
+mod audit;
+mod ca;
 mod detach;
 mod doctor;
 mod exit;
 mod internal;
 mod logging;
+mod login;
 mod manual;
 mod observe;
 mod output;
+mod policy;
 mod reach;
 mod reload;
 mod run;
@@ -56,6 +60,10 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     Reload(reload::Reload),
     Detach(detach::Detach),
+    Audit(audit::Audit),
+    Ca(ca::Ca),
+    Policy(policy::Policy),
+    Login(login::Login),
     Completions(manual::Completions),
     Man(manual::Man),
     #[command(hide = true)]
@@ -97,6 +105,10 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Upgrade(upgrade) => upgrade.carry_out(),
         Command::Reload(reload) => reload.carry_out(),
         Command::Detach(detach) => detach.carry_out(),
+        Command::Audit(audit) => audit.carry_out(),
+        Command::Ca(ca) => ca.carry_out(),
+        Command::Policy(policy) => policy.carry_out(),
+        Command::Login(login) => login.carry_out(),
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),

@@ -39,6 +39,10 @@ pub enum Order {
     },
     /// Read the settings again.
     Reload,
+    /// Somebody reads the log: record it.
+    LogRead {
+        command: String,
+    },
     /// End the agent and take away everything it ever attached or pinned.
     Detach,
 }

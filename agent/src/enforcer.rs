@@ -10,6 +10,7 @@ mod carriage;
 mod fences;
 mod hashing;
 mod inherited;
+mod log;
 mod means;
 mod postgres;
 mod relay;
@@ -25,9 +26,9 @@ use std::thread;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use fences::FenceError;
-pub use inherited::channels;
-pub use worker::WorkerError;
+pub use inherited::{channels, log_channel};
 use means::Shared;
+pub use worker::WorkerError;
 use worker::{Start, Worker};
 
 #[derive(Debug)]
@@ -37,6 +38,9 @@ pub struct Options {
     pub gid: u32,
     /// The only folders in which it may write.
     pub writable: Vec<PathBuf>,
+    /// Where its log lies, and the channel to whoever signs it. `None`: the
+    /// settings want no log.
+    pub log: Option<(OwnedFd, PathBuf)>,
     /// One for each worker.
     pub channels: Vec<OwnedFd>,
 }
@@ -51,6 +55,8 @@ pub enum EnforcerError {
     TooFewFiles { open: u64, workers: usize },
     #[error("the fences are not up: {0}")]
     Fences(#[from] FenceError),
+    #[error("the log can't be opened: {0}")]
+    Log(String),
     #[error("cannot make a key for certificates: {0}")]
     Leaves(String),
     #[error("cannot start worker {number}: {error}; see the limit on threads")]
@@ -64,7 +70,8 @@ pub enum EnforcerError {
 /// Locks the process in and carries connections until every worker is drained,
 /// or its keeper and its sessions are gone.
 pub fn run(options: Options) -> Result<(), EnforcerError> {
-    let Options { uid, gid, writable, channels } = options;
+    let Options { uid, gid, mut writable, log, channels } = options;
+    writable.extend(log.iter().map(|(_, folder)| folder.clone()));
     if channels.is_empty() {
         return Err(EnforcerError::NoChannel);
     }
@@ -74,7 +81,9 @@ pub fn run(options: Options) -> Result<(), EnforcerError> {
     // only when it leads a group already.
     let _ = rustix::process::setpgid(None, None);
     let fences = fences::raise(fences::User { uid, gid }, &writable)?;
-    let shared = Shared::new().map_err(EnforcerError::Leaves)?;
+    let mut shared = Shared::new().map_err(EnforcerError::Leaves)?;
+    let (log, sequencer) = log::open(log)?;
+    shared.log = log;
     let mut workers = Vec::new();
     for (number, channel) in (0..).zip(channels) {
         let failed = |error| EnforcerError::Worker { number, error };
@@ -95,6 +104,8 @@ pub fn run(options: Options) -> Result<(), EnforcerError> {
         };
         outcome = outcome.and(ended);
     }
+    // The last records are brought into the tree.
+    drop(sequencer);
     outcome
 }
 

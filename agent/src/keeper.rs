@@ -12,15 +12,19 @@ mod btf;
 pub mod ca;
 pub mod canary;
 mod destinations;
+pub mod direct;
 mod enforcers;
 mod existing;
 mod gate;
 mod hooks;
 mod namespaces;
+mod notary;
 mod observers;
 mod packet;
 mod processes;
+mod registrar;
 mod serving;
+mod signer;
 mod sys;
 mod teller;
 mod terms;
@@ -35,6 +39,8 @@ use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use terms::bundle as system_bundle;
+
 use abi::Plain;
 use destinations::Destinations;
 use enforcers::{Enforcers, Recipe};
@@ -43,12 +49,14 @@ use hooks::{Attachment, Maps, Pins};
 use namespaces::Namespaces;
 use observers::Observers;
 use processes::Processes;
+use registrar::Registrar;
 use teller::Teller;
 use terms::Prepared;
 use tidegate_ebpf::Token;
 
 use crate::config::{FALLBACK_UID, Settings};
 use crate::control::Server;
+use crate::identity::Known;
 use crate::model::{Adopted, EventKind};
 
 /// For how long the kernel holds SYNs back for a keeper that is starting.
@@ -85,6 +93,10 @@ pub enum KeeperError {
     Listen(String),
     #[error("{0}")]
     Terms(String),
+    #[error("{0}")]
+    Log(#[from] notary::NotaryError),
+    #[error("{0}")]
+    Identity(String),
     #[error("cannot start the enforcer: {0}")]
     Enforcer(io::Error),
     #[error("cannot serve the control socket {path}: {reason}", path = .path.display())]
@@ -106,14 +118,16 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     }
     watching::block_signals()?;
     raise_open_files();
+    ca::ensure(&settings);
     let prepared = terms::prepare(&settings).map_err(KeeperError::Terms)?;
+    let known = registrar::known(&settings.identity).map_err(KeeperError::Identity)?;
     let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
     let server = serving::bind(&settings)?;
     let pins = Pins::new(&settings.bpffs);
     let first = !pins.are_there();
-    let outcome = keep(settings, prepared, reload, attachment, &mount, server);
+    let outcome = keep(settings, (prepared, known), reload, attachment, &mount, server);
     if first && outcome.is_err() {
         // An agent that never worked must not leave the gate shut; one that
         // takes over leaves it as it found it.
@@ -125,7 +139,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
 /// Prepares everything, then turns. An error comes before the first turn only.
 fn keep(
     settings: Settings,
-    prepared: Prepared,
+    (prepared, known): (Prepared, Known),
     reload: Reload,
     attachment: Attachment,
     mount: &Path,
@@ -187,6 +201,7 @@ fn keep(
     maps.write_settings(kernel)?;
 
     let (orders, orders_rx) = Orders::new()?;
+    let registrar = Registrar::start(known, &settings.identity, mount, orders.clone())?;
     let canary_every = settings.canary_every;
     let control_path = settings.control.clone();
     let watch = watching::Watch {
@@ -203,7 +218,10 @@ fn keep(
     for note in &notes {
         tracing::warn!("{note}");
     }
-    let enforcers = Enforcers::new(recipe(&settings), crate::channel::seal_terms(&terms)?);
+    let notary = notary::Notary::of(&settings, user_of(&settings))?;
+    observers.note_to(notary.clone());
+    let enforcers =
+        Enforcers::new(recipe(&settings, notary.clone()), crate::channel::seal_terms(&terms)?);
     let parts = Parts {
         settings,
         maps,
@@ -211,6 +229,7 @@ fn keep(
         destinations,
         namespaces,
         processes: Processes::never_waiting(mount),
+        registrar,
         enforcers,
         observers: Arc::clone(&observers),
         teller,
@@ -221,6 +240,7 @@ fn keep(
         generation,
         grounds,
         notes,
+        notary,
         programs_log,
     };
     let mut gate = Gate::new(parts, &orders, orders_rx)?;
@@ -280,15 +300,21 @@ fn raise_open_files() {
     }
 }
 
-fn recipe(settings: &Settings) -> Recipe {
-    let (uid, gid) = user(&settings.enforcer.user).unwrap_or_else(|| {
+/// Who the enforcer runs as.
+fn user_of(settings: &Settings) -> (u32, u32) {
+    user(&settings.enforcer.user).unwrap_or_else(|| {
         tracing::info!(
             "there is no user `{}`: the enforcer runs as uid {FALLBACK_UID}",
             settings.enforcer.user
         );
         (FALLBACK_UID, FALLBACK_UID)
-    });
-    Recipe { binary: PathBuf::from("/proc/self/exe"), uid, gid, workers: settings.enforcer.workers }
+    })
+}
+
+fn recipe(settings: &Settings, log: Option<notary::Notary>) -> Recipe {
+    let (uid, gid) = user_of(settings);
+    let binary = PathBuf::from("/proc/self/exe");
+    Recipe { binary, uid, gid, workers: settings.enforcer.workers, log }
 }
 
 /// uid and gid of a user in /etc/passwd.

@@ -1,9 +1,12 @@
 //! The vocabulary that every room speaks. Plain data: no I/O, no decisions.
 
+mod actor;
 mod address;
 mod carried;
 mod event;
 mod flow;
+mod log;
+mod principal;
 mod process;
 mod report;
 #[cfg(test)]
@@ -11,17 +14,27 @@ pub(crate) mod samples;
 mod terms;
 mod time;
 
+pub use actor::{
+    Actor, Ancestor, Attribute, Confidence, Kind, LONGEST_COMMAND, LONGEST_NAME, LONGEST_PATH,
+    LONGEST_VALUE, MOST_ANCESTORS, MOST_ATTRIBUTES, MOST_GROUPS, MOST_SWITCHES, Origin, Person,
+    Program, ProgramFile, Relation, Sourced, Switch, Via, cut, cut_front,
+};
 pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
-pub use process::{Process, ProcessKey, Source, Workload};
+pub use log::{
+    Durability, LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
+};
+pub use principal::{ActorKind, Group, GroupKind, Principal};
+pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,
-    NamespaceReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,
+    NamespaceReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,
 };
 pub use terms::{
-    AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough,
-    Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
+    AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, PACKS,
+    Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify,
+    Who,
 };
 pub use time::Timestamp;

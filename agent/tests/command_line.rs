@@ -67,6 +67,10 @@ fn report(verdict: &str) -> StatusReport {
     serde_json::from_value(json!({
         "schema": 1, "version": "0.1.0", "started": "2026-11-21T01:00:00Z", "keeper": 7,
         "verdict": verdict, "cgroup": "/x", "listen_port": 15999, "generation": 1,
+        "policy": {
+            "mode": "shadow", "generation": "0f3a9c5512d4e860", "bare": false, "packs": [],
+            "files": [], "enforced": [],
+        },
         "canary": { "crossed": 1, "failed": 0, "last": null, "last_error": null },
         "hooks": [], "destinations": [], "namespaces": [], "enforcers": [], "open": 0,
         "connecting": 0, "adopted": [], "powerful": [], "notes": [],
@@ -97,6 +101,7 @@ fn agent(socket: &Path, verdict: &'static str) -> (Serving, mpsc::Sender<Event>)
     let events_rx = std::sync::Mutex::new(events_rx);
     let serving = Server::bind(socket).unwrap().serve(move |order, asker| {
         let answer = match order {
+            Order::LogRead { .. } => Answer::Done { message: String::new() },
             Order::Status => Answer::Status(Box::new(report(verdict))),
             Order::Observe { follow } => {
                 for pid in 1..=5 {
@@ -322,4 +327,161 @@ fn an_agent_that_hangs_up_is_told_of() {
     assert_eq!(thread.join().unwrap(), "{\"order\":\"status\"}\n");
     assert_eq!((code, out.as_str()), (7, ""));
     assert!(err.contains("the agent ended before it had answered"), "{err}");
+}
+
+/// Settings that name a CA in the folder.
+fn with_ca(folder: &Folder, protect: &str) -> PathBuf {
+    let at = folder.0.display();
+    let ca = format!("[ca]\ncertificate = \"{at}/ca/ca.crt\"\nkey = \"{at}/ca/ca.key\"\n");
+    folder.file("tidegate.toml", &format!("protect = [{protect}]\n{ca}"))
+}
+
+#[test]
+fn a_ca_is_made_shown_and_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("ca");
+    let config = with_ca(&folder, "\"db.example:5432\", \"10.0.0.0/8:5432\", 3306");
+    let config = config.to_str().unwrap();
+    let ca = |words: &str| {
+        let mut arguments = vec!["ca"];
+        arguments.extend(words.split(' '));
+        arguments.extend(["--config", config]);
+        run(&arguments)
+    };
+    let document = |words: &str| -> Value {
+        let (code, out, err) = ca(words);
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str(&out).unwrap()
+    };
+    for command in ["show", "rotate", "trust"] {
+        let (code, out, err) = ca(command);
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(err.contains("there is no CA at") && err.contains("tidegate ca init"), "{err}");
+    }
+    let made = document("init --cn ours --days 100 --permit 192.0.2.7 -o json");
+    assert_eq!(made["schema"], 1);
+    assert_eq!(made["subject"], "CN=ours");
+    assert_eq!(made["permits"], json!(["db.example", "10.0.0.0/8", "192.0.2.7/32"]));
+    assert_eq!((&made["constrained"], &made["problem"]), (&json!(true), &Value::Null));
+    let key = folder.0.join("ca/ca.key");
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(document("show -o json"), made);
+    let (code, out, err) = ca("show");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.contains("db.example, 10.0.0.0/8, 192.0.2.7/32") && !out.contains("PRIVATE"),
+        "{out}"
+    );
+    let (code, _, err) = ca("init");
+    assert_eq!(code, 1);
+    assert!(err.contains("is there already: `tidegate ca rotate`"), "{err}");
+
+    let second = document("rotate -o json");
+    assert_ne!(second["fingerprint"], made["fingerprint"]);
+    assert_eq!(second["previous"][0]["fingerprint"], made["fingerprint"]);
+    let (_, _, err) = ca("rotate");
+    assert!(err.contains("tidegate ca trust") && err.contains("tidegate reload"), "{err}");
+
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, out, _) = ca("show");
+    assert_eq!(code, 1);
+    assert!(out.contains("can be read by others"), "{out}");
+}
+
+#[test]
+fn a_port_alone_names_no_host_and_the_ca_says_so() {
+    let folder = Folder::new("ca-port");
+    let config = with_ca(&folder, "5432, \"db.example:5433\"");
+    let config = config.to_str().unwrap();
+    let (code, out, err) = run(&["ca", "init", "--config", config]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("`5432` names no host") && err.contains("--unconstrained"), "{err}");
+    assert!(!err.contains("5433"), "{err}");
+    let permitted = ["ca", "init", "--config", config, "--permit", "example", "-o", "json"];
+    let (code, out, _) = run(&permitted);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["permits"]), (0, &json!(["db.example", "example"])));
+    let (code, out, _) =
+        run(&["ca", "rotate", "--config", config, "--unconstrained", "-o", "json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["constrained"]), (0, &json!(false)));
+    for wrong in [
+        &["--permit", "a b"][..],
+        &["--permit", "x", "--unconstrained"],
+        &["--from-cert", "x"],
+        &["--days", "0", "--unconstrained"],
+    ] {
+        let mut arguments = vec!["ca", "rotate", "--config", config];
+        arguments.extend(wrong);
+        assert_eq!(run(&arguments).0, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn what_trust_writes_is_trusted() {
+    let folder = Folder::new("ca-trust");
+    let config = with_ca(&folder, "\"db.example:5432\"");
+    let config = config.to_str().unwrap();
+    assert_eq!(run(&["ca", "init", "--config", config]).0, 0);
+    assert_eq!(run(&["ca", "rotate", "--config", config]).0, 0);
+    let out = folder.0.join("it's here");
+    let arguments =
+        ["ca", "trust", "--config", config, "--out", out.to_str().unwrap(), "-o", "json"];
+    let (code, text, err) = run(&arguments);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let given: Value = serde_json::from_str(&text).unwrap();
+    for file in given["files"].as_array().unwrap() {
+        assert!(Path::new(file["path"].as_str().unwrap()).starts_with(&out), "{file}");
+    }
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!(read("tidegate.crt").matches("BEGIN CERTIFICATE").count(), 2);
+    assert!(read("bundle.pem").starts_with(&read("tidegate.crt")));
+    assert!(!read("bundle.pem").contains("PRIVATE KEY"));
+    // A shell takes the path as it is.
+    let script = ". \"$1\"; printf %s \"$PGSSLROOTCERT\"";
+    let shown =
+        Command::new("sh").args(["-c", script, "sh"]).arg(out.join("profile.sh")).output().unwrap();
+    assert_eq!(shown.stdout, out.join("bundle.pem").to_str().unwrap().as_bytes());
+    // Both CAs verify against what was given out.
+    for certificate in ["ca/ca.crt", "ca/ca.crt.previous"] {
+        let verified = Command::new("openssl")
+            .args(["verify", "-CAfile"])
+            .arg(out.join("bundle.pem"))
+            .arg(folder.0.join(certificate))
+            .output()
+            .unwrap();
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    }
+    let yaml = read("kubernetes.yaml");
+    assert!(yaml.contains("kind: ConfigMap") && yaml.contains("    -----BEGIN CERTIFICATE-----\n"));
+    let (code, text, _) = run(&["ca", "trust", "--config", config, "--out", "/proc/nowhere"]);
+    assert_eq!((code, text.as_str()), (1, ""));
+}
+
+#[test]
+fn a_jvm_s_store_has_the_ca_in_it() {
+    let there = Command::new("keytool").arg("-help").output().is_ok();
+    let folder = Folder::new("ca-java");
+    let config = with_ca(&folder, "\"db.example:5432\"");
+    let config = config.to_str().unwrap();
+    assert_eq!(run(&["ca", "init", "--config", config]).0, 0);
+    let out = folder.0.join("trust");
+    let arguments = ["ca", "trust", "--java", "--config", config, "--out", out.to_str().unwrap()];
+    let (code, text, _) = run(&arguments);
+    if !there {
+        assert_eq!(code, 1);
+        assert!(text.contains("there is no keytool here"), "{text}");
+        return;
+    }
+    assert_eq!(code, 0, "{text}");
+    let listed = Command::new("keytool")
+        .args(["-list", "-alias", "tidegate-1", "-storepass", "changeit", "-keystore"])
+        .arg(out.join("truststore.p12"))
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stdout));
+    let shown = run(&["ca", "show", "--config", config, "-o", "json"]).1;
+    let report: Value = serde_json::from_str(&shown).unwrap();
+    let fingerprint = report["fingerprint"].as_str().unwrap().to_owned();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(&fingerprint));
 }

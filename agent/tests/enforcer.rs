@@ -180,6 +180,7 @@ fn flow(number: u64) -> Flow {
         id: FlowId { cookie: number, connected_at: 1 },
         opened: Timestamp::now(),
         process,
+        actor: Default::default(),
         client: Peer("127.0.0.1:1".parse().unwrap()),
         destination: OriginalDestination("127.0.0.1:2".parse().unwrap()),
         netns: 1,

@@ -9,7 +9,11 @@
 #[path = "support/corpus.rs"]
 mod corpus;
 
+use std::sync::Arc;
+
 use corpus::{Case, cases};
+use tidegate::model::{ActorKind, Principal, Timestamp};
+use tidegate::policy::{Circumstances, NoCatalog, Question, Scene, Set, Stance, Subject, Target};
 use tidegate::sql::effect::Use;
 use tidegate::sql::facts::{ObjectKind, Setting};
 use tidegate::sql::{Cell, Facts, Verb, cell};
@@ -111,6 +115,78 @@ fn a_write_is_never_without_the_object_it_writes_to() {
                 case.place,
                 case.sql
             );
+        }
+    }
+}
+
+/// What the default policies say to an AI agent in production.
+fn verdict(set: &Set, cell: &Cell, case: &Case) -> (&'static str, String) {
+    let subject = Subject::new(Principal {
+        kind: ActorKind::Agent,
+        workload: "agent".into(),
+        person: None,
+        user: None,
+        program: None,
+        groups: Vec::new(),
+    });
+    let scene = Scene::new(Target {
+        server: "db.example:5432".into(),
+        environment: None,
+        database: "postgres".into(),
+        role: "app".into(),
+        search_path: case.state.search_path.clone(),
+        temporary: Vec::new(),
+    });
+    let facts = Arc::new(cell.read(case.sql.as_bytes(), &case.state));
+    let question = Question {
+        subject: &subject,
+        scene: &scene,
+        facts: &facts,
+        prepared: &[],
+        circumstances: Circumstances::new(Timestamp(0)),
+        catalog: &NoCatalog,
+    };
+    let verdict = set.decide(&question, Stance::Enforced);
+    (verdict.as_str(), verdict.ruling().words().message)
+}
+
+#[test]
+fn every_trick_is_decided_as_it_should() {
+    let set = Set::embedded().unwrap();
+    let cell = Cell::start(cell::Settings::default()).unwrap();
+    let mut failures = Vec::new();
+    for case in cases() {
+        let (told, message) = verdict(&set, &cell, &case);
+        if told != case.verdict {
+            failures.push(format!(
+                "{}\n    {:?}\n    {told} ({message}), not {}",
+                case.place, case.sql, case.verdict
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+/// What no verdict in the corpus may say, whoever wrote it: held against the facts
+/// that are expected, not those that are found.
+#[test]
+fn no_attack_is_let_through_and_no_near_miss_is_stopped() {
+    for case in cases() {
+        let does = |one: &str| case.effects.iter().any(|effect| effect == one);
+        let bound = case.bound.as_deref();
+        let rows = does("update") || does("delete");
+        let attack = ["drop", "truncate", "alter", "grant", "administer", "unsafe_io", "unknown"]
+            .iter()
+            .any(|one| does(one))
+            || rows && matches!(bound, Some("unbounded" | "weak"));
+        assert!(
+            !(attack && case.verdict == "allow"),
+            "{}: an attack is let through: {}",
+            case.place,
+            case.sql
+        );
+        if case.place.starts_with("near-misses") {
+            assert_eq!(case.verdict, "allow", "{}: {}", case.place, case.sql);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! certificate of its own when TLS is wanted.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,27 +10,73 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::certificates::{Authority, Key};
 use crate::folder::TempFolder;
 use crate::place::Place;
 use crate::{ports, sys, wait};
 
+/// What kind of server is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    tls: Option<Key>,
+    rules: Vec<String>,
+    settings: Vec<String>,
+}
+
+impl Setup {
+    /// With a certificate of a test authority's for `localhost`,
+    /// `db.tidegate.test` and the loopback addresses.
+    pub fn tls(mut self, key: Key) -> Self {
+        self.tls = Some(key);
+        self
+    }
+
+    /// Every connection over TCP authenticates in this way (`trust`, `md5`, …).
+    pub fn auth(self, method: &str) -> Self {
+        self.rule(&format!("host all all all {method}"))
+            .rule(&format!("host replication all all {method}"))
+    }
+
+    /// A line for `pg_hba.conf`; with none, it is SCRAM for everybody.
+    pub fn rule(mut self, line: &str) -> Self {
+        self.rules.push(line.into());
+        self
+    }
+
+    /// `name=value`, as the server's `-c` takes it.
+    pub fn setting(mut self, line: &str) -> Self {
+        self.settings.push(line.into());
+        self
+    }
+
+    pub fn start(self) -> Result<Postgres> {
+        Postgres::make(self)
+    }
+}
+
 pub struct Postgres {
     port: u16,
+    setup: Setup,
     server: Child,
+    authority: Option<Authority>,
     folder: TempFolder,
 }
 
 impl Postgres {
     /// User `app` with password `tide`, database `app`, on 127.0.0.1 and ::1.
     pub fn start() -> Result<Self> {
-        Self::make(false)
+        Setup::default().start()
     }
 
     pub fn with_tls() -> Result<Self> {
-        Self::make(true)
+        Setup::default().tls(Key::P256).start()
     }
 
-    fn make(tls: bool) -> Result<Self> {
+    pub fn setup() -> Setup {
+        Setup::default()
+    }
+
+    fn make(setup: Setup) -> Result<Self> {
         let folder = TempFolder::fresh()?;
         let (uid, gid) = server_user()?;
         let data = folder.path().join("data");
@@ -41,34 +88,67 @@ impl Postgres {
         initdb
             .arg("-D")
             .arg(&data)
-            .args(["-U", "app", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"])
+            .args(["-U", "app", "--auth-host=scram-sha-256", "--auth-local=trust"])
+            .args(["-E", "UTF8", "--locale=C", "--no-sync"])
             .arg(format!("--pwfile={}", password.display()))
             .current_dir(folder.path());
         run(&mut initdb)?;
-        if tls {
-            certificate(&data, uid, gid)?;
+        if !setup.rules.is_empty() {
+            let rules = format!("local all all trust\n{}\n", setup.rules.join("\n"));
+            std::fs::write(data.join("pg_hba.conf"), rules)?;
         }
+        let authority = match setup.tls {
+            Some(key) => {
+                let authority = Authority::fresh()?;
+                let names = ["localhost", "db.tidegate.test", "127.0.0.1", "::1"];
+                let pair = authority.server(&data, &names, key)?;
+                give(&pair.key, uid, gid)?;
+                Some(authority)
+            }
+            None => None,
+        };
         let port = ports::fresh()?;
-        let log = std::fs::File::create(folder.path().join("log"))?;
-        let mut server = Place::new().user(uid, gid).command(program("postgres")?)?;
-        server
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string()])
-            .args(["-c", "listen_addresses=127.0.0.1,::1"])
-            .args(["-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=50"])
-            .args(["-c", if tls { "ssl=on" } else { "ssl=off" }])
-            .arg("-c")
-            .arg(format!("unix_socket_directories={}", data.display()))
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let server = server.spawn().context("cannot start postgres")?;
-        let mut postgres = Self { port, server, folder };
+        let server = spawn(&folder, &setup, authority.as_ref(), port)?;
+        let mut postgres = Self { port, setup, server, authority, folder };
         postgres.wait_ready()?;
-        postgres.psql("postgres", "CREATE DATABASE app")?;
+        postgres.admin("postgres", "CREATE DATABASE app")?;
         Ok(postgres)
+    }
+
+    /// Ends the server (`SIGINT`: in order, `SIGQUIT`: at once) and starts it
+    /// again, with the same data and port.
+    pub fn restart(&mut self, signal: i32) -> Result<()> {
+        self.stop(signal)?;
+        self.server = spawn(&self.folder, &self.setup, self.authority.as_ref(), self.port)?;
+        self.wait_ready()
+    }
+
+    /// Ends the server, and nothing else.
+    pub fn stop(&mut self, signal: i32) -> Result<()> {
+        sys::signal(self.server.id(), signal)?;
+        wait::until_true("postgres to end", Duration::from_secs(20), || {
+            matches!(self.server.try_wait(), Ok(Some(_)))
+        })
+    }
+
+    /// Waits for a server that recovers by itself.
+    pub fn wait_back(&self) -> Result<()> {
+        wait::until_true("PostgreSQL to be back", Duration::from_secs(30), || {
+            self.admin("postgres", "SELECT 1").is_ok()
+        })
+    }
+
+    /// The certificate of who has signed the server's, where there is TLS.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+
+    /// Runs statements by the server's own socket, as its owner.
+    pub fn admin(&self, database: &str, sql: &str) -> Result<String> {
+        let mut command = Command::new(program("psql")?);
+        command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "app", "-d", database]);
+        command.arg("-h").arg(self.data()).args(["-p", &self.port.to_string(), "-c", sql]);
+        run(&mut command)
     }
 
     fn wait_ready(&mut self) -> Result<()> {
@@ -88,11 +168,16 @@ impl Postgres {
         self.port
     }
 
+    /// The server's own process.
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Where the data lies (and `server.crt`, when there is TLS).
+    /// Where the data lies.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -111,6 +196,35 @@ impl Postgres {
         command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(self.dsn(database));
         run(&mut command)
     }
+}
+
+fn spawn(
+    folder: &TempFolder,
+    setup: &Setup,
+    authority: Option<&Authority>,
+    port: u16,
+) -> Result<Child> {
+    let (uid, gid) = server_user()?;
+    let data = folder.path().join("data");
+    let log = File::options().create(true).append(true).open(folder.path().join("log"))?;
+    let mut server = Place::new().user(uid, gid).command(program("postgres")?)?;
+    server
+        .arg("-D")
+        .arg(&data)
+        .args(["-p", &port.to_string()])
+        .args(["-c", "listen_addresses=127.0.0.1,::1"])
+        .args(["-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=50"])
+        .arg("-c")
+        .arg(format!("unix_socket_directories={}", data.display()));
+    if let Some(authority) = authority {
+        server.args(["-c", "ssl=on", "-c"]);
+        server.arg(format!("ssl_ca_file={}", authority.root().display()));
+    }
+    for setting in &setup.settings {
+        server.args(["-c", setting]);
+    }
+    server.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    server.spawn().context("cannot start postgres")
 }
 
 impl Drop for Postgres {
@@ -165,22 +279,6 @@ fn give(path: &Path, uid: u32, gid: u32) -> Result<()> {
     sys::check(unsafe { libc::chown(path_c.as_ptr(), uid, gid) })
         .with_context(|| format!("cannot give {} to user {uid}", path.display()))?;
     Ok(())
-}
-
-fn certificate(data: &Path, uid: u32, gid: u32) -> Result<()> {
-    let (key, certificate) = (data.join("server.key"), data.join("server.crt"));
-    let mut openssl = Command::new("openssl");
-    openssl
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate);
-    run(&mut openssl)?;
-    give(&key, uid, gid)?;
-    give(&certificate, uid, gid)
 }
 
 /// Runs to the end, and gives what was printed.

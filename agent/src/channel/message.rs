@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Closing, Fences, Flow, FlowId};
+use crate::model::{
+    Closing, Fences, Flow, FlowId, LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome,
+};
 
 /// keeper → enforcer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,4 +51,27 @@ pub enum ToKeeper {
     },
     /// One more connection to a live flow's destination is wanted.
     Dial { request: u64, flow: FlowId },
+}
+
+/// keeper → the log of an enforcer, over a channel of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToLog {
+    /// The first message.
+    Welcome(Box<LogWelcome>),
+    /// The answer to [`FromLog::Append`]; one for each, in order.
+    Answer(LogAnswer),
+    /// The settings from now on.
+    Terms(LogTerms),
+    /// To be recorded.
+    Note(LogNote),
+}
+
+/// The log of an enforcer → keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromLog {
+    Append(LogAppend),
+    /// A writer's records are all in the tree.
+    Finish {
+        writer: u64,
+    },
 }

@@ -8,6 +8,7 @@ mod coverage;
 mod host;
 mod kernel;
 mod page;
+mod tls;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -125,6 +126,7 @@ fn examine(root: &Path, settings: &Settings) -> Examination {
     checks.extend(kernel::probes());
     checks.extend(host::checks(root, settings, running));
     checks.push(host::attached(root, settings, running));
+    checks.extend(tls::checks(root, settings));
     let sockets = crate::host::unix_sockets(root, &processes);
     let coverage = coverage::list(root, settings, &processes, &sockets);
     Examination {

@@ -18,6 +18,9 @@ pub struct Enforcer {
     /// A folder to write in
     #[arg(long, value_name = "FOLDER")]
     writable: Vec<PathBuf>,
+    /// The log's channel and folder
+    #[arg(long, value_name = "FD,FOLDER", value_parser = log)]
+    log: Option<(RawFd, PathBuf)>,
     /// A worker's channel: an open descriptor
     #[arg(long, value_name = "FD", required = true)]
     channel: Vec<RawFd>,
@@ -34,7 +37,10 @@ impl Enforcer {
     pub fn carry_out(self) -> Result<Exit, Failure> {
         let (uid, gid) = self.user;
         enforcer::channels(&self.channel)
-            .map(|channels| enforcer::Options { uid, gid, writable: self.writable, channels })
+            .and_then(|channels| {
+                let log = enforcer::log_channel(self.log, &self.channel)?;
+                Ok(enforcer::Options { uid, gid, writable: self.writable, log, channels })
+            })
             .and_then(enforcer::run)
             .map_err(|error| Failure::new(Exit::Failed, error))?;
         Ok(Exit::Ok)
@@ -47,6 +53,12 @@ impl Canary {
             .map_err(|error| Failure::text(Exit::Failed, format!("the canary ended: {error}")))?;
         Ok(Exit::Ok)
     }
+}
+
+fn log(text: &str) -> Result<(RawFd, PathBuf), String> {
+    text.split_once(',')
+        .and_then(|(number, folder)| Some((number.parse().ok()?, folder.into())))
+        .ok_or_else(|| "a number and a folder joined by `,`".into())
 }
 
 fn user(text: &str) -> Result<(u32, u32), String> {

@@ -47,22 +47,32 @@ pub(super) fn page() -> Result<Vec<u8>, Failure> {
     main.render_synopsis_section(&mut text)?;
     main.render_description_section(&mut text)?;
     main.render_options_section(&mut text)?;
-    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
-        if inner.get_name() == "help" {
-            continue;
-        }
-        writeln!(text, ".SH \"TIDEGATE {}\"", inner.get_name().to_uppercase())?;
-        let page = clap_mangen::Man::new(inner.clone());
-        let mut part = Vec::new();
-        page.render_synopsis_section(&mut part)?;
-        page.render_description_section(&mut part)?;
-        page.render_options_section(&mut part)?;
-        // The inner page's sections are parts of this one's.
-        text.extend(String::from_utf8_lossy(&part).replace(".SH ", ".SS ").into_bytes());
+    for inner in command.get_subcommands() {
+        section(&mut text, inner, "TIDEGATE")?;
     }
     main.render_extra_section(&mut text)?;
     main.render_version_section(&mut text)?;
     Ok(text)
+}
+
+/// A command's section, and those of the commands within it.
+fn section(text: &mut Vec<u8>, command: &clap::Command, above: &str) -> Result<(), Failure> {
+    if command.is_hide_set() || command.get_name() == "help" {
+        return Ok(());
+    }
+    let name = format!("{above} {}", command.get_name().to_uppercase());
+    writeln!(text, ".SH \"{name}\"")?;
+    let page = clap_mangen::Man::new(command.clone());
+    let mut part = Vec::new();
+    page.render_synopsis_section(&mut part)?;
+    page.render_description_section(&mut part)?;
+    page.render_options_section(&mut part)?;
+    // The inner page's sections are parts of this one's.
+    text.extend(String::from_utf8_lossy(&part).replace(".SH ", ".SS ").into_bytes());
+    for inner in command.get_subcommands() {
+        section(text, inner, &name)?;
+    }
+    Ok(())
 }
 
 fn print(text: &[u8]) -> Result<Exit, Failure> {

@@ -37,6 +37,11 @@ fn the_help_is_this() {
         let name = command.get_name();
         if !command.is_hide_set() {
             all.push_str(&format!("==> {name}\n{}\n", help(&[name, "--help"])));
+            for inner in command.get_subcommands() {
+                let inner = inner.get_name();
+                let text = help(&[name, inner, "--help"]);
+                all.push_str(&format!("==> {name} {inner}\n{text}\n"));
+            }
         }
     }
     snapshot("help-commands", &all);
@@ -59,6 +64,7 @@ fn wrong_arguments_say_what_is_right() {
         ("tidegate run --protct 5432", "a similar argument exists: '--protect'"),
         ("tidegate upgrade --drain 10", "its unit is missing"),
         ("tidegate run --on-existing keep", "it is `adopt` or `kill`"),
+        ("tidegate run --policy on", "it is `enforce`, `shadow` or `off`"),
         ("tidegate observe --event opend", "[possible values: opened, closed,"),
         ("tidegate status -o xml", "[possible values: table, wide, json, jsonl, yaml]"),
     ] {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::model::PolicyMode;
+use crate::model::{Durability, LogTerms, TextKept};
 
 fn mistakes(text: &str) -> Vec<String> {
     match parse(text, "tidegate.toml") {
@@ -37,6 +39,15 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     assert_eq!(enforcer.iter().count(), file::ENFORCER.len());
     let ca = document.as_table()["ca"].as_table_like().unwrap();
     assert_eq!(ca.iter().count(), file::CA.len());
+    let policy = document.as_table()["policy"].as_table_like().unwrap();
+    assert_eq!(policy.iter().count(), file::POLICY.len());
+    let everything =
+        everything.replace("# directory = ", "directory = ").replace("# kinds = ", "kinds = ");
+    let document = toml_edit::Document::parse(everything.as_str()).unwrap();
+    let identity = document.as_table()["identity"].as_table_like().unwrap();
+    assert_eq!(identity.iter().count(), file::IDENTITY.len());
+    let audit = document.as_table()["audit"].as_table_like().unwrap();
+    assert_eq!(audit.iter().count(), file::AUDIT.len());
     // What is commented out of a destination is right too, but for the paths.
     let commented: String = text
         .lines()
@@ -59,6 +70,7 @@ cgroup = "/sys/fs/cgroup/apps"
 bpffs = "/run/bpf"
 listen_port = 16000
 control = "/run/tg.sock"
+logins = "/run/logins"
 on_existing = "kill"
 protect = [
     5433,
@@ -75,10 +87,20 @@ resolve_grace = "0s"
 quota_user = 10
 quota_cgroup = 20
 debug_programs = true
+[identity]
+runtimes = []
+directory = "/etc/people.toml"
+kinds = "/etc/kinds.toml"
 [enforcer]
 user = "gate"
 workers = 4
 drain = "2h"
+[policy]
+mode = "shadow"
+folder = "/srv/policies"
+packs = ["read-only", "ai-agents"]
+bare = true
+enforce = ["shop.service", "/usr/bin/report"]
 "#;
     let protect = |name: &str, target: ProtectTarget, mode, exclude| Protect {
         name: name.into(),
@@ -86,6 +108,7 @@ drain = "2h"
         target,
         mode,
         exclude,
+        environment: None,
     };
     let net = |address: &str, prefix, port| ProtectTarget::Network {
         address: address.parse().unwrap(),
@@ -118,6 +141,21 @@ drain = "2h"
             ],
             passthrough: Vec::new(),
             ca: CaSettings::default(),
+            audit: AuditSettings::default(),
+            identity: IdentitySettings {
+                directory: Some("/etc/people.toml".into()),
+                kinds: Some("/etc/kinds.toml".into()),
+                runtimes: Vec::new(),
+            },
+            logins: "/run/logins".into(),
+            policy: PolicySettings {
+                mode: PolicyMode::Shadow,
+                folder: "/srv/policies".into(),
+                packs: vec!["read-only".into(), "ai-agents".into()],
+                bare: true,
+                enforced: vec!["shop.service".into(), "/usr/bin/report".into()],
+                ..PolicySettings::default()
+            },
             canary_every: Duration::from_secs(1),
             resolve_every: Duration::from_secs(90),
             resolve_grace: Duration::ZERO,
@@ -268,7 +306,20 @@ fn what_is_no_destination_says_what_one_is() {
         ("5432,permisive", "unknown option `permisive`: did you mean `permissive`?"),
         (
             "5432,x",
-            "unknown option `x`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`",
+            "unknown option `x`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`, `environment=NAME`",
+        ),
+        (
+            "5432,env=staging",
+            "unknown option `env=staging`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`, `environment=NAME`",
+        ),
+        ("5432,environment=Staging", "an environment is written in lower case: write `staging`"),
+        (
+            "5432,environment=a,environment=b",
+            "`5432,environment=a,environment=b` says `environment=a` and more: choose one",
+        ),
+        (
+            "5432,exclude,environment=a",
+            "`5432,exclude,environment=a`: what is left alone has no environment: take out `environment=a`",
         ),
         (
             "5432,postgres,unread",
@@ -377,4 +428,208 @@ fn the_enforcer_is_never_root() {
         "enforcer.user = \"root\"",
         "tidegate.toml:1:17: `user`: the enforcer never runs as root: name a user of its own, such as `tidegate`",
     );
+}
+
+#[test]
+fn what_is_spoken_follows_from_the_port_where_nothing_is_said() {
+    for (text, protocol) in [
+        ("5432", Protocol::Postgres),
+        ("6432", Protocol::Postgres),
+        ("3306", Protocol::Unread),
+        ("redis.example:6379", Protocol::Unread),
+        ("10.0.0.0/8:27017", Protocol::Unread),
+        ("3306,postgres", Protocol::Postgres),
+        ("5432,permissive,unread", Protocol::Unread),
+        ("5432,unread,strict", Protocol::Unread),
+    ] {
+        assert_eq!(protect::parse(text).unwrap().service.protocol, protocol, "{text}");
+    }
+    let settings = parse("protect = [{ to = 3306 }, { to = 3307, protocol = \"unread\" }]", "f");
+    let protocols: Vec<_> =
+        settings.unwrap().protect.iter().map(|one| one.service.protocol).collect();
+    assert_eq!(protocols, [Protocol::Unread, Protocol::Unread]);
+}
+
+#[test]
+fn all_mistakes_of_a_destination_are_told_at_once() {
+    let text = r#"verify = "full"
+[[protect]]
+to = "db.example:5432"
+protocol = "postgress"
+verify = "peer"
+roots = "roots.pem"
+server_name = "a b"
+client_cert = "/etc/a.crt"
+upstream_tls = "allways"
+auth = "md5"
+cleartext = "forbit"
+auth_query = { rôle = "x", role = "", query = "SELECT 1" }
+login = [{ role = "x", from = "hunter2" }, { role = "x", from = "file:p", exe = "psql", unit = "app" }]
+[[protect]]
+to = 5433
+verify = "none"
+roots = "/etc/roots.pem"
+auth = "cleartext"
+cleartext = "forbid"
+verifiers = "/etc/roles"
+[[protect.login]]
+role = "a"
+from = "file:/etc/p"
+[[protect.login]]
+role = "b"
+from = "file:/etc/p"
+user = "app"
+[[protect]]
+to = 3306
+verify = "ca"
+[[protect]]
+to = "10.0.0.1:5433"
+exclude = true
+protocol = "unread"
+roots = "/etc/roots.pem"
+[[passthrough]]
+to = "db.example:5432"
+[[passthrough]]
+exe = "/usr/bin/psql"
+to = "10.0.0.1:5433"
+[ca]
+cert = "/etc/ca.crt"
+key = "ca.key"
+"#;
+    let expected = r#"
+tidegate.toml:1:1: unknown key `verify`: it belongs to a destination, behind [[protect]]
+tidegate.toml:4:12: `protocol`: unknown protocol `postgress`: did you mean `postgres`?
+tidegate.toml:5:10: `verify`: unknown value `peer`: it is one of `mirror`, `full`, `ca`, `none`
+tidegate.toml:6:9: `roots`: `roots.pem` is not an absolute path: begin it with `/`
+tidegate.toml:7:15: `server_name`: `a b` is neither a host name nor an address, such as `db.example`
+tidegate.toml:8:15: `client_cert` needs its key: write `client_key = "…"` too
+tidegate.toml:9:16: `upstream_tls`: unknown value `allways`: did you mean `always`?
+tidegate.toml:10:8: `auth`: unknown value `md5`: it is one of `auto`, `through`, `verifier`, `cleartext`
+tidegate.toml:11:13: `cleartext`: unknown value `forbit`: did you mean `forbid`?
+"#;
+    // An identifier with an umlaut is no bare key of TOML.
+    let found = mistakes(text);
+    assert!(found[0].starts_with("tidegate.toml:12:"), "{found:?}");
+    let text = text.replace("rôle", "roll");
+    let found = mistakes(&text);
+    assert_eq!(found[..9].join("\n"), expected.trim());
+    let expected = r#"
+tidegate.toml:12:16: `auth_query` needs `password_file`
+tidegate.toml:12:16: unknown key `roll` of `auth_query`: did you mean `role`?
+tidegate.toml:12:35: `role`: a name has 1 to 63 bytes
+tidegate.toml:12:47: `query`: it must ask for the role by `$1`, such as `… WHERE rolname = $1`
+tidegate.toml:13:31: `from`: a secret is not written here: write `file:` and the absolute path of a file that holds it
+tidegate.toml:13:65: `from`: `p` is not an absolute path: begin it with `/`
+tidegate.toml:13:81: `exe`: `psql` is not an absolute path: begin it with `/`
+tidegate.toml:13:96: `unit`: `app` is not a unit's whole name: write `app.service`
+tidegate.toml:17:9: `roots`: with `verify = "none"` no root is asked: take out one of the two
+tidegate.toml:19:13: `cleartext`: `auth = "cleartext"` is forbidden by this: take out one of the two
+tidegate.toml:20:13: `verifiers`: verifiers are used with `auth = "auto"` or `"verifier"` only: take out one of the two
+tidegate.toml:24:1: this login is never reached: the one at line 21 fits everybody
+tidegate.toml:30:10: `verify` has no meaning where nothing is read, and this port is another database's: write `protocol = "postgres"` if it isn't
+tidegate.toml:34:12: an excluded destination is not read: take out `protocol`, or `exclude`
+tidegate.toml:35:9: an excluded destination is not read: take out `roots`, or `exclude`
+tidegate.toml:36:1: `passthrough` needs to say who: `exe`, `unit`, `user` or `cgroup` (a destination that nobody's is read at has `protocol = "unread"`)
+tidegate.toml:38:1: `10.0.0.1:5433` is no protected destination: write it as it stands in `protect`
+tidegate.toml:42:1: unknown key `cert` in [ca]: did you mean `certificate`?
+tidegate.toml:43:7: `key`: `ca.key` is not an absolute path: begin it with `/`
+"#;
+    assert_eq!(found[9..].join("\n"), expected.trim());
+    assert!(!found.join("\n").contains("hunter2"), "a password isn't repeated");
+}
+
+#[test]
+fn all_mistakes_of_the_policies_are_told_at_once() {
+    let text = r#"packs = ["read-only"]
+[policy]
+mode = "enforced"
+folder = "policies"
+packs = ["ai-agent", "read-only", "read-only", 3, "rls"]
+bare = "no"
+enforce = ["shop.service", "", "shop.service"]
+enforces = []
+quota_user = 3
+[[protect]]
+to = 5432
+environment = "Production"
+[[protect]]
+to = 5433
+environment = "7up"
+[[protect]]
+to = "10.0.0.1:5433"
+exclude = true
+environment = "staging"
+"#;
+    let expected = r#"
+tidegate.toml:1:1: unknown key `packs`: it belongs in the table [policy]
+tidegate.toml:3:8: `mode`: unknown mode `enforced`: did you mean `enforce`?
+tidegate.toml:4:10: `folder`: `policies` is not an absolute path: begin it with `/`
+tidegate.toml:5:10: `packs`: unknown pack `ai-agent`: did you mean `ai-agents`?
+tidegate.toml:5:35: `packs`: `read-only` is named twice: take one out
+tidegate.toml:5:48: `packs`: it is a list of strings, without an integer
+tidegate.toml:5:51: `packs`: unknown pack `rls`: it is `ai-agents` or `read-only`
+tidegate.toml:6:8: `bare`: it must be true or false, not a string
+tidegate.toml:7:28: `enforce`: `` is no workload's name: name a unit, such as `shop.service`
+tidegate.toml:7:32: `enforce`: `shop.service` is named twice: take one out
+tidegate.toml:8:1: unknown key `enforces` in [policy]: did you mean `enforce`?
+tidegate.toml:9:1: unknown key `quota_user` in [policy]: it belongs above the first table
+tidegate.toml:12:15: `environment`: an environment is written in lower case: write `production`
+tidegate.toml:15:15: `environment`: `7up` is no environment's name: it has 1 to 63 of a-z, 0-9, `-`, `_` and `.`, and begins with a letter, such as `staging`
+tidegate.toml:19:15: an excluded destination has no environment: take out `environment`, or `exclude`
+"#;
+    assert_eq!(mistakes(text).join("\n"), expected.trim());
+    only("policy = 3", "tidegate.toml:1:10: `policy` must be a table, not an integer");
+    only(
+        "policy.packs = \"read-only\"",
+        "tidegate.toml:1:16: `packs`: it must be a list of strings, not a string",
+    );
+}
+
+#[test]
+fn an_environment_is_written_either_way_and_the_flag_wins_over_the_mode() {
+    let text = "protect = [\"5432,unread,environment=staging\", \
+                { to = 5433, environment = \"eu-1.test\" }, 5434]\npolicy.mode = \"off\"";
+    let environments = |settings: Settings| -> Vec<Option<String>> {
+        settings.protect.into_iter().map(|one| one.environment).collect()
+    };
+    let settings = parse(text, "f").unwrap();
+    assert_eq!(settings.policy.mode, PolicyMode::Off);
+    let expected = [Some("staging".to_owned()), Some("eu-1.test".to_owned()), None];
+    assert_eq!(environments(settings), expected);
+    let (draft, mistakes) = file::read(text, "f");
+    let overrides = Overrides { policy: Some(PolicyMode::Shadow), ..Overrides::default() };
+    let (draft, mistakes) = overrides.over(draft, mistakes);
+    assert_eq!(check::settle(draft, mistakes).unwrap().policy.mode, PolicyMode::Shadow);
+}
+
+#[test]
+fn the_log_is_set_by_audit() {
+    let text = "[audit]\nenabled = false\nfolder = \"/data/log\"\ntext = \"full\"\n\
+                durability = \"power-for-writes\"\nkeep = \"30d\"\nkeep_size = \"1GiB\"\n\
+                segment_size = \"64MiB\"\nflood_rate = \"1MiB\"\nflood_burst = \"2GiB\"\n";
+    let audit = parse(text, "f").unwrap().audit;
+    assert!(!audit.enabled);
+    assert_eq!(audit.folder, PathBuf::from("/data/log"));
+    let terms = LogTerms {
+        text: TextKept::Full,
+        durability: Durability::PowerForWrites,
+        segment: 64 << 20,
+        keep_ms: 30 * 86_400_000,
+        keep_bytes: 1 << 30,
+        flood_rate: 1 << 20,
+        flood_burst: 2 << 30,
+    };
+    assert_eq!(audit.terms, terms);
+    for (line, expected) in [
+        ("text = \"ful\"", "unknown value `ful`: did you mean `full`?"),
+        ("durability = \"disk\"", "unknown value `disk`"),
+        ("keep_size = \"1 GB\"", "`1 GB` is not a size: write `64MiB` or `20GiB`"),
+        ("keep_size = \"1MiB\"", "out of range"),
+        ("keep = \"1s\"", "out of range"),
+        ("folder = \"log\"", "not an absolute path"),
+        ("fold = \"/log\"", "did you mean `folder`?"),
+    ] {
+        let mistakes = parse(&format!("[audit]\n{line}\n"), "f").unwrap_err().to_string();
+        assert!(mistakes.contains(expected), "{line}: {mistakes}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The channels, as the keeper left them in this process.
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -33,6 +34,19 @@ pub fn channels(numbers: &[RawFd]) -> Result<Vec<OwnedFd>, EnforcerError> {
         taken.push(channel);
     }
     Ok(taken)
+}
+
+/// The log's channel, beside the workers'.
+pub fn log_channel(
+    named: Option<(RawFd, PathBuf)>,
+    workers: &[RawFd],
+) -> Result<Option<(OwnedFd, PathBuf)>, EnforcerError> {
+    let Some((number, folder)) = named else { return Ok(None) };
+    if workers.contains(&number) {
+        return Err(EnforcerError::Inherited { number, why: "it is named twice" });
+    }
+    let channel = channels(&[number])?.pop();
+    Ok(channel.map(|channel| (channel, folder)))
 }
 
 #[expect(unsafe_code, reason = "a number from the arguments becomes a descriptor")]

@@ -10,18 +10,28 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
 use super::hashing::Hashing;
+use super::postgres::Understood;
 use super::tls::{ClientConfigs, Leaves};
-use crate::model::{Der, DestinationTerms, Flow, Passthrough, Protocol, Terms, Verify, Who};
-use crate::sql::Cache;
+use crate::audit::Log;
+use crate::model::{
+    ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, PolicyMode, PolicyTerms, Protocol,
+    Terms, Verify, Who,
+};
+use crate::policy::{self, Layers, Set, Source, Stance};
+use crate::sql::{Cache, Cell, cell};
 use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{Common, Texts};
 
 /// Of the whole process; every worker has a handle.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
-    pub facts: Arc<Cache>,
+    pub texts: Arc<Cache<Understood>>,
+    /// Where everything is recorded; every session makes a connection of it.
+    pub log: Log,
+    pub rulings: Arc<policy::Cache>,
+    pub cell: Arc<Cell>,
     pub hashing: Hashing,
     /// Programs that leave when they are asked for a password in clear once
     /// SCRAM has begun, by their file: they are asked at once.
@@ -35,8 +45,18 @@ pub struct Means {
     pub issuer: Arc<[Der]>,
     destinations: HashMap<String, Arc<Destination>>,
     passthrough: Vec<Passthrough>,
+    pub policies: Policies,
     /// For flows of a destination that the terms don't name (any more).
     fallback: Arc<Destination>,
+}
+
+/// The policies in force.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    pub set: Arc<Set>,
+    mode: PolicyMode,
+    /// Services that are no longer in shadow, by unit.
+    enforced: Vec<String>,
 }
 
 /// One protected destination.
@@ -48,13 +68,22 @@ pub struct Destination {
     pub configs: Result<ClientConfigs, String>,
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
 impl Shared {
     pub fn new() -> Result<Self, String> {
         let limits = Limits { chunk: CHUNK, ..Limits::default() };
         Ok(Self {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
-            facts: Arc::new(Cache::new(FACTS)),
+            texts: Arc::new(Cache::new(FACTS)),
+            log: Log::off(),
+            rulings: Arc::new(policy::Cache::new(RULINGS)),
+            cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
             asked_at_once: Arc::default(),
         })
@@ -62,34 +91,50 @@ impl Shared {
 }
 
 impl Means {
-    pub fn new(shared: Shared, terms: &Terms) -> Self {
+    /// `before`: the policies in force until now. Those of the terms were checked
+    /// before they came; should they be no good all the same, nothing changes.
+    pub fn new(shared: Shared, terms: &Terms, before: Option<&Policies>) -> Result<Self, String> {
         let system = Arc::new(store(&terms.system_roots));
         let destinations = terms
             .destinations
             .iter()
-            .map(|terms| {
-                (terms.name.clone(), Arc::new(Destination::new(terms.clone(), &system)))
-            })
+            .map(|terms| (terms.name.clone(), Arc::new(Destination::new(terms.clone(), &system))))
             .collect();
         let nameless = DestinationTerms::named(String::new());
-        Self {
+        let policies = match (Policies::load(&terms.policy), before) {
+            (Ok(policies), _) => policies,
+            (Err(why), Some(before)) => {
+                tracing::error!("the policies are no good, and the ones before stay: {why}");
+                before.clone()
+            }
+            (Err(why), None) => return Err(why),
+        };
+        Ok(Self {
             shared,
             issuer: terms.issuer.clone().into(),
             destinations,
             passthrough: terms.passthrough.clone(),
+            policies,
             fallback: Arc::new(Destination::new(nameless, &system)),
-        }
+        })
     }
 
     pub fn destination(&self, flow: &Flow) -> &Arc<Destination> {
         self.destinations.get(&flow.rule).unwrap_or(&self.fallback)
     }
 
-    /// Whether somebody has said by name that this one isn't read.
+    pub fn destination_named(&self, name: &str) -> Option<&Arc<Destination>> {
+        self.destinations.get(name)
+    }
+
+    /// Whether somebody has said by name that this one isn't read. An AI agent
+    /// always is.
     pub fn passes(&self, flow: &Flow) -> bool {
-        self.passthrough.iter().any(|rule| {
-            rule.destination.as_ref().is_none_or(|name| *name == flow.rule) && fits(&rule.who, flow)
-        })
+        flow.actor.kind != Kind::Agent
+            && self.passthrough.iter().any(|rule| {
+                rule.destination.as_ref().is_none_or(|name| *name == flow.rule)
+                    && fits(&rule.who, flow)
+            })
     }
 }
 
@@ -118,6 +163,38 @@ impl Destination {
     }
 }
 
+impl Policies {
+    fn load(terms: &PolicyTerms) -> Result<Self, String> {
+        let PolicyTerms { mode, bare, packs, own, enforced } = terms;
+        let source = |(name, text): &(String, String)| Source {
+            name: name.as_str().into(),
+            text: text.as_str().into(),
+        };
+        let layers = match mode {
+            // Nobody is refused anything, and nothing is decided.
+            PolicyMode::Off => {
+                let own = ("off".to_owned(), ANYTHING.to_owned());
+                Layers { bare: true, packs: Vec::new(), own: vec![source(&own)] }
+            }
+            PolicyMode::Shadow | PolicyMode::Enforce => {
+                Layers { bare: *bare, packs: packs.clone(), own: own.iter().map(source).collect() }
+            }
+        };
+        let set = Set::load(&layers).map_err(|mistakes| mistakes.to_string())?;
+        Ok(Self { set: Arc::new(set), mode: *mode, enforced: enforced.clone() })
+    }
+
+    pub fn stance(&self, kind: ActorKind, unit: Option<&str>) -> Stance {
+        match self.mode {
+            PolicyMode::Off | PolicyMode::Shadow => Stance::Shadow,
+            PolicyMode::Enforce => {
+                let enforced = unit.is_some_and(|unit| self.enforced.iter().any(|one| one == unit));
+                Stance::of(kind, enforced)
+            }
+        }
+    }
+}
+
 /// Whether all that is asked of a process is so.
 pub fn fits(who: &Who, flow: &Flow) -> bool {
     let Who { exe, unit, user, cgroup } = who;
@@ -142,6 +219,9 @@ fn store(roots: &[Der]) -> RootCertStore {
     store
 }
 
+const ANYTHING: &str = "@id(\"off\")\npermit (principal, action, resource);";
+/// Rulings that are kept for all sessions.
+const RULINGS: usize = 65_536;
 /// What is read from a connection at once.
 const CHUNK: usize = 64 * 1024;
 /// Bytes of texts and facts that are kept for all sessions.

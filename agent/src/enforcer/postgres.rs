@@ -15,7 +15,9 @@
 
 mod carrying;
 mod end;
+mod errand;
 mod gate;
+mod judge;
 mod login;
 mod opening;
 mod words;
@@ -25,10 +27,14 @@ use std::sync::Arc;
 use super::means::{Destination, Means};
 use super::relay::{Buffers, Io, Progress, Ready, Side};
 use super::tls::{Leaf, TlsError, Wanted};
-use crate::model::{Carried, End as Ending, Flow};
+use crate::audit::Connection;
+use crate::model::{Carried, Closing, End as Ending, Flow, Mode};
+use crate::sql::{Facts, LexingState};
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
+pub use errand::{Errand, Found, Moved, Question, Subject};
+pub use gate::Understood;
 use opening::Stage;
 use words::Fatal;
 
@@ -48,6 +54,9 @@ pub struct Carriage<I> {
     /// What the certificate is bound by that the client was shown.
     end_point: Option<EndPoint>,
     carried: Box<Carried>,
+    log: Connection,
+    /// Why its opening isn't in the log.
+    unrecorded: Option<String>,
     /// The leg that broke first.
     broken: Option<Side>,
 }
@@ -67,6 +76,10 @@ pub enum Ask {
     Sign { wanted: Wanted, chain: Vec<Vec<u8>> },
     /// A password's hash.
     Derive(Derivation),
+    /// A role's verifier, of the server itself.
+    Verifier(Box<Question>),
+    /// The facts of a text that is too long to be read here.
+    Read { text: Box<[u8]>, reading: LexingState },
 }
 
 /// What it asked for.
@@ -75,6 +88,9 @@ pub enum Word {
     Leaf(Result<Arc<Leaf>, String>),
     /// Nothing: there are too many at the moment.
     Derived(Option<Salted>),
+    /// Nothing: there is none, or it can't be asked for.
+    Verifier(Found),
+    Facts(Facts),
 }
 
 /// What can go wrong between the two.
@@ -95,6 +111,14 @@ impl<I: Io> Carriage<I> {
     pub fn new(client: I, upstream: I, flow: Arc<Flow>, means: &Means) -> Self {
         let limits = &means.shared.common.limits;
         let destination = Arc::clone(means.destination(&flow));
+        let log = means.shared.log.connection(Arc::clone(&flow));
+        // Told to the client once it can hear it.
+        let unrecorded = match log.opened() {
+            Err(error) if flow.mode == Mode::Strict && means.shared.log.is_on() => {
+                Some(error.to_string())
+            }
+            _ => None,
+        };
         Self {
             client: End::new(client, Framer::new(WireSide::Client, Arc::clone(limits))),
             upstream: End::new(upstream, Framer::new(WireSide::Server, Arc::clone(limits))),
@@ -106,6 +130,8 @@ impl<I: Io> Carriage<I> {
             doomed: None,
             end_point: None,
             carried: Box::default(),
+            log,
+            unrecorded,
             broken: None,
         }
     }
@@ -152,6 +178,13 @@ impl<I: Io> Carriage<I> {
         let taken = match word {
             Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
             Word::Derived(salted) => self.take_derived(salted, turn),
+            Word::Verifier(found) => {
+                self.take_verifier(found.as_ref().map(|found| found.as_slice()), turn)
+            }
+            Word::Facts(facts) => {
+                self.take_facts(facts);
+                Ok(())
+            }
         };
         if let Err(fault) = taken {
             // Nothing is lost by the progress: it is over, and says so again.
@@ -162,7 +195,7 @@ impl<I: Io> Carriage<I> {
     /// No more time is given. An idle session ends in order.
     pub fn drain(&mut self) {
         let idle = match &self.stage {
-            Stage::Session(session) => session.is_quiet() && !session.is_over(),
+            Stage::Session(carrying) => carrying.session.is_quiet() && !carrying.session.is_over(),
             _ => false,
         };
         if idle && self.up.is_empty() && self.down.is_empty() {
@@ -204,6 +237,16 @@ impl<I: Io> Carriage<I> {
         std::mem::take(&mut self.carried)
     }
 
+    /// The connection's last words, for the log.
+    pub fn close(&mut self, closing: &Closing) {
+        if let Stage::Session(carrying) = &mut self.stage {
+            carrying.close(&self.log);
+        }
+        // Nobody is left to be told that it can't be recorded; the log itself
+        // shouts.
+        let _ = self.log.closed(closing);
+    }
+
     /// Whether its end is one to be passed on as a reset.
     pub fn ends_by_reset(&self) -> bool {
         !matches!(self.stage, Stage::Over)
@@ -226,8 +269,11 @@ impl<I: Io> Carriage<I> {
         let fatal = match fault {
             Fault::Fatal(fatal) => Some(fatal),
             Fault::Wire(error) => Some(
-                Fatal::new(words::PROTOCOL_VIOLATION, format!("tidegate ended this session: {error}"))
-                    .hint("tidegate passes on only what it understands; see `tidegate observe`"),
+                Fatal::new(
+                    words::PROTOCOL_VIOLATION,
+                    format!("tidegate ended this session: {error}"),
+                )
+                .hint("tidegate passes on only what it understands; see `tidegate observe`"),
             ),
             Fault::UpstreamTls(error) => Some(Fatal::new(
                 words::CONNECTION_FAILURE,
@@ -270,8 +316,7 @@ impl<I: Io> Carriage<I> {
                     _ => {}
                 }
             }
-            if !self.upstream.leg.broken
-                && (!self.upstream.flush() || !self.upstream.leg.io.sent())
+            if !self.upstream.leg.broken && (!self.upstream.flush() || !self.upstream.leg.io.sent())
             {
                 return Progress::Wait;
             }

@@ -12,16 +12,23 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::means::Shared;
 use super::worker::{Start, Worker, WorkerError};
-use crate::channel::{Channel, ChannelError, ToEnforcer, ToKeeper, pair};
+use crate::channel::{Channel, ChannelError, ToEnforcer, ToKeeper, pair, seal_terms};
 use crate::model::{
-    Closing, Fences, Flow, FlowId, Mode, OriginalDestination, Peer, Process, ProcessKey,
-    SocketKind, Source, Timestamp, Workload,
+    Closing, DestinationTerms, Fences, Flow, FlowId, Mode, OriginalDestination, Peer, Process,
+    ProcessKey, Protocol, SocketKind, Source, Terms, Timestamp, Workload,
 };
 
 pub struct Rig {
     pub keeper: Channel<ToEnforcer, ToKeeper>,
     worker: JoinHandle<Result<(), WorkerError>>,
     flows: u64,
+}
+
+/// What is carried here is no database's protocol.
+pub fn unread_terms() -> Terms {
+    let named = DestinationTerms::named("5432".into());
+    let destinations = vec![DestinationTerms { protocol: Protocol::Unread, ..named }];
+    Terms { destinations, ..Terms::default() }
 }
 
 /// Both ends that a session joins, as the application and the database see it.
@@ -44,8 +51,14 @@ impl Rig {
             landlock: "test".into(),
             seccomp: "test".into(),
         };
-        let worker = Worker::new(theirs, Start { number: 3, fences, capacity, shared: Shared::new().unwrap() }).unwrap();
+        let worker = Worker::new(
+            theirs,
+            Start { number: 3, fences, capacity, shared: Shared::new().unwrap() },
+        )
+        .unwrap();
         let worker = std::thread::spawn(move || worker.run());
+        let terms = seal_terms(&unread_terms()).unwrap();
+        keeper.send(&ToEnforcer::Terms, &[terms.as_fd()]).unwrap();
         Self { keeper, worker, flows: 0 }
     }
 
@@ -175,6 +188,7 @@ pub fn flow(number: u64, rule: &str) -> Flow {
         id: FlowId { cookie: number, connected_at: number },
         opened: Timestamp::now(),
         process,
+        actor: Default::default(),
         client: Peer("127.0.0.1:1".parse().unwrap()),
         destination: OriginalDestination("127.0.0.1:2".parse().unwrap()),
         netns: 1,

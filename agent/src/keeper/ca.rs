@@ -4,6 +4,7 @@
 //! INVARIANT: the key lies in a file that only root can read, is refused
 //! otherwise, and is never sent, shown or logged.
 
+mod keeping;
 mod making;
 mod names;
 
@@ -17,8 +18,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub use keeping::{Scope, ensure, pem, previous, previous_file, public, replace};
 pub use making::{DAYS, Made, Plan, import, make, write};
+pub(super) use making::{dates, serial};
 pub use names::{Constraints, Name, Permit};
+
+pub use super::terms::names_of;
 
 use crate::config::CaSettings;
 use crate::model::Der;
@@ -144,14 +149,14 @@ impl Authority {
         self.constraints.iter().all(|constraints| constraints.permit(name))
     }
 
-    pub fn is_expired(&self) -> bool {
-        self.facts.not_after <= now()
+    pub(super) fn is_expired_at(&self, now: i64) -> bool {
+        self.facts.not_after <= now
     }
 
     /// Names are written anew in a leaf, not copied: one that comes out another
     /// leads no client to its CA.
     fn proves_itself(&self) -> Result<(), String> {
-        let (Some(Der(own)), false) = (self.chain.first(), self.is_expired()) else {
+        let (Some(Der(own)), false) = (self.chain.first(), self.is_expired_at(now())) else {
             return Ok(());
         };
         let leaf = making::trial(&self.issuer, self.facts.not_before, self.facts.not_after)?;
@@ -173,9 +178,8 @@ impl Authority {
         .map(drop)
         .map_err(|error| {
             format!(
-                "what it signs is not accepted ({error}): it needs `CA:TRUE`, the usage \
-                 certificate signing, no extended usage but serverAuth, and a subject with no \
-                 attribute twice"
+                "what it signs does not lead back to it ({error}): a subject that has an \
+                 attribute twice can't be written again"
             )
         })
     }
@@ -210,6 +214,18 @@ fn of_ca(der: &[u8]) -> Result<Constraints, String> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
     if !certificate.is_ca() {
         return Err(format!("`{}` is no CA's certificate", certificate.subject()));
+    }
+    // As a trust anchor it would pass with any usage; clients look at them.
+    let usage = certificate.key_usage().map_err(|error| error.to_string())?;
+    let extended = certificate.extended_key_usage().map_err(|error| error.to_string())?;
+    if usage.is_some_and(|usage| !usage.value.key_cert_sign())
+        || extended.is_some_and(|usage| !usage.value.server_auth && !usage.value.any)
+    {
+        return Err(format!(
+            "`{}` may not sign servers' certificates: it needs the usage keyCertSign, and no \
+             extended usage, or serverAuth",
+            certificate.subject()
+        ));
     }
     Constraints::of(&certificate)
 }
@@ -246,4 +262,4 @@ fn half(there: &Path, missing: &Path) -> CaError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

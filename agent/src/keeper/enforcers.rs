@@ -5,8 +5,11 @@
 //! deadline. One that dies is started again, with a growing pause; meanwhile
 //! connects are held back.
 
+mod allowance;
+
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,12 +18,21 @@ use std::time::{Duration, Instant};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::notary::Notary;
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
 use crate::model::{EnforcerReport, Fences, Timestamp};
+pub use allowance::{Allowance, TooOften};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// One that has lived so long starts with no pause again.
 const PROVEN_AFTER: Duration = Duration::from_secs(10);
+/// A leaf is made once for each server and worker, and kept there for hours.
+const LEAVES_AT_ONCE: u32 = 256;
+const LEAVES_A_SECOND: u32 = 32;
+/// Cancels, mostly.
+const DIALS_AT_ONCE: u32 = 256;
+const DIALS_A_SECOND: u32 = 128;
+const MOST_ANSWERS: usize = 512;
 /// Room for a worker's whole credit of handovers.
 const SEND_BUFFER: usize = 4 << 20;
 
@@ -32,6 +44,13 @@ pub struct Worker {
     pub open: u64,
     /// It has not been told the terms that hold now.
     owed_terms: bool,
+    /// Answers that its channel had no room for.
+    answers: VecDeque<(ToEnforcer, Option<OwnedFd>)>,
+    /// There were too many of those, and that was told.
+    deaf: bool,
+    /// How fast it may ask for leaves, and for further connections.
+    pub leaves: Allowance,
+    pub dials: Allowance,
 }
 
 #[derive(Debug)]
@@ -61,6 +80,7 @@ pub struct Recipe {
     pub uid: u32,
     pub gid: u32,
     pub workers: usize,
+    pub log: Option<Notary>,
 }
 
 #[derive(Debug)]
@@ -132,6 +152,26 @@ impl Enforcers {
                 Err(ChannelError::Closed) => {}
                 Err(error) => tracing::error!("cannot tell an enforcer its terms: {error}"),
             }
+        }
+    }
+
+    /// Answers a worker that asked; one that has ended gets none.
+    pub fn answer(&mut self, id: WorkerId, message: ToEnforcer, socket: Option<OwnedFd>) {
+        let Some(worker) = self.worker_mut(id) else { return };
+        if worker.answers.len() >= MOST_ANSWERS {
+            if !std::mem::replace(&mut worker.deaf, true) {
+                tracing::warn!("a worker asks and does not take its answers: they are dropped");
+            }
+            return;
+        }
+        worker.answers.push_back((message, socket));
+        worker.tell_answers();
+    }
+
+    /// Tells what had no room before.
+    pub fn tell_answers(&mut self) {
+        for worker in self.all.iter_mut().flat_map(|enforcer| enforcer.workers.iter_mut()) {
+            worker.tell_answers();
         }
     }
 
@@ -284,6 +324,22 @@ impl Enforcers {
 }
 
 impl Worker {
+    fn tell_answers(&mut self) {
+        while let Some((message, socket)) = self.answers.front() {
+            let rights: Vec<BorrowedFd<'_>> = socket.iter().map(AsFd::as_fd).collect();
+            match self.channel.send(message, &rights) {
+                Ok(()) => self.deaf = false,
+                Err(ChannelError::WouldBlock) => return,
+                Err(ChannelError::Closed) => {
+                    self.answers.clear();
+                    return;
+                }
+                Err(error) => tracing::error!("cannot answer an enforcer: {error}"),
+            }
+            self.answers.pop_front();
+        }
+    }
+
     pub fn receive(&self) -> Result<Received<ToKeeper>, ChannelError> {
         self.channel.receive()
     }
@@ -319,13 +375,37 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
         // it may be inherited.
         fcntl_setfd(&their_end, FdFlags::empty())?;
         let _ = rustix::net::sockopt::set_socket_send_buffer_size_force(&channel, SEND_BUFFER);
-        use std::os::fd::AsRawFd;
         command.arg("--channel").arg(their_end.as_raw_fd().to_string());
         theirs.push(their_end);
-        workers.push(Worker { channel, ready: false, credits: 0, open: 0, owed_terms: true });
+        workers.push(Worker {
+            channel,
+            ready: false,
+            credits: 0,
+            open: 0,
+            owed_terms: true,
+            answers: VecDeque::new(),
+            deaf: false,
+            leaves: Allowance::new(LEAVES_AT_ONCE, LEAVES_A_SECOND),
+            dials: Allowance::new(DIALS_AT_ONCE, DIALS_A_SECOND),
+        });
     }
+    // Joined only once the child is there: a number is used by one writer.
+    let log = match &recipe.log {
+        Some(notary) => {
+            let (channel, their_end) = crate::channel::pair()?;
+            fcntl_setfd(&their_end, FdFlags::empty())?;
+            let folder = notary.folder().display();
+            command.arg("--log").arg(format!("{},{folder}", their_end.as_raw_fd()));
+            theirs.push(their_end);
+            Some((notary, channel))
+        }
+        None => None,
+    };
     let child = command.spawn()?;
     drop(theirs);
+    if let Some((notary, channel)) = log {
+        notary.join(channel);
+    }
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let ended = pidfd_open(pid.ok_or(io::ErrorKind::InvalidData)?, PidfdFlags::empty())?;
     tracing::info!("enforcer {} started from {}", child.id(), recipe.binary.display());

@@ -12,6 +12,8 @@
 //! (`place_homeless`).
 
 mod accepting;
+mod acquainted;
+mod asked;
 mod dialling;
 mod orders;
 mod workers;
@@ -33,6 +35,8 @@ use tidegate_ebpf::{
     EVENT_REFUSED, Gone, Heartbeat, NamespaceSeen, ProcessSeen, QuotaKey, RawFlow, Verdict,
 };
 
+use acquainted::{Acquainted, Asked};
+
 use super::abi::{self, Plain};
 use super::attempts::Attempts;
 use super::destinations::Destinations;
@@ -41,11 +45,16 @@ use super::hooks::{Hooks, Maps};
 use super::namespaces::Namespaces;
 use super::observers::Observers;
 use super::processes::Processes;
+use super::registrar::{Answer, Registrar};
+use super::signer::Signer;
 use super::teller::Teller;
 use super::terms::{Grounds, Prepared};
+use super::upstream::Way;
 use super::{KeeperError, Tokens, sys};
 use crate::config::Settings;
+use crate::identity::Known;
 use crate::model::{Adopted, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
+use asked::Redials;
 
 /// How often the loop looks at its clocks.
 const TICK: Duration = Duration::from_millis(200);
@@ -66,7 +75,7 @@ pub enum Order {
         done: Sender<Result<String, String>>,
     },
     /// New settings, with their host names resolved and their files read.
-    Settings(Box<Settings>, Resolved, Box<Prepared>, Sender<Result<String, String>>),
+    Settings(Box<Settings>, Resolved, Box<Prepared>, Box<Known>, Sender<Result<String, String>>),
     /// Which host names are to be resolved?
     Hosts(Sender<Vec<String>>),
     /// A host name's addresses as they are now.
@@ -81,6 +90,14 @@ pub enum Order {
     Canary(Result<(), String>),
     /// The adopted connections that are still there.
     Adopted(Vec<Adopted>),
+    /// Who is behind a connect that is held back.
+    Known(Box<Answer>),
+    /// What the signer answers a worker.
+    Signed {
+        worker: WorkerId,
+        request: u64,
+        leaf: Result<Vec<u8>, String>,
+    },
     /// End: the gate stays shut, or is taken away first.
     Stop {
         detach: bool,
@@ -117,6 +134,7 @@ impl Orders {
 #[derive(Debug)]
 struct Open {
     flow: Arc<Flow>,
+    way: Way,
     worker: WorkerId,
 }
 
@@ -124,6 +142,7 @@ struct Open {
 #[derive(Debug)]
 struct Homeless {
     flow: Box<Flow>,
+    way: Way,
     client: OwnedFd,
     upstream: OwnedFd,
 }
@@ -160,6 +179,7 @@ pub struct Parts {
     pub destinations: Destinations,
     pub namespaces: Namespaces,
     pub processes: Processes,
+    pub registrar: Registrar,
     pub enforcers: Enforcers,
     pub observers: Arc<Observers>,
     pub teller: Teller,
@@ -174,6 +194,8 @@ pub struct Parts {
     pub grounds: Arc<Grounds>,
     /// What was found when the settings' files were read.
     pub notes: Vec<String>,
+    /// `None`: the settings want no log.
+    pub notary: Option<super::notary::Notary>,
     pub programs_log: Option<Box<dyn FnMut() + Send>>,
 }
 
@@ -186,7 +208,13 @@ pub struct Gate {
     /// Reached their destination, and wait for a credit.
     waiting: VecDeque<u64>,
     homeless: VecDeque<Homeless>,
+    /// Whose process is being asked about, the longest asked first.
+    asked: VecDeque<Asked>,
+    acquainted: Acquainted,
     open: HashMap<FlowId, Open>,
+    signer: Signer,
+    /// Further dials under way for connections that are open.
+    redials: Redials,
     settled: HashMap<QuotaKey, u64>,
     /// Attempts whose SYN could not be read, settled already.
     unread: HashSet<(u64, u64)>,
@@ -208,6 +236,7 @@ enum Source {
     Listener4,
     Listener6,
     Upstream,
+    Redial,
     Channel,
     Ended,
 }
@@ -223,14 +252,19 @@ impl Gate {
         epoll::add(&epoll, &orders.wake, data(Source::Wake, 0), read)?;
         epoll::add(&epoll, parts.maps.events.as_fd(), data(Source::Ring, 0), read)?;
         let now = Instant::now();
+        let signer = Signer::start(orders.clone())?;
         Ok(Self {
             parts,
+            signer,
+            redials: Redials::default(),
             epoll,
             wake: Arc::clone(&orders.wake),
             orders_rx,
             attempts: Attempts::default(),
             waiting: VecDeque::new(),
             homeless: VecDeque::new(),
+            asked: VecDeque::new(),
+            acquainted: Acquainted::default(),
             open: HashMap::new(),
             settled: HashMap::new(),
             unread: HashSet::new(),
@@ -262,6 +296,7 @@ impl Gate {
             let wait = self.next_tick.saturating_duration_since(Instant::now());
             let wait =
                 if self.homeless.is_empty() { wait } else { wait.min(Duration::from_millis(5)) };
+            let wait = self.patience_left().map_or(wait, |left| wait.min(left));
             let timeout = Timespec {
                 tv_sec: i64::try_from(wait.as_secs()).unwrap_or(0),
                 tv_nsec: i64::from(wait.subsec_nanos()),
@@ -280,6 +315,7 @@ impl Gate {
             }
             self.drain_ring();
             self.place_homeless();
+            self.lose_patience();
             if self.next_tick <= Instant::now() {
                 self.tick();
             }
@@ -295,6 +331,7 @@ impl Gate {
             x if x == Source::Listener4 as u64 => self.on_accept(id, false),
             x if x == Source::Listener6 as u64 => self.on_accept(id, true),
             x if x == Source::Upstream as u64 => self.on_upstream(id),
+            x if x == Source::Redial as u64 => self.on_redial(id),
             x if x == Source::Channel as u64 => {
                 self.on_channel(worker_id(id));
             }
@@ -348,9 +385,7 @@ impl Gate {
     fn on_process(&mut self, kind: u32, seen: &ProcessSeen) {
         if kind == EVENT_EXEC {
             let key = ProcessKey { tgid: seen.tgid, started: seen.started, exec: seen.exec };
-            self.parts.processes.started(key);
-        } else {
-            self.parts.processes.ended(seen.tgid, seen.started);
+            self.parts.registrar.started(key);
         }
     }
 
@@ -414,7 +449,10 @@ impl Gate {
             self.parts.enforcers.kill(upgrading.generation);
         }
         self.parts.enforcers.tell_terms();
+        self.end_old_redials();
+        self.parts.enforcers.tell_answers();
         self.release_waiting();
+        self.parts.registrar.look();
         if let Some(log) = &mut self.parts.programs_log {
             log();
         }

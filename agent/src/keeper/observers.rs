@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::{EVENT_SCHEMA, Event, EventKind, Timestamp};
+use super::notary::Notary;
+use crate::model::{EVENT_SCHEMA, Event, EventKind, LogNote, Timestamp};
 
 const KEPT: usize = 10_000;
 /// A watcher that is so far behind is left behind.
@@ -16,6 +17,8 @@ struct Inside {
     kept: VecDeque<Arc<Event>>,
     /// gate --events--> a control connection.
     watchers: Vec<SyncSender<Arc<Event>>>,
+    /// Records what no enforcer sees.
+    notary: Option<Notary>,
 }
 
 #[derive(Debug, Default)]
@@ -31,10 +34,27 @@ impl Observers {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
         });
+        if !matches!(event.kind, EventKind::Opened { .. } | EventKind::Closed { .. })
+            && let Some(notary) = &inside.notary
+        {
+            notary.note(LogNote::Observed { event: Box::new((*event).clone()) });
+        }
         if inside.kept.len() >= KEPT {
             inside.kept.pop_front();
         }
         inside.kept.push_back(event);
+    }
+
+    pub fn note_to(&self, notary: Option<Notary>) {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).notary = notary;
+    }
+
+    /// Something for the log alone.
+    pub fn note(&self, note: LogNote) {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(notary) = &inside.notary {
+            notary.note(note);
+        }
     }
 
     /// The events kept so far.

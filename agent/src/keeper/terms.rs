@@ -6,6 +6,8 @@
 
 mod roots;
 
+pub use roots::bundle;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,13 +19,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 
 use super::ca::{self, Authority, Name};
+use crate::config::logins::{self, KeptLogin};
 use crate::config::{
-    AuthSettings, ClientFiles, LoginSettings, Protect, ProtectTarget, QuerySettings, Settings,
-    TlsSettings, WhoSettings,
+    AuthSettings, ClientFiles, LoginSettings, PolicySettings, Protect, ProtectTarget,
+    QuerySettings, Settings, TlsSettings, WhoSettings,
 };
 use crate::model::{
-    AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough, Protocol,
-    RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
+    AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough,
+    PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
 };
 
 /// Of any file that the settings name.
@@ -49,9 +52,12 @@ pub struct Grounds {
 
 /// One destination's.
 pub struct Ground {
+    pub protocol: Protocol,
     pub verify: Verify,
     /// The name that the server's certificate must bear.
     pub server_name: Option<Name>,
+    /// All names that it is configured by.
+    pub configured: Vec<Name>,
     pub roots: Arc<Vec<TrustAnchor<'static>>>,
 }
 
@@ -67,8 +73,18 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         }
     };
     let issuer = authority.as_ref().map(|authority| authority.chain.clone()).unwrap_or_default();
-    let system_roots = roots::of_system(&issuer, &mut notes);
+    // What an earlier CA of ours signed proves nothing of a server either.
+    let mut own = issuer.clone();
+    match ca::previous(&settings.ca) {
+        Ok(list) => own.extend(list.iter().map(|der| Der(der.to_vec()))),
+        Err(error) => faults.0.push(format!("[ca]: {error}")),
+    }
+    let system_roots = roots::of_system(&own, &mut notes);
     let anchors = Arc::new(anchors(&system_roots));
+    let kept = logins::read(&settings.logins).unwrap_or_else(|mistakes| {
+        faults.0.extend(mistakes.to_string().lines().map(str::to_owned));
+        Vec::new()
+    });
     let mut destinations = Vec::new();
     let mut grounds = HashMap::new();
     for protect in settings.protect.iter().filter(|protect| !protect.exclude) {
@@ -76,15 +92,22 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         let terms = DestinationTerms {
             name: protect.name.clone(),
             protocol: protect.service.protocol,
+            environment: protect.environment.clone(),
             tls: of.tls(protect, &protect.service.tls),
-            auth: of.auth(&protect.service.auth),
+            auth: with_kept(of.auth(&protect.service.auth), protect, &kept),
         };
         let roots = match &terms.tls.roots {
             Some(roots) => Arc::new(self::anchors(roots)),
             None => Arc::clone(&anchors),
         };
         let server_name = terms.tls.server_name.as_deref().and_then(Name::parse);
-        let ground = Ground { verify: terms.tls.verify, server_name, roots };
+        let ground = Ground {
+            protocol: terms.protocol,
+            verify: terms.tls.verify,
+            server_name,
+            configured: names_of(protect),
+            roots,
+        };
         grounds.insert(protect.name.clone(), ground);
         destinations.push(terms);
     }
@@ -102,10 +125,47 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         return Err(faults.0.join("\n"));
     }
     Ok(Prepared {
-        terms: Terms { generation: 0, destinations, system_roots, issuer, passthrough },
+        terms: Terms {
+            generation: 0,
+            destinations,
+            system_roots,
+            issuer,
+            passthrough,
+            policy: policy(&settings.policy),
+        },
         grounds: Arc::new(Grounds { authority, destinations: grounds }),
         notes,
     })
+}
+
+/// The roles that `tidegate login` has kept for this destination: by its name,
+/// for its very target, or for a server within it. Those of the settings' own
+/// file come first.
+fn with_kept(mut auth: AuthTerms, protect: &Protect, kept: &[KeptLogin]) -> AuthTerms {
+    let target = |login: &KeptLogin| ProtectTarget::parse(&login.server).ok();
+    let named = |login: &&KeptLogin| {
+        login.server == protect.name || target(login).as_ref() == Some(&protect.target)
+    };
+    let within = |login: &&KeptLogin| {
+        !named(login) && target(login).is_some_and(|inner| inner.is_within(&protect.target))
+    };
+    for login in kept.iter().filter(named).chain(kept.iter().filter(within)) {
+        let verifier = login.verifier.clone();
+        auth.verifiers.push(RoleVerifier { role: login.role.clone(), verifier });
+    }
+    auth
+}
+
+/// The texts were read and checked before they became settings: what is in them is
+/// nothing that this room knows.
+fn policy(settings: &PolicySettings) -> PolicyTerms {
+    PolicyTerms {
+        mode: settings.mode,
+        bare: settings.bare,
+        packs: settings.packs.clone(),
+        own: settings.sources.clone(),
+        enforced: settings.enforced.clone(),
+    }
 }
 
 /// What the CA can't do for these settings.

@@ -11,11 +11,39 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, connect, getpeername, socket_with,
 };
-use tidegate_ebpf::{RawFlow, TOKEN_UPSTREAM, Token};
+use tidegate_ebpf::{Endpoint, RawFlow, TOKEN_UPSTREAM, Token};
 
 use super::namespaces::Bind;
 use super::sys;
 use crate::model::OriginalDestination;
+
+/// All of an attempt that a dial needs, now or while its connection is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    pub netns: u64,
+    cookie: u64,
+    destination: Endpoint,
+    source: Endpoint,
+    device: u32,
+    mark: u32,
+    uid: u32,
+    gid: u32,
+}
+
+impl From<&RawFlow> for Way {
+    fn from(flow: &RawFlow) -> Self {
+        Self {
+            netns: flow.netns,
+            cookie: flow.cookie,
+            destination: flow.destination,
+            source: flow.source,
+            device: flow.device,
+            mark: flow.mark,
+            uid: flow.uid,
+            gid: flow.gid,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub enum Dialled {
@@ -24,7 +52,7 @@ pub enum Dialled {
 }
 
 /// Starts the connect; to be called inside the flow's network namespace.
-pub fn dial(flow: &RawFlow, token: Bind<'_>) -> io::Result<Dialled> {
+pub fn dial(flow: &Way, token: Bind<'_>) -> io::Result<Dialled> {
     let OriginalDestination(destination) = flow.destination.into();
     let family = if destination.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -68,7 +96,7 @@ pub fn dial(flow: &RawFlow, token: Bind<'_>) -> io::Result<Dialled> {
 }
 
 /// The address that the client had bound, in the family of its destination.
-fn source(flow: &RawFlow) -> Option<SocketAddr> {
+fn source(flow: &Way) -> Option<SocketAddr> {
     let ip = Ipv6Addr::from(flow.source.address);
     if ip.is_unspecified() || ip.to_ipv4_mapped() == Some(Ipv4Addr::UNSPECIFIED) {
         return None;

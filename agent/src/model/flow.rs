@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{OriginalDestination, Peer, Process, Timestamp};
+use super::{Actor, OriginalDestination, Peer, Process, Timestamp};
 
 /// The kernel's cookie of the client socket, and which connect of that socket
 /// it was. Unique on a host until it reboots.
@@ -25,6 +25,8 @@ pub struct Flow {
     /// The process that called connect(2). A descriptor that was inherited or
     /// passed on keeps its connector.
     pub process: Process,
+    /// Who that is, as far as it could be found out while the connect waited.
+    pub actor: Actor,
     pub client: Peer,
     pub destination: OriginalDestination,
     /// The network namespace's cookie.

@@ -49,41 +49,79 @@ pub struct Process {
     pub workload: Workload,
 }
 
-/// What the cgroup's path says about the workload.
+/// What the cgroup's path says about the workload, and what the container
+/// runtime adds where it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
+    /// systemd's unit: a service, or the scope of a session.
     pub unit: Option<String>,
+    /// The innermost container.
     pub container: Option<String>,
+    /// The Kubernetes pod's uid.
     pub pod: Option<String>,
+    /// systemd's innermost slice.
+    pub slice: Option<String>,
+    /// Whose slice it is in, where it is a user's.
+    pub user_slice: Option<u32>,
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc` or `nspawn`.
+    pub runtime: Option<String>,
+    /// Containers around the innermost one, the outermost first.
+    pub outer: Vec<String>,
+    pub qos: Option<Qos>,
+    /// From here on the runtime's word.
+    pub image: Option<String>,
+    pub image_digest: Option<String>,
+    pub container_name: Option<String>,
+    pub pod_name: Option<String>,
+    pub namespace: Option<String>,
+    /// Something keeps it running: an orchestrator, a restart policy.
+    pub managed: Option<bool>,
+    /// The container's labels, those of note.
+    pub labels: Vec<(String, String)>,
+}
+
+/// Kubernetes' quality of service of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Qos {
+    Guaranteed,
+    Burstable,
+    BestEffort,
 }
 
 impl Process {
-    /// The arguments as one line, quoted where a shell would need it, with no
-    /// control character that a terminal could obey.
+    /// The arguments as one line, see [`command_line`].
     pub fn command_line(&self) -> String {
-        let mut line = String::new();
-        for argument in &self.command {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
-            if !argument.is_empty() && argument.chars().all(plain) {
-                line.push_str(argument);
-            } else {
-                line.push('\'');
-                for c in argument.chars() {
-                    match c {
-                        '\'' => line.push_str(r"'\''"),
-                        c if c.is_control() => line.extend(c.escape_default()),
-                        c => line.push(c),
-                    }
-                }
-                line.push('\'');
-            }
-        }
+        let mut line = command_line(&self.command);
         if self.command_cut {
             line.push_str(" …");
         }
         line
     }
+}
+
+/// Arguments as one line, quoted where a shell would need it, with no control
+/// character that a terminal could obey.
+pub fn command_line(arguments: &[String]) -> String {
+    let mut line = String::new();
+    for argument in arguments {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+        if !argument.is_empty() && argument.chars().all(plain) {
+            line.push_str(argument);
+        } else {
+            line.push('\'');
+            for c in argument.chars() {
+                match c {
+                    '\'' => line.push_str(r"'\''"),
+                    c if c.is_control() => line.extend(c.escape_default()),
+                    c => line.push(c),
+                }
+            }
+            line.push('\'');
+        }
+    }
+    line
 }

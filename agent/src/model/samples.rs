@@ -1,9 +1,11 @@
 //! One of each thing, for tests of what shows or carries them.
 
 use super::{
-    Adopted, CanaryReport, Closing, DestinationReport, EnforcerReport, Event, EventKind, Fences,
-    Flow, FlowId, HookReport, Losses, Mode, NamespaceReport, OriginalDestination, Peer, Process,
-    ProcessKey, RefusedWhy, SocketKind, Source, StatusReport, Timestamp, Verdict, Workload,
+    Actor, Adopted, Ancestor, Attribute, CanaryReport, Carried, Closing, Confidence,
+    DestinationReport, EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind,
+    Losses, Mode, NamespaceReport, Origin, OriginalDestination, Peer, Person, PolicyMode,
+    PolicyReport, Process, ProcessKey, Program, ProgramFile, RefusedWhy, Relation, SocketKind,
+    Source, Sourced, StatusReport, Timestamp, TlsCarried, Verdict, Via, Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -24,7 +26,76 @@ pub fn process() -> Process {
         login_uid: Some(1000),
         cgroup_id: 77,
         cgroup: Some("/user.slice/user-1000.slice/session-2.scope".into()),
-        workload: Workload { unit: Some("session-2.scope".into()), container: None, pod: None },
+        workload: Workload {
+            unit: Some("session-2.scope".into()),
+            slice: Some("user-1000.slice".into()),
+            user_slice: Some(1000),
+            ..Workload::default()
+        },
+    }
+}
+
+pub fn actor() -> Actor {
+    let sourced = |value: &str, origin, confidence| {
+        Some(Sourced { value: value.to_owned(), origin, confidence })
+    };
+    Actor {
+        kind: Kind::Terminal,
+        name: None,
+        confidence: Some(Confidence::Certain),
+        reason: "it has the terminal pts/3".into(),
+        complete: true,
+        boot: "0f0e6e3c-54a5-4b6c-8f3e-9a7d5b1c2d3e".into(),
+        program: Program {
+            file: Some(ProgramFile {
+                device: 2049,
+                inode: 131,
+                build_id: Some("9f86d081884c7d65".into()),
+                sha256: Some(
+                    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into(),
+                ),
+            }),
+            script: None,
+            folder: Some("/home/alice".into()),
+            group: Some("alice".into()),
+            terminal: Some("pts/3".into()),
+            login_session: Some(2),
+            capabilities: Vec::new(),
+        },
+        ancestry: vec![Ancestor {
+            pid: 4000,
+            started: 8_000_000_000,
+            relation: Relation::Parent,
+            ended: false,
+            uid: 1000,
+            user: Some("alice".into()),
+            comm: "bash".into(),
+            exe: Some("/usr/bin/bash".into()),
+            file: None,
+            command: "-bash".into(),
+            script: None,
+            folder: Some("/home/alice".into()),
+            terminal: Some("pts/3".into()),
+            login_uid: Some(1000),
+            capabilities: Vec::new(),
+        }],
+        person: Some(Person {
+            via: Via::Ssh,
+            user: sourced("alice", Origin::Kernel, Confidence::Certain),
+            login_uid: Some(1000),
+            address: sourced("192.0.2.7", Origin::Kernel, Confidence::Certain),
+            key: sourced("SHA256:abc", Origin::Log, Confidence::Certain),
+            switches: Vec::new(),
+            name: Some("Alice Example".into()),
+        }),
+        teams: vec!["payments".into()],
+        groups: vec!["dba".into()],
+        attributes: vec![Attribute {
+            name: "otel.service.name".into(),
+            value: "shop".into(),
+            origin: Origin::Process,
+            confidence: Confidence::Claimed,
+        }],
     }
 }
 
@@ -33,6 +104,7 @@ pub fn flow() -> Flow {
         id: FlowId { cookie: 0x51, connected_at: 0x2f00 },
         opened: AT,
         process: process(),
+        actor: actor(),
         client: Peer("10.0.0.2:40112".parse().unwrap()),
         destination: OriginalDestination("10.0.0.7:5432".parse().unwrap()),
         netns: 1,
@@ -52,7 +124,28 @@ pub fn events() -> Vec<Event> {
         bytes_down: 5_678_901,
         duration_us: 12_345_678,
         end: super::End::Closed,
-        carried: None,
+        carried: Some(Box::new(Carried {
+            client_tls: Some(TlsCarried {
+                version: "1.3".into(),
+                suite: "TLS13_AES_256_GCM_SHA384".into(),
+            }),
+            upstream_tls: Some(TlsCarried {
+                version: "1.3".into(),
+                suite: "TLS13_AES_256_GCM_SHA384".into(),
+            }),
+            verified: Some("full: `db.example`".into()),
+            leaf: Some("signed".into()),
+            asked_name: Some("db.example".into()),
+            version: Some("3.0".into()),
+            role: Some("app".into()),
+            database: Some("shop".into()),
+            application: Some("psql".into()),
+            auth: Some(
+                "through (nothing stands in the way): client scram-sha-256, server scram-sha-256"
+                    .into(),
+            ),
+            ..Carried::default()
+        })),
     };
     let process = || Box::new(process());
     let destination = OriginalDestination("[2001:db8::7]:5432".parse().unwrap());
@@ -90,6 +183,14 @@ pub fn status() -> StatusReport {
         cgroup: "/sys/fs/cgroup".into(),
         listen_port: 15_999,
         generation: 2,
+        policy: PolicyReport {
+            mode: PolicyMode::Enforce,
+            generation: Some("0f3a9c5512d4e860".into()),
+            bare: false,
+            packs: vec!["ai-agents".into()],
+            files: vec!["/etc/tidegate/policies/shop.cedar".into()],
+            enforced: vec!["shop.service".into()],
+        },
         canary: CanaryReport { crossed: 7_000, failed: 1, last: Some(AT), last_error: None },
         hooks: vec![
             HookReport { name: "connect4".into(), attached: true, cost: None },

@@ -13,6 +13,7 @@
 //! Never: I/O, a guess about an unknown message, a panic on foreign bytes.
 
 mod backend;
+pub mod errand;
 mod error;
 mod fields;
 mod framer;

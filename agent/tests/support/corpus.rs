@@ -11,6 +11,8 @@ pub struct Case {
     pub place: String,
     pub sql: String,
     pub effects: Vec<String>,
+    /// What the default policies say to an AI agent in production.
+    pub verdict: String,
     pub bound: Option<String>,
     pub objects: Option<Vec<String>>,
     pub session: Option<Vec<String>>,
@@ -26,7 +28,7 @@ fn case(place: String, table: &Table) -> Case {
     let mut state = LexingState::default();
     for (key, item) in table {
         match key {
-            "sql" | "effects" | "bound" | "objects" | "session" => {}
+            "sql" | "effects" | "verdict" | "bound" | "objects" | "session" => {}
             "strings" => {
                 state.strings = match item.as_str().unwrap() {
                     "escaping" => Strings::Escaping,
@@ -45,6 +47,7 @@ fn case(place: String, table: &Table) -> Case {
     Case {
         sql: text("sql").unwrap(),
         effects: texts(&table["effects"]),
+        verdict: text("verdict").unwrap_or_else(|| panic!("{place}: no verdict")),
         bound: text("bound"),
         objects: table.get("objects").map(texts),
         session: table.get("session").map(texts),

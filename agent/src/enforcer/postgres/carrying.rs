@@ -1,9 +1,38 @@
 //! A session's requests and answers, carried.
 
-use super::{Carriage, Fault, Turn};
+use super::gate::{Granted, Intent, Judged, Recorded};
+use super::judge::{Judge, Judgement};
+use super::{Ask, Carriage, Fault, Turn};
+use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
-use crate::wire::postgres::session::{ClientStep, ServerStep, SqlEffects};
+use crate::sql::Facts;
+use crate::wire::postgres::session::{
+    ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
+};
+use crate::wire::postgres::{Frontend, Side as WireSide, Span, Splice, Transaction, WireError};
+
+/// A session with all that judges it.
+#[derive(Debug)]
+pub struct Carrying {
+    pub session: Session<Judged>,
+    pub judge: Judge,
+    /// The request whose text is being read elsewhere, by its frame.
+    pub held: Option<Held>,
+    /// Statements of the transaction that is open.
+    statements: u64,
+    was_open: bool,
+    /// The query of whose statements some have ended already.
+    told: u64,
+}
+
+/// A request that waits. Its frame stays where it is, and is taken anew once
+/// what it waits for is there.
+#[derive(Debug)]
+pub struct Held {
+    span: Span,
+    facts: Option<Facts>,
+}
 
 /// What came of moving one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,45 +68,39 @@ impl<I: Io> Carriage<I> {
     }
 
     pub(super) fn carry_down(&mut self, turn: &mut Turn<'_>) -> Result<Pumped, Fault> {
-        let Stage::Session(session) = &mut self.stage else { return Ok(Pumped::Done) };
+        let Stage::Session(carrying) = &mut self.stage else { return Ok(Pumped::Done) };
         let (client, upstream) = (&mut self.client, &mut self.upstream);
         let mut budget = BUDGET;
         loop {
-            if !client.flush() {
-                return Ok(Pumped::Blocked);
-            }
             let passed = client
                 .pass(&mut self.down, &mut upstream.framer, turn.buffers)
                 .map_err(Fault::ClientTls)?;
-            if !passed {
+            if !passed || !client.flush() {
                 return Ok(Pumped::Blocked);
             }
-            let mut framed = Ok(());
-            while let Some(frame) = upstream.framer.frame()? {
-                match session.server(&frame) {
-                    Ok(ServerStep::Plain(pass)) => self.down.pass(pass),
-                    Ok(ServerStep::Refused(bytes)) => self.down.insert(&bytes),
-                    Ok(ServerStep::Ours) => {}
-                    Ok(ServerStep::Shows(shown)) => self.down.pass(shown.unchanged(&())),
-                    Err(error) => {
-                        framed = Err(error);
-                        break;
+            let answered = loop {
+                match upstream.framer.frame() {
+                    Ok(Some(frame)) => {
+                        if let Err(error) = carrying.answer(&frame, &mut self.down) {
+                            break Err(error);
+                        }
                     }
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
                 }
-            }
-            session.outcomes();
-            if !self.down.is_empty() {
+            };
+            carrying.settle(&self.log);
+            if self.down.is_empty() {
+                upstream.framer.consume_framed();
+            } else {
                 let passed = client
                     .pass(&mut self.down, &mut upstream.framer, turn.buffers)
                     .map_err(Fault::ClientTls)?;
-                framed?;
-                if !passed {
+                if !passed && answered.is_ok() {
                     return Ok(Pumped::Blocked);
                 }
-            } else {
-                framed?;
-                upstream.framer.consume_framed();
             }
+            answered?;
             if upstream.has_ended() {
                 return Ok(Pumped::Done);
             }
@@ -94,63 +117,49 @@ impl<I: Io> Carriage<I> {
     }
 
     pub(super) fn carry_up(&mut self, turn: &mut Turn<'_>) -> Result<Pumped, Fault> {
-        let Stage::Session(session) = &mut self.stage else { return Ok(Pumped::Done) };
+        let Stage::Session(carrying) = &mut self.stage else { return Ok(Pumped::Done) };
         let (client, upstream) = (&mut self.client, &mut self.upstream);
         let mut budget = BUDGET;
         loop {
-            if !upstream.flush() {
-                return Ok(Pumped::Blocked);
-            }
             let passed = upstream
                 .pass(&mut self.up, &mut client.framer, turn.buffers)
                 .map_err(Fault::UpstreamTls)?;
-            if !passed {
+            if !passed || !upstream.flush() {
                 return Ok(Pumped::Blocked);
             }
             let mut waits = false;
-            let mut framed = Ok(());
-            loop {
-                if !session.takes_client() {
+            let asked = loop {
+                if !carrying.takes_client() {
                     waits = true;
-                    break;
+                    break Ok(());
                 }
-                let Some(frame) = client.framer.frame()? else { break };
+                let frame = match client.framer.frame() {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                };
                 let span = frame.span;
-                match session.client(&frame) {
-                    Ok(ClientStep::Plain(pass)) => self.up.pass(pass),
-                    Ok(ClientStep::Wait) => {
+                match carrying.ask(&frame, &mut self.up, &self.log, turn) {
+                    Ok(Asked::Sent) => {}
+                    Ok(Asked::Later) => {
                         client.framer.put_back(span);
                         waits = true;
-                        break;
+                        break Ok(());
                     }
-                    Ok(ClientStep::Runs(request)) => {
-                        let effects = SqlEffects::unknown();
-                        match session.release(request.ticket, (), effects) {
-                            Ok(pass) => self.up.pass(pass),
-                            Err(error) => {
-                                framed = Err(error);
-                                break;
-                            }
-                        }
-                    }
-                    Err(error) => {
-                        framed = Err(error);
-                        break;
-                    }
+                    Err(error) => break Err(error),
                 }
-            }
-            if !self.up.is_empty() {
+            };
+            if self.up.is_empty() {
+                client.framer.consume_framed();
+            } else {
                 let passed = upstream
                     .pass(&mut self.up, &mut client.framer, turn.buffers)
                     .map_err(Fault::UpstreamTls)?;
-                framed?;
-                if !passed {
+                if !passed && asked.is_ok() {
                     return Ok(Pumped::Blocked);
                 }
-            } else {
-                framed?;
-                client.framer.consume_framed();
             }
+            asked?;
             if waits {
                 return Ok(Pumped::Blocked);
             }
@@ -169,4 +178,193 @@ impl<I: Io> Carriage<I> {
             budget = budget.saturating_sub(read);
         }
     }
+
+    /// The facts of the text that was being read.
+    pub(super) fn take_facts(&mut self, facts: Facts) {
+        if let Stage::Session(carrying) = &mut self.stage
+            && let Some(held) = &mut carrying.held
+        {
+            held.facts = Some(facts);
+        }
+    }
+}
+
+enum Asked {
+    Sent,
+    /// The frame is to be taken again.
+    Later,
+}
+
+impl Carrying {
+    pub fn new(session: Session<Judged>, judge: Judge) -> Self {
+        let mut carrying =
+            Self { session, judge, held: None, statements: 0, was_open: false, told: 0 };
+        carrying.judge.learn(&carrying.session);
+        carrying
+    }
+
+    fn takes_client(&self) -> bool {
+        self.session.takes_client() && self.held.as_ref().is_none_or(|held| held.facts.is_some())
+    }
+
+    #[inline]
+    fn answer(
+        &mut self,
+        frame: &crate::wire::postgres::Frame<'_>,
+        down: &mut Splice,
+    ) -> Result<(), WireError> {
+        match self.session.server(frame)? {
+            ServerStep::Plain(pass) => down.pass(pass),
+            ServerStep::Refused(bytes) => down.insert(&bytes),
+            ServerStep::Ours => {}
+            ServerStep::Shows(shown) => {
+                let parameter = shown.what == What::Parameter;
+                down.pass(shown.unchanged(&()));
+                if parameter {
+                    self.judge.learn(&self.session);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of what has ended.
+    fn settle(&mut self, log: &Connection) {
+        let mut ended = TransactionEnd::RolledBack;
+        for outcome in self.session.outcomes() {
+            self.judge.ended(&outcome);
+            if let Ending::Complete(tag) = &outcome.ending {
+                ended = match &**tag {
+                    b"COMMIT" => TransactionEnd::Committed,
+                    b"PREPARE TRANSACTION" => TransactionEnd::Prepared,
+                    _ => ended,
+                };
+                self.statements += 1;
+            }
+            let Some(Granted { intent: Intent::Recorded(recorded), .. }) = &outcome.permit else {
+                continue;
+            };
+            let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
+            record(log, recorded, &outcome, more);
+        }
+        let open = self.session.transaction() != Transaction::Idle;
+        if self.was_open && !open {
+            log.transaction(ended, self.statements);
+        }
+        if !open {
+            self.statements = 0;
+        }
+        self.was_open = open;
+    }
+
+    /// The connection is gone: what isn't answered never will be.
+    pub fn close(&mut self, log: &Connection) {
+        self.session.close();
+        let open = self.was_open;
+        self.was_open = false;
+        self.settle(log);
+        if open {
+            log.transaction(TransactionEnd::Lost, self.statements);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        frame: &crate::wire::postgres::Frame<'_>,
+        up: &mut Splice,
+        log: &Connection,
+        turn: &mut Turn<'_>,
+    ) -> Result<Asked, WireError> {
+        let Self { session, judge, held, .. } = self;
+        let Request { runs, ticket } = match session.client(frame)? {
+            ClientStep::Plain(pass) => {
+                up.pass(pass);
+                return Ok(Asked::Sent);
+            }
+            ClientStep::Wait => return Ok(Asked::Later),
+            ClientStep::Runs(request) => request,
+        };
+        let read = held.take().filter(|held| held.span == ticket.span());
+        let read = read.and_then(|held| held.facts);
+        match judge.judge(&runs, ticket.serial(), session, turn.means, log, read) {
+            Judgement::Release(granted) => {
+                let effects = match &runs {
+                    Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),
+                    _ => Default::default(),
+                };
+                up.pass(session.release(ticket, granted, effects)?);
+            }
+            Judgement::Refuse(refusal) => {
+                let mut made = Vec::new();
+                session.refuse(ticket, refusal, &mut made)?;
+                up.insert(&made);
+            }
+            Judgement::Unrecorded(error) => {
+                let refusal = Refusal {
+                    record: "none".into(),
+                    message: format!("tidegate: this statement is not run: {error}"),
+                    detail: Some(
+                        "what can't be recorded is not run on a strict destination".into(),
+                    ),
+                    hint: Some(
+                        "free space for the log, or see `tidegate status` on the host".into(),
+                    ),
+                };
+                let mut made = Vec::new();
+                session.refuse(ticket, refusal, &mut made)?;
+                up.insert(&made);
+            }
+            Judgement::Read => {
+                let text = match Frontend::decode(
+                    frame.tag,
+                    frame.body(),
+                    &turn.means.shared.common.limits,
+                ) {
+                    Ok(Frontend::Query(text)) => text,
+                    Ok(Frontend::Parse(parse)) => parse.query,
+                    Ok(_) => &[],
+                    Err(fault) => return Err(WireError::new(WireSide::Client, fault)),
+                };
+                turn.asks.push(Ask::Read { text: text.into(), reading: judge.reading(session) });
+                *held = Some(Held { span: ticket.span(), facts: None });
+                session.take_back(ticket);
+                return Ok(Asked::Later);
+            }
+        }
+        Ok(Asked::Sent)
+    }
+}
+
+/// Puts an end into the log. `more`: an end of this request is there already.
+fn record(log: &Connection, recorded: &Recorded, outcome: &Outcome<Judged>, more: bool) {
+    let (ending, sqlstate, tag) = match &outcome.ending {
+        // The Execute's end is the one that counts.
+        Ending::Accepted => return,
+        Ending::Answered if more => return,
+        Ending::Answered => (audit::Ending::Answered, None, None),
+        Ending::Complete(tag) => (audit::Ending::Complete, None, str::from_utf8(tag).ok()),
+        Ending::Suspended => (audit::Ending::Suspended, None, None),
+        Ending::Empty => (audit::Ending::Empty, None, None),
+        Ending::Failed(state) => (audit::Ending::Failed, str::from_utf8(state).ok(), None),
+        Ending::Refused => (audit::Ending::Refused, None, None),
+        Ending::Skipped => (audit::Ending::Skipped, None, None),
+        Ending::Lost => (audit::Ending::Lost, None, None),
+    };
+    let words = |tag: &'_ str| -> usize {
+        tag.find(|sign: char| sign.is_ascii_digit()).unwrap_or(tag.len())
+    };
+    let shown = tag.and_then(|tag| tag.get(..words(tag))).map(str::trim_end);
+    // The server's own count, where it tells one: rows that were changed count too.
+    let counted = tag.and_then(|tag| tag.rsplit(' ').next()?.parse().ok());
+    log.outcome(
+        &recorded.sealed,
+        &audit::Outcome {
+            index: outcome.index,
+            sqlstate,
+            tag: shown,
+            rows: counted.unwrap_or(outcome.rows),
+            latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..audit::Outcome::new(ending)
+        },
+    );
 }

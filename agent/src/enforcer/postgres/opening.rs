@@ -5,26 +5,26 @@
 //! answers it, and the certificate that the client is shown is made after the
 //! server's was seen and verified.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
+use super::carrying::Carrying;
 use super::login::LoggingIn;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
-use crate::enforcer::means::Means;
-use crate::enforcer::postgres::gate::Open;
+use crate::enforcer::means::{Destination, Means};
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{
-    Hello, Leaf, Tls, TlsError, VerifyRefused, Verified, Wanted, has_postgres_alpn, names_of,
+    Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
     verify,
 };
 use crate::model::{TlsCarried, Verify};
-use crate::wire::postgres::session::{
-    Authenticating, Common, Greeted, Greeting, Session,
-};
+use crate::wire::postgres::session::{Authenticating, Common, Greeted, Greeting};
 use crate::wire::postgres::{
-    Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, write_request,
+    Fault as WireFault, Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, WireError,
+    write_request,
 };
 
 #[derive(Debug)]
@@ -36,15 +36,22 @@ pub enum Stage {
     /// TLS was asked for on our own account, for what the client opened with.
     AskedForUs(Opened),
     /// The client's handshake begins.
-    Hello { greeting: Greeting, hello: Vec<u8> },
+    Hello {
+        greeting: Greeting,
+        hello: Vec<u8>,
+    },
     /// The upstream's handshake is under way.
     Upstream(Then),
     /// The keeper was asked for a leaf.
-    Leaf { greeting: Greeting, hello: Vec<u8>, wanted: Wanted },
+    Leaf {
+        greeting: Greeting,
+        hello: Vec<u8>,
+        wanted: Wanted,
+    },
     /// The client's handshake is under way.
     Client(Greeting),
     Login(Box<LoggingIn>),
-    Session(Box<Session<Open>>),
+    Session(Box<Carrying>),
     /// A cancel was passed on, or the server said no before a session: what it
     /// says goes through until it ends.
     Ending,
@@ -182,9 +189,13 @@ impl<I: Io> Carriage<I> {
     }
 
     fn greet(&mut self, greeting: Greeting, means: &Means) -> Result<bool, Fault> {
-        let Some((opening, span)) = self.client.framer.opening()? else {
-            self.stage = Stage::Greeting(greeting);
-            return Ok(false);
+        let (opening, span) = match self.client.framer.opening() {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.stage = Stage::Greeting(greeting);
+                return Ok(false);
+            }
+            Err(error) => return self.unspoken(error),
         };
         if opening == Opening::DirectTls {
             let Greeted::DirectTls(greeting) = greeting.packet(opening, 0)? else {
@@ -197,7 +208,7 @@ impl<I: Io> Carriage<I> {
         let behind = self.client.framer.unframed();
         let limits = &means.shared.common.limits;
         let opening = Opening::decode(packet.get(4..).unwrap_or_default(), limits)
-            .map_err(|fault| crate::wire::postgres::WireError::new(WireSide::Client, fault))?;
+            .map_err(|fault| WireError::new(WireSide::Client, fault))?;
         self.client.framer.consume_framed();
         match greeting.packet(opening, behind)? {
             Greeted::DirectTls(_) => Ok(false),
@@ -221,6 +232,20 @@ impl<I: Io> Carriage<I> {
         }
     }
 
+    /// A version that isn't spoken: the server may say so in its own words. From
+    /// here on nothing of the client's is passed on.
+    fn unspoken(&mut self, error: WireError) -> Result<bool, Fault> {
+        let span = self.client.framer.framed();
+        let packet = self.client.framer.bytes(span).to_vec();
+        if !matches!(error.fault, WireFault::UnknownVersion { .. }) || packet.is_empty() {
+            return Err(error.into());
+        }
+        self.note(&Fault::Wire(error));
+        self.say_upstream(&packet)?;
+        self.stage = Stage::Ending;
+        Ok(true)
+    }
+
     fn note_startup(&mut self, startup: &Startup<'_>) {
         let text = |name: &[u8]| {
             startup.parameter(name).map(|value| {
@@ -242,6 +267,13 @@ impl<I: Io> Carriage<I> {
         if let Some(fatal) = self.doomed.take() {
             return Err(Fault::fatal(fatal));
         }
+        if let Some(why) = self.unrecorded.take() {
+            return Err(Fault::fatal(
+                Fatal::new("58030", format!("tidegate takes no connection: {why}"))
+                    .detail("what can't be recorded is not run on a strict destination")
+                    .hint("free space for the log, or see `tidegate status` on the host"),
+            ));
+        }
         if self.destination.terms.tls.upstream_always && self.upstream.tls.is_none() {
             self.ask_for_tls()?;
             self.stage = Stage::AskedForUs(opened);
@@ -262,7 +294,7 @@ impl<I: Io> Carriage<I> {
     fn ask_for_tls(&mut self) -> Result<(), Fault> {
         let mut request = Vec::new();
         write_request(TLS_REQUEST, &mut request)
-            .map_err(|fault| crate::wire::postgres::WireError::new(WireSide::Inside, fault))?;
+            .map_err(|fault| WireError::new(WireSide::Inside, fault))?;
         self.say_upstream(&request)
     }
 
@@ -332,18 +364,8 @@ impl<I: Io> Carriage<I> {
     /// Starts TLS with the server, as the client would have: the same name
     /// asked for, the same protocol offered.
     fn secure_upstream(&mut self, said: &Hello) -> Result<(), Fault> {
-        let configured = self.destination.terms.tls.server_name.as_deref();
-        let name = said.name.as_deref().or(configured);
         let address = self.flow.destination.0.ip();
-        let name = name
-            .and_then(|name| ServerName::try_from(name.to_owned()).ok())
-            .unwrap_or_else(|| ServerName::IpAddress(address.into()));
-        let configs = self
-            .destination
-            .configs
-            .as_ref()
-            .map_err(|why| Fault::UpstreamTls(TlsError::Unwritable(why.clone())))?;
-        let tls = Tls::client(configs.of(said.postgres), name).map_err(Fault::UpstreamTls)?;
+        let tls = towards(&self.destination, address, said).map_err(Fault::UpstreamTls)?;
         self.upstream.secure(tls).map_err(Fault::UpstreamTls)
     }
 
@@ -509,6 +531,17 @@ impl<I: Io> Carriage<I> {
     }
 }
 
+/// TLS with a destination's server, as a client who said this would have it.
+pub fn towards(destination: &Destination, address: IpAddr, said: &Hello) -> Result<Tls, TlsError> {
+    let configured = destination.terms.tls.server_name.as_deref();
+    let name = said.name.as_deref().or(configured);
+    let name = name
+        .and_then(|name| ServerName::try_from(name.to_owned()).ok())
+        .unwrap_or_else(|| ServerName::IpAddress(address.into()));
+    let configs = destination.configs.as_ref().map_err(|why| TlsError::Unwritable(why.clone()))?;
+    Tls::client(configs.of(said.postgres), name)
+}
+
 fn tls_version(tls: &Tls) -> TlsCarried {
     let common = tls.common();
     let version = match common.protocol_version() {
@@ -524,11 +557,8 @@ fn tls_version(tls: &Tls) -> TlsCarried {
 }
 
 fn unverified(refused: &VerifyRefused) -> Fatal {
-    Fatal::new(
-        CONNECTION_FAILURE,
-        format!("tidegate does not talk to this server: {}", refused.0),
-    )
-    .hint("the destination's settings ask for a verified server (verify, roots, server_name)")
+    Fatal::new(CONNECTION_FAILURE, format!("tidegate does not talk to this server: {}", refused.0))
+        .hint("the destination's settings ask for a verified server (verify, roots, server_name)")
 }
 
 fn no_tls(why: &str) -> Fatal {

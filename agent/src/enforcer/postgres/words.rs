@@ -33,10 +33,8 @@ impl Fatal {
             self.detail.as_deref().map(|detail| (Field::DETAIL, detail)),
             self.hint.as_deref().map(|hint| (Field::HINT, hint)),
         ];
-        let fields = fields
-            .into_iter()
-            .flatten()
-            .map(|(code, text)| Field { code, text: text.as_bytes() });
+        let fields =
+            fields.into_iter().flatten().map(|(code, text)| Field { code, text: text.as_bytes() });
         let mut out = Vec::new();
         // Only a text of more than a gigabyte can't be written.
         let _ = write_error(fields, &mut out);

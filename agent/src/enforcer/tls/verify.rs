@@ -55,7 +55,8 @@ fn look(
 ) -> Result<Verified, String> {
     let (end, between) = chain.split_first().ok_or("it showed no certificate")?;
     let parsed = ParsedCertificate::try_from(end).map_err(words)?;
-    let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    let algorithms =
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
     verify_server_cert_signed_by_trust_anchor(
         &parsed,
         roots,

@@ -375,6 +375,10 @@ fn the_keeper_s_death_ends_no_session_and_the_last_one_ends_the_worker() {
     ended(worker).unwrap();
 }
 
+fn unread() -> Means {
+    Means::new(Shared::new().unwrap(), &crate::enforcer::rig::unread_terms(), None).unwrap()
+}
+
 /// An end that panics as soon as it is read.
 struct Trap(u8);
 
@@ -401,10 +405,10 @@ impl Io for Trap {
 
 #[test]
 fn a_panic_ends_its_own_session_as_a_fault_inside_and_no_other() {
-    let mut sessions = Sessions::new();
+    let mut sessions = Sessions::new(unread(), Mailbox::new().unwrap().post());
     for number in [1, 13, 2] {
         sessions
-            .begin(&flow(number, "5432"), Trap(number as u8), Trap(0), |_, _, _| Ok(()))
+            .begin(Box::new(flow(number, "5432")), Trap(number as u8), Trap(0), |_, _, _| Ok(()))
             .unwrap();
     }
     let ready = Ready { read: true, write: true, ..Ready::default() };
@@ -416,6 +420,6 @@ fn a_panic_ends_its_own_session_as_a_fault_inside_and_no_other() {
     assert_eq!((closing.flow.cookie, closing.end), (13, End::Inside));
     assert_eq!(sessions.len(), 2);
     for key in sessions.live.keys() {
-        assert!(sessions.live.get_mut(key).unwrap().session.bytes_up() > 0);
+        assert!(sessions.live.get_mut(key).unwrap().carriage.bytes_up() > 0);
     }
 }

@@ -90,21 +90,24 @@ pub fn import(certificate: &Path, key: &Path, chain: Option<&Path>) -> Result<Ma
     Ok(Made { certificate: text(pem, certificate)?, key: text(key_pem, key)? })
 }
 
-/// Puts a CA into its two files: whole, or not at all, and over nothing.
-pub fn write(made: &Made, to: &CaSettings, replace: bool) -> Result<(), CaError> {
-    if !replace {
-        for path in [&to.key, &to.certificate] {
-            if path.symlink_metadata().is_ok() {
-                return Err(CaError::There { path: path.display().to_string() });
-            }
+/// Puts a CA into its two files: over nothing that is there.
+pub fn write(made: &Made, to: &CaSettings) -> Result<(), CaError> {
+    for path in [&to.key, &to.certificate] {
+        if path.symlink_metadata().is_ok() {
+            return Err(CaError::There { path: path.display().to_string() });
         }
     }
+    put(made, to)
+}
+
+/// Each file is written whole, or not at all.
+pub(super) fn put(made: &Made, to: &CaSettings) -> Result<(), CaError> {
     // The key first: a certificate without one is a mistake that is told.
     place(&to.key, made.key.as_bytes(), 0o600)?;
     place(&to.certificate, made.certificate.as_bytes(), 0o644)
 }
 
-fn place(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
+pub(super) fn place(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
     let failed = |error: io::Error| CaError::Write { path: path.display().to_string(), error };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
-use tidegate_ebpf::{FLOW_CANARY, FLOW_IPV6_SOCKET, FLOW_MAPPED};
+use tidegate_ebpf::{FLOW_IPV6_SOCKET, FLOW_MAPPED};
 
 use super::{Gate, Homeless, Open, TURN};
 use crate::channel::{ChannelError, ToEnforcer};
@@ -14,6 +14,7 @@ use crate::keeper::attempts::Stage;
 use crate::keeper::enforcers::WorkerId;
 use crate::keeper::packet::sequence_of;
 use crate::keeper::sys;
+use crate::keeper::upstream::Way;
 use crate::model::{CANARY_RULE, EventKind, Flow, FlowId, Peer, SocketKind, Timestamp};
 
 impl Gate {
@@ -57,7 +58,8 @@ impl Gate {
         };
         self.settle(&held.flow);
         if let Stage::Released(upstream) = held.stage {
-            self.homeless.push_back(Homeless { flow, client, upstream });
+            let way = Way::from(&*held.flow);
+            self.homeless.push_back(Homeless { flow, way, client, upstream });
             self.place_homeless();
         } else {
             self.leave(netns);
@@ -82,11 +84,11 @@ impl Gate {
     /// Gives a connection to a worker, or it back where another, or a later
     /// moment, may serve.
     fn hand_over(&mut self, id: WorkerId, homeless: Homeless) -> Result<(), Homeless> {
-        let Homeless { flow, client, upstream } = homeless;
+        let Homeless { flow, way, client, upstream } = homeless;
         let netns = flow.netns;
         let canary = flow.rule == CANARY_RULE;
         let Some(worker) = self.parts.enforcers.worker_mut(id) else {
-            return Err(Homeless { flow, client, upstream });
+            return Err(Homeless { flow, way, client, upstream });
         };
         let message = ToEnforcer::Handover { flow };
         let sent = worker.hand_over(&message, client.as_fd(), upstream.as_fd());
@@ -95,11 +97,11 @@ impl Gate {
             Ok(()) => {}
             Err(ChannelError::WouldBlock) => {
                 self.parts.enforcers.release(id);
-                return Err(Homeless { flow, client, upstream });
+                return Err(Homeless { flow, way, client, upstream });
             }
             Err(ChannelError::Closed) => {
                 worker.ready = false;
-                return Err(Homeless { flow, client, upstream });
+                return Err(Homeless { flow, way, client, upstream });
             }
             Err(error) => {
                 tracing::error!(
@@ -118,12 +120,13 @@ impl Gate {
         } else {
             self.parts.observers.tell(EventKind::Opened { flow: Arc::clone(&flow) });
         }
-        self.open.insert(flow.id, Open { flow, worker: id });
+        self.open.insert(flow.id, Open { flow, way, worker: id });
         Ok(())
     }
 
     /// Everything that is known of an attempt's connection.
     pub(super) fn flow_of(&mut self, cookie: u64) -> Option<Box<Flow>> {
+        let (process, actor) = self.who(cookie)?;
         let held = self.attempts.get(cookie)?;
         let raw = &held.flow;
         let (rule, mode) = match self.parts.destinations.rule(raw.rule) {
@@ -136,15 +139,11 @@ impl Gate {
             flags if flags & FLOW_IPV6_SOCKET != 0 => SocketKind::Ipv6,
             _ => SocketKind::Ipv4,
         };
-        let process = if raw.flags & FLOW_CANARY != 0 {
-            self.parts.processes.of_canary(raw)
-        } else {
-            self.parts.processes.of_flow(raw)
-        };
         Some(Box::new(Flow {
             id: FlowId { cookie: raw.cookie, connected_at: raw.connected_at },
             opened: Timestamp::now(),
             process,
+            actor,
             client: Peer(held.syn.source),
             destination: raw.destination.into(),
             netns: raw.netns,

@@ -7,6 +7,7 @@ use rustix::event::epoll;
 use super::{Gate, TURN, channel_data, ended_data};
 use crate::channel::{ChannelError, ToKeeper};
 use crate::keeper::enforcers::WorkerId;
+use crate::keeper::signer::Wanted;
 use crate::model::{CANARY_RULE, Closing, End, EventKind};
 
 impl Gate {
@@ -82,8 +83,10 @@ impl Gate {
                     self.canary_crossed();
                 }
             }
-            // Not asked by this version's enforcer yet.
-            ToKeeper::Sign { .. } | ToKeeper::Dial { .. } => {}
+            ToKeeper::Sign { request, flow, names, key, chain } => {
+                self.on_sign(id, request, flow, Wanted { names, key, chain });
+            }
+            ToKeeper::Dial { request, flow } => self.on_dial(id, request, flow),
         }
     }
 
@@ -116,6 +119,7 @@ impl Gate {
         if let Some(worker) = self.parts.enforcers.worker_mut(id) {
             worker.open = worker.open.saturating_sub(1);
         }
+        self.end_redials_of(closing.flow);
         self.leave(open.flow.netns);
         if open.flow.rule != CANARY_RULE {
             self.parts.observers.tell(EventKind::Closed { flow: open.flow, closing });
@@ -146,6 +150,7 @@ impl Gate {
                 end: End::EnforcerLost,
                 carried: None,
             };
+            self.end_redials_of(flow);
             if let Some(open) = self.open.remove(&flow) {
                 self.leave(open.flow.netns);
                 if open.flow.rule != CANARY_RULE {

@@ -5,7 +5,7 @@ use pg_raw_parse::nodes::{self, A_Expr, SubLink, TypeName, WindowDef};
 use pg_raw_parse::{Node, raw};
 
 use super::super::builtin;
-use super::super::effect::{Effect, Step};
+use super::super::effect::Step;
 use super::super::facts::CallClass;
 use super::super::facts::{Doubt, Note, ObjectKind, Source, Way};
 use super::{Role, Walk, names};
@@ -208,7 +208,7 @@ impl<'t> Walk<'t, '_> {
                 && (builtin::operator(of.name) || of.name == "!="));
         if !own {
             self.out.note(Note::ForeignOperator);
-            self.effect(Effect::Execute);
+            self.record_call(of.schema, of.name, false, CallClass::Foreign);
         }
     }
 

@@ -292,6 +292,22 @@ impl Framer {
         self.cursor = start.clamp(self.head, self.cursor);
     }
 
+    /// Overwrites the bytes of a span that isn't consumed yet: it held a
+    /// password, and nobody needs it any more.
+    pub fn wipe(&mut self, span: Span) {
+        let start = span.start.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        let Some(start) = start.filter(|start| *start >= self.head) else { return };
+        let end = start.saturating_add(span.length).min(self.tail);
+        if let Some(bytes) = self.buffer.get_mut(start..end) {
+            zeroize::Zeroize::zeroize(bytes);
+        }
+    }
+
+    /// All that was framed and isn't consumed.
+    pub fn framed(&self) -> Span {
+        Span { start: self.base + self.head as u64, length: self.cursor - self.head }
+    }
+
     /// Where the next frame will start.
     pub fn place(&self) -> u64 {
         self.base + self.cursor as u64

@@ -166,3 +166,16 @@ fn bytes_behind_the_servers_consent_to_tls_are_an_attack() {
     assert_eq!(answer(b"SZ\0").unwrap_err().code(), "PG-0009");
     assert_eq!(answer(b"H").unwrap_err().code(), "PG-0001");
 }
+
+#[test]
+fn a_password_can_be_wiped() {
+    let mut framer = Framer::new(Side::Client, Arc::default());
+    framer.feed(b"p\0\0\0\x0bgeheim\0X\0\0\0\x04");
+    let span = framer.frame().unwrap().unwrap().span;
+    framer.wipe(span);
+    assert_eq!(framer.bytes(span), [0; 12]);
+    assert_eq!(framer.frame().unwrap().unwrap().tag, b'X');
+    framer.consume_framed();
+    // What is gone is left alone.
+    framer.wipe(span);
+}

@@ -17,8 +17,6 @@ pub enum Denial {
     Bound,
     /// … and a password in clear is forbidden.
     ClearForbidden,
-    /// … and the client's leg has no TLS to ask for one over.
-    ClearWithoutTls,
     NoVerifier,
     BrokenVerifier,
     StaleVerifier,
@@ -65,7 +63,7 @@ impl Denial {
                 "tidegate's verifier for user \"{role}\" doesn't fit any more: the password was \
                  changed at the server"
             ),
-            Self::Bound | Self::ClearForbidden | Self::ClearWithoutTls => format!(
+            Self::Bound | Self::ClearForbidden => format!(
                 "tidegate can't log in user \"{role}\": the server binds the login to its own TLS \
                  session (SCRAM-SHA-256-PLUS)"
             ),
@@ -84,9 +82,7 @@ impl Denial {
                  `login` in tidegate.toml."
                     .into()
             }
-            Self::NothingOffered | Self::ClearWithoutTls => {
-                "Connect with sslmode=require or above.".into()
-            }
+            Self::NothingOffered => "Connect with sslmode=require or above.".into(),
             Self::NoVerifier => {
                 format!("Run `{add}` on this host, or set `auth = \"auto\"` in tidegate.toml.")
             }
@@ -98,7 +94,7 @@ impl Denial {
                  with channel_binding=disable."
             ),
             Self::ClearForbidden => format!(
-                "Run `{add}` on this host, take out `forbid_cleartext` in tidegate.toml, or \
+                "Run `{add}` on this host, take out `cleartext = \"forbid\"` in tidegate.toml, or \
                  connect with channel_binding=disable."
             ),
         })

@@ -97,7 +97,7 @@ fn any_password_goes_both_ways_and_no_other_does() {
         };
         let password = bytes(&mut dice, 40);
         let mut salt = bytes(&mut dice, 30);
-        salt.push(0);
+        salt.push(dice.throw() as u8);
         let verifier = verifier(&password, &salt, 1 + dice.below(3) as u32);
         let again = Verifier::parse(verifier.to_text().as_bytes()).unwrap();
         for binding in [Binding::Unable, Binding::Unoffered, Binding::To(end_point("leaf"))] {
@@ -302,14 +302,71 @@ fn verifiers_are_read_as_they_are_written() {
     assert_eq!(wrong(&format!("{text}$")), BadVerifier::Form);
 }
 
-/// Certificates made by OpenSSL; the hashes are `openssl dgst`'s of the DER.
+/// No more of a certificate than where its signature's algorithm stands.
+fn certificate(algorithm: &[u8]) -> Vec<u8> {
+    let element = |tag: u8, content: &[u8]| [&[tag, content.len() as u8], content].concat();
+    let signed = element(0x30, b"what is signed");
+    let content = [signed, element(0x30, algorithm), element(0x03, b"\0signature")].concat();
+    element(0x30, &content)
+}
+
 #[test]
 fn end_points_are_hashed_by_the_signatures_hash() {
-    let known: &[(&[u8], Option<&str>)] = &[];
-    for (certificate, hash) in known {
-        let found = end_point_hash(certificate).map(|found| {
-            found.bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-        });
-        assert_eq!(found.as_deref(), *hash);
+    let oid = |bytes: &[u8]| [&[6, bytes.len() as u8], bytes].concat();
+    let rsa = |last: u8| oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, last]);
+    let ecdsa = |last: u8| oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, last]);
+    let pss = |hash: &[u8]| {
+        let identifier = [&[0x30, hash.len() as u8 + 2, 6, hash.len() as u8], hash].concat();
+        let field = [&[0xa0, identifier.len() as u8], identifier.as_slice()].concat();
+        [rsa(10), [&[0x30, field.len() as u8], field.as_slice()].concat()].concat()
+    };
+    let sha = |last: u8| [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, last];
+    let length = |algorithm: Vec<u8>| {
+        let certificate = certificate(&algorithm);
+        let found = end_point_hash(&certificate)?;
+        let algorithm = match found.bytes().len() {
+            28 => &aws_lc_rs::digest::SHA224,
+            32 => &aws_lc_rs::digest::SHA256,
+            48 => &aws_lc_rs::digest::SHA384,
+            _ => &aws_lc_rs::digest::SHA512,
+        };
+        let expected = aws_lc_rs::digest::digest(algorithm, &certificate);
+        assert_eq!(found.bytes(), expected.as_ref());
+        Some(found.bytes().len())
+    };
+    // MD5 and SHA-1 count as SHA-256.
+    assert_eq!(length(rsa(4)), Some(32));
+    assert_eq!(length(rsa(5)), Some(32));
+    assert_eq!(length(oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1])), Some(32));
+    for (last, bytes) in [(11, 32), (12, 48), (13, 64), (14, 28)] {
+        assert_eq!(length(rsa(last)), Some(bytes));
+    }
+    for (last, bytes) in [(1, 28), (2, 32), (3, 48), (4, 64)] {
+        assert_eq!(length(ecdsa(last)), Some(bytes));
+    }
+    for (last, bytes) in [(1, 32), (2, 48), (3, 64), (4, 28)] {
+        assert_eq!(length(pss(&sha(last))), Some(bytes));
+    }
+    // RSASSA-PSS without a hash means SHA-1.
+    assert_eq!(length([rsa(10), vec![0x30, 0]].concat()), Some(32));
+    // Ed25519 has none, nor has what nobody knows.
+    assert_eq!(length(oid(&[0x2b, 0x65, 0x70])), None);
+    assert_eq!(length(rsa(99)), None);
+    assert_eq!(end_point_hash(b""), None);
+}
+
+/// Real certificates: rcgen's, as the agent's own leaves are.
+#[test]
+fn end_points_of_real_certificates() {
+    for (kind, bytes) in [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, Some(32)),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, Some(48)),
+        (&rcgen::PKCS_ED25519, None),
+    ] {
+        let key = rcgen::KeyPair::generate_for(kind).unwrap();
+        let names = vec!["server".to_owned()];
+        let made = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let found = end_point_hash(made.der()).map(|found| found.bytes().len());
+        assert_eq!(found, bytes);
     }
 }

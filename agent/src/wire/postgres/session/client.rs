@@ -81,6 +81,12 @@ impl<G: Gate> Session<G> {
         Ok(ClientStep::Runs(Request { runs, ticket }))
     }
 
+    /// Nothing is decided yet: the frame is to be put back, and comes again.
+    pub fn take_back(&mut self, ticket: Ticket<G>) {
+        drop(ticket);
+        self.undecided = false;
+    }
+
     /// The request goes upstream as it is, under this permit. The effects are
     /// those of a Query's statements, or of the one statement of an Execute.
     pub fn release(

@@ -1,0 +1,345 @@
+//! The log as one process writes it: records are made under one lock, copied
+//! into the mapped segment, and there they are.
+
+mod connection;
+mod flood;
+mod group;
+mod segments;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::record::{Body, RecordId, Told};
+use super::statement::Touched;
+use super::store::live::Spare;
+use super::store::{Folder, Live, StoreError};
+use super::{Subject, record};
+use crate::model::{LogTerms, LogWelcome, TextKept, Timestamp};
+use crate::sql::{Facts, Strings};
+use flood::Floods;
+
+pub use connection::Connection;
+pub(super) use connection::{BRIEF, IN_TRANSACTION};
+pub(super) use group::Group;
+
+/// Proof that a statement's intent lies in the log, or that the settings let it
+/// go without. Made in this room only, used for one statement.
+#[derive(Debug)]
+#[must_use = "a statement is let through with it, and its outcome refers to it"]
+pub struct Sealed {
+    writer: u64,
+    position: Option<u64>,
+}
+
+impl Sealed {
+    /// `None`: it is not in the log.
+    pub fn record(&self) -> Option<RecordId> {
+        Some(RecordId { writer: self.writer, position: self.position? })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("the log can't be written: {0}")]
+    Unwritable(String),
+    #[error(
+        "the workload {workload} writes more records than the log takes from one: see `flood_rate`"
+    )]
+    Flooded { workload: String },
+    #[error("the record is longer than a record may be")]
+    TooLong,
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// A handle to the log of this process.
+#[derive(Clone, Debug)]
+pub struct Log(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub folder: Folder,
+    pub writer: u64,
+    state: Mutex<State>,
+    /// Tells the sequencer that there is enough to do.
+    pub enough: Condvar,
+    /// Statements let through without a record.
+    lost: AtomicU64,
+    /// Up to which position the disk has it.
+    synced: Mutex<u64>,
+    /// Held for as long as the process lives; its end lets go of it.
+    _lock: std::fs::File,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub terms: LogTerms,
+    live: Option<Arc<Live>>,
+    spare: Option<Spare>,
+    /// Segments that the sequencer doesn't know yet.
+    handed: Vec<Arc<Live>>,
+    /// Of the next record.
+    position: u64,
+    /// Records since the sequencer last looked.
+    waiting: u64,
+    /// Where in this segment what stands.
+    known: HashMap<u128, u64>,
+    words: HashMap<Box<str>, u64>,
+    sequences: HashMap<crate::model::ProcessKey, Arc<AtomicU64>>,
+    floods: Floods,
+    /// Why the last write failed, and when that was last told.
+    trouble: Option<(String, Instant)>,
+    group: group::Buffers,
+}
+
+/// How the log is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    pub records: u64,
+    /// Statements let through without a record.
+    pub lost: u64,
+    pub trouble: Option<String>,
+}
+
+impl Log {
+    /// Begins to write under the number that the signer gave.
+    pub fn open(folder: impl Into<PathBuf>, welcome: &LogWelcome) -> Result<Self, LogError> {
+        let folder = Folder::new(folder);
+        folder.prepare()?;
+        let path = folder.lock(welcome.writer);
+        let lock = std::fs::File::create(&path).map_err(StoreError::io("make", &path))?;
+        lock.try_lock().map_err(|_| {
+            let why = format!("another process writes as writer {}", welcome.writer);
+            LogError::Unwritable(why)
+        })?;
+        let state = State {
+            terms: welcome.terms.clone(),
+            live: None,
+            spare: None,
+            handed: Vec::new(),
+            position: 0,
+            waiting: 0,
+            known: HashMap::new(),
+            words: HashMap::new(),
+            sequences: HashMap::new(),
+            floods: Floods::default(),
+            trouble: None,
+            group: group::Buffers::default(),
+        };
+        let log = Self(Some(Arc::new(Shared {
+            folder,
+            writer: welcome.writer,
+            state: Mutex::new(state),
+            enough: Condvar::new(),
+            lost: AtomicU64::new(0),
+            synced: Mutex::new(0),
+            _lock: lock,
+        })));
+        if let Some(shared) = &log.0 {
+            // A log that can't be written says so now, and is tried again with
+            // every record.
+            let mut state = shared.lock();
+            if let Err(error) = state.rotate(shared) {
+                state.complain(&error);
+            }
+        }
+        Ok(log)
+    }
+
+    /// No log: the settings say so. Nothing is recorded, nothing is refused.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
+        self.0.as_ref()
+    }
+
+    /// Prepares what is recorded of a text. Keep it with the text's facts.
+    pub fn subject(&self, text: &str, strings: Strings, facts: Option<&Facts>) -> Subject {
+        Subject::new(text, strings, self.text_kept(), facts, None)
+    }
+
+    /// The same where the catalog knows the columns and their classes.
+    pub fn subject_touching(
+        &self,
+        text: &str,
+        strings: Strings,
+        facts: Option<&Facts>,
+        touched: Vec<Touched>,
+    ) -> Subject {
+        Subject::new(text, strings, self.text_kept(), facts, Some(touched))
+    }
+
+    fn text_kept(&self) -> TextKept {
+        self.0.as_ref().map_or(TextKept::Fingerprint, |shared| shared.lock().terms.text)
+    }
+
+    /// New settings.
+    pub fn set_terms(&self, terms: LogTerms) {
+        if let Some(shared) = &self.0 {
+            shared.lock().terms = terms;
+        }
+    }
+
+    /// Records something of the agent.
+    pub fn tell(
+        &self,
+        kind: impl FnOnce(Told) -> Body,
+        json: &impl serde::Serialize,
+    ) -> Result<RecordId, LogError> {
+        let Some(shared) = &self.0 else {
+            return Err(LogError::Unwritable("it is switched off".into()));
+        };
+        let json = serde_json::to_string(json).unwrap_or_default().into();
+        let body = kind(Told { at: micros(), json });
+        let mut state = shared.lock();
+        let position = state.append(shared, &mut |group| group.put(|_| body.clone()))?;
+        Ok(RecordId { writer: shared.writer, position })
+    }
+
+    pub fn health(&self) -> Health {
+        let Some(shared) = &self.0 else { return Health::default() };
+        let state = shared.lock();
+        Health {
+            records: state.position,
+            lost: shared.lost.load(Ordering::Relaxed),
+            trouble: state.trouble.as_ref().map(|(why, _)| why.clone()),
+        }
+    }
+}
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under it can only have left a record that isn't published.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is enough to do, or for so long.
+    pub fn wait(&self, most: Duration) {
+        let state = self.lock();
+        if state.waiting < ENOUGH {
+            drop(self.enough.wait_timeout(state, most));
+        }
+    }
+
+    /// Brings everything up to a position to the disk; many that ask at once
+    /// are served by one.
+    fn sync(&self, position: u64) -> Result<(), LogError> {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *synced > position {
+            return Ok(());
+        }
+        let (live, until) = {
+            let state = self.lock();
+            (state.live.clone(), state.position)
+        };
+        // A segment that is left has been brought to the disk before.
+        if let Some(live) = live {
+            live.sync()?;
+        }
+        *synced = until;
+        Ok(())
+    }
+
+    pub fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+
+    pub fn put_back_lost(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// Puts records into the log, with what they refer to. Gives the last one's
+    /// position. `make` may be called twice and must not remember.
+    pub fn append(
+        &mut self,
+        shared: &Shared,
+        make: &mut dyn FnMut(&mut Group<'_>),
+    ) -> Result<u64, LogError> {
+        let result = self.try_append(shared, make);
+        match &result {
+            Err(error @ (LogError::Unwritable(_) | LogError::Store(_))) => self.complain(error),
+            Ok(_) if self.trouble.is_some() => {
+                tracing::warn!("the log is written again");
+                self.trouble = None;
+            }
+            _ => {}
+        }
+        result
+    }
+
+    fn try_append(
+        &mut self,
+        shared: &Shared,
+        make: &mut dyn FnMut(&mut Group<'_>),
+    ) -> Result<u64, LogError> {
+        for _ in 0..2 {
+            if self.live.is_none() {
+                self.rotate(shared)?;
+            }
+            let Some(live) = self.live.clone() else { break };
+            let mut buffers = std::mem::take(&mut self.group);
+            let mut group = Group::new(shared.writer, self, &mut buffers);
+            make(&mut group);
+            let done = group.finish();
+            if done.too_long {
+                self.group = buffers;
+                return Err(LogError::TooLong);
+            }
+            if live.fits(done.room) {
+                live.append(buffers.payloads());
+                self.position += done.records;
+                self.waiting += done.records;
+                if self.waiting >= ENOUGH && self.waiting - done.records < ENOUGH {
+                    shared.enough.notify_one();
+                }
+                self.group = buffers;
+                return Ok(self.position - 1);
+            }
+            group::undo(self, &buffers);
+            self.group = buffers;
+            self.rotate(shared)?;
+        }
+        Err(LogError::TooLong)
+    }
+
+    fn complain(&mut self, error: &LogError) {
+        let again = self.trouble.as_ref().is_none_or(|(_, at)| at.elapsed() > COMPLAIN_EVERY);
+        if again {
+            tracing::error!(
+                "{error}: statements to strict destinations are refused, those to permissive ones \
+                 go through without a record"
+            );
+            self.trouble = Some((error.to_string(), Instant::now()));
+        }
+    }
+}
+
+pub(super) fn micros() -> u64 {
+    Timestamp::now().0 / 1_000
+}
+
+/// So many records don't wait for the next second.
+const ENOUGH: u64 = 1_000;
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// A statement's record is never longer, whatever it refers to.
+const _: () = assert!(record_fits());
+
+const fn record_fits() -> bool {
+    super::redact::LONGEST * 6 < super::frame::LONGEST
+}
+
+pub(super) use record::encode;
+
+#[cfg(test)]
+pub(super) mod tests;

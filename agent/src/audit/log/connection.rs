@@ -1,0 +1,281 @@
+//! One connection's records.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::flood::{self, Allowance};
+use super::{Group, Log, LogError, Sealed, Shared, State, micros};
+use crate::audit::record::{self, Body, Head, OnFlow};
+use crate::audit::statement::{self, Outcome, PROCESS, Statement, TransactionEnd, key_of};
+use crate::model::{Carried, Closing, Durability, Flow, Mode};
+
+/// For one session; its records bear its process's own count.
+#[derive(Debug)]
+pub struct Connection {
+    shared: Option<Arc<Shared>>,
+    flow: Arc<Flow>,
+    process_json: Box<str>,
+    process_key: u128,
+    flow_json: Box<str>,
+    flow_key: u128,
+    sequence: Arc<AtomicU64>,
+}
+
+impl Log {
+    /// Writes nothing yet.
+    pub fn connection(&self, flow: Arc<Flow>) -> Connection {
+        // Who it is goes with the process: told once for all its connections.
+        let mut process = serde_json::to_value(&flow.process).unwrap_or_default();
+        let mut rest = serde_json::to_value(&*flow).unwrap_or_default();
+        if let (Some(process), Some(rest)) = (process.as_object_mut(), rest.as_object_mut()) {
+            rest.remove("process");
+            process.extend(rest.remove("actor").map(|actor| ("actor".to_owned(), actor)));
+        }
+        let process_json = process.to_string().into_boxed_str();
+        let flow_json = rest.to_string().into_boxed_str();
+        let sequence = match self.shared() {
+            Some(shared) => shared.lock().sequence(&flow),
+            None => Arc::default(),
+        };
+        Connection {
+            shared: self.shared().cloned(),
+            process_key: key_of(PROCESS, process_json.as_bytes()),
+            flow_key: key_of(FLOW, flow_json.as_bytes()),
+            process_json,
+            flow_json,
+            sequence,
+            flow,
+        }
+    }
+}
+
+impl State {
+    fn sequence(&mut self, flow: &Flow) -> Arc<AtomicU64> {
+        if self.sequences.len() > MOST_PROCESSES {
+            self.sequences.retain(|_, sequence| Arc::strong_count(sequence) > 1);
+        }
+        Arc::clone(self.sequences.entry(flow.process.key).or_default())
+    }
+}
+
+impl Connection {
+    pub fn opened(&self) -> Result<(), LogError> {
+        self.event(|head, _| Body::Opened(head))
+    }
+
+    /// Who it logged in as, or was refused, and how it is carried.
+    pub fn session(&self, carried: &Carried) -> Result<(), LogError> {
+        let json: Box<str> = serde_json::to_string(carried).unwrap_or_default().into();
+        self.event(|head, _| Body::Session(OnFlow { head, json: json.clone() }))
+    }
+
+    /// To be called once, with the connection's last words.
+    pub fn closed(&self, closing: &Closing) -> Result<(), LogError> {
+        let mut json = serde_json::to_value(closing).unwrap_or_default();
+        if let Some(fields) = json.as_object_mut() {
+            // The connection's id stands in its `flow`; the rest in `session`.
+            fields.remove("flow");
+            fields.remove("carried");
+        }
+        let json: Box<str> = json.to_string().into();
+        self.event(|head, _| Body::Closed(OnFlow { head, json: json.clone() }))
+    }
+
+    /// Records that a statement is about to be let through, refused or held.
+    ///
+    /// For a strict destination an error means that it must not be let through.
+    /// For a permissive one there is always a seal; if nothing could be written
+    /// it says so, and the loss is counted and later recorded.
+    pub fn intent(&self, statement: &Statement<'_>) -> Result<Sealed, LogError> {
+        let Some(shared) = &self.shared else { return Ok(self.unrecorded(0)) };
+        match self.try_intent(shared, statement) {
+            Ok(position) => Ok(Sealed { writer: shared.writer, position: Some(position) }),
+            Err(_) if self.flow.mode == Mode::Permissive => {
+                shared.lost.fetch_add(1, Ordering::Relaxed);
+                Ok(self.unrecorded(shared.writer))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unrecorded(&self, writer: u64) -> Sealed {
+        Sealed { writer, position: None }
+    }
+
+    fn try_intent(&self, shared: &Shared, statement: &Statement<'_>) -> Result<u64, LogError> {
+        let at = micros();
+        let mut state = shared.lock();
+        let brief = match self.allowance(shared, &mut state)? {
+            Allowance::Whole => false,
+            Allowance::Brief => true,
+            Allowance::Nothing => {
+                let workload = flood::workload(&self.flow.process);
+                return Err(LogError::Flooded { workload });
+            }
+        };
+        let kept = state.terms.text;
+        let parameters = |parameters: &[statement::Parameter<'_>]| {
+            let shown = parameters.iter().take(MOST_PARAMETERS);
+            shown.map(|parameter| statement::shown(parameter, kept)).collect()
+        };
+        let policies = (!statement.policies.is_empty()).then(|| statement.policies.join("\n"));
+        let flags = u8::from(statement.in_transaction) * IN_TRANSACTION | u8::from(brief) * BRIEF;
+        let position = self.append(shared, &mut state, &mut |group, flow, sequence| {
+            let subject = statement.subject.map(|subject| {
+                group.define(subject.key, |_| Body::Statement(subject.json.clone()))
+            });
+            let policies = policies.as_deref().map(|policies| group.words(policies));
+            group.put(|here| {
+                Body::Intent(record::Intent {
+                    head: Head { at, flow: here - flow, sequence },
+                    serial: statement.serial,
+                    way: statement.way.code(),
+                    statement: Group::back(here, subject),
+                    effects: statement.subject.map_or(0, |subject| subject.effects),
+                    verdict: statement.verdict.code(),
+                    flags,
+                    policies: Group::back(here, policies),
+                    hold: statement.hold.map(Into::into),
+                    approver: statement.approver.map(Into::into),
+                    parameters: if brief { vec![] } else { parameters(statement.parameters) },
+                })
+            });
+        })?;
+        let waits = match state.terms.durability {
+            Durability::Process => false,
+            Durability::Power => true,
+            Durability::PowerForWrites => statement.subject.is_none_or(|subject| subject.writes),
+        };
+        drop(state);
+        if waits {
+            shared.sync(position)?;
+        }
+        Ok(position)
+    }
+
+    /// Records an end. What can't be recorded is counted: the statement has run.
+    pub fn outcome(&self, sealed: &Sealed, outcome: &Outcome<'_>) {
+        let Some(shared) = &self.shared else { return };
+        let at = micros();
+        let mut state = shared.lock();
+        if self.leaves_out(shared, &mut state) {
+            return;
+        }
+        let intent = sealed.position;
+        let written = self.append(shared, &mut state, &mut |group, flow, sequence| {
+            let tag = outcome.tag.map(|tag| group.words(tag));
+            let masked: Vec<(u64, u64)> =
+                outcome.masked.iter().map(|(class, cells)| (group.words(class), *cells)).collect();
+            group.put(|here| {
+                Body::Outcome(record::Outcome {
+                    head: Head { at, flow: here - flow, sequence },
+                    intent: Group::back(here, intent),
+                    index: outcome.index,
+                    ending: outcome.ending.code(),
+                    sqlstate: outcome.sqlstate.map(Into::into),
+                    tag: Group::back(here, tag),
+                    rows: outcome.rows,
+                    bytes: outcome.bytes,
+                    latency_us: outcome.latency_us,
+                    masked: masked.iter().map(|(class, cells)| (here - class, *cells)).collect(),
+                })
+            });
+        });
+        if written.is_err() {
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn transaction(&self, ending: TransactionEnd, statements: u64) {
+        let Some(shared) = &self.shared else { return };
+        let at = micros();
+        let mut state = shared.lock();
+        if self.leaves_out(shared, &mut state) {
+            return;
+        }
+        let ending = ending.code();
+        let written = self.append(shared, &mut state, &mut |group, flow, sequence| {
+            group.put(|here| {
+                let head = Head { at, flow: here - flow, sequence };
+                Body::Transaction(record::Transaction { head, ending, statements })
+            });
+        });
+        if written.is_err() {
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn leaves_out(&self, shared: &Shared, state: &mut State) -> bool {
+        let brief = !matches!(self.allowance(shared, state), Ok(Allowance::Whole));
+        if brief {
+            state.floods.leave_out(self.flow.process.cgroup_id);
+        }
+        brief
+    }
+
+    /// What this workload may still write; the limit itself is recorded.
+    fn allowance(&self, shared: &Shared, state: &mut State) -> Result<Allowance, LogError> {
+        let now = Instant::now();
+        let State { floods, terms, .. } = state;
+        let allowance = floods.allowance(self.flow.process.cgroup_id, terms, now);
+        if allowance != Allowance::Whole
+            && let Some(told) = state.floods.due(&self.flow.process, now)
+        {
+            tracing::warn!("the log limits a workload that writes too much: {told}");
+            let json: Box<str> = told.to_string().into();
+            let told = record::Told { at: micros(), json };
+            state.append(shared, &mut |group| group.put(|_| Body::Flood(told.clone())))?;
+        }
+        Ok(allowance)
+    }
+
+    fn event(&self, body: impl Fn(Head, u64) -> Body) -> Result<(), LogError> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let at = micros();
+        let mut state = shared.lock();
+        let written = self.append(shared, &mut state, &mut |group, flow, sequence| {
+            group.put(|here| body(Head { at, flow: here - flow, sequence }, here));
+        });
+        match written {
+            Ok(_) => Ok(()),
+            Err(_) if self.flow.mode == Mode::Permissive => {
+                shared.lost.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Appends with the connection and its process defined, and counts it.
+    fn append(
+        &self,
+        shared: &Shared,
+        state: &mut State,
+        make: &mut dyn FnMut(&mut Group<'_>, u64, u64),
+    ) -> Result<u64, LogError> {
+        // Under the state's lock: nobody else counts.
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        let mut written = 0;
+        let position = state.append(shared, &mut |group| {
+            let process =
+                group.define(self.process_key, |_| Body::Process(self.process_json.clone()));
+            let flow = group.define(self.flow_key, |here| {
+                Body::Flow(record::Flow { process: here - process, json: self.flow_json.clone() })
+            });
+            make(group, flow, sequence);
+            written = group.bytes();
+        })?;
+        self.sequence.store(sequence + 1, Ordering::Relaxed);
+        state.floods.spend(self.flow.process.cgroup_id, written);
+        Ok(position)
+    }
+}
+
+pub(in crate::audit) const IN_TRANSACTION: u8 = 1;
+/// The workload was over its rate: parameters and outcomes are left out.
+pub(in crate::audit) const BRIEF: u8 = 2;
+const FLOW: u8 = 2;
+const MOST_PARAMETERS: usize = 256;
+/// Processes whose counts are kept before those without a connection go.
+const MOST_PROCESSES: usize = 100_000;

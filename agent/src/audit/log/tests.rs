@@ -1,0 +1,292 @@
+use std::sync::Mutex as StdMutex;
+
+use super::*;
+use crate::audit::record::decode;
+use crate::audit::store::Segments;
+use crate::audit::{Ending, Outcome, Sequencer, Signer, Statement, Verdict, Way};
+use crate::ledger::{Head, SigningKey};
+use crate::model::{LogAnswer, LogAppend, Mode, samples};
+
+/// A folder that goes with the test.
+#[derive(Debug)]
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        use std::sync::atomic::AtomicU32;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tg-log-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The keeper's part, in this process.
+#[derive(Clone, Debug)]
+pub struct Keeper(pub Arc<StdMutex<Head>>);
+
+pub fn key() -> SigningKey {
+    SigningKey::from_seed("tidegate/host-1", &[9; 32]).unwrap()
+}
+
+impl Keeper {
+    pub fn new() -> Self {
+        Self(Arc::new(StdMutex::new(Head::new("tidegate/host-1".into()))))
+    }
+
+    pub fn welcome(&self, terms: LogTerms) -> LogWelcome {
+        let mut head = self.0.lock().unwrap();
+        let writer = head.enlist();
+        LogWelcome {
+            origin: head.origin.clone(),
+            writer,
+            size: head.size(),
+            unfinished: head.unfinished(),
+            terms,
+        }
+    }
+}
+
+impl Signer for Keeper {
+    fn append(&mut self, asked: &LogAppend) -> Result<LogAnswer, String> {
+        Ok(self.0.lock().unwrap().append(asked, &key(), Timestamp::now()))
+    }
+
+    fn finish(&mut self, writer: u64) -> Result<(), String> {
+        self.0.lock().unwrap().finish(writer);
+        Ok(())
+    }
+
+    fn heard(&mut self) -> Vec<crate::audit::Heard> {
+        Vec::new()
+    }
+}
+
+pub fn small() -> LogTerms {
+    LogTerms { segment: SMALL, text: TextKept::Full, ..LogTerms::default() }
+}
+
+/// The smallest that there is.
+pub const SMALL: u64 = 1;
+
+pub fn flow(pid: u32, mode: Mode) -> Arc<crate::model::Flow> {
+    let mut flow = samples::flow();
+    flow.process.key.tgid = pid;
+    flow.id.cookie = u64::from(pid);
+    flow.mode = mode;
+    Arc::new(flow)
+}
+
+/// All records, in order.
+pub fn records(folder: &Folder) -> Vec<(RecordId, Body)> {
+    let mut all = Vec::new();
+    for segment in Segments::read(folder).unwrap().iter() {
+        segment.each(0, |_, payload| all.push(decode(payload).unwrap())).unwrap();
+    }
+    all
+}
+
+#[test]
+fn a_session_is_recorded_and_refers_to_what_was_told_once() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    connection.opened().unwrap();
+    let subject = log.subject("SELECT 1", Strings::Standard, None);
+    for serial in 0..3 {
+        let statement = Statement {
+            policies: &["reads"],
+            ..Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed)
+        };
+        let sealed = connection.intent(&statement).unwrap();
+        let outcome =
+            Outcome { rows: 5, masked: &[("email", 5)], ..Outcome::new(Ending::Complete) };
+        connection.outcome(&sealed, &outcome);
+        let id = sealed.record().unwrap();
+        let all = records(&Folder::new(&scratch.0));
+        let (_, Body::Intent(intent)) = &all[id.position as usize] else { panic!("{all:?}") };
+        assert_eq!(intent.serial, serial);
+        let (_, Body::Outcome(outcome)) = all.last().unwrap() else { panic!("{all:?}") };
+        assert_eq!(all.last().unwrap().0.position - outcome.intent, id.position);
+        let at = |back: u64| &all[(id.position - back) as usize].1;
+        assert!(matches!(at(intent.head.flow), Body::Flow(_)));
+        let Body::Statement(json) = at(intent.statement) else { panic!("{all:?}") };
+        assert!(json.contains("SELECT 1"));
+        assert_eq!(at(intent.policies), &Body::Words("reads".into()));
+    }
+    let all = records(&Folder::new(&scratch.0));
+    let count = |code: u8| all.iter().filter(|(_, body)| body.code() == code).count();
+    assert_eq!((count(1), count(2), count(3), count(4)), (1, 1, 1, 2));
+    let sequences: Vec<u64> =
+        all.iter().filter_map(|(_, body)| body.head().map(|head| head.sequence)).collect();
+    assert_eq!(sequences, [0, 1, 2, 3, 4, 5, 6]);
+    for ((id, _), position) in all.iter().zip(0..) {
+        assert_eq!(*id, RecordId { writer: 1, position });
+    }
+}
+
+#[test]
+fn every_segment_tells_what_it_speaks_of() {
+    let scratch = Scratch::new();
+    let keeper = Keeper::new();
+    let welcome = keeper.welcome(small());
+    let log = Log::open(&scratch.0, &welcome).unwrap();
+    let sequencer = Sequencer::start(&log, &welcome, Box::new(keeper.clone())).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    let parameter = "x".repeat(900);
+    let parameters =
+        [crate::audit::statement::Parameter { value: Some(&parameter), class: None }; 8];
+    for serial in 0..3_000 {
+        let sql = format!("SELECT {serial}");
+        let subject = log.subject(&sql, Strings::Standard, None);
+        let statement = Statement {
+            parameters: &parameters,
+            ..Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed)
+        };
+        let _ = connection.intent(&statement).unwrap();
+    }
+    drop(sequencer);
+    let folder = Folder::new(&scratch.0);
+    let segments = Segments::read(&folder).unwrap();
+    assert!(segments.iter().count() > 3, "{}", segments.iter().count());
+    for segment in segments.iter() {
+        assert!(matches!(segment, crate::audit::store::Segment::Sealed(_)), "{segment:?}");
+        let first = segment.start().first;
+        segment
+            .each(0, |position, payload| {
+                let (id, body) = decode(payload).unwrap();
+                assert_eq!(id.position, position);
+                for back in body.refers() {
+                    assert!(position - back >= first, "{body:?}");
+                }
+            })
+            .unwrap();
+    }
+    let head = keeper.0.lock().unwrap();
+    assert_eq!(head.size(), records(&folder).len() as u64);
+    assert!(head.unfinished().is_empty());
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_or_counted() {
+    let scratch = Scratch::new();
+    let keeper = Keeper::new();
+    let welcome = keeper.welcome(small());
+    let log = Log::open(&scratch.0, &welcome).unwrap();
+    // The folder is gone when the segment is full: so it is on a full disk.
+    std::fs::rename(scratch.0.join("segments"), scratch.0.join("away")).unwrap();
+    let strict = log.connection(flow(7, Mode::Strict));
+    let permissive = log.connection(flow(8, Mode::Permissive));
+    let text = "x".repeat(10_000);
+    let mut error = None;
+    for serial in 0..2_000 {
+        let sql = format!("SELECT '{text}', {serial}");
+        let subject = log.subject(&sql, Strings::Standard, None);
+        let statement = Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed);
+        match strict.intent(&statement) {
+            Ok(sealed) => assert!(sealed.record().is_some()),
+            Err(found) => {
+                error = Some(found.to_string());
+                break;
+            }
+        }
+    }
+    let error = error.expect("a segment has an end");
+    assert!(error.contains("cannot make"), "{error}");
+    let statement = Statement::new(1, Way::Query, None, Verdict::Allowed);
+    let big = log.subject(&format!("SELECT '{text}'"), Strings::Standard, None);
+    let statement = Statement { subject: Some(&big), ..statement };
+    let sealed = permissive.intent(&statement).unwrap();
+    assert_eq!(sealed.record(), None);
+    let health = log.health();
+    assert_eq!(health.lost, 1);
+    assert!(health.trouble.is_some());
+    std::fs::rename(scratch.0.join("away"), scratch.0.join("segments")).unwrap();
+    assert!(strict.intent(&statement).unwrap().record().is_some());
+    assert_eq!(log.health().trouble, None);
+    let mut work = crate::audit::sequencer::Work::new(
+        log.clone(),
+        Arc::clone(log.shared().unwrap()),
+        &welcome,
+        Box::new(keeper),
+    )
+    .unwrap();
+    work.turn().unwrap();
+    let told = records(&Folder::new(&scratch.0))
+        .into_iter()
+        .any(|(_, body)| matches!(body, Body::Lost(told) if &*told.json == r#"{"records":1}"#));
+    assert!(told);
+}
+
+#[test]
+fn a_workload_that_floods_is_limited_and_named() {
+    let scratch = Scratch::new();
+    let terms = LogTerms { flood_rate: 1, flood_burst: 2_000, ..small() };
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    let mut other = samples::flow();
+    other.process.cgroup_id = 78;
+    let other = log.connection(Arc::new(other));
+    let mut refused = None;
+    for serial in 0..100_000 {
+        let statement = Statement::new(serial, Way::Query, None, Verdict::Allowed);
+        match connection.intent(&statement) {
+            Ok(sealed) => connection.outcome(&sealed, &Outcome::new(Ending::Complete)),
+            Err(error) => {
+                refused = Some((serial, error.to_string()));
+                break;
+            }
+        }
+    }
+    let (serial, error) = refused.expect("a limit");
+    assert!(serial > 100 && error.contains("session-2.scope"), "{serial}: {error}");
+    // The others notice nothing.
+    let statement = Statement::new(1, Way::Query, None, Verdict::Allowed);
+    other.outcome(&other.intent(&statement).unwrap(), &Outcome::new(Ending::Complete));
+    let all = records(&Folder::new(&scratch.0));
+    let of = |code: u8| all.iter().filter(|(_, body)| body.code() == code).count() as u64;
+    assert_eq!(of(32), serial + 1, "every intent is there");
+    assert!(of(33) < 100, "{}", of(33));
+    let told = all.iter().find_map(|(_, body)| match body {
+        Body::Flood(told) => Some(told.json.clone()),
+        _ => None,
+    });
+    assert!(told.unwrap().contains("session-2.scope"));
+}
+
+#[test]
+fn the_disk_is_awaited_where_it_is_asked_for() {
+    let scratch = Scratch::new();
+    let terms = LogTerms { durability: crate::model::Durability::PowerForWrites, ..small() };
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    let mut subject = log.subject("SELECT 1", Strings::Standard, None);
+    let synced = || *log.shared().unwrap().synced.lock().unwrap();
+    subject.writes = false;
+    let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Allowed);
+    let _ = connection.intent(&statement).unwrap();
+    assert_eq!(synced(), 0);
+    let mut writes = subject.clone();
+    writes.writes = true;
+    let statement = Statement { subject: Some(&writes), ..statement };
+    let position = connection.intent(&statement).unwrap().record().unwrap().position;
+    assert_eq!(synced(), position + 1);
+}
+
+/// What the bench and the tests of whole processes write.
+#[test]
+fn the_flow_that_others_take_is_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flow.json");
+    let current = serde_json::to_string_pretty(&samples::flow()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &current).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), current);
+}

@@ -1,0 +1,99 @@
+use super::*;
+
+fn head() -> Head {
+    Head { at: 1_795_222_800_123_456, flow: 2, sequence: 300 }
+}
+
+fn intent() -> Intent {
+    Intent {
+        head: head(),
+        serial: 7,
+        way: 1,
+        statement: 1,
+        effects: 0x8001,
+        verdict: 2,
+        flags: 1,
+        policies: 0,
+        hold: Some("h-1".into()),
+        approver: None,
+        parameters: vec![None, Some("x".into())],
+    }
+}
+
+fn all() -> Vec<Body> {
+    let json = || -> Box<str> { "{}".into() };
+    let told = || Told { at: 5, json: json() };
+    let outcome = Outcome {
+        head: head(),
+        intent: 1,
+        index: 0,
+        ending: 1,
+        sqlstate: Some("42501".into()),
+        tag: 4,
+        rows: 1000,
+        bytes: 1 << 20,
+        latency_us: 250,
+        masked: vec![(5, 300)],
+    };
+    vec![
+        Body::Process(json()),
+        Body::Flow(Flow { process: 1, json: json() }),
+        Body::Statement(json()),
+        Body::Words("SELECT".into()),
+        Body::Opened(head()),
+        Body::Closed(OnFlow { head: head(), json: json() }),
+        Body::Session(OnFlow { head: head(), json: json() }),
+        Body::Intent(intent()),
+        Body::Outcome(outcome),
+        Body::Transaction(Transaction { head: head(), ending: 1, statements: 3 }),
+        Body::Agent(told()),
+        Body::Changed(told()),
+        Body::Read(told()),
+        Body::Removed(told()),
+        Body::Flood(told()),
+        Body::Lost(told()),
+        Body::Recovered(told()),
+        Body::Observed(told()),
+    ]
+}
+
+#[test]
+fn every_kind_is_read_as_it_was_written_and_not_when_cut() {
+    let id = RecordId { writer: 3, position: 70_000 };
+    assert_eq!(all().len(), KINDS.len());
+    for body in all() {
+        let payload = encode(id, &body, Vec::new());
+        assert_eq!(decode(&payload), Ok((id, body.clone())));
+        assert_eq!(identify(&payload), Ok((id, body.code())));
+        for cut in 0..payload.len() {
+            assert!(decode(&payload[..cut]).is_err(), "{body:?} cut at {cut}");
+        }
+        let longer = [payload.as_slice(), &[0]].concat();
+        assert_eq!(decode(&longer), Err(RecordError::Malformed));
+    }
+}
+
+/// The log outlives the program: these bytes are on people's disks.
+#[test]
+fn the_bytes_of_a_kind_never_change() {
+    let id = RecordId { writer: 3, position: 70_000 };
+    let hex = |body: &Body| -> String {
+        encode(id, body, Vec::new()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let shown: Vec<String> =
+        all().iter().map(|body| format!("{} {}", body.code(), hex(body))).collect();
+    let expected = include_str!("bytes.txt");
+    assert_eq!(shown.join("\n"), expected.trim_end(), "\n{}", shown.join("\n"));
+}
+
+#[test]
+fn unknown_versions_and_kinds_say_so() {
+    let id = RecordId { writer: 1, position: 0 };
+    let mut payload = encode(id, &Body::Opened(head()), Vec::new());
+    payload[0] = 2;
+    assert_eq!(decode(&payload), Err(RecordError::Version(2)));
+    payload[0] = 1;
+    payload[1] = 99;
+    assert_eq!(decode(&payload), Err(RecordError::Kind(99)));
+    assert_eq!(identify(&payload), Ok((id, 99)));
+}

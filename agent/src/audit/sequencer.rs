@@ -1,0 +1,319 @@
+//! Brings records into the tree: hashes them, has the head signed, writes both
+//! down, seals what is full, takes up what dead processes left, lets old
+//! segments go.
+//!
+//! Runs beside the workers and never holds them up: it reads what they have
+//! announced.
+
+mod keeping;
+mod recovery;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::frame::{self, Found, SEGMENT_HEAD};
+use super::log::{Log, LogError, Shared};
+use super::record::Body;
+use super::store::live::Spare;
+use super::store::sealed;
+use super::store::{Live, Tree};
+use crate::ledger::merkle::{self, Hash, Range};
+use crate::model::{LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome};
+
+/// Whoever signs. What it says to an append is all that counts as order.
+pub trait Signer: Send {
+    /// Waits for the answer, though not for ever.
+    fn append(&mut self, asked: &LogAppend) -> Result<LogAnswer, String>;
+    /// A writer's records are all in.
+    fn finish(&mut self, writer: u64) -> Result<(), String>;
+    /// What the signer said meanwhile; waits for nothing.
+    fn heard(&mut self) -> Vec<Heard>;
+}
+
+#[derive(Debug)]
+pub enum Heard {
+    Terms(LogTerms),
+    Note(LogNote),
+}
+
+/// The thread. Dropped, it does the rest and ends.
+#[derive(Debug)]
+pub struct Sequencer {
+    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The work itself, turn by turn.
+pub(super) struct Work {
+    log: Log,
+    shared: Arc<Shared>,
+    signer: Box<dyn Signer>,
+    tree: Tree,
+    /// The tree's size, as far as is known.
+    size: u64,
+    /// Of this writer's records, how many are in the tree.
+    sequenced: u64,
+    segments: VecDeque<Reading>,
+    unfinished: Vec<crate::model::LogWriter>,
+    look_again: Instant,
+    removing: Option<keeping::Removal>,
+    refused: bool,
+}
+
+/// A segment of our own, read up to a place.
+struct Reading {
+    live: Arc<Live>,
+    place: usize,
+    position: u64,
+}
+
+impl Sequencer {
+    pub fn start(
+        log: &Log,
+        welcome: &LogWelcome,
+        signer: Box<dyn Signer>,
+    ) -> Result<Option<Self>, LogError> {
+        let Some(shared) = log.shared().cloned() else { return Ok(None) };
+        let mut work = Work::new(log.clone(), Arc::clone(&shared), welcome, signer)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new()
+            .name("sequencer".into())
+            .spawn({
+                let stop = Arc::clone(&stop);
+                move || work.run(&stop)
+            })
+            .map_err(|error| LogError::Unwritable(format!("its thread doesn't start: {error}")))?;
+        Ok(Some(Self { stop, shared, thread: Some(thread) }))
+    }
+}
+
+impl Drop for Sequencer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.shared.enough.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Work {
+    pub fn new(
+        log: Log,
+        shared: Arc<Shared>,
+        welcome: &LogWelcome,
+        signer: Box<dyn Signer>,
+    ) -> Result<Self, LogError> {
+        let tree = Tree::open(&shared.folder)?;
+        Ok(Self {
+            tree,
+            log,
+            shared,
+            signer,
+            size: welcome.size,
+            sequenced: 0,
+            segments: VecDeque::new(),
+            unfinished: welcome.unfinished.clone(),
+            look_again: Instant::now(),
+            removing: None,
+            refused: false,
+        })
+    }
+
+    fn run(&mut self, stop: &AtomicBool) {
+        let mut told: Option<Instant> = None;
+        while !stop.load(Ordering::Relaxed) {
+            if let Err(error) = self.turn()
+                && told.is_none_or(|at| at.elapsed() > TELL_EVERY)
+            {
+                tracing::error!("records wait for their signature: {error}");
+                told = Some(Instant::now());
+            }
+            self.shared.wait(EVERY);
+        }
+        self.shared.lock().end();
+        let ended = self
+            .turn()
+            .and_then(|()| if self.segments.is_empty() { self.finish() } else { Ok(()) });
+        if let Err(error) = ended {
+            tracing::warn!("the log's last records wait for the next process: {error}");
+        }
+    }
+
+    /// Everything that is to be done now.
+    pub fn turn(&mut self) -> Result<(), LogError> {
+        for heard in self.signer.heard() {
+            self.hear(heard);
+        }
+        self.tell_lost();
+        self.make_room();
+        let result = self.sequence_own();
+        self.seal_full()?;
+        result?;
+        if self.look_again <= Instant::now() {
+            self.look_again = Instant::now() + LOOK_EVERY;
+            self.recover_others()?;
+            self.let_go()?;
+        }
+        self.removed()
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let told = match heard {
+            Heard::Terms(terms) => {
+                self.log.set_terms(terms);
+                return;
+            }
+            Heard::Note(note) => match note {
+                LogNote::Started { version } => {
+                    self.log.tell(Body::Agent, &json!({ "what": "started", "version": version }))
+                }
+                LogNote::Stopping => self.log.tell(Body::Agent, &json!({ "what": "stopping" })),
+                LogNote::Degraded { what } => {
+                    self.log.tell(Body::Agent, &json!({ "what": "degraded", "why": what }))
+                }
+                LogNote::Changed { what, generation, by } => self.log.tell(
+                    Body::Changed,
+                    &json!({ "what": what, "generation": generation, "by_uid": by }),
+                ),
+                LogNote::Read { uid, command } => {
+                    self.log.tell(Body::Read, &json!({ "uid": uid, "command": command }))
+                }
+                LogNote::Observed { event } => self.log.tell(Body::Observed, &event),
+            },
+        };
+        if let Err(error) = told {
+            tracing::error!("an event of the agent is not in the log: {error}");
+        }
+    }
+
+    /// Statements that went through without a record are recorded as a number.
+    fn tell_lost(&mut self) {
+        let lost = self.shared.take_lost();
+        if lost > 0 && self.log.tell(Body::Lost, &json!({ "records": lost })).is_err() {
+            self.shared.put_back_lost(lost);
+        }
+    }
+
+    /// The next segment is made ready while there is still room in this one.
+    fn make_room(&mut self) {
+        let Some(size) = self.shared.lock().wants_spare() else { return };
+        match Spare::make(&self.shared.folder, self.shared.writer, size) {
+            Ok(spare) => self.shared.lock().take_spare(spare),
+            Err(error) => self.shared.lock().no_spare(&error.into()),
+        }
+    }
+
+    /// All that this process has written since.
+    fn sequence_own(&mut self) -> Result<(), LogError> {
+        for live in self.shared.lock().hand_over() {
+            let position = live.start().first;
+            self.segments.push_back(Reading { live, place: SEGMENT_HEAD, position });
+        }
+        loop {
+            let (leaves, read) = self.read_own();
+            if leaves.is_empty() {
+                return Ok(());
+            }
+            for (reading, _) in self.segments.iter().zip(&read) {
+                reading.live.sync()?;
+            }
+            self.sequence(self.shared.writer, self.sequenced, &leaves)?;
+            self.sequenced += leaves.len() as u64;
+            for (reading, (place, position)) in self.segments.iter_mut().zip(read) {
+                reading.place = place;
+                reading.position = position;
+            }
+        }
+    }
+
+    /// Leaves of what is new, and how far each segment was read for them.
+    fn read_own(&self) -> (Vec<Hash>, Vec<(usize, u64)>) {
+        let mut leaves = Vec::new();
+        let mut read = Vec::new();
+        for reading in &self.segments {
+            // A later one may hold records while this one is still read.
+            let bytes = reading.live.written();
+            let (mut place, mut position) = (reading.place, reading.position);
+            while leaves.len() < MOST_AT_ONCE
+                && let Found::Record { payload, next } = frame::at(bytes, place)
+            {
+                leaves.push(merkle::leaf(payload));
+                place = next;
+                position += 1;
+            }
+            read.push((place, position));
+            if leaves.len() >= MOST_AT_ONCE || place < bytes.len() {
+                break;
+            }
+        }
+        (leaves, read)
+    }
+
+    /// Has leaves of a writer put behind the tree, and writes down what that
+    /// came to.
+    fn sequence(&mut self, writer: u64, first: u64, leaves: &[Hash]) -> Result<(), LogError> {
+        for _ in 0..TRIES {
+            let mut range = Range::empty(self.size);
+            for leaf in leaves {
+                range.push(*leaf);
+            }
+            let asked = LogAppend {
+                writer,
+                first,
+                count: leaves.len() as u64,
+                at: self.size,
+                hashes: range.hashes(),
+            };
+            match self.signer.append(&asked).map_err(LogError::Unwritable)? {
+                LogAnswer::Signed { note } => {
+                    self.tree.write(self.size, leaves)?;
+                    self.tree.note(&note)?;
+                    self.size += asked.count;
+                    return Ok(());
+                }
+                LogAnswer::Moved { size } => self.size = size,
+                LogAnswer::Refused { why } => {
+                    if !std::mem::replace(&mut self.refused, true) {
+                        tracing::error!("the log's head is not signed: {why}");
+                    }
+                    return Err(LogError::Unwritable(why));
+                }
+            }
+        }
+        Err(LogError::Unwritable("others always come first; it is tried again".into()))
+    }
+
+    fn seal_full(&mut self) -> Result<(), LogError> {
+        while let Some(reading) = self.segments.front() {
+            if !reading.live.is_full() || reading.position < reading.live.next() {
+                return Ok(());
+            }
+            sealed::seal(&self.shared.folder, reading.live.path(), reading.live.written())?;
+            self.segments.pop_front();
+        }
+        Ok(())
+    }
+
+    /// No record of this process will follow.
+    fn finish(&mut self) -> Result<(), LogError> {
+        self.signer.finish(self.shared.writer).map_err(LogError::Unwritable)?;
+        let _ = std::fs::remove_file(self.shared.folder.lock(self.shared.writer));
+        Ok(())
+    }
+}
+
+const EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+const TELL_EVERY: Duration = Duration::from_secs(60);
+const MOST_AT_ONCE: usize = 1 << 16;
+const TRIES: usize = 100;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! What a process that died has left: its records are brought into the tree,
+//! its torn tail is cut and told, its segments are sealed.
+
+use serde_json::json;
+
+use super::Work;
+use crate::audit::frame::{self, Found};
+use crate::audit::log::LogError;
+use crate::audit::record::Body;
+use crate::audit::store::{Segment, Segments, StoreError, sealed, segments};
+use crate::ledger::merkle::{self, Hash};
+use crate::ledger::note;
+use crate::model::LogWriter;
+
+impl Work {
+    pub(super) fn recover_others(&mut self) -> Result<(), LogError> {
+        for left in std::mem::take(&mut self.unfinished) {
+            if left.writer == self.shared.writer {
+                continue;
+            }
+            if self.is_alive(left.writer) || !self.recover(&left)? {
+                self.unfinished.push(left);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the process that writes under this number is still there: its
+    /// lock ends with it, however it ends.
+    fn is_alive(&self, writer: u64) -> bool {
+        std::fs::File::open(self.shared.folder.lock(writer))
+            .is_ok_and(|lock| lock.try_lock().is_err())
+    }
+
+    /// True when nothing of it is left to do.
+    fn recover(&mut self, left: &LogWriter) -> Result<bool, LogError> {
+        let writer = left.writer;
+        self.tidy(writer)?;
+        let files = Segments::read(&self.shared.folder)?;
+        self.catch_up(left, &files)?;
+        let mut sequenced = left.sequenced;
+        let mut torn = Vec::new();
+        let mut damaged = Vec::new();
+        for segment in files.of_writer(writer) {
+            let mut leaves: Vec<Hash> = Vec::new();
+            let first = sequenced;
+            if segment.start().first > sequenced {
+                damaged.push(format!("records {sequenced} to {}", segment.start().first));
+                break;
+            }
+            if let Err(error) =
+                segment.each(sequenced, |_, payload| leaves.push(merkle::leaf(payload)))
+            {
+                damaged.push(error.to_string());
+                break;
+            }
+            for leaves in leaves.chunks(super::MOST_AT_ONCE) {
+                self.sequence(writer, sequenced, leaves)?;
+                sequenced += leaves.len() as u64;
+            }
+            if let Segment::Live { path, start, places, torn: true, .. } = segment {
+                torn.push(json!({
+                    "segment": path.file_name().map(|name| name.to_string_lossy()),
+                    "behind": format!("{writer}-{}", start.first + places.len() as u64),
+                }));
+            }
+            tracing::debug!("{} records of writer {writer} were left", sequenced - first);
+        }
+        let missing = left.sequenced.saturating_sub(
+            files.of_writer(writer).last().map_or(0, |segment| segment.positions().end),
+        );
+        for segment in files.of_writer(writer) {
+            if let Segment::Live { path, .. } = segment {
+                let bytes = std::fs::read(path).map_err(StoreError::io("read", path))?;
+                sealed::seal(&self.shared.folder, path, &bytes)?;
+            }
+        }
+        if !torn.is_empty() || missing > 0 || !damaged.is_empty() {
+            tracing::error!(
+                "writer {writer} died: {} torn tails were cut, {missing} records that were in the \
+                 tree are missing, {} segments can't be read",
+                torn.len(),
+                damaged.len()
+            );
+        }
+        self.log.tell(
+            Body::Recovered,
+            &json!({
+                "writer": writer,
+                "records": sequenced,
+                "brought_in": sequenced.saturating_sub(left.sequenced),
+                "torn": torn,
+                "missing": missing,
+                "damaged": damaged,
+            }),
+        )?;
+        self.signer.finish(writer).map_err(LogError::Unwritable)?;
+        let _ = std::fs::remove_file(self.shared.folder.lock(writer));
+        Ok(true)
+    }
+
+    /// The last head that it was given may not have been written down.
+    fn catch_up(&mut self, left: &LogWriter, files: &Segments) -> Result<(), LogError> {
+        let Some(note) = &left.note else { return Ok(()) };
+        let Some(checkpoint) = note::peek(note) else { return Ok(()) };
+        let batch = checkpoint.batch;
+        let mut leaves: Vec<Hash> = Vec::new();
+        for segment in files.of_writer(left.writer) {
+            let _ = segment.each(batch.first, |position, payload| {
+                if position < batch.first + batch.count {
+                    leaves.push(merkle::leaf(payload));
+                }
+            });
+        }
+        if leaves.len() as u64 == batch.count {
+            self.tree.write(checkpoint.size - batch.count, &leaves)?;
+        }
+        if !self.tree.notes()?.iter().any(|known| known == note) {
+            self.tree.note(note)?;
+        }
+        Ok(())
+    }
+
+    /// Half-made files of a dead process, and live ones that are sealed already.
+    fn tidy(&self, writer: u64) -> Result<(), LogError> {
+        let folder = self.shared.folder.segments();
+        let prefix = format!("{writer:06}-");
+        for entry in std::fs::read_dir(&folder).map_err(StoreError::io("read", &folder))? {
+            let path = entry.map_err(StoreError::io("read", &folder))?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            if !name.is_some_and(|name| name.starts_with(&prefix)) {
+                continue;
+            }
+            let is = |wanted: &str| path.extension().is_some_and(|extension| extension == wanted);
+            let sealed_too = is("live") && {
+                let sealed = path.with_extension("sealed");
+                sealed.exists() && Segment::open(&sealed).is_ok()
+            };
+            let empty = is("live")
+                && std::fs::read(&path)
+                    .is_ok_and(|bytes| frame::at(&bytes, frame::SEGMENT_HEAD) == Found::End);
+            if is("spare") || is("new") || sealed_too || empty {
+                std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            }
+        }
+        // The list is read anew by whoever asks next.
+        segments::paths(&self.shared.folder).map(drop).map_err(Into::into)
+    }
+}

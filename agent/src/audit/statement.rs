@@ -1,0 +1,308 @@
+//! What the enforcer says of a statement and its end.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::Serialize;
+
+use super::redact;
+use crate::model::TextKept;
+use crate::sql::{Facts, Strings};
+
+macro_rules! codes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$item_doc:meta])* $item:ident = $code:literal, $word:literal;)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$item_doc])* $item = $code,)+ }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$item,)+];
+
+            pub fn code(self) -> u8 {
+                self as u8
+            }
+
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$item => $word,)+ }
+            }
+
+            pub fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(Self::$item),)+ _ => None }
+            }
+
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$item),)+ _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// How the client asked.
+    Way {
+        Query = 0, "query";
+        Parse = 1, "parse";
+        Bind = 2, "bind";
+        Execute = 3, "execute";
+        FunctionCall = 4, "function-call";
+        Describe = 5, "describe";
+        Cancel = 6, "cancel";
+        Copy = 7, "copy";
+        Replication = 8, "replication";
+    }
+}
+
+codes! {
+    /// What was decided.
+    Verdict {
+        /// Nobody judged it: no policy is in force.
+        Unjudged = 0, "unjudged";
+        Allowed = 1, "allowed";
+        Refused = 2, "refused";
+        /// It waits for an approval.
+        Held = 3, "held";
+        /// In shadow: it was let through, and would not have been.
+        WouldRefuse = 4, "would_refuse";
+        WouldHold = 5, "would_hold";
+        /// An approval lifted the refusal.
+        Approved = 6, "approved";
+        /// It went through a connection that isn't read.
+        Unread = 7, "unread";
+    }
+}
+
+codes! {
+    /// How a statement, or one of the statements in its text, ended. What a
+    /// transaction's end undoes is still `complete` here.
+    Ending {
+        Complete = 0, "complete";
+        Accepted = 1, "accepted";
+        Suspended = 2, "suspended";
+        Empty = 3, "empty";
+        Answered = 4, "answered";
+        Failed = 5, "failed";
+        Refused = 6, "refused";
+        Skipped = 7, "skipped";
+        Lost = 8, "lost";
+    }
+}
+
+codes! {
+    TransactionEnd {
+        Committed = 0, "committed";
+        RolledBack = 1, "rolled-back";
+        Prepared = 2, "prepared";
+        /// The connection ended within it.
+        Lost = 3, "lost";
+    }
+}
+
+/// What is recorded of a text: made once, used for each time that it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Tells it from other texts in the dictionary.
+    pub(super) key: u128,
+    pub(super) json: Box<str>,
+    pub effects: u16,
+    pub fingerprint: Box<str>,
+    /// Whether it may change something; decides when the disk is awaited.
+    pub writes: bool,
+}
+
+/// A relation, or a column of it, that a statement touches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Touched {
+    /// With its schema, where that is known.
+    pub table: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<Box<str>>,
+    /// What is in it: `email`, `iban` …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Box<str>>,
+    pub uses: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Kept<'s> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'s str>,
+    fingerprint: &'s str,
+    /// How many bytes the text had, if it was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut_of: Option<usize>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    verbs: &'s [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    touched: &'s [Touched],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    not_understood: bool,
+}
+
+impl Subject {
+    /// `touched` tells what the catalog knows better than the text; else what
+    /// the text says is taken.
+    pub fn new(
+        text: &str,
+        strings: Strings,
+        kept: TextKept,
+        facts: Option<&Facts>,
+        touched: Option<Vec<Touched>>,
+    ) -> Self {
+        let touched = touched.unwrap_or_else(|| facts.map(touched_by).unwrap_or_default());
+        let redacted = redact::text(text, strings, kept);
+        let verbs: Vec<String> = facts
+            .iter()
+            .flat_map(|facts| facts.running())
+            .filter_map(|statement| serde_json::to_value(statement.verb).ok())
+            .filter_map(|verb| verb.as_str().map(ToOwned::to_owned))
+            .take(MOST_VERBS)
+            .collect();
+        let effects = facts.map(Facts::effects);
+        let kept = Kept {
+            text: redacted.text.as_deref(),
+            fingerprint: &redacted.fingerprint,
+            cut_of: redacted.cut.then_some(text.len()),
+            verbs: &verbs,
+            touched: touched.get(..MOST_TOUCHED.min(touched.len())).unwrap_or_default(),
+            not_understood: facts.is_some_and(|facts| !facts.understood()),
+        };
+        let json: Box<str> = serde_json::to_string(&kept).unwrap_or_default().into();
+        Self {
+            key: key_of(TEXT, json.as_bytes()),
+            json,
+            effects: effects.map_or(0, |effects| {
+                effects.iter().fold(0, |bits, effect| bits | 1 << effect as u16)
+            }),
+            fingerprint: redacted.fingerprint.into(),
+            writes: effects.is_none_or(|effects| !effects.is_pure_read() && !effects.is_empty()),
+        }
+    }
+}
+
+/// What the text alone says.
+fn touched_by(facts: &Facts) -> Vec<Touched> {
+    let mut all = Vec::new();
+    for statement in facts.running() {
+        let name = |relation: u32| {
+            let object = statement.objects.get(usize::try_from(relation).ok()?)?;
+            Some(match &object.schema {
+                Some(schema) => format!("{schema}.{}", object.name),
+                None => object.name.to_string(),
+            })
+        };
+        for (object, number) in statement.objects.iter().zip(0..) {
+            all.push(Touched {
+                table: name(number).unwrap_or_default().into(),
+                uses: object.uses.iter().map(|one| one.as_str()).collect(),
+                ..Touched::default()
+            });
+        }
+        for column in &statement.columns {
+            all.push(Touched {
+                table: name(column.relation).unwrap_or_default().into(),
+                column: Some(column.name.clone().unwrap_or_else(|| "*".into())),
+                class: None,
+                uses: column.uses.iter().map(|one| one.as_str()).collect(),
+            });
+        }
+    }
+    all.dedup();
+    all
+}
+
+/// One statement, before it is let through, refused or held.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement<'s> {
+    /// Its number on this connection.
+    pub serial: u64,
+    pub way: Way,
+    /// `None`: a text that isn't known (a statement prepared elsewhere).
+    pub subject: Option<&'s Subject>,
+    pub verdict: Verdict,
+    /// The policies that decided it.
+    pub policies: &'s [&'s str],
+    pub in_transaction: bool,
+    /// The hold's id, and who approved it.
+    pub hold: Option<&'s str>,
+    pub approver: Option<&'s str>,
+    /// Bound values as text; those of a sensitive column with its class.
+    pub parameters: &'s [Parameter<'s>],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter<'s> {
+    /// `None`: NULL.
+    pub value: Option<&'s str>,
+    pub class: Option<&'s str>,
+}
+
+impl<'s> Statement<'s> {
+    pub fn new(serial: u64, way: Way, subject: Option<&'s Subject>, verdict: Verdict) -> Self {
+        Self {
+            serial,
+            way,
+            subject,
+            verdict,
+            policies: &[],
+            in_transaction: false,
+            hold: None,
+            approver: None,
+            parameters: &[],
+        }
+    }
+}
+
+/// How one ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'s> {
+    /// Which statement of its text, from 0.
+    pub index: u32,
+    pub ending: Ending,
+    pub sqlstate: Option<&'s str>,
+    /// The command tag, without its numbers.
+    pub tag: Option<&'s str>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub latency_us: u64,
+    /// Cells masked, by class.
+    pub masked: &'s [(&'s str, u64)],
+}
+
+impl Outcome<'_> {
+    pub fn new(ending: Ending) -> Self {
+        Self {
+            index: 0,
+            ending,
+            sqlstate: None,
+            tag: None,
+            rows: 0,
+            bytes: 0,
+            latency_us: 0,
+            masked: &[],
+        }
+    }
+}
+
+/// A parameter as it is recorded.
+pub(super) fn shown(parameter: &Parameter<'_>, kept: TextKept) -> Option<Box<str>> {
+    let value = parameter.value?;
+    Some(match (kept, parameter.class) {
+        (TextKept::Full, None) => redact::cut(value, LONGEST_PARAMETER).into(),
+        (_, Some(class)) => format!("[{class}]").into(),
+        (_, None) => "?".into(),
+    })
+}
+
+/// Of an entry in the dictionary.
+pub(super) fn key_of(kind: u8, content: &[u8]) -> u128 {
+    let mut bytes = Vec::with_capacity(content.len() + 1);
+    bytes.push(kind);
+    bytes.extend_from_slice(content);
+    let hash = digest(&SHA256, &bytes);
+    hash.as_ref().first_chunk().map_or(0, |half| u128::from_le_bytes(*half))
+}
+
+pub(super) const TEXT: u8 = 3;
+pub(super) const PROCESS: u8 = 1;
+const MOST_VERBS: usize = 64;
+const MOST_TOUCHED: usize = 512;
+const LONGEST_PARAMETER: usize = 1024;

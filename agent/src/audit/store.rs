@@ -1,0 +1,123 @@
+//! The log's folder. What lies in it, and how it is written and read:
+//!
+//! ```text
+//! segments/<writer>-<first>.live    being written: preallocated and mapped
+//! segments/<writer>-<first>.sealed  full: compressed, never written again
+//! segments/<writer>-<n>.spare       room for the next one
+//! segments/<writer>.lock            held by the process that writes under it
+//! tree/leaves-<n>                   hashes of 65,536 records each, in the tree's order
+//! tree/base                         what is left of the tree before the first leaf kept
+//! tree/checkpoints                  every signed head, one behind the other
+//! index/                            for searching; can be removed at any time
+//! ```
+//!
+//! Whoever can write here can destroy the log; what it says about records
+//! before a checkpoint can't be changed unseen.
+
+pub mod live;
+mod map;
+pub mod sealed;
+pub mod segments;
+pub mod tree;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use live::Live;
+pub use segments::{Segment, Segments};
+pub use tree::Tree;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot {what} `{path}`: {error}", path = .path.display())]
+    Io { what: &'static str, path: PathBuf, error: io::Error },
+    #[error("`{path}` is no segment of the log: {why}", path = .path.display())]
+    NoSegment { path: PathBuf, why: &'static str },
+    #[error("`{path}` is damaged: {why}", path = .path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error("`{path}` holds no log", path = .0.display())]
+    NoLog(PathBuf),
+}
+
+impl StoreError {
+    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io { what, path, error }
+    }
+}
+
+/// The log's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// For reading: it must be there.
+    pub fn existing(path: &Path) -> Result<Self, StoreError> {
+        if path.join("segments").is_dir() {
+            Ok(Self(path.to_owned()))
+        } else {
+            Err(StoreError::NoLog(path.to_owned()))
+        }
+    }
+
+    /// Makes what isn't there yet.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        for folder in [self.segments(), self.tree()] {
+            match std::fs::create_dir(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(StoreError::io("make", &folder)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn segments(&self) -> PathBuf {
+        self.0.join("segments")
+    }
+
+    pub fn tree(&self) -> PathBuf {
+        self.0.join("tree")
+    }
+
+    pub fn index(&self) -> PathBuf {
+        self.0.join("index")
+    }
+
+    pub fn lock(&self, writer: u64) -> PathBuf {
+        self.segments().join(format!("{writer}.lock"))
+    }
+
+    pub fn spare(&self, writer: u64, number: u64) -> PathBuf {
+        self.segments().join(format!("{writer:06}-{number}.spare"))
+    }
+
+    pub fn live(&self, writer: u64, first: u64) -> PathBuf {
+        self.segments().join(format!("{writer:06}-{first:012}.live"))
+    }
+
+    pub fn sealed(&self, writer: u64, first: u64) -> PathBuf {
+        self.segments().join(format!("{writer:06}-{first:012}.sealed"))
+    }
+}
+
+/// A new file in place of an old one, whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    use std::io::Write;
+    let new = path.with_extension("new");
+    let mut file = std::fs::File::create(&new).map_err(StoreError::io("make", &new))?;
+    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(StoreError::io("write", &new))?;
+    std::fs::rename(&new, path).map_err(StoreError::io("rename", &new))
+}
+
+#[cfg(test)]
+mod tests;

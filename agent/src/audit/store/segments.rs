@@ -1,0 +1,227 @@
+//! All segments of a folder, to read records by their names.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::sealed::{Raw, Sealed};
+use super::{Folder, StoreError};
+use crate::audit::frame::{self, Found, SEGMENT_HEAD, Start};
+use crate::audit::record::RecordId;
+
+/// One segment as it lies there.
+#[derive(Debug)]
+pub enum Segment {
+    Sealed(Sealed),
+    /// Its bytes up to now, with the place of each record.
+    Live {
+        path: PathBuf,
+        start: Start,
+        bytes: Vec<u8>,
+        places: Vec<usize>,
+        /// Bytes behind the last whole record that are no record.
+        torn: bool,
+    },
+}
+
+#[derive(Debug, Default)]
+pub struct Segments {
+    /// By writer and first position.
+    all: BTreeMap<(u64, u64), Segment>,
+    /// The last block that was read.
+    block: Option<(u64, u64, usize, Vec<usize>, Raw)>,
+    /// Files that are no segments although they are called so.
+    pub broken: Vec<StoreError>,
+}
+
+/// Where a record's bytes are, or why not.
+#[derive(Debug)]
+pub enum Lookup<'s> {
+    Payload(&'s [u8]),
+    /// No segment has it.
+    Absent,
+    /// A segment should have it, and can't be read there.
+    Damaged(String),
+}
+
+impl Segment {
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if path.extension().is_some_and(|extension| extension == "sealed") {
+            return Sealed::open(path).map(Self::Sealed);
+        }
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(StoreError::io("read", path))?;
+        let start = Start::from_bytes(&bytes).ok_or_else(|| StoreError::NoSegment {
+            path: path.to_owned(),
+            why: "its head is damaged",
+        })?;
+        let (places, end) = places(&bytes, SEGMENT_HEAD);
+        let torn = frame::at(&bytes, end) == Found::Torn
+            || bytes.get(end..).is_some_and(|rest| !is_empty(rest));
+        bytes.truncate(end);
+        Ok(Self::Live { path: path.to_owned(), start, bytes, places, torn })
+    }
+
+    pub fn start(&self) -> Start {
+        match self {
+            Self::Sealed(sealed) => sealed.start,
+            Self::Live { start, .. } => *start,
+        }
+    }
+
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Sealed(sealed) => sealed.count,
+            Self::Live { places, .. } => places.len() as u64,
+        }
+    }
+
+    pub fn positions(&self) -> std::ops::Range<u64> {
+        let first = self.start().first;
+        first..first + self.count()
+    }
+
+    /// Gives every record from `from` on, in order; what can't be read is told.
+    pub fn each(&self, from: u64, mut take: impl FnMut(u64, &[u8])) -> Result<(), StoreError> {
+        let first = self.start().first;
+        match self {
+            Self::Live { bytes, places, .. } => {
+                let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+                for (place, position) in places.iter().zip(first..).skip(skip) {
+                    if let Found::Record { payload, .. } = frame::at(bytes, *place) {
+                        take(position, payload);
+                    }
+                }
+            }
+            Self::Sealed(sealed) => {
+                for number in 0..sealed.blocks() {
+                    if sealed.positions(number).end <= from {
+                        continue;
+                    }
+                    let Raw { first, bytes } = sealed.block(number)?;
+                    let (mut place, mut position) = (0, first);
+                    while let Found::Record { payload, next } = frame::at(&bytes, place) {
+                        if position >= from {
+                            take(position, payload);
+                        }
+                        (place, position) = (next, position + 1);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Nothing was ever written there.
+fn is_empty(bytes: &[u8]) -> bool {
+    let zeros = [0; 4096];
+    bytes.chunks(zeros.len()).all(|chunk| zeros.get(..chunk.len()) == Some(chunk))
+}
+
+/// The places of whole records one behind the other, and the end of the last.
+pub fn places(bytes: &[u8], mut place: usize) -> (Vec<usize>, usize) {
+    let mut places = Vec::new();
+    while let Found::Record { next, .. } = frame::at(bytes, place) {
+        places.push(place);
+        place = next;
+    }
+    (places, place)
+}
+
+impl Segments {
+    pub fn read(folder: &Folder) -> Result<Self, StoreError> {
+        let mut segments = Self::default();
+        for path in paths(folder)? {
+            match Segment::open(&path) {
+                Ok(segment) => segments.add(segment),
+                // Sealed a moment ago, or removed.
+                Err(StoreError::Io { error, .. })
+                    if error.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    let sealed = path.with_extension("sealed");
+                    if let Ok(segment) = Segment::open(&sealed) {
+                        segments.add(segment);
+                    }
+                }
+                Err(error) => segments.broken.push(error),
+            }
+        }
+        Ok(segments)
+    }
+
+    fn add(&mut self, segment: Segment) {
+        let Start { writer, first, .. } = segment.start();
+        // A sealed one counts before the live one that it was made of.
+        let sealed = matches!(segment, Segment::Sealed(_));
+        if sealed || !self.all.contains_key(&(writer, first)) {
+            self.all.insert((writer, first), segment);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.all.values()
+    }
+
+    pub fn of_writer(&self, writer: u64) -> impl Iterator<Item = &Segment> {
+        self.all.range((writer, 0)..=(writer, u64::MAX)).map(|(_, segment)| segment)
+    }
+
+    /// The segment that holds a record, or would.
+    pub fn around(&self, id: RecordId) -> Option<&Segment> {
+        let (_, segment) = self.all.range((id.writer, 0)..=(id.writer, id.position)).next_back()?;
+        Some(segment)
+    }
+
+    pub fn payload(&mut self, id: RecordId) -> Lookup<'_> {
+        let Self { all, block, .. } = self;
+        let found = all.range((id.writer, 0)..=(id.writer, id.position)).next_back();
+        let Some(((_, first), segment)) = found else { return Lookup::Absent };
+        match segment {
+            Segment::Live { bytes, places, torn, .. } => {
+                let place = usize::try_from(id.position - first).ok().and_then(|n| places.get(n));
+                match place.map(|place| frame::at(bytes, *place)) {
+                    Some(Found::Record { payload, .. }) => Lookup::Payload(payload),
+                    _ if *torn => Lookup::Damaged("its segment can't be read from there on".into()),
+                    _ => Lookup::Absent,
+                }
+            }
+            Segment::Sealed(sealed) => {
+                let Some(number) = sealed.block_of(id.position) else { return Lookup::Absent };
+                let here = (id.writer, *first, number);
+                if block.as_ref().is_none_or(|(w, f, n, ..)| (*w, *f, *n) != here) {
+                    let raw = match sealed.block(number) {
+                        Ok(raw) => raw,
+                        Err(error) => return Lookup::Damaged(error.to_string()),
+                    };
+                    let (places, _) = places(&raw.bytes, 0);
+                    *block = Some((id.writer, *first, number, places, raw));
+                }
+                let Some((.., places, raw)) = block else { return Lookup::Absent };
+                let place =
+                    usize::try_from(id.position - raw.first).ok().and_then(|n| places.get(n));
+                match place.map(|place| frame::at(&raw.bytes, *place)) {
+                    Some(Found::Record { payload, .. }) => Lookup::Payload(payload),
+                    _ => Lookup::Damaged("its block can't be read from there on".into()),
+                }
+            }
+        }
+    }
+}
+
+/// The files of all segments, in order.
+pub fn paths(folder: &Folder) -> Result<Vec<PathBuf>, StoreError> {
+    let segments = folder.segments();
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(&segments).map_err(StoreError::io("read", &segments))? {
+        let path = entry.map_err(StoreError::io("read", &segments))?.path();
+        if path.extension().is_some_and(|extension| extension == "live" || extension == "sealed") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,246 @@
+//! The tree's hashes and heads as they lie on disk. Nothing in here is trusted:
+//! whoever verifies computes it anew, and these say *where* something is wrong.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Folder, StoreError, replace};
+use crate::ledger::merkle::{self, Hash, Range};
+use crate::ledger::note;
+
+/// Leaves in one file.
+pub const PER_FILE: u64 = 1 << 16;
+
+#[derive(Debug)]
+pub struct Tree {
+    folder: PathBuf,
+    /// The file that was used last.
+    open: Option<(u64, File)>,
+    /// What is left of the leaves that were removed.
+    base: Range,
+    /// Files read for computing, and roots of whole aligned pieces.
+    read: HashMap<u64, Vec<Hash>>,
+    roots: HashMap<(u64, u64), Hash>,
+}
+
+impl Tree {
+    pub fn open(folder: &Folder) -> Result<Self, StoreError> {
+        let folder = folder.tree();
+        let base = read_base(&folder)?;
+        Ok(Self { folder, open: None, base, read: HashMap::new(), roots: HashMap::new() })
+    }
+
+    /// As if nothing had been removed, where what is left of that can't be read.
+    pub fn without_base(folder: &Folder) -> Self {
+        let (folder, base) = (folder.tree(), Range::empty(0));
+        Self { folder, open: None, base, read: HashMap::new(), roots: HashMap::new() }
+    }
+
+    pub fn base(&self) -> &Range {
+        &self.base
+    }
+
+    fn path(&self, file: u64) -> PathBuf {
+        self.folder.join(format!("leaves-{file:08}"))
+    }
+
+    fn file(&mut self, number: u64) -> Result<&File, StoreError> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != number) {
+            let path = self.path(number);
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(StoreError::io("open", &path))?;
+            self.open = Some((number, file));
+        }
+        match &self.open {
+            Some((_, file)) => Ok(file),
+            None => Err(StoreError::NoLog(self.folder.clone())),
+        }
+    }
+
+    /// Writes leaves to their places. Two processes may: their leaves differ.
+    pub fn write(&mut self, mut at: u64, leaves: &[Hash]) -> Result<(), StoreError> {
+        let mut rest = leaves;
+        while !rest.is_empty() {
+            let number = at / PER_FILE;
+            let here = usize::try_from(PER_FILE - at % PER_FILE).unwrap_or(rest.len());
+            let (now, later) = rest.split_at_checked(here).unwrap_or((rest, &[]));
+            let bytes: Vec<u8> = now.iter().flatten().copied().collect();
+            let path = self.path(number);
+            self.file(number)?
+                .write_all_at(&bytes, at % PER_FILE * 32)
+                .map_err(StoreError::io("write", &path))?;
+            at += now.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// A leaf as it was stored. `None`: it isn't there.
+    pub fn leaf(&mut self, index: u64) -> Option<Hash> {
+        let number = index / PER_FILE;
+        if !self.read.contains_key(&number) {
+            let mut bytes = Vec::new();
+            File::open(self.path(number)).ok()?.read_to_end(&mut bytes).ok()?;
+            let leaves = bytes.as_chunks::<32>().0.to_vec();
+            // Verifying goes through them in order; two are enough.
+            if self.read.len() > 1 {
+                self.read.clear();
+            }
+            self.read.insert(number, leaves);
+        }
+        let leaf = self.read.get(&number)?.get(usize::try_from(index % PER_FILE).ok()?)?;
+        (*leaf != [0; 32]).then_some(*leaf)
+    }
+
+    /// Takes what was read out of memory: it may have grown.
+    pub fn forget(&mut self) {
+        self.read.clear();
+        self.roots.clear();
+    }
+
+    /// The root of the leaves from `begin` to before `end`.
+    pub fn subtree(&mut self, begin: u64, end: u64) -> Option<Hash> {
+        if end - begin == 1 && begin >= self.base.end() {
+            return self.leaf(begin);
+        }
+        if let Some(known) = self.roots.get(&(begin, end)) {
+            return Some(*known);
+        }
+        let root = if end <= self.base.end() {
+            self.base.block(begin, end)?
+        } else {
+            let half = (end - begin).next_power_of_two() / 2;
+            let left = self.subtree(begin, begin + half)?;
+            merkle::node(&left, &self.subtree(begin + half, end)?)
+        };
+        if end - begin >= 256 {
+            self.roots.insert((begin, end), root);
+        }
+        Some(root)
+    }
+
+    /// Lets the leaves before `before` go, and keeps what they come to.
+    pub fn cut(&mut self, before: u64) -> Result<(), StoreError> {
+        let mut base = self.base.clone();
+        let mut index = base.end();
+        while index < before {
+            let Some(leaf) = self.leaf(index) else {
+                return Err(StoreError::Damaged {
+                    path: self.path(index / PER_FILE),
+                    why: format!("leaf {index} is missing"),
+                });
+            };
+            base.push(leaf);
+            index += 1;
+        }
+        let hashes = base.hashes();
+        let mut text = format!("{}\n", base.end());
+        for hash in hashes {
+            text.push_str(&STANDARD.encode(hash));
+            text.push('\n');
+        }
+        replace(&self.folder.join("base"), text.as_bytes())?;
+        self.base = base;
+        for file in 0..before / PER_FILE {
+            // Most are gone since long.
+            let _ = std::fs::remove_file(self.path(file));
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// Adds a signed head behind the others.
+    pub fn note(&self, note: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(CHECKPOINTS);
+        // Another process may add one too, or write the file anew.
+        let _lock = self.lock()?;
+        File::options()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(format!("{note}\n").as_bytes()))
+            .map_err(StoreError::io("write", &path))
+    }
+
+    /// Lets the heads of what was removed go.
+    pub fn drop_notes(&self, before: u64) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        let kept: String = self
+            .notes()?
+            .into_iter()
+            .filter(|note| note::peek(note).is_none_or(|head| head.size > before))
+            .map(|note| note + "\n")
+            .collect();
+        replace(&self.folder.join(CHECKPOINTS), kept.as_bytes())
+    }
+
+    /// Held while the heads' file changes.
+    fn lock(&self) -> Result<File, StoreError> {
+        let path = self.folder.join("lock");
+        File::create(&path)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(StoreError::io("lock", &path))
+    }
+
+    /// All signed heads, as they stand there.
+    pub fn notes(&self) -> Result<Vec<String>, StoreError> {
+        let path = self.folder.join(CHECKPOINTS);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(split_notes(&text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
+    }
+}
+
+/// Notes one behind the other, each ended by an empty line after a signature.
+pub fn split_notes(text: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = String::new();
+    let mut signed = false;
+    for line in text.lines() {
+        if line.is_empty() && signed {
+            notes.push(std::mem::take(&mut note));
+            signed = false;
+            continue;
+        }
+        signed |= line.starts_with("— ");
+        note.push_str(line);
+        note.push('\n');
+    }
+    if !note.trim().is_empty() {
+        notes.push(note);
+    }
+    notes
+}
+
+fn read_base(folder: &std::path::Path) -> Result<Range, StoreError> {
+    let path = folder.join("base");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Range::empty(0)),
+        Err(error) => return Err(StoreError::io("read", &path)(error)),
+    };
+    let read = || {
+        let mut lines = text.lines();
+        let size = lines.next()?.parse().ok()?;
+        let hashes = lines
+            .map(|line| STANDARD.decode(line).ok()?.try_into().ok())
+            .collect::<Option<Vec<Hash>>>()?;
+        Range::from_hashes(0, size, &hashes)
+    };
+    read().ok_or_else(|| StoreError::Damaged { path: path.clone(), why: "it can't be read".into() })
+}
+
+const CHECKPOINTS: &str = "checkpoints";

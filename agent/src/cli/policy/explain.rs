@@ -1,0 +1,328 @@
+//! `tidegate policy explain`: one statement, and all that is made of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::page;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{self, Format, Page};
+use crate::model::{ActorKind, Principal, Timestamp};
+use crate::policy::trial::named_group;
+use crate::policy::{
+    Circumstances, NoCatalog, Question, Scene, Set, Sight, Stance, Subject, Target, Transaction,
+    Verdict, Viewed, Why,
+};
+use crate::sql::{Cell, Facts, LexingState, cell};
+
+/// Says what a statement does, whether it may run, by which policies, and what of its
+/// result is masked
+///
+/// It exits with 0 if the statement may run, 3 if it is refused and 4 if it waits for
+/// an approval. Nothing is run, and no database is asked: what only a database knows
+/// is left open.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The statement; several, divided by `;`, are one request
+    sql: String,
+    /// Who asks: a kind of workload (terminal, agent, notebook, pipeline, service,
+    /// unplaced), or an executable's path
+    #[arg(long = "as", value_name = "WHO", default_value = "unplaced")]
+    who: String,
+    /// The person behind it
+    #[arg(long, value_name = "NAME")]
+    person: Option<String>,
+    /// A group it is in, as KIND:NAME (unit, container, namespace, service_account,
+    /// team, group); may be given several times
+    #[arg(long = "group", value_name = "KIND:NAME")]
+    groups: Vec<String>,
+    /// The database, as SERVER/DATABASE or DATABASE
+    #[arg(long, value_name = "NAME", default_value = "postgres")]
+    db: String,
+    /// The destination's label; without one it counts as production
+    #[arg(long, value_name = "LABEL")]
+    env: Option<String>,
+    /// The database's role
+    #[arg(long, value_name = "NAME", default_value = "app")]
+    role: String,
+    /// The session's search_path
+    #[arg(long, value_name = "PATH")]
+    search_path: Option<String>,
+    /// Where the transaction stands: idle, open, failed, pipeline
+    #[arg(long, value_name = "STATE", default_value = "idle")]
+    transaction: Transaction,
+    /// As if the workload were enforced: services are in shadow else
+    #[arg(long)]
+    enforced: bool,
+    /// Files of policies, or folders of them; may be given several times
+    #[arg(long = "policies", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// A pack to lay over the default policies; may be given several times
+    #[arg(long = "pack", value_name = "NAME")]
+    packs: Vec<String>,
+    /// Without the default policies
+    #[arg(long)]
+    bare: bool,
+    /// The form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value = "table")]
+    output: Format,
+}
+
+/// Everything that is told.
+#[derive(Debug, Serialize)]
+pub(super) struct Explanation {
+    pub schema: u32,
+    pub verdict: &'static str,
+    /// In shadow: what would have been.
+    pub would: Option<&'static str>,
+    pub message: Option<String>,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+    pub approvers: Vec<String>,
+    pub actor: Principal,
+    pub server: String,
+    pub database: String,
+    pub environment: String,
+    pub labelled: bool,
+    pub generation: String,
+    pub policies: usize,
+    pub asked: Vec<Asked>,
+    pub decided_by: Vec<Decided>,
+    pub flags: Vec<Decided>,
+    pub shown: Vec<Shown>,
+    pub facts: Arc<Facts>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Asked {
+    pub action: String,
+    pub thing: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Decided {
+    pub policy: Option<String>,
+    pub place: Option<String>,
+    pub severity: Option<String>,
+    pub reason: String,
+    pub action: Option<String>,
+    pub thing: Option<String>,
+}
+
+/// One column of the result.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    pub column: String,
+    pub from: Vec<String>,
+    /// Nothing has been learnt of the database here.
+    pub class: Option<String>,
+    /// How it is shown if it is sensitive: `clear`, `masked`, `masked whole`.
+    pub if_sensitive: &'static str,
+    pub by: Vec<String>,
+}
+
+const SCHEMA: u32 = 1;
+
+impl Explain {
+    pub fn carry_out(self) -> Result<Exit, Failure> {
+        let over =
+            super::Over { paths: self.paths.clone(), packs: self.packs.clone(), bare: self.bare };
+        let set = over.set()?;
+        let cell = Cell::start(cell::Settings::default())?;
+        let explanation = self.explain(&set, &cell, Timestamp::now())?;
+        match self.output {
+            Format::Table | Format::Wide => {
+                let wide = self.output == Format::Wide;
+                page::explanation(&explanation, wide, &mut output::stdout(), Page::of_stdout())?;
+            }
+            form => output::document(form, &explanation)?,
+        }
+        Ok(match explanation.verdict {
+            "refuse" => Exit::Denied,
+            "hold" => Exit::Waiting,
+            _ => Exit::Ok,
+        })
+    }
+
+    fn actor(&self) -> Result<Principal, Failure> {
+        let path = self.who.starts_with('/');
+        let kind = if path { Ok(ActorKind::Unplaced) } else { self.who.parse() };
+        let usage = |error: String| Failure::text(Exit::Usage, error);
+        let kind: ActorKind =
+            kind.map_err(|error| usage(format!("{error}, or an executable's whole path")))?;
+        let groups = self.groups.iter().map(|group| named_group(group));
+        Ok(Principal {
+            kind,
+            workload: self.who.clone(),
+            person: self.person.clone(),
+            user: None,
+            program: path.then(|| self.who.clone()),
+            groups: groups.collect::<Result<_, _>>().map_err(usage)?,
+        })
+    }
+
+    pub(super) fn explain(
+        &self,
+        set: &Set,
+        cell: &Cell,
+        now: Timestamp,
+    ) -> Result<Explanation, Failure> {
+        let actor = self.actor()?;
+        let (server, database) = self.db.rsplit_once('/').unwrap_or(("db", &self.db));
+        let target = Target {
+            server: server.into(),
+            environment: self.env.clone(),
+            database: database.into(),
+            role: self.role.clone(),
+            search_path: self.search_path.as_deref().map(Into::into),
+            temporary: Vec::new(),
+        };
+        let state =
+            LexingState { search_path: target.search_path.clone(), ..LexingState::default() };
+        let facts = Arc::new(cell.read(self.sql.as_bytes(), &state));
+        let stance = Stance::of(actor.kind, self.enforced);
+        let subject = Subject::new(actor.clone());
+        let scene = Scene::new(target);
+        let circumstances =
+            Circumstances { transaction: self.transaction, ..Circumstances::new(now) };
+        let question = Question {
+            subject: &subject,
+            scene: &scene,
+            facts: &facts,
+            prepared: &[],
+            circumstances,
+            catalog: &NoCatalog,
+        };
+        let verdict = set.decide(&question, stance);
+        let ruling = Arc::clone(verdict.ruling());
+        let words = match &verdict {
+            Verdict::Refuse(refusal) => Some(refusal.words()),
+            Verdict::Hold(hold) => Some(hold.words()),
+            Verdict::Allow(_) => (!ruling.allows()).then(|| ruling.words()),
+        };
+        let would = match &verdict {
+            Verdict::Allow(permit) => permit.would(),
+            _ => None,
+        };
+        let asked = set.asked(&question).into_iter();
+        let approvers = ruling.approvers().unwrap_or_default();
+        Ok(Explanation {
+            schema: SCHEMA,
+            verdict: verdict.as_str(),
+            would,
+            message: words.as_ref().map(|words| words.message.clone()),
+            detail: words.as_ref().and_then(|words| words.detail.clone()),
+            hint: words.and_then(|words| words.hint),
+            approvers: approvers.into_iter().map(Into::into).collect(),
+            actor,
+            server: server.into(),
+            database: database.into(),
+            environment: scene.environment().into(),
+            labelled: self.env.is_some(),
+            generation: set.generation().to_string(),
+            policies: set.policies().len(),
+            asked: asked
+                .map(|(action, thing)| Asked { action: action.to_string(), thing })
+                .collect(),
+            decided_by: set
+                .ruling_on_each(&question)
+                .causes
+                .iter()
+                .map(Decided::by_cause)
+                .collect(),
+            flags: ruling.flags.iter().map(|policy| Decided::by_policy(policy)).collect(),
+            shown: shown(set, &question),
+            facts: Arc::clone(&facts),
+        })
+    }
+}
+
+impl Decided {
+    fn by_policy(policy: &crate::policy::Policy) -> Self {
+        Self {
+            policy: Some(policy.id.to_string()),
+            place: Some(policy.place.to_string()),
+            severity: policy.severity.as_deref().map(Into::into),
+            reason: policy.reason.as_deref().unwrap_or("no reason is given").into(),
+            action: None,
+            thing: None,
+        }
+    }
+
+    fn by_cause(cause: &crate::policy::Cause) -> Self {
+        let by = |reason: &str| Self {
+            policy: None,
+            place: None,
+            severity: None,
+            reason: reason.into(),
+            action: None,
+            thing: None,
+        };
+        let decided = match &cause.why {
+            Why::Forbidden(policy) => Self::by_policy(policy),
+            Why::NotPermitted => by("no policy permits it"),
+            Why::Failed(error) => by(error),
+            Why::TooMuch => by("it touches too many things at once"),
+        };
+        Self { action: Some(cause.action.to_string()), thing: Some(cause.thing.clone()), ..decided }
+    }
+}
+
+/// The columns that come back, and what would become of them if they are sensitive.
+fn shown(set: &Set, question: &Question<'_>) -> Vec<Shown> {
+    let mut all = Vec::new();
+    for statement in question.facts.running() {
+        for output in statement.returns.iter().flatten() {
+            let mut from = Vec::new();
+            let mut viewed = Vec::new();
+            let mut whole = output.star;
+            for source in &output.sources {
+                let Some(column) = statement.columns.get(source.column as usize) else { continue };
+                let table = statement.objects.get(column.relation as usize);
+                let schema = table.and_then(|table| table.schema.as_deref());
+                let table = table.map_or("?", |table| &table.name);
+                let name = column.name.as_deref().unwrap_or("*");
+                let prefix = schema.map(|schema| format!("{schema}.")).unwrap_or_default();
+                from.push(format!("{prefix}{table}.{name}"));
+                whole |= !source.path.is_empty();
+                viewed.push(Viewed {
+                    schema: schema.unwrap_or("public"),
+                    table,
+                    column: name,
+                    class: "unknown",
+                });
+            }
+            if output.sources.is_empty() && !output.star {
+                continue;
+            }
+            let Question { subject, scene, circumstances, .. } = question;
+            let sights = set.reveal(subject, scene, circumstances, &viewed);
+            let clear = !sights.is_empty()
+                && sights.iter().all(|sight| matches!(sight, Sight::Clear { .. }));
+            let mut by: Vec<String> = Vec::new();
+            for sight in &sights {
+                let (Sight::Clear { by: policies } | Sight::Masked { by: policies, .. }) = sight;
+                by.extend(policies.iter().map(|policy| policy.id.to_string()));
+            }
+            by.dedup();
+            all.push(Shown {
+                column: output
+                    .name
+                    .as_deref()
+                    .unwrap_or(if output.star { "*" } else { "?" })
+                    .into(),
+                from,
+                class: None,
+                if_sensitive: match (clear, whole && !output.star) {
+                    (true, _) => "clear",
+                    (false, true) => "masked whole",
+                    (false, false) => "masked",
+                },
+                by,
+            });
+        }
+    }
+    all
+}

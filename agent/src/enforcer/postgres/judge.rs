@@ -1,0 +1,423 @@
+//! Whether a request may run: its text is read, and the policies are asked.
+//!
+//! INVARIANT: what runs is judged by the facts of what was prepared, and again
+//! each time it runs. What can't be told – which statement a name means, under
+//! which settings a text will be read – is judged by the strictest reading.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use crate::audit::{self, Connection, LogError, Way};
+use crate::enforcer::means::{Destination, Means};
+use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
+use crate::policy::{
+    Circumstances, NoCatalog, Question, Scene, Set, Subject, Target, Transaction, Verdict,
+};
+use crate::sql::facts::{Doubt, Facts, Scope, Setting};
+use crate::sql::{Cell, Effect, Effects, Encoding, LexingState, Strings, session_effects};
+use crate::wire::postgres::Transaction as Said;
+use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
+
+/// Of one session.
+#[derive(Debug)]
+pub struct Judge {
+    subject: Subject,
+    scene: Scene,
+    kind: ActorKind,
+    unit: Option<String>,
+    /// How the server reads texts, as far as it has said.
+    reading: LexingState,
+    path: Path,
+    /// The latest request after which texts may be read otherwise.
+    unsettled: u64,
+}
+
+/// What is known of `search_path`, which servers before 18 don't report.
+#[derive(Debug)]
+enum Path {
+    Settled,
+    /// It was touched by this request: settled once that one succeeds.
+    Setting {
+        serial: u64,
+        to: Option<Box<str>>,
+    },
+    /// Nobody can say, until it is set anew.
+    Lost,
+}
+
+/// What comes of a request.
+#[derive(Debug)]
+pub enum Judgement {
+    Release(Granted),
+    Refuse(Refusal),
+    /// It can't be recorded, and what isn't recorded isn't run.
+    Unrecorded(LogError),
+    /// The text is too long to be read here: it is to be asked for.
+    Read,
+}
+
+impl Judge {
+    pub fn new(flow: &Flow, destination: &Destination, carried: &Carried) -> Self {
+        let subject = Subject::new(principal(flow));
+        let kind = subject.actor().kind;
+        let scene = Scene::new(Target {
+            server: destination.terms.name.clone(),
+            environment: destination.terms.environment.clone(),
+            database: carried.database.clone().unwrap_or_default(),
+            role: carried.role.clone().unwrap_or_default(),
+            search_path: None,
+            temporary: Vec::new(),
+        });
+        Self {
+            subject,
+            scene,
+            kind,
+            unit: flow.process.workload.unit.clone(),
+            reading: LexingState::default(),
+            path: Path::Settled,
+            unsettled: 0,
+        }
+    }
+
+    /// The server has said something about the session.
+    pub fn learn(&mut self, session: &Session<Judged>) {
+        let parameters = session.parameters();
+        let text =
+            |name: &[u8]| parameters.value(name).and_then(|value| str::from_utf8(value).ok());
+        self.reading.encoding = match text(b"client_encoding") {
+            Some(name) => Encoding::named(name),
+            None => Encoding::Overlapping("unknown".into()),
+        };
+        self.reading.strings = match text(b"standard_conforming_strings") {
+            Some("on") => Strings::Standard,
+            Some("off") => Strings::Escaping,
+            _ => Strings::Uncertain,
+        };
+        self.reading.server_major = text(b"server_version").and_then(|version| {
+            let digits = version.split(|sign: char| !sign.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        });
+        if let Some(path) = text(b"search_path") {
+            self.set_path(Some(path.into()));
+        }
+    }
+
+    /// Judges one request. `read`: the facts of its text, where they were read
+    /// elsewhere.
+    pub fn judge(
+        &mut self,
+        runs: &Runs<'_, Judged>,
+        serial: u64,
+        session: &Session<Judged>,
+        means: &Means,
+        log: &Connection,
+        read: Option<Facts>,
+    ) -> Judgement {
+        let statement = match runs {
+            Runs::Query(text) => match self.understand(text, session, means, read) {
+                Some(statement) => statement,
+                None => return Judgement::Read,
+            },
+            Runs::Parse(parse) => match self.understand(parse.query, session, means, read) {
+                Some(statement) => statement,
+                None => return Judgement::Read,
+            },
+            Runs::Bind(_, known) => match known {
+                Some(known) if known.certain => Arc::clone(&known.value.permit.statement),
+                _ => unknown("which statement is bound can't be told"),
+            },
+            Runs::Execute(_, known) => match known {
+                Some(known) if known.certain && known.value.certain => {
+                    Arc::clone(&known.value.permit.statement)
+                }
+                _ => unknown("which portal is executed can't be told"),
+            },
+            Runs::FunctionCall(call) => match large_object(call.function) {
+                Some(text) => match self.understand(text, session, means, None) {
+                    Some(statement) => statement,
+                    None => return Judgement::Read,
+                },
+                None => unknown("a function is called by its number"),
+            },
+        };
+        // What runs only by being prepared changes nothing yet.
+        if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
+            self.follow(&statement, serial, session);
+        }
+        let verdict = self.decide(&statement, session, means);
+        match self.record(runs, serial, &statement, &verdict, session, log) {
+            Err(error) => Judgement::Unrecorded(error),
+            Ok(intent) => match verdict {
+                Verdict::Allow(permit) => Judgement::Release(Granted { permit, statement, intent }),
+                Verdict::Refuse(refusal) => {
+                    Judgement::Refuse(refusal.words().refusal(number(&intent)))
+                }
+                Verdict::Hold(hold) => Judgement::Refuse(hold.words().refusal(number(&intent))),
+            },
+        }
+    }
+
+    /// Puts the request into the log, before anything comes of it.
+    fn record(
+        &self,
+        runs: &Runs<'_, Judged>,
+        serial: u64,
+        statement: &Understood,
+        verdict: &Verdict,
+        session: &Session<Judged>,
+        log: &Connection,
+    ) -> Result<Intent, LogError> {
+        let (way, portal) = match runs {
+            Runs::Query(_) => (Way::Query, None),
+            Runs::Parse(_) => (Way::Parse, None),
+            Runs::Bind(..) => (Way::Bind, None),
+            Runs::Execute(_, portal) => (Way::Execute, portal.as_ref()),
+            Runs::FunctionCall(_) => (Way::FunctionCall, None),
+        };
+        let allowed = matches!(verdict, Verdict::Allow(_));
+        if allowed && way == Way::Parse {
+            return Ok(Intent::Prepares);
+        }
+        // The first Execute of a portal is what its Bind was recorded for.
+        if let Some(Intent::Recorded(of_bind)) = portal.map(|known| &known.value.permit.intent)
+            && allowed
+            && !of_bind.used.swap(true, Ordering::Relaxed)
+        {
+            return Ok(Intent::Recorded(Arc::clone(of_bind)));
+        }
+        let policies = verdict.ruling().policies();
+        let policies: Vec<&str> = policies.iter().map(|policy| &*policy.id).collect();
+        let decided = match verdict {
+            Verdict::Allow(permit) => match permit.would() {
+                None => audit::Verdict::Allowed,
+                Some("would_hold") => audit::Verdict::WouldHold,
+                Some(_) => audit::Verdict::WouldRefuse,
+            },
+            Verdict::Refuse(_) => audit::Verdict::Refused,
+            Verdict::Hold(_) => audit::Verdict::Held,
+        };
+        let entry = audit::Statement {
+            policies: &policies,
+            in_transaction: session.in_transaction(),
+            ..audit::Statement::new(serial, way, statement.subject.as_ref(), decided)
+        };
+        let sealed = log.intent(&entry)?;
+        let used = AtomicBool::new(way != Way::Bind);
+        Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
+    }
+
+    /// A request has ended: what it changed counts from now on.
+    pub fn ended(&mut self, outcome: &Outcome<Judged>) {
+        let Path::Setting { serial, .. } = self.path else { return };
+        if outcome.serial != serial {
+            return;
+        }
+        match (&outcome.ending, std::mem::replace(&mut self.path, Path::Lost)) {
+            (Ending::Complete(_), Path::Setting { to, .. }) => self.set_path(to),
+            // Of a query's end its statements' ends were told before.
+            (Ending::Answered | Ending::Suspended, before) => self.path = before,
+            _ => {}
+        }
+    }
+
+    fn understand(
+        &self,
+        text: &[u8],
+        session: &Session<Judged>,
+        means: &Means,
+        read: Option<Facts>,
+    ) -> Option<Arc<Understood>> {
+        let mut uncertain;
+        let reading = if session.is_waiting_for(self.unsettled) {
+            uncertain = self.reading.clone();
+            uncertain.strings = Strings::Uncertain;
+            &uncertain
+        } else {
+            &self.reading
+        };
+        let cache = &means.shared.texts;
+        if let Some(known) = cache.get(text, reading, 0) {
+            return Some(known);
+        }
+        let facts = match read {
+            Some(read) => read,
+            None => Cell::quick(text, reading)?,
+        };
+        let effects = session_effects(&facts, text, reading);
+        let shown = String::from_utf8_lossy(text);
+        let subject = Some(means.shared.log.subject(&shown, reading.strings, Some(&facts)));
+        let understood = Arc::new(Understood { facts: Arc::new(facts), effects, subject });
+        cache.put(text, reading, 0, &understood);
+        Some(understood)
+    }
+
+    /// How the text is to be read by whoever reads it elsewhere.
+    pub fn reading(&self, session: &Session<Judged>) -> LexingState {
+        let mut reading = self.reading.clone();
+        if session.is_waiting_for(self.unsettled) {
+            reading.strings = Strings::Uncertain;
+        }
+        reading
+    }
+
+    /// What running it may change about how the next text is read.
+    fn follow(&mut self, statement: &Understood, serial: u64, session: &Session<Judged>) {
+        let facts = &statement.facts;
+        let opaque = !facts.understood()
+            || facts.effects().contains(Effect::Execute)
+            || facts.effects().contains(Effect::Unknown);
+        let mut touches = facts.session().peekable();
+        if touches.peek().is_none() && !opaque {
+            return;
+        }
+        self.unsettled = serial;
+        let mut paths = touches.filter(|one| matches!(&*one.setting, "search_path" | "*"));
+        let (first, more) = (paths.next(), paths.next());
+        self.path = match (first, more) {
+            (None, _) if !opaque => return,
+            // A function might set it; where that was so before, it still is.
+            (None, _) => return,
+            (Some(one), None)
+                if one.scope == Scope::Session && session.transaction() == Said::Idle =>
+            {
+                match &one.value {
+                    Setting::To(value) if &*one.setting == "search_path" => {
+                        Path::Setting { serial, to: Some(value.clone()) }
+                    }
+                    Setting::Default => Path::Setting { serial, to: None },
+                    _ => Path::Lost,
+                }
+            }
+            _ => Path::Lost,
+        };
+        self.reading.search_path = Some(LOST.into());
+        self.renew_scene();
+    }
+
+    fn set_path(&mut self, path: Option<Box<str>>) {
+        self.path = Path::Settled;
+        if self.reading.search_path != path {
+            self.reading.search_path = path;
+            self.renew_scene();
+        }
+    }
+
+    fn renew_scene(&mut self) {
+        let target = self.scene.target().clone();
+        self.scene = Scene::new(Target { search_path: self.reading.search_path.clone(), ..target });
+    }
+
+    fn decide(&self, statement: &Understood, session: &Session<Judged>, means: &Means) -> Verdict {
+        let policies = &means.policies;
+        let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
+            .map(|name| {
+                let known = session.statement(name.as_bytes()).filter(|known| known.certain)?;
+                Some(Arc::clone(&known.value.permit.statement.facts))
+            })
+            .collect();
+        let transaction = match session.transaction() {
+            Said::Open => Transaction::Open,
+            Said::Failed => Transaction::Failed,
+            Said::Idle if session.in_transaction() => Transaction::Pipeline,
+            Said::Idle => Transaction::Idle,
+        };
+        let question = Question {
+            subject: &self.subject,
+            scene: &self.scene,
+            facts: &statement.facts,
+            prepared: &prepared,
+            circumstances: Circumstances { transaction, ..Circumstances::new(Timestamp::now()) },
+            catalog: &NoCatalog,
+        };
+        let stance = policies.stance(self.kind, self.unit.as_deref());
+        means.shared.rulings.decide(&policies.set, &question, stance)
+    }
+}
+
+/// The record's name, for who reads the refusal.
+fn number(intent: &Intent) -> String {
+    match intent {
+        Intent::Recorded(recorded) => {
+            recorded.sealed.record().map_or_else(|| "none".into(), |record| record.to_string())
+        }
+        Intent::Prepares => "none".into(),
+    }
+}
+
+/// Who it is, in the words of policies.
+fn principal(flow: &Flow) -> Principal {
+    let (process, actor) = (&flow.process, &flow.actor);
+    let program = process.exe.as_ref().map(|path| path.display().to_string());
+    let workload = &process.workload;
+    let person = actor.person.as_ref().and_then(|person| {
+        person.name.clone().or_else(|| person.user.as_ref().map(|user| user.value.clone()))
+    });
+    let one = |kind, name: &Option<String>| {
+        name.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
+    };
+    let all = |kind, names: &[String]| {
+        names.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
+    };
+    let groups = [
+        one(GroupKind::Unit, &workload.unit),
+        one(GroupKind::Container, &workload.container),
+        all(GroupKind::Team, &actor.teams),
+        all(GroupKind::Group, &actor.groups),
+    ];
+    Principal {
+        kind: match actor.kind {
+            Kind::Terminal => ActorKind::Terminal,
+            Kind::Agent => ActorKind::Agent,
+            Kind::Notebook => ActorKind::Notebook,
+            Kind::Pipeline => ActorKind::Pipeline,
+            Kind::Service => ActorKind::Service,
+            Kind::Unplaced => ActorKind::Unplaced,
+        },
+        workload: (actor.name.clone())
+            .or_else(|| workload.unit.clone())
+            .or_else(|| program.clone())
+            .unwrap_or_else(|| process.comm.clone()),
+        person,
+        user: process.user.clone(),
+        program,
+        groups: groups.concat(),
+    }
+}
+
+fn unknown(why: &str) -> Arc<Understood> {
+    let facts = Facts::unknown(Doubt::Parser(why.into()), Effects::NONE);
+    Arc::new(Understood {
+        facts: Arc::new(facts),
+        effects: crate::wire::postgres::session::SqlEffects::unknown(),
+        subject: None,
+    })
+}
+
+/// The functions that client libraries call by number: those of large objects.
+/// The server's own never change their numbers.
+fn large_object(function: u32) -> Option<&'static [u8]> {
+    Some(match function {
+        715 => b"SELECT pg_catalog.lo_create($1)",
+        764 => b"SELECT pg_catalog.lo_import($1)",
+        765 => b"SELECT pg_catalog.lo_export($1, $2)",
+        767 => b"SELECT pg_catalog.lo_import($1, $2)",
+        952 => b"SELECT pg_catalog.lo_open($1, $2)",
+        953 => b"SELECT pg_catalog.lo_close($1)",
+        954 => b"SELECT pg_catalog.loread($1, $2)",
+        955 => b"SELECT pg_catalog.lowrite($1, $2)",
+        956 => b"SELECT pg_catalog.lo_lseek($1, $2, $3)",
+        957 => b"SELECT pg_catalog.lo_creat($1)",
+        958 => b"SELECT pg_catalog.lo_tell($1)",
+        964 => b"SELECT pg_catalog.lo_unlink($1)",
+        1004 => b"SELECT pg_catalog.lo_truncate($1, $2)",
+        3170 => b"SELECT pg_catalog.lo_lseek64($1, $2, $3)",
+        3171 => b"SELECT pg_catalog.lo_tell64($1)",
+        3172 => b"SELECT pg_catalog.lo_truncate64($1, $2)",
+        _ => return None,
+    })
+}
+
+/// A path that no server would show: nothing is known of it.
+const LOST: &str = "\"";

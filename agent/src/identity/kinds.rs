@@ -1,0 +1,330 @@
+//! What kind of actor it is, from the table of kinds and from where it runs.
+
+use super::facts::{Facts, Seen};
+use super::file::{FileMistakes, Reader};
+use crate::model::{Confidence, Kind, Workload};
+
+/// The table that the agent brings.
+const OWN: &str = include_str!("kinds.toml");
+const KEYS: [&str; 10] =
+    ["kind", "name", "exe", "script", "argument", "comm", "variable", "unit", "image", "own"];
+
+/// The rules, a host's own first.
+#[derive(Clone, Debug, Default)]
+pub struct Kinds {
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rule {
+    kind: Kind,
+    name: Option<String>,
+    exe: Vec<String>,
+    script: Vec<String>,
+    argument: Vec<String>,
+    comm: Vec<String>,
+    variable: Vec<String>,
+    unit: Vec<String>,
+    image: Vec<String>,
+    own: bool,
+}
+
+/// A kind, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub kind: Kind,
+    pub name: Option<String>,
+    pub confidence: Option<Confidence>,
+    pub reason: String,
+}
+
+impl Kinds {
+    /// The agent's table alone.
+    pub fn own() -> Result<Self, FileMistakes> {
+        Ok(Self { rules: parse(OWN, "kinds.toml")? })
+    }
+
+    /// A host's file goes before it.
+    pub fn with(text: &str, file: &str) -> Result<Self, FileMistakes> {
+        let mut rules = parse(text, file)?;
+        rules.extend(Self::own()?.rules);
+        Ok(Self { rules })
+    }
+
+    /// Whether a rule asks for a variable of this name.
+    pub fn asks(&self, variable: &str) -> bool {
+        self.rules.iter().any(|rule| any(&rule.variable, variable))
+    }
+
+    pub fn place(&self, facts: &Facts) -> Placed {
+        self.by_rule(facts).unwrap_or_else(|| by_place(facts))
+    }
+
+    fn by_rule(&self, facts: &Facts) -> Option<Placed> {
+        self.rules.iter().find_map(|rule| {
+            let (confidence, sign) = rule.matches(facts)?;
+            Some(Placed {
+                kind: rule.kind,
+                name: rule.name.clone(),
+                confidence: Some(confidence),
+                reason: sign,
+            })
+        })
+    }
+}
+
+impl Rule {
+    /// How sure, and by which sign.
+    fn matches(&self, facts: &Facts) -> Option<(Confidence, String)> {
+        if let Some(unit) = &facts.workload.unit
+            && facts.workload.container.is_none()
+            && any(&self.unit, unit)
+        {
+            return Some((Confidence::Certain, format!("its unit is {unit}")));
+        }
+        if let Some(image) = &facts.workload.image
+            && any(&self.image, image)
+        {
+            return Some((Confidence::Certain, format!("its container's image is {image}")));
+        }
+        let ancestors = facts.ancestors.iter().filter(|_| !self.own);
+        for seen in std::iter::once(&facts.process).chain(ancestors) {
+            if let Some((confidence, sign)) = self.sign(seen) {
+                let who = if seen.pid == facts.process.pid {
+                    "it".to_owned()
+                } else {
+                    format!("its ancestor {}", seen.pid)
+                };
+                return Some((confidence, format!("{who} {sign}")));
+            }
+        }
+        let name = facts.environment.names.iter().find(|name| any(&self.variable, name))?;
+        Some((Confidence::Claimed, format!("it was started with {name} set")))
+    }
+
+    fn sign(&self, seen: &Seen) -> Option<(Confidence, String)> {
+        let exe = seen.exe.as_ref().and_then(|exe| exe.to_str());
+        if let Some(exe) = exe
+            && self.exe.iter().any(|pattern| is_file(pattern, exe))
+        {
+            return Some((Confidence::Likely, format!("is the program {exe}")));
+        }
+        if let Some(script) = &seen.script
+            && self.script.iter().any(|pattern| is_file(pattern, script))
+        {
+            return Some((Confidence::Likely, format!("runs {script}")));
+        }
+        if any(&self.comm, &seen.comm) {
+            return Some((Confidence::Claimed, format!("calls itself {}", seen.comm)));
+        }
+        let argument = seen.arguments.iter().skip(1).find(|one| any(&self.argument, one))?;
+        Some((Confidence::Claimed, format!("has the argument {argument}")))
+    }
+}
+
+/// By where it runs: what no rule names.
+fn by_place(facts: &Facts) -> Placed {
+    let placed = |kind, confidence, reason: String| Placed {
+        kind,
+        name: None,
+        confidence: Some(confidence),
+        reason,
+    };
+    let workload = &facts.workload;
+    let terminal = facts.process.terminal.as_ref();
+    if let Some(container) = &workload.container {
+        let short: String = container.chars().take(12).collect();
+        if is_entered(facts) {
+            return match terminal {
+                Some(terminal) => placed(
+                    Kind::Terminal,
+                    Confidence::Certain,
+                    format!("it entered container {short} with the terminal {terminal}"),
+                ),
+                None => unplaced(format!("it entered container {short} from outside")),
+            };
+        }
+        let job = |name: &str| workload.labels.iter().any(|(label, _)| label == name);
+        if workload.managed == Some(true) && job("batch.kubernetes.io/job-name") {
+            let reason = format!("container {short} is of a Kubernetes job");
+            return placed(Kind::Pipeline, Confidence::Certain, reason);
+        }
+        if workload.managed == Some(true) {
+            let reason = format!("container {short} is kept running by its runtime");
+            return placed(Kind::Service, Confidence::Certain, reason);
+        }
+        if let Some(terminal) = terminal {
+            let reason = format!("container {short} has the terminal {terminal}");
+            return placed(Kind::Terminal, Confidence::Likely, reason);
+        }
+        if let Some(uid) = workload.user_slice {
+            return unplaced(format!("user {uid} started container {short}"));
+        }
+        if workload.pod.is_some() {
+            let reason = format!("container {short} is of a pod");
+            return placed(Kind::Service, Confidence::Certain, reason);
+        }
+        let reason = format!("it runs in container {short}");
+        return placed(Kind::Service, Confidence::Likely, reason);
+    }
+    if let Some(terminal) = terminal {
+        let reason = format!("it has the terminal {terminal}");
+        return placed(Kind::Terminal, Confidence::Certain, reason);
+    }
+    if let Some(uid) = facts.process.login_uid {
+        let reason = format!("it descends from a login of user {uid}");
+        return placed(Kind::Terminal, Confidence::Certain, reason);
+    }
+    if let Some(uid) = workload.user_slice {
+        let reason = format!("it runs in the slice of user {uid}");
+        return placed(Kind::Terminal, Confidence::Certain, reason);
+    }
+    if let Some(sshd) = facts.ancestors.iter().find(|seen| is_sshd(seen)) {
+        let reason = format!("its ancestor {} is sshd", sshd.pid);
+        return placed(Kind::Terminal, Confidence::Certain, reason);
+    }
+    if let Some(terminal) = facts.ancestors.iter().find(|seen| seen.terminal.is_some()) {
+        let reason = format!("its ancestor {} has a terminal", terminal.pid);
+        return placed(Kind::Terminal, Confidence::Likely, reason);
+    }
+    match workload.unit.as_deref().filter(|unit| is_service(unit, workload)) {
+        Some(unit) => {
+            placed(Kind::Service, Confidence::Certain, format!("it is of the unit {unit}"))
+        }
+        None => unplaced("no terminal, login, unit or container".into()),
+    }
+}
+
+fn unplaced(reason: String) -> Placed {
+    Placed { kind: Kind::Unplaced, name: None, confidence: None, reason }
+}
+
+/// A unit that an administrator has installed; `systemd-run` makes others on
+/// the fly, and logins run in units of their own.
+fn is_service(unit: &str, workload: &Workload) -> bool {
+    unit.ends_with(".service")
+        && workload.user_slice.is_none()
+        && !unit.starts_with("run-")
+        && !["ssh", "sshd", "getty", "serial-getty", "console-getty", "emergency", "rescue"]
+            .iter()
+            .any(|login| unit.strip_prefix(login).is_some_and(|rest| rest.starts_with(['.', '@'])))
+}
+
+/// Whether a process came into its container from outside, beside what the
+/// container was started with: the first of its line in the container is not
+/// the container's first process.
+pub(super) fn is_entered(facts: &Facts) -> bool {
+    let container = &facts.workload.container;
+    if container.is_none() {
+        return false;
+    }
+    let inside = facts.all().filter(|seen| &seen.workload.container == container);
+    let Some(top) = inside.last() else { return false };
+    // With the host's pids inside, nobody can tell.
+    let Some(inner) = top.inner_pid else { return false };
+    let outside = facts.ancestors.iter().find(|seen| seen.pid == top.parent);
+    inner != 1 && outside.is_some_and(|seen| &seen.workload.container != container)
+}
+
+pub(super) fn is_sshd(seen: &Seen) -> bool {
+    matches!(seen.program(), "sshd" | "sshd-session" | "sshd-auth" | "dropbear")
+}
+
+fn any(patterns: &[String], text: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, text))
+}
+
+/// A pattern without `/` is of a file's name, or of the whole of what is no
+/// path.
+fn is_file(pattern: &str, path: &str) -> bool {
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    if pattern.contains('/') || !path.starts_with('/') {
+        return matches(pattern, path);
+    }
+    matches(pattern, path.rsplit('/').next().unwrap_or(path))
+}
+
+/// `*` stands for any characters. Linear: a star that fails is never asked
+/// again once a later one has matched.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let mut rest = rest;
+    let mut last = None;
+    for part in parts {
+        if let Some(before) = last.replace(part) {
+            match rest.find(before) {
+                Some(at) => rest = rest.get(at + before.len()..).unwrap_or_default(),
+                None => return false,
+            }
+        }
+    }
+    match last {
+        None => rest.is_empty(),
+        Some(end) => rest.ends_with(end),
+    }
+}
+
+fn parse(text: &str, file: &str) -> Result<Vec<Rule>, FileMistakes> {
+    Reader::read(text, file, |reader, top| {
+        reader.only(top, &["rule"]);
+        let mut rules = Vec::new();
+        for table in reader.list(top, "rule") {
+            reader.only(table, &KEYS);
+            let kind = reader.string(table, "kind");
+            let span = table.get("kind").and_then(toml_edit::Item::span);
+            let found = kind
+                .as_deref()
+                .and_then(|word| Kind::ALL.into_iter().find(|known| known.word() == word));
+            let Some(found) = found else {
+                let words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+                let place = span.or_else(|| table.iter().find_map(|(_, item)| item.span()));
+                reader.mistake(place, &format!("a rule's `kind` is one of {}", words.join(", ")));
+                continue;
+            };
+            let rule = Rule {
+                kind: found,
+                name: reader.string(table, "name"),
+                exe: reader.strings(table, "exe"),
+                script: reader.strings(table, "script"),
+                argument: reader.strings(table, "argument"),
+                comm: reader.strings(table, "comm"),
+                variable: reader.strings(table, "variable"),
+                unit: reader.strings(table, "unit"),
+                image: reader.strings(table, "image"),
+                own: reader.boolean(table, "own").unwrap_or(false),
+            };
+            let signs = [
+                &rule.exe,
+                &rule.script,
+                &rule.argument,
+                &rule.comm,
+                &rule.variable,
+                &rule.unit,
+                &rule.image,
+            ];
+            if signs.iter().all(|list| list.is_empty()) {
+                reader.mistake(
+                    span.clone(),
+                    "this rule matches nothing: give it `exe`, `script`, `unit` or another sign",
+                );
+            }
+            // The process's own word must not lower its protection.
+            let claims = [&rule.argument, &rule.comm, &rule.variable];
+            if rule.kind == Kind::Service && claims.iter().any(|list| !list.is_empty()) {
+                reader.mistake(
+                    span,
+                    "a service is known by `exe`, `script`, `unit` or `image`: a process may \
+                     choose its arguments, name and environment",
+                );
+            }
+            rules.push(rule);
+        }
+        rules
+    })
+}
+
+#[cfg(test)]
+mod tests;

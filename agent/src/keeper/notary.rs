@@ -1,0 +1,267 @@
+//! The log's signer: it holds the key and the head of the tree, and signs a head
+//! only when it is the last one with leaves appended.
+//!
+//! `enforcers' logs --appends--> notary --signed heads--> enforcers' logs`
+//!
+//! It sees hashes, never a record. A thread of its own: it waits for disks.
+//!
+//! Never: to let a signature out before the head that it signs is stored; to go
+//! on from a head that it can't read. Then the log is another one, with another
+//! key and name.
+
+mod files;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use crate::channel::{Channel, ChannelError, FromLog, ToLog};
+use crate::config::Settings;
+use crate::ledger::{Head, SigningKey};
+use crate::model::{LogAnswer, LogNote, LogTerms, LogWelcome, Timestamp};
+use files::Files;
+pub use files::NotaryError;
+
+type LogChannel = Channel<ToLog, FromLog>;
+
+/// The way to the notary's thread, which ends with the last of these.
+#[derive(Clone, Debug)]
+pub struct Notary(Arc<Door>);
+
+#[derive(Debug)]
+struct Door {
+    jobs_tx: Mutex<Option<Sender<Job>>>,
+    wake: Arc<OwnedFd>,
+    folder: PathBuf,
+}
+
+#[derive(Debug)]
+enum Job {
+    Join(LogChannel),
+    Terms(LogTerms),
+    Note(LogNote),
+}
+
+struct Office {
+    files: Files,
+    key: SigningKey,
+    head: Head,
+    terms: LogTerms,
+    jobs_rx: Receiver<Job>,
+    wake: Arc<OwnedFd>,
+    /// The newest last; it gets what is to be recorded.
+    writers: Vec<LogChannel>,
+    notes: VecDeque<LogNote>,
+    /// Notes for which there was no room.
+    dropped: u64,
+}
+
+impl Notary {
+    /// `None`: the settings want no log.
+    pub fn of(settings: &Settings, owner: (u32, u32)) -> Result<Option<Self>, NotaryError> {
+        if !settings.audit.enabled {
+            return Ok(None);
+        }
+        let (files, key, head) = files::open(&settings.audit.folder, owner)?;
+        let folder = files.log.clone();
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let wake = Arc::new(wake.map_err(io::Error::from)?);
+        let (jobs_tx, jobs_rx) = channel();
+        let mut office = Office {
+            files,
+            key,
+            head,
+            terms: settings.audit.terms.clone(),
+            jobs_rx,
+            wake: Arc::clone(&wake),
+            writers: Vec::new(),
+            notes: VecDeque::new(),
+            dropped: 0,
+        };
+        let version = env!("CARGO_PKG_VERSION").into();
+        office.notes.push_back(LogNote::Started { version });
+        super::start("notary", move || office.run())?;
+        Ok(Some(Self(Arc::new(Door { jobs_tx: Mutex::new(Some(jobs_tx)), wake, folder }))))
+    }
+
+    /// The folder that the log's writers write in.
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    /// A new writer.
+    pub fn join(&self, channel: LogChannel) {
+        self.0.ask(Job::Join(channel));
+    }
+
+    pub fn set_terms(&self, terms: LogTerms) {
+        self.0.ask(Job::Terms(terms));
+    }
+
+    /// Has something recorded by whoever writes now. Waits for nothing.
+    pub fn note(&self, note: LogNote) {
+        self.0.ask(Job::Note(note));
+    }
+}
+
+impl Door {
+    fn ask(&self, job: Job) {
+        let jobs_tx = self.jobs_tx.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs_tx.as_ref().is_some_and(|jobs_tx| jobs_tx.send(job).is_ok()) {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        // A full counter wakes it as well.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.jobs_tx.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.ring();
+    }
+}
+
+impl Office {
+    fn run(&mut self) {
+        loop {
+            let mut waited = vec![PollFd::new(&self.wake, PollFlags::IN)];
+            waited.extend(self.writers.iter().map(|writer| PollFd::new(writer, PollFlags::IN)));
+            match poll(&mut waited, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    tracing::error!("the log is not signed any more: {error}");
+                    return;
+                }
+            }
+            drop(waited);
+            let mut counter = [0; 8];
+            let _ = rustix::io::read(self.wake.as_fd(), &mut counter);
+            loop {
+                match self.jobs_rx.try_recv() {
+                    Ok(job) => self.take(job),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            let mut writers = std::mem::take(&mut self.writers);
+            writers.retain(|writer| self.hear(writer));
+            self.writers = writers;
+            self.tell_notes();
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Join(writer) => self.welcome(writer),
+            Job::Terms(terms) => {
+                for writer in &self.writers {
+                    // A writer that is behind keeps the terms it began with.
+                    let _ = writer.send(&ToLog::Terms(terms.clone()), &[]);
+                }
+                self.terms = terms;
+            }
+            Job::Note(_) if self.notes.len() >= MOST_NOTES => self.dropped += 1,
+            Job::Note(note) => self.notes.push_back(note),
+        }
+    }
+
+    fn welcome(&mut self, writer: LogChannel) {
+        let before = self.head.clone();
+        let number = self.head.enlist();
+        if let Err(error) = self.files.store(&self.head) {
+            self.head = before;
+            tracing::error!("an enforcer gets no log: {error}");
+            return;
+        }
+        let welcome = LogWelcome {
+            origin: self.head.origin.clone(),
+            writer: number,
+            size: self.head.size(),
+            unfinished: self.head.unfinished(),
+            terms: self.terms.clone(),
+        };
+        match writer.send(&ToLog::Welcome(Box::new(welcome)), &[]) {
+            Ok(()) => self.writers.push(writer),
+            Err(error) => tracing::error!("an enforcer gets no log: {error}"),
+        }
+    }
+
+    /// Hears a writer out, within bounds. False: it is gone.
+    fn hear(&mut self, writer: &LogChannel) -> bool {
+        for _ in 0..TURN {
+            let answer = match writer.receive() {
+                Ok(received) => self.answer(received.message),
+                Err(ChannelError::WouldBlock) => return true,
+                Err(ChannelError::Closed) => return false,
+                Err(error) => {
+                    tracing::error!("a log's channel failed: {error}");
+                    return false;
+                }
+            };
+            if let Some(answer) = answer
+                && let Err(error) = writer.send(&ToLog::Answer(answer), &[])
+            {
+                tracing::error!("a log could not be answered: {error}");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn answer(&mut self, message: FromLog) -> Option<LogAnswer> {
+        let before = self.head.clone();
+        let answer = match message {
+            FromLog::Append(asked) => Some(self.head.append(&asked, &self.key, Timestamp::now())),
+            FromLog::Finish { writer } => {
+                self.head.finish(writer);
+                None
+            }
+        };
+        if let Some(LogAnswer::Refused { why }) = &answer {
+            tracing::error!("a head of the log was refused a signature: {why}");
+        }
+        if self.head == before {
+            return answer;
+        }
+        if let Err(error) = self.files.store(&self.head) {
+            self.head = before;
+            tracing::error!("the log is not signed: {error}");
+            return answer.map(|_| LogAnswer::Refused { why: error.to_string() });
+        }
+        answer
+    }
+
+    /// Gives what is to be recorded to the newest writer.
+    fn tell_notes(&mut self) {
+        let Some(writer) = self.writers.last() else { return };
+        if self.dropped > 0 && self.notes.len() < MOST_NOTES {
+            let what = format!("{} events found no room and are not in the log", self.dropped);
+            self.notes.push_back(LogNote::Degraded { what });
+            self.dropped = 0;
+        }
+        while let Some(note) = self.notes.front() {
+            match writer.send(&ToLog::Note(note.clone()), &[]) {
+                // It is behind; the next turn, or the next writer, takes it.
+                Err(ChannelError::WouldBlock | ChannelError::Closed) => return,
+                Err(error) => tracing::error!("an event of the agent is not in the log: {error}"),
+                Ok(()) => {}
+            }
+            self.notes.pop_front();
+        }
+    }
+}
+
+const TURN: usize = 64;
+const MOST_NOTES: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

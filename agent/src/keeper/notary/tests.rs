@@ -1,0 +1,126 @@
+use super::*;
+use crate::ledger::merkle::leaf;
+use crate::ledger::{Range, VerifierKey};
+use crate::model::LogAppend;
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tg-notary-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        settings.audit.folder.clone_from(&self.0);
+        settings
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn owner() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+type Writer = Channel<FromLog, ToLog>;
+
+fn join(notary: &Notary) -> (Writer, LogWelcome) {
+    let (ours, theirs) = crate::channel::pair().unwrap();
+    notary.join(ours);
+    let writer = Channel::new(theirs);
+    let ToLog::Welcome(welcome) = next(&writer) else { panic!("no welcome") };
+    (writer, *welcome)
+}
+
+fn next(writer: &Writer) -> ToLog {
+    let mut waited = [PollFd::new(writer, PollFlags::IN)];
+    let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+    assert_eq!(poll(&mut waited, Some(&timeout)), Ok(1), "nothing came");
+    writer.receive().unwrap().message
+}
+
+fn answer(writer: &Writer) -> LogAnswer {
+    loop {
+        if let ToLog::Answer(answer) = next(writer) {
+            return answer;
+        }
+    }
+}
+
+fn append(writer: u64, first: u64, at: u64, count: u64) -> FromLog {
+    let mut range = Range::empty(at);
+    for number in first..first + count {
+        range.push(leaf(&number.to_be_bytes()));
+    }
+    FromLog::Append(LogAppend { writer, first, count, at, hashes: range.hashes() })
+}
+
+#[test]
+fn heads_are_signed_and_outlive_the_keeper() {
+    let scratch = Scratch::new("heads");
+    let notary = Notary::of(&scratch.settings(), owner()).unwrap().unwrap();
+    let (writer, welcome) = join(&notary);
+    assert_eq!((welcome.writer, welcome.size), (1, 0));
+    // What is to be recorded comes to the first writer.
+    assert!(matches!(next(&writer), ToLog::Note(LogNote::Started { .. })));
+    writer.send(&append(1, 0, 0, 10), &[]).unwrap();
+    let LogAnswer::Signed { note } = answer(&writer) else { panic!("not signed") };
+    let public = std::fs::read_to_string(scratch.0.join("key.pub")).unwrap();
+    let key: VerifierKey = public.parse().unwrap();
+    assert_eq!(key.open(&note).unwrap().size, 10);
+    assert_eq!(key.name, welcome.origin);
+    // Another keeper can't have it meanwhile.
+    let second = Notary::of(&scratch.settings(), owner());
+    assert!(matches!(second, Err(NotaryError::InUse(_))));
+    drop(notary);
+    let notary = loop {
+        // The thread ends a moment later.
+        match Notary::of(&scratch.settings(), owner()) {
+            Ok(notary) => break notary.unwrap(),
+            Err(NotaryError::InUse(_)) => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let (writer, welcome) = join(&notary);
+    assert_eq!((welcome.writer, welcome.size), (2, 10));
+    assert_eq!(welcome.unfinished.len(), 2);
+    assert_eq!(welcome.unfinished[0].note.as_ref(), Some(&note));
+    // The old one's records, told anew: a fork.
+    writer.send(&append(1, 0, 10, 5), &[]).unwrap();
+    assert!(matches!(answer(&writer), LogAnswer::Refused { .. }));
+    writer.send(&append(1, 10, 10, 5), &[]).unwrap();
+    assert!(matches!(answer(&writer), LogAnswer::Signed { .. }));
+}
+
+#[test]
+fn what_the_key_is_in_is_for_root_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new("modes");
+    let _notary = Notary::of(&scratch.settings(), owner()).unwrap().unwrap();
+    let mode =
+        |path: &str| std::fs::metadata(scratch.0.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("keeper"), 0o700);
+    assert_eq!(mode("keeper/key"), 0o600);
+    assert_eq!(mode("keeper/head"), 0o600);
+}
+
+#[test]
+fn a_lost_head_is_never_signed_on() {
+    for broken in ["head", "key"] {
+        let scratch = Scratch::new(broken);
+        let (files, key, _) = files::open(&scratch.0, owner()).unwrap();
+        drop(files);
+        std::fs::write(scratch.0.join("keeper").join(broken), "nothing").unwrap();
+        let (_, other, head) = files::open(&scratch.0, owner()).unwrap();
+        assert_ne!(key.verifier(), other.verifier());
+        assert_ne!(key.verifier().name, head.origin);
+        assert_eq!(head.size(), 0);
+    }
+}

@@ -1,0 +1,158 @@
+//! The head of a host's tree: what the signer keeps, and its one rule.
+//!
+//! The signer is also what puts the writers' records in order: a writer asks to
+//! append at the size that it knows; if another was quicker it asks again. So
+//! there is one tree, though each process writes files of its own, and no
+//! process must trust another.
+//!
+//! INVARIANT: nothing leaves before the state that it follows from has been
+//! stored; the caller stores [`Head::to_text`] before it passes a note on.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::merkle::{Hash, Range};
+use super::note::{Batch, Checkpoint, SigningKey};
+use crate::model::{LogAnswer, LogAppend, LogWriter, Timestamp};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub origin: String,
+    tree: Range,
+    /// Those whose records may still come in.
+    writers: BTreeMap<u64, Writer>,
+    next_writer: u64,
+}
+
+/// How far a writer's records are in the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    pub sequenced: u64,
+    pub note: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    #[error("the log's head is not readable: {0}; it is not signed further")]
+    Unreadable(String),
+}
+
+impl Head {
+    pub fn new(origin: String) -> Self {
+        Self { origin, tree: Range::empty(0), writers: BTreeMap::new(), next_writer: 1 }
+    }
+
+    pub fn size(&self) -> u64 {
+        self.tree.end()
+    }
+
+    pub fn root(&self) -> Option<Hash> {
+        self.tree.root()
+    }
+
+    /// A number for a new writer.
+    pub fn enlist(&mut self) -> u64 {
+        let writer = self.next_writer;
+        self.next_writer += 1;
+        self.writers.insert(writer, Writer::default());
+        writer
+    }
+
+    /// A writer's records are all in the tree: none may follow.
+    pub fn finish(&mut self, writer: u64) {
+        self.writers.remove(&writer);
+    }
+
+    pub fn unfinished(&self) -> Vec<LogWriter> {
+        self.writers
+            .iter()
+            .map(|(writer, Writer { sequenced, note })| LogWriter {
+                writer: *writer,
+                sequenced: *sequenced,
+                note: note.clone(),
+            })
+            .collect()
+    }
+
+    /// Appends, and signs what that makes.
+    pub fn append(&mut self, asked: &LogAppend, key: &SigningKey, at: Timestamp) -> LogAnswer {
+        let refused = |why: String| LogAnswer::Refused { why };
+        let Some(writer) = self.writers.get_mut(&asked.writer) else {
+            return refused(format!("writer {} is finished, or was never there", asked.writer));
+        };
+        if asked.first != writer.sequenced {
+            return refused(format!(
+                "{} records of writer {} are in the tree, and it tells of those from {} on: that \
+                 would fork the log",
+                writer.sequenced, asked.writer, asked.first
+            ));
+        }
+        if asked.at != self.tree.end() {
+            return LogAnswer::Moved { size: self.tree.end() };
+        }
+        let end = asked.at.checked_add(asked.count).filter(|end| *end < 1 << 62);
+        let Some((end, added)) = end
+            .filter(|_| asked.count > 0)
+            .and_then(|end| Some((end, Range::from_hashes(asked.at, end, &asked.hashes)?)))
+        else {
+            return refused(format!("the hashes are not those of {} records", asked.count));
+        };
+        let mut tree = self.tree.clone();
+        let extended = tree.extend(&added);
+        let Some(root) = tree.root().filter(|_| extended) else {
+            return refused("the hashes don't follow the tree".into());
+        };
+        let batch = Batch { writer: asked.writer, first: asked.first, count: asked.count };
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size: end, root, batch, at };
+        let note = key.sign(&checkpoint);
+        self.tree = tree;
+        writer.sequenced += asked.count;
+        writer.note = Some(note.clone());
+        LogAnswer::Signed { note }
+    }
+
+    /// For the signer's own folder.
+    pub fn to_text(&self) -> String {
+        let stored = Stored {
+            origin: self.origin.clone(),
+            size: self.tree.end(),
+            hashes: self.tree.hashes().iter().map(|hash| STANDARD.encode(hash)).collect(),
+            writers: self.writers.clone(),
+            next_writer: self.next_writer,
+        };
+        // Plain data: there is nothing in it that JSON can't hold.
+        serde_json::to_string_pretty(&stored).unwrap_or_default()
+    }
+
+    pub fn from_text(text: &str) -> Result<Self, HeadError> {
+        let wrong = |why: &str| HeadError::Unreadable(why.into());
+        let stored: Stored =
+            serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
+        let hashes = stored
+            .hashes
+            .iter()
+            .map(|hash| STANDARD.decode(hash).ok()?.try_into().ok())
+            .collect::<Option<Vec<Hash>>>()
+            .ok_or_else(|| wrong("a hash is none"))?;
+        let tree = Range::from_hashes(0, stored.size, &hashes)
+            .ok_or_else(|| wrong("its hashes are not those of its size"))?;
+        let Stored { origin, writers, next_writer, .. } = stored;
+        Ok(Self { origin, tree, writers, next_writer })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    origin: String,
+    size: u64,
+    hashes: Vec<String>,
+    writers: BTreeMap<u64, Writer>,
+    next_writer: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! What keeper and enforcer say to each other about the log. The keeper sees
+//! hashes of records and never a record.
+
+use serde::{Deserialize, Serialize};
+
+/// The settings of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogTerms {
+    pub text: TextKept,
+    pub durability: Durability,
+    /// Bytes of a segment, before it is compressed.
+    pub segment: u64,
+    /// Sealed segments older than this are removed; 0: none is.
+    pub keep_ms: u64,
+    /// … and the oldest, once all take up more than this.
+    pub keep_bytes: u64,
+    /// Bytes of records that one workload may write a second, over time.
+    pub flood_rate: u64,
+    /// … and how many at once.
+    pub flood_burst: u64,
+}
+
+/// How much of a statement's text is kept. What is a secret by its nature
+/// (passwords, keys) never is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TextKept {
+    /// As it was written.
+    Full,
+    /// With `?` for its literals.
+    #[default]
+    Redacted,
+    /// A hash of its form, nothing else.
+    Fingerprint,
+}
+
+/// What a record survives before its statement is let through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// The death of every process.
+    #[default]
+    Process,
+    /// Also the loss of power, for statements that may change something.
+    PowerForWrites,
+    /// Also the loss of power.
+    Power,
+}
+
+impl Default for LogTerms {
+    fn default() -> Self {
+        Self {
+            text: TextKept::default(),
+            durability: Durability::default(),
+            segment: 16 << 20,
+            keep_ms: 90 * 86_400_000,
+            keep_bytes: 20 << 30,
+            flood_rate: 256 << 10,
+            flood_burst: 2 << 30,
+        }
+    }
+}
+
+/// The first word on a log's channel: which log it is, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogWelcome {
+    pub origin: String,
+    /// The number under which this process writes; nobody had it before.
+    pub writer: u64,
+    /// The tree's size.
+    pub size: u64,
+    /// Writers whose records haven't all come in, this one among them.
+    pub unfinished: Vec<LogWriter>,
+    pub terms: LogTerms,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogWriter {
+    pub writer: u64,
+    /// How many of its records are in the tree.
+    pub sequenced: u64,
+    /// The last note that it was given, in case it died before it wrote that
+    /// down.
+    pub note: Option<String>,
+}
+
+/// `count` records of a writer, from its number `first`, want to be the tree's
+/// next leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogAppend {
+    pub writer: u64,
+    pub first: u64,
+    pub count: u64,
+    /// The tree's size, as far as the writer knows.
+    pub at: u64,
+    /// The subtrees that the records make up from there on.
+    pub hashes: Vec<[u8; 32]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogAnswer {
+    /// They are in the tree; here is its signed head.
+    Signed { note: String },
+    /// Another writer was quicker: this is the size now, ask again.
+    Moved { size: u64 },
+    /// This can't be: it would change what is in the tree.
+    Refused { why: String },
+}
+
+/// What the keeper wants to have in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogNote {
+    /// The agent has started, or an enforcer has.
+    Started {
+        version: String,
+    },
+    Stopping,
+    Degraded {
+        what: String,
+    },
+    /// Settings or policies are others from now on.
+    Changed {
+        what: String,
+        generation: u32,
+        by: Option<u32>,
+    },
+    /// Somebody has read the log.
+    Read {
+        uid: u32,
+        command: String,
+    },
+    /// The kernel or the keeper refused it, or let it go.
+    Observed {
+        event: Box<super::Event>,
+    },
+}

@@ -1,0 +1,179 @@
+//! Rulings by everything that they hang on. Bounded in number.
+//!
+//! INVARIANTS
+//! - A hit is for the very same facts (the same allocation, kept alive by the entry),
+//!   an equal actor, an equal place and the same policies, compared, not only hashed.
+//! - What hangs on the hour, on approvals or on a lifted refusal is not kept.
+//! - The stance is no part of a ruling: it is applied to what comes out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::context::Transaction;
+use super::decide::{Question, verdict};
+use super::permit::{Ruling, Stance, Verdict};
+use super::scene::{Scene, Subject};
+use super::set::{Generation, Set};
+use super::vocabulary::{Fact, FactSet};
+use crate::sql::{Effects, Facts};
+
+/// Shared by all sessions of an agent.
+#[derive(Debug)]
+pub struct Cache {
+    shards: Box<[Mutex<Shard>]>,
+    /// What one half of a shard may hold.
+    half: usize,
+}
+
+/// Two halves: when the young one is full it becomes the old one, and what isn't
+/// asked for again goes with it.
+#[derive(Debug, Default)]
+struct Shard {
+    young: HashMap<u64, Entry>,
+    old: HashMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    generation: Generation,
+    subject: Subject,
+    scene: Scene,
+    facts: Arc<Facts>,
+    prepared: Box<[Option<Arc<Facts>>]>,
+    transaction: Transaction,
+    catalog: u64,
+    ruling: Arc<Ruling>,
+}
+
+impl Cache {
+    /// `rulings`: how many it may hold.
+    pub fn new(rulings: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            half: (rulings / SHARDS / 2).max(1),
+        }
+    }
+
+    /// Decides, by a ruling that is known where there is one.
+    pub fn decide(&self, set: &Set, question: &Question<'_>, stance: Stance) -> Verdict {
+        let ruling = match Self::transaction(set, question) {
+            Some(transaction) => self.ruling(set, question, transaction),
+            None => Arc::new(set.rule(question)),
+        };
+        verdict(ruling, question, stance)
+    }
+
+    /// How many it holds.
+    pub fn len(&self) -> usize {
+        let of = |shard: &Mutex<Shard>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.young.len() + shard.old.len()
+        };
+        self.shards.iter().map(of).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The part of the key that the policies decide about: where the transaction
+    /// stands counts only if one of them asks. `None`: not to be kept.
+    fn transaction(set: &Set, question: &Question<'_>) -> Option<Transaction> {
+        let circumstances = &question.circumstances;
+        let prepared = question.prepared.iter().flatten();
+        let effects =
+            prepared.map(|facts| facts.effects()).fold(question.facts.effects(), Effects::union);
+        let reads: FactSet = set.reads(effects);
+        let passing = reads.contains(Fact::Hour)
+            || reads.contains(Fact::Weekday)
+            || reads.contains(Fact::Approvals) && !circumstances.approvals.is_empty()
+            || !circumstances.lifted.is_empty();
+        if passing {
+            return None;
+        }
+        let asked = reads.contains(Fact::Transaction) || reads.contains(Fact::InTransaction);
+        Some(if asked { circumstances.transaction } else { Transaction::Idle })
+    }
+
+    fn ruling(&self, set: &Set, question: &Question<'_>, transaction: Transaction) -> Arc<Ruling> {
+        let catalog = question.catalog.generation();
+        let hash = hash(set, question, transaction, catalog);
+        let at = (hash >> 57) as usize % SHARDS;
+        let Some(shard) = self.shards.get(at) else { return Arc::new(set.rule(question)) };
+        let fits = |entry: &Entry| {
+            entry.generation == set.generation()
+                && Arc::ptr_eq(&entry.facts, question.facts)
+                && entry.transaction == transaction
+                && entry.catalog == catalog
+                && entry.subject == *question.subject
+                && entry.scene == *question.scene
+                && entry.prepared.len() == question.prepared.len()
+                && entry.prepared.iter().zip(question.prepared).all(|pair| match pair {
+                    (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                    (one, other) => one.is_none() && other.is_none(),
+                })
+        };
+        {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = shard.young.get(&hash).filter(|entry| fits(entry)) {
+                return Arc::clone(&entry.ruling);
+            }
+            if shard.old.get(&hash).is_some_and(fits)
+                && let Some(entry) = shard.old.remove(&hash)
+            {
+                let ruling = Arc::clone(&entry.ruling);
+                shard.keep(hash, entry, self.half);
+                return ruling;
+            }
+        }
+        // Not under the lock: others decide meanwhile.
+        let ruling = Arc::new(set.rule(question));
+        let entry = Entry {
+            generation: set.generation(),
+            subject: question.subject.clone(),
+            scene: question.scene.clone(),
+            facts: Arc::clone(question.facts),
+            prepared: question.prepared.into(),
+            transaction,
+            catalog,
+            ruling: Arc::clone(&ruling),
+        };
+        shard.lock().unwrap_or_else(PoisonError::into_inner).keep(hash, entry, self.half);
+        ruling
+    }
+}
+
+impl Shard {
+    fn keep(&mut self, hash: u64, entry: Entry, half: usize) {
+        if self.young.len() >= half {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(hash, entry);
+    }
+}
+
+fn hash(set: &Set, question: &Question<'_>, transaction: Transaction, catalog: u64) -> u64 {
+    let address = |facts: &Arc<Facts>| Arc::as_ptr(facts) as usize as u64;
+    let mut hash = address(question.facts);
+    let parts = [
+        set.generation().value(),
+        question.subject.hash(),
+        question.scene.hash(),
+        transaction as u64,
+        catalog,
+    ];
+    let prepared = question.prepared.iter().map(|facts| facts.as_ref().map_or(0, address));
+    for part in parts.into_iter().chain(prepared) {
+        hash = (hash.rotate_left(5) ^ part).wrapping_mul(MIX);
+    }
+    // The high bits choose the shard.
+    hash ^ hash >> 29
+}
+
+/// An odd number with no pattern in its bits.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+const SHARDS: usize = 16;
+
+#[cfg(test)]
+mod tests;

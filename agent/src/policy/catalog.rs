@@ -1,0 +1,38 @@
+//! What is known of a database's tables, for questions that a text alone can't
+//! answer. Whoever learns it (later rooms) hands it in.
+
+/// A view of one database's catalog. `None` is "not known".
+pub trait Catalog {
+    /// Changes whenever an answer might.
+    fn generation(&self) -> u64;
+
+    /// The schema in which the session finds a relation by its bare name.
+    fn schema_of(&self, relation: &str) -> Option<Box<str>>;
+
+    fn has_column(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<bool>;
+
+    /// Whether a column holds what is masked.
+    fn is_sensitive(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<bool>;
+}
+
+/// Nothing is known.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCatalog;
+
+impl Catalog for NoCatalog {
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn schema_of(&self, _: &str) -> Option<Box<str>> {
+        None
+    }
+
+    fn has_column(&self, _: Option<&str>, _: &str, _: &str) -> Option<bool> {
+        None
+    }
+
+    fn is_sensitive(&self, _: Option<&str>, _: &str, _: &str) -> Option<bool> {
+        None
+    }
+}

@@ -1,0 +1,394 @@
+//! A question → a ruling: the engine is asked once for each action on each thing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, Response,
+    RestrictedExpression,
+};
+
+use super::asks::{Ask, Asks, Thing, executes, kind_name};
+use super::catalog::Catalog;
+use super::context::{About, Circumstances, bounded, common, of_statement};
+use super::permit::{Cause, Ruling, Stance, Verdict, Why};
+use super::scene::{Scene, Subject, entity, text, uid};
+use super::set::{Set, Slice};
+use super::vocabulary::{Action, FactSet};
+use crate::sql::{Bound, Facts};
+
+/// May this run, now, for this one, here?
+#[derive(Clone, Copy)]
+pub struct Question<'q> {
+    pub subject: &'q Subject,
+    pub scene: &'q Scene,
+    pub facts: &'q Arc<Facts>,
+    /// For each statement that runs a prepared one by name ([`Set::executes`]), in
+    /// order: what that one holds. What is missing stays unknown.
+    pub prepared: &'q [Option<Arc<Facts>>],
+    pub circumstances: Circumstances<'q>,
+    pub catalog: &'q dyn Catalog,
+}
+
+/// How many things are asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Few {
+    /// One of those that no policy tells apart.
+    Alike,
+    Each,
+}
+
+impl Set {
+    /// Decides without a cache.
+    pub fn decide(&self, question: &Question<'_>, stance: Stance) -> Verdict {
+        let ruling = Arc::new(self.rule(question));
+        verdict(ruling, question, stance)
+    }
+
+    /// The names of the prepared statements that a text executes: what they hold is
+    /// to be handed in with the question.
+    pub fn executes(facts: &Facts) -> impl Iterator<Item = &str> {
+        facts.running().filter(|one| executes(one)).filter_map(|one| one.handle.as_deref())
+    }
+
+    /// What is asked for a text, for people: each action on each thing.
+    pub fn asked(&self, question: &Question<'_>) -> Vec<(Action, String)> {
+        let mut all = Vec::new();
+        for_each(question, |about| {
+            let asks = Asks::of(about.statement, about.prepared, about.scene, about.catalog);
+            for ask in asks.all {
+                let one = (Action::Does(ask.effect), ask.thing.to_string());
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        });
+        all
+    }
+
+    /// May this actor have a session here at all?
+    pub fn connect(
+        &self,
+        subject: &Subject,
+        scene: &Scene,
+        circumstances: &Circumstances<'_>,
+    ) -> Ruling {
+        let mut ruling = self.ruling();
+        let slice = self.locals().of(subject, scene).slice(self, Action::Connect);
+        let reads = slice.as_ref().map_or(FactSet::ALL, |slice| slice.reads);
+        let entities = store(subject, scene, &[Action::Connect], Vec::new());
+        let context = Context::from_pairs(common(scene, circumstances, reads)).ok();
+        let Some(((entities, context), slice)) = entities.zip(context).zip(slice) else {
+            ruling.fail(Action::Connect, "the database".into());
+            return ruling;
+        };
+        let policies = &slice.policies;
+        let answer = ask(policies, subject, Action::Connect, scene.database(), context, &entities);
+        self.judge(answer, Action::Connect, "the database", &mut ruling);
+        ruling
+    }
+
+    pub(super) fn ruling(&self) -> Ruling {
+        Ruling { generation: self.generation(), causes: Vec::new(), flags: Vec::new() }
+    }
+
+    pub(super) fn rule(&self, question: &Question<'_>) -> Ruling {
+        let mut ruling = self.ruling();
+        for_each(question, |about| {
+            self.statement(question.subject, &about, Few::Alike, &mut ruling);
+        });
+        ruling
+    }
+
+    /// The same ruling with a cause for every single thing, for people who want to
+    /// know: a decision asks once for things that no policy tells apart.
+    pub fn ruling_on_each(&self, question: &Question<'_>) -> Ruling {
+        let mut ruling = self.ruling();
+        for_each(question, |about| {
+            self.statement(question.subject, &about, Few::Each, &mut ruling);
+        });
+        ruling
+    }
+
+    fn statement(&self, subject: &Subject, about: &About<'_>, few: Few, ruling: &mut Ruling) {
+        let asks = Asks::of(about.statement, about.prepared, about.scene, about.catalog);
+        if asks.all.is_empty() {
+            // It does nothing that policies speak of: BEGIN, COMMIT, ROLLBACK, SET,
+            // DEALLOCATE, DISCARD. Nothing can refuse these.
+            return;
+        }
+        let action = |ask: &Ask| Action::Does(ask.effect);
+        if asks.too_many {
+            ruling.causes.extend(asks.all.first().map(|ask| Cause {
+                action: action(ask),
+                thing: ask.thing.to_string(),
+                why: Why::TooMuch,
+            }));
+            return;
+        }
+        let local = self.locals().of(subject, about.scene);
+        let mut reads = FactSet::NONE;
+        let mut kept: Vec<(&Ask, Arc<Slice>)> = Vec::with_capacity(asks.all.len());
+        for ask in &asks.all {
+            let Some(slice) = local.slice(self, action(ask)) else {
+                ruling.fail(action(ask), ask.thing.to_string());
+                continue;
+            };
+            // Where no policy tells tables apart, one stands for all of its like.
+            let tells = few == Few::Each || slice.tells_names;
+            if tells || !kept.iter().any(|(other, _)| alike(ask, other)) {
+                reads = reads.union(slice.reads);
+                kept.push((ask, slice));
+            }
+        }
+        let mut things = Things::new(about.scene);
+        let uids: Vec<EntityUid> = kept.iter().map(|(ask, _)| things.add(&ask.thing)).collect();
+        let mut actions: Vec<Action> = kept.iter().map(|(ask, _)| action(ask)).collect();
+        actions.sort();
+        actions.dedup();
+        let Some(store) = store(subject, about.scene, &actions, things.entities) else {
+            ruling.fail(Action::Does(crate::sql::Effect::Unknown), "the database".into());
+            return;
+        };
+        let pairs = of_statement(about, reads);
+        let mut contexts: Vec<(Bound, Option<Context>)> = Vec::new();
+        for ((ask, slice), uid) in kept.into_iter().zip(uids) {
+            let known = contexts.iter().find(|(bound, _)| *bound == ask.bound);
+            let context = match known {
+                Some((_, context)) => context.clone(),
+                None => {
+                    let context = bounded(pairs.clone(), ask.bound, reads);
+                    contexts.push((ask.bound, context.clone()));
+                    context
+                }
+            };
+            let action = action(ask);
+            let thing = || ask.thing.to_string();
+            let Some(context) = context else {
+                ruling.fail(action, thing());
+                continue;
+            };
+            let lifted = about.circumstances.lifted;
+            let answer = if lifted.is_empty() {
+                self::ask(&slice.policies, subject, action, &uid, context, &store)
+            } else {
+                let left = self.without(&slice, lifted);
+                self::ask(&left, subject, action, &uid, context, &store)
+            };
+            self.judge(answer, action, &thing(), ruling);
+        }
+    }
+
+    /// What is left when somebody has lifted the refusals of these policies; those
+    /// that nobody may lift stay.
+    fn without(&self, slice: &Slice, lifted: &[String]) -> PolicySet {
+        let mut left = slice.policies.clone();
+        for id in lifted {
+            if self.policy(id).is_some_and(|policy| policy.hold.is_some()) {
+                // It may fit other actions only.
+                drop(left.remove_static(cedar_policy::PolicyId::new(id)));
+            }
+        }
+        left
+    }
+
+    /// Adds an answer to a ruling.
+    pub(super) fn judge(
+        &self,
+        answer: Option<Response>,
+        action: Action,
+        thing: &str,
+        ruling: &mut Ruling,
+    ) {
+        let Some(answer) = answer else { return ruling.fail(action, thing.to_owned()) };
+        let mut causes = Vec::new();
+        // A policy that can't be evaluated is skipped by the engine: one that forbids
+        // must not be lost that way.
+        for error in answer.diagnostics().errors() {
+            let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
+            let policy = self.policy(error.policy_id().as_ref());
+            if policy.is_none_or(|policy| policy.forbids) {
+                causes.push(Why::Failed(error.to_string()));
+            }
+        }
+        let mut determining: Vec<_> =
+            answer.diagnostics().reason().filter_map(|id| self.policy(id.as_ref())).collect();
+        determining.sort_by(|one, other| one.id.cmp(&other.id));
+        if answer.decision() == Decision::Allow {
+            for policy in determining {
+                let says = policy.reason.is_some() || policy.severity.is_some();
+                if says && !ruling.flags.iter().any(|known| known.id == policy.id) {
+                    ruling.flags.push(Arc::clone(policy));
+                }
+            }
+        } else if determining.is_empty() {
+            if causes.is_empty() {
+                causes.push(Why::NotPermitted);
+            }
+        } else {
+            causes.extend(determining.into_iter().map(|policy| Why::Forbidden(Arc::clone(policy))));
+        }
+        for why in causes {
+            // A name that may mean several things is asked about more than once.
+            let cause = Cause { action, thing: thing.to_owned(), why };
+            if !ruling.causes.contains(&cause) {
+                ruling.causes.push(cause);
+            }
+        }
+        // What nobody may lift is told first.
+        ruling.causes.sort_by_key(|cause| match &cause.why {
+            Why::Forbidden(policy) => (policy.hold.is_some(), 0),
+            Why::Failed(_) | Why::TooMuch => (false, 1),
+            Why::NotPermitted => (false, 2),
+        });
+    }
+}
+
+/// Each statement that runs, with what it needs to be asked about.
+fn for_each(question: &Question<'_>, mut each: impl FnMut(About<'_>)) {
+    let Question { scene, facts, circumstances, catalog, .. } = question;
+    let mut prepared = question.prepared.iter();
+    for statement in facts.running() {
+        let prepared =
+            if executes(statement) { prepared.next().and_then(Option::as_deref) } else { None };
+        each(About { facts, statement, prepared, scene, catalog: *catalog, circumstances });
+    }
+}
+
+impl Ruling {
+    pub(super) fn fail(&mut self, action: Action, thing: String) {
+        let why = Why::Failed("the question could not be put to the policies".into());
+        self.causes.push(Cause { action, thing, why });
+    }
+}
+
+pub(super) fn verdict(ruling: Arc<Ruling>, question: &Question<'_>, stance: Stance) -> Verdict {
+    let in_transaction = question.circumstances.transaction.is_open();
+    Verdict::new(ruling, Arc::clone(question.facts), stance, in_transaction)
+}
+
+fn alike(one: &Ask, other: &Ask) -> bool {
+    if one.effect != other.effect || one.bound != other.bound {
+        return false;
+    }
+    match (&one.thing, &other.thing) {
+        (
+            Thing::Table { kind, temporary, .. },
+            Thing::Table { kind: other_kind, temporary: other_temporary, .. },
+        ) => kind == other_kind && temporary == other_temporary,
+        (
+            Thing::Object { kind, known, .. },
+            Thing::Object { kind: other_kind, known: other_known, .. },
+        ) => kind == other_kind && known == other_known,
+        (one, other) => one == other,
+    }
+}
+
+pub(super) fn ask(
+    policies: &PolicySet,
+    subject: &Subject,
+    action: Action,
+    resource: &EntityUid,
+    context: Context,
+    entities: &Entities,
+) -> Option<Response> {
+    let action = uid("Action", action.as_str());
+    let request =
+        Request::new(subject.uid().clone(), action, resource.clone(), context, None).ok()?;
+    Some(Authorizer::new().is_authorized(&request, policies, entities))
+}
+
+/// Everything that the policies may ask about: actor, place, actions and things.
+pub(super) fn store(
+    subject: &Subject,
+    scene: &Scene,
+    actions: &[Action],
+    things: Vec<Entity>,
+) -> Option<Entities> {
+    let actions = actions.iter().map(|action| {
+        let groups = action.groups().iter().map(|group| uid("Action", group));
+        Entity::new_no_attrs(uid("Action", action.as_str()), groups.collect())
+    });
+    let known = subject.entities().iter().chain(scene.entities()).cloned();
+    Entities::from_entities(known.chain(actions).chain(things), None).ok()
+}
+
+/// The entities of a statement's things.
+struct Things<'s> {
+    scene: &'s Scene,
+    entities: Vec<Entity>,
+    known: HashSet<EntityUid>,
+}
+
+impl<'s> Things<'s> {
+    fn new(scene: &'s Scene) -> Self {
+        Self { scene, entities: Vec::new(), known: HashSet::new() }
+    }
+
+    fn add(&mut self, thing: &Thing) -> EntityUid {
+        let database = text(&self.scene.target().database);
+        let truth = RestrictedExpression::new_bool;
+        match thing {
+            Thing::Database => self.scene.database().clone(),
+            Thing::Schema(name) => self.schema(name),
+            Thing::Table { schema, name, kind, temporary, .. } => {
+                let uid = uid("Table", &self.scene.path(&[schema, name]));
+                let kind = match kind {
+                    crate::sql::facts::ObjectKind::Relation => "table".into(),
+                    kind => kind_name(*kind),
+                };
+                let attributes = [
+                    ("name", text(name)),
+                    ("schema", text(schema)),
+                    ("database", database),
+                    ("kind", text(&kind)),
+                    ("temporary", truth(*temporary)),
+                ];
+                let parent = self.schema(schema);
+                self.keep(uid, attributes, parent)
+            }
+            Thing::Object { schema, name, kind, known } => {
+                let kind = kind_name(*kind);
+                let uid = uid(
+                    "Object",
+                    &self.scene.path(&[schema.as_deref().unwrap_or_default(), &kind, name]),
+                );
+                let mut attributes = vec![
+                    ("name", text(name)),
+                    ("database", database),
+                    ("kind", text(&kind)),
+                    ("known", truth(*known)),
+                ];
+                attributes.extend(schema.as_deref().map(|schema| ("schema", text(schema))));
+                let parent = match schema {
+                    Some(schema) => self.schema(schema),
+                    None => self.scene.database().clone(),
+                };
+                self.keep(uid, attributes, parent)
+            }
+        }
+    }
+
+    fn schema(&mut self, name: &str) -> EntityUid {
+        let uid = uid("Schema", &self.scene.path(&[name]));
+        let database = text(&self.scene.target().database);
+        let attributes = [("name", text(name)), ("database", database)];
+        self.keep(uid, attributes, self.scene.database().clone())
+    }
+
+    /// Each thing once, as it was first seen: a view may be named as a table too.
+    fn keep(
+        &mut self,
+        uid: EntityUid,
+        attributes: impl IntoIterator<Item = (&'static str, RestrictedExpression)>,
+        parent: EntityUid,
+    ) -> EntityUid {
+        if self.known.insert(uid.clone()) {
+            self.entities.push(entity(uid.clone(), attributes, vec![parent]));
+        }
+        uid
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+use crate::model::ActorKind;
+use crate::policy::testing::{Asker, with};
+use crate::policy::{Set, Stance, Verdict};
+
+fn default() -> Set {
+    Set::embedded().unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+#[test]
+fn production_is_guarded_by_default() {
+    let set = default();
+    let agent = Asker::new(ActorKind::Agent, None);
+    for (text, told) in [
+        ("select * from customers", "allow"),
+        ("insert into customers values (1)", "allow"),
+        ("delete from customers where id = 1", "allow"),
+        ("delete from customers", "hold default/unbounded"),
+        ("delete from customers where true", "hold default/unbounded"),
+        ("with gone as (delete from a returning *) select 1", "hold default/unbounded"),
+        ("drop table customers", "hold default/drop"),
+        ("truncate customers", "hold default/truncate"),
+        ("create table t (a int)", "hold default/define"),
+        ("create temp table t (a int)", "allow"),
+        ("create temp table t as select * from customers", "allow"),
+        ("alter table customers add column a int", "hold default/define"),
+        ("grant select on customers to bob", "hold default/grant"),
+        ("copy customers to '/tmp/x'", "refuse default/server-access"),
+        ("copy customers to stdout", "allow"),
+        ("select pg_read_file('x')", "refuse default/server-access"),
+        ("do $$begin null; end$$", "hold default/agent-code default/unknown"),
+        ("select my_function()", "hold default/agent-code"),
+        ("select * from items order by embedding <=> '[1]' limit 5", "allow"),
+        ("selec 1", "hold default/unknown"),
+        ("drop table a; select pg_read_file('x')", "refuse default/server-access default/drop"),
+    ] {
+        assert_eq!(agent.told(&set, text), told, "{text}");
+    }
+}
+
+#[test]
+fn what_ends_or_tidies_a_session_is_never_refused() {
+    let set = Set::parse(&[]).unwrap();
+    let asker = Asker::new(ActorKind::Agent, None);
+    for text in [
+        "rollback",
+        "commit",
+        "begin",
+        "rollback to savepoint a",
+        "deallocate all",
+        "deallocate p",
+        "discard all",
+        "discard temp",
+        "close all",
+        "set search_path = a",
+        "reset all",
+        "",
+    ] {
+        assert_eq!(asker.told(&set, text), "allow", "{text}");
+    }
+    // Nothing else is permitted by an empty set.
+    assert_eq!(asker.told(&set, "select 1"), "refuse NotPermitted");
+}
+
+#[test]
+fn elsewhere_it_is_allowed_and_what_is_not_understood_is_flagged() {
+    let set = default();
+    let person = Asker::new(ActorKind::Terminal, Some("staging"));
+    assert_eq!(person.told(&set, "drop table customers"), "allow");
+    let verdict = person.ask(&set, "do $$begin null; end$$");
+    let flags: Vec<_> = verdict.ruling().flags.iter().map(|policy| &*policy.id).collect();
+    assert!(matches!(verdict, Verdict::Allow(_)));
+    assert_eq!(flags, ["default/unknown-elsewhere"]);
+    assert_eq!(
+        Asker::new(ActorKind::Agent, Some("staging")).told(&set, "do $$begin null; end$$"),
+        "hold default/unknown"
+    );
+}
+
+#[test]
+fn a_service_is_in_shadow_and_its_permit_says_what_would_have_been() {
+    let set = default();
+    let service = Asker::new(ActorKind::Service, None);
+    let Verdict::Allow(permit) = service.ask(&set, "drop table customers") else {
+        panic!("a service was stopped")
+    };
+    assert_eq!((permit.stance(), permit.would()), (Stance::Shadow, Some("would_hold")));
+    let Verdict::Allow(permit) = service.ask(&set, "select 1") else { panic!() };
+    assert_eq!(permit.would(), None);
+    let enforced = Asker { stance: Stance::of(ActorKind::Service, true), ..service };
+    assert_eq!(enforced.told(&set, "drop table customers"), "hold default/drop");
+}
+
+#[test]
+fn a_forbid_that_fails_refuses() {
+    let set = with(
+        "@id(\"sum\") @reason(\"r\") forbid (principal, action == Action::\"read\", resource)
+         when { context.hour * 9223372036854775807 > 10 };",
+    );
+    let told = Asker::new(ActorKind::Terminal, None).told(&set, "select 1");
+    assert!(told.starts_with("refuse Failed"), "{told}");
+}
+
+/// What the engine is asked holds to the schema: the policies were checked against it.
+#[test]
+fn every_question_conforms_to_the_schema() {
+    use std::str::FromStr;
+
+    use cedar_policy::{Entities, Request, Schema};
+
+    use super::{Things, for_each};
+    use crate::policy::asks::Asks;
+    use crate::policy::context::{bounded, common, of_statement};
+    use crate::policy::scene::uid;
+    use crate::policy::testing::facts;
+    use crate::policy::vocabulary::{Action, FactSet, schema};
+
+    let schema = Schema::from_str(&schema()).unwrap();
+    let asker = Asker::new(ActorKind::Agent, None);
+    let every = FactSet::ALL;
+    let mut count = 0;
+    for text in [
+        "select f(a) from t, s.u where t.x = 1; drop view v cascade; drop schema s",
+        "create materialized view m as select * from m; create role r; create temp table t (a int)",
+        "set role a; do $$begin null; end$$; grant select on t to bob; copy t to stdout",
+        "delete from t; update t set a = 1 where id <> 1; selec",
+        "create function f() returns int language sql as 'delete from t'; drop index s.i",
+    ] {
+        let facts = facts(text);
+        for_each(&asker.question(&facts), |about| {
+            let asks = Asks::of(about.statement, None, about.scene, about.catalog);
+            let mut things = Things::new(about.scene);
+            for ask in asks.all {
+                let uid = things.add(&ask.thing);
+                let context = bounded(of_statement(&about, every), ask.bound, every).unwrap();
+                let action = super::uid("Action", Action::Does(ask.effect).as_str());
+                let principal = asker.subject.uid().clone();
+                Request::new(principal, action, uid, context, Some(&schema)).unwrap();
+                count += 1;
+            }
+            let all = asker.subject.entities().iter().chain(about.scene.entities()).cloned();
+            Entities::from_entities(all.chain(things.entities), Some(&schema)).unwrap();
+        });
+    }
+    assert!(count > 20, "{count}");
+    let context =
+        cedar_policy::Context::from_pairs(common(&asker.scene, &asker.circumstances, every));
+    let connect = uid("Action", "connect");
+    let database = asker.scene.database().clone();
+    let principal = asker.subject.uid().clone();
+    Request::new(principal, connect, database, context.unwrap(), Some(&schema)).unwrap();
+    // The actions in the store are those of the schema.
+    let all: Vec<_> = Action::all().collect();
+    let store = super::store(&asker.subject, &asker.scene, &all, Vec::new()).unwrap();
+    for action in schema.action_entities().unwrap().iter() {
+        let groups = |entities: &Entities| -> Option<std::collections::BTreeSet<String>> {
+            let ancestors = entities.ancestors(&action.uid())?;
+            Some(ancestors.map(ToString::to_string).collect())
+        };
+        let expected = Entities::from_entities([action.clone()], Some(&schema)).unwrap();
+        if store.get(&action.uid()).is_some() {
+            assert_eq!(groups(&store), groups(&expected), "{}", action.uid());
+        }
+    }
+}
+
+#[test]
+fn a_connection_can_be_refused() {
+    let set = with(
+        r#"@id("no-agents") @reason("not on this server") forbid (principal in Kind::"agent",
+           action == Action::"connect", resource in Server::"db.example:5432");"#,
+    );
+    let told = |kind| {
+        let asker = Asker::new(kind, None);
+        set.connect(&asker.subject, &asker.scene, &asker.circumstances)
+    };
+    assert!(told(ActorKind::Terminal).allows());
+    let refused = told(ActorKind::Agent);
+    assert_eq!(refused.policies()[0].id.as_ref(), "no-agents");
+    assert_eq!(
+        refused.words().message,
+        "tidegate: connect on the database is refused: not on this server"
+    );
+}

@@ -1,0 +1,241 @@
+//! Who asks and where, prepared once for a session: the engine's entities, and a
+//! hash that stands for them in a cache's key.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+
+use crate::model::Principal;
+
+use super::vocabulary::{group_type, types};
+
+/// An actor as policies see it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Subject(Arc<SubjectParts>);
+
+#[derive(Debug)]
+struct SubjectParts {
+    actor: Principal,
+    uid: EntityUid,
+    groups: Vec<EntityUid>,
+    entities: Vec<Entity>,
+    hash: u64,
+}
+
+/// Where a session is, and what decides which thing a name means there. Cheap to
+/// clone.
+#[derive(Clone, Debug)]
+pub struct Scene(Arc<SceneParts>);
+
+#[derive(Debug)]
+struct SceneParts {
+    target: Target,
+    /// Environment, server, database.
+    place: [EntityUid; 3],
+    place_hash: u64,
+    entities: Vec<Entity>,
+    schemas: Vec<Box<str>>,
+    hash: u64,
+}
+
+/// A destination and the state of one session on it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The destination's name, as configured.
+    pub server: String,
+    /// Its label. `None` counts as [`PRODUCTION`].
+    pub environment: Option<String>,
+    pub database: String,
+    /// The database's role, as it is now.
+    pub role: String,
+    /// `search_path` as the server shows it; `None` while it is the default.
+    pub search_path: Option<Box<str>>,
+    /// Names that are certain to be this session's own temporary tables: what it
+    /// has created, and nothing since can have dropped.
+    pub temporary: Vec<Box<str>>,
+}
+
+/// What a destination without a label counts as.
+pub const PRODUCTION: &str = "production";
+
+impl Subject {
+    pub fn new(actor: Principal) -> Self {
+        let uid = uid("Actor", &actor.workload);
+        let mut parents = vec![self::uid("Kind", actor.kind.as_str())];
+        parents.extend(actor.person.iter().map(|person| self::uid("Person", person)));
+        parents.extend(
+            actor.groups.iter().map(|group| self::uid(group_type(group.kind), &group.name)),
+        );
+        let attributes =
+            [("person", &actor.person), ("user", &actor.user), ("program", &actor.program)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, text(value.as_ref()?))));
+        let entities = vec![entity(uid.clone(), attributes, parents.clone())];
+        let hash = hash(&actor);
+        Self(Arc::new(SubjectParts { actor, uid, groups: parents, entities, hash }))
+    }
+
+    pub fn actor(&self) -> &Principal {
+        &self.0.actor
+    }
+
+    pub(super) fn uid(&self) -> &EntityUid {
+        &self.0.uid
+    }
+
+    /// Whether it is this, or belongs to it.
+    pub(super) fn is_in(&self, uid: &EntityUid) -> bool {
+        self.0.uid == *uid || self.0.groups.contains(uid)
+    }
+
+    pub(super) fn entities(&self) -> &[Entity] {
+        &self.0.entities
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.0.hash
+    }
+}
+
+impl PartialEq for Subject {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.actor == other.0.actor
+    }
+}
+
+impl Scene {
+    pub fn new(target: Target) -> Self {
+        let environment = target.environment.as_deref().unwrap_or(PRODUCTION);
+        let environment = uid("Environment", environment);
+        let server = uid("Server", &target.server);
+        let database = uid("Database", &format!("{}/{}", target.server, target.database));
+        let name = [("name", text(&target.database))];
+        let entities = vec![
+            entity(server.clone(), [], vec![environment.clone()]),
+            entity(database.clone(), name, vec![server.clone()]),
+        ];
+        let place_hash = hash(&(&target.server, &target.database, &target.environment));
+        let place = [environment, server, database];
+        let schemas = schemas(&target);
+        let hash = hash(&target);
+        Self(Arc::new(SceneParts { target, place, place_hash, entities, schemas, hash }))
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    pub fn environment(&self) -> &str {
+        self.0.target.environment.as_deref().unwrap_or(PRODUCTION)
+    }
+
+    /// The schemas in which an unqualified name is looked for, without the server's
+    /// own.
+    pub(super) fn schemas(&self) -> &[Box<str>] {
+        &self.0.schemas
+    }
+
+    pub(super) fn database(&self) -> &EntityUid {
+        let [_, _, database] = &self.0.place;
+        database
+    }
+
+    /// Environment, server, database.
+    pub(super) fn place(&self) -> &[EntityUid; 3] {
+        &self.0.place
+    }
+
+    pub(super) fn place_hash(&self) -> u64 {
+        self.0.place_hash
+    }
+
+    pub(super) fn entities(&self) -> &[Entity] {
+        &self.0.entities
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.0.hash
+    }
+
+    /// `server/database/rest`: what a thing's entity is called.
+    pub(super) fn path(&self, rest: &[&str]) -> String {
+        let Target { server, database, .. } = &self.0.target;
+        let mut path = format!("{server}/{database}");
+        for part in rest {
+            path.push('/');
+            path.push_str(part);
+        }
+        path
+    }
+}
+
+impl PartialEq for Scene {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.target == other.0.target
+    }
+}
+
+fn schemas(target: &Target) -> Vec<Box<str>> {
+    let path = target.search_path.as_deref().unwrap_or("\"$user\", public");
+    let mut all: Vec<Box<str>> = Vec::new();
+    let mut name = String::new();
+    let mut quoted = false;
+    for sign in path.chars().chain([',']) {
+        match sign {
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                let found = if name == "$user" { target.role.as_str() } else { name.trim() };
+                let own = matches!(found, "" | "pg_catalog" | "pg_temp");
+                if !own && !all.iter().any(|known| **known == *found) {
+                    all.push(found.into());
+                }
+                name.clear();
+            }
+            sign if quoted => name.push(sign),
+            sign if sign.is_whitespace() => {}
+            sign => name.extend(sign.to_lowercase()),
+        }
+    }
+    all
+}
+
+fn hash(of: &impl Hash) -> u64 {
+    // Not kept: an equal hash is never taken for an equal thing.
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// An entity of one of the vocabulary's types.
+#[expect(clippy::expect_used, reason = "the vocabulary's own words; its tests parse each of them")]
+pub(super) fn uid(kind: &str, id: &str) -> EntityUid {
+    let name = TYPES.get(kind).expect("a type of the vocabulary").clone();
+    EntityUid::from_type_name_and_id(name, EntityId::new(id))
+}
+
+static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
+    let parse = |name: &'static str| Some((name, name.parse().ok()?));
+    types().filter_map(parse).collect()
+});
+
+pub(super) fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+pub(super) fn entity(
+    uid: EntityUid,
+    attributes: impl IntoIterator<Item = (&'static str, RestrictedExpression)>,
+    parents: Vec<EntityUid>,
+) -> Entity {
+    let parents: HashSet<EntityUid> = parents.into_iter().collect();
+    let attributes: HashMap<String, RestrictedExpression> =
+        attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    // Texts and truths evaluate to themselves.
+    Entity::new(uid.clone(), attributes, parents.clone())
+        .unwrap_or_else(|_| Entity::new_no_attrs(uid, parents))
+}
+
+#[cfg(test)]
+mod tests;
