@@ -226,7 +226,9 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     for source in &output.sources {
         let (sources, certain) = classes(statement, catalog, source.column as usize);
         traced.certain &= certain;
-        if is_count(statement, source.path) || is_nowhere(statement, catalog, source.column) {
+        if is_count(statement, source.path)
+            || is_alias(statement, catalog, output, source.column)
+        {
             continue;
         }
         for class in sources {
@@ -271,12 +273,21 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     traced
 }
 
-/// A name that might have been this table's column, and isn't.
-fn is_nowhere(statement: &Statement, catalog: &Catalog, place: u32) -> bool {
+/// A name that might have been this table's column, and is its alias: the whole
+/// row is in the output too.
+fn is_alias(statement: &Statement, catalog: &Catalog, output: &Output, place: u32) -> bool {
     let Some(column) = statement.columns.get(place as usize) else { return false };
-    let (Some(name), false) = (column.name.as_deref(), column.certain) else { return false };
-    relation_of(statement, catalog, column.relation)
-        .is_some_and(|relation| !relation.columns.iter().any(|one| *one.name == *name))
+    let Some(name) = column.name.as_deref() else { return false };
+    let has_row = output.sources.iter().any(|source| {
+        source.path.contains(Step::WholeRow)
+            && statement
+                .columns
+                .get(source.column as usize)
+                .is_some_and(|row| row.relation == column.relation && row.name.is_none())
+    });
+    has_row
+        && relation_of(statement, catalog, column.relation)
+            .is_some_and(|relation| !relation.columns.iter().any(|one| *one.name == *name))
 }
 
 /// What is done leaves a value as it was, or picks one of several.
@@ -385,9 +396,18 @@ fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<Sourc
     match column.name.as_deref() {
         None => (relation.columns.iter().filter_map(|one| of(relation, one)).collect(), true),
         Some(name) => {
-            let found = relation.columns.iter().find(|one| *one.name == *name);
-            let all = found.and_then(|one| of(relation, one)).into_iter().collect();
-            (all, found.is_some() || !column.certain)
+            let Some(found) = relation.columns.iter().find(|one| *one.name == *name) else {
+                // Newer than the catalog, or another table's.
+                let named = Named { table: &relation.name, column: name, ..Named::default() };
+                let class = names::classify(&named).filter(|_| column.certain);
+                let source = class.map(|(class, _)| SourceClass {
+                    class,
+                    relation: None,
+                    number: 0,
+                });
+                return (source.into_iter().collect(), !column.certain);
+            };
+            (of(relation, found).into_iter().collect(), true)
         }
     }
 }
