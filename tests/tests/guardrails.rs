@@ -217,9 +217,8 @@ with psycopg.connect(sys.argv[1], autocommit=True) as c:
     python.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut child = python.spawn()?;
     let mut asks = child.stdin.take().context("no stdin")?;
-    let said = std::io::BufRead::lines(std::io::BufReader::new(
-        child.stdout.take().context("no stdout")?,
-    ));
+    let said =
+        std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().context("no stdout")?));
     let mut lines = Vec::new();
     for line in said {
         let line = line?;
