@@ -32,6 +32,8 @@ pub enum Tool {
     Iproute,
     Procps,
     Python,
+    Node,
+    Java,
     OpenSsl,
     Qemu,
     Busybox,
@@ -49,6 +51,8 @@ pub const SUITES: &[Tool] = &[
     Tool::Iproute,
     Tool::Procps,
     Tool::Python,
+    Tool::Node,
+    Tool::Java,
     Tool::OpenSsl,
     Tool::Busybox,
 ];
@@ -82,6 +86,9 @@ fn origin(tool: Tool) -> Origin {
         Tool::Iproute => (&["ip"], &["iproute2"]),
         Tool::Procps => (&["ps"], &["procps"]),
         Tool::Python => (&["python3"], &["python3"]),
+        Tool::Node => (&["node"], &["nodejs"]),
+        // The suites compile a client of theirs.
+        Tool::Java => (&["javac"], &["default-jdk-headless"]),
         Tool::OpenSsl => (&["openssl"], &["openssl"]),
         Tool::Busybox => (&["busybox"], &["busybox-static"]),
         Tool::Xz => (&["xz"], &["xz-utils"]),
