@@ -3,6 +3,7 @@
 //! One file a command. Data goes to stdout, all else to stderr, and a failure
 //! says what to do next. Decides nothing that an agent decides.
 
+mod audit;
 mod ca;
 mod detach;
 mod doctor;
@@ -59,6 +60,7 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     Reload(reload::Reload),
     Detach(detach::Detach),
+    Audit(audit::Audit),
     Ca(ca::Ca),
     Policy(policy::Policy),
     Login(login::Login),
@@ -103,6 +105,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Upgrade(upgrade) => upgrade.carry_out(),
         Command::Reload(reload) => reload.carry_out(),
         Command::Detach(detach) => detach.carry_out(),
+        Command::Audit(audit) => audit.carry_out(),
         Command::Ca(ca) => ca.carry_out(),
         Command::Policy(policy) => policy.carry_out(),
         Command::Login(login) => login.carry_out(),

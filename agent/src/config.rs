@@ -95,8 +95,8 @@ pub struct Settings {
     /// Who is carried unread, by name.
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
-    pub identity: IdentitySettings,
     pub audit: AuditSettings,
+    pub identity: IdentitySettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
     pub policy: PolicySettings,
@@ -203,12 +203,12 @@ impl Default for Settings {
             }],
             passthrough: Vec::new(),
             ca: CaSettings::default(),
+            audit: AuditSettings::default(),
             identity: IdentitySettings {
                 directory: None,
                 kinds: None,
                 runtimes: ["/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from).into(),
             },
-            audit: AuditSettings::default(),
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
             policy: PolicySettings::default(),
             canary_every: Duration::from_millis(500),

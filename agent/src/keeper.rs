@@ -94,9 +94,9 @@ pub enum KeeperError {
     #[error("{0}")]
     Terms(String),
     #[error("{0}")]
-    Identity(String),
-    #[error("{0}")]
     Log(#[from] notary::NotaryError),
+    #[error("{0}")]
+    Identity(String),
     #[error("cannot start the enforcer: {0}")]
     Enforcer(io::Error),
     #[error("cannot serve the control socket {path}: {reason}", path = .path.display())]

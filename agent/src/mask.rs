@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod checks;
 pub mod class;
 pub mod content;
+pub mod learn;
 pub mod lineage;
 pub mod names;
 pub mod postgres;
@@ -25,7 +26,7 @@ pub mod value;
 
 pub use catalog::Catalog;
 pub use class::{Class, Tally};
-pub use lineage::Traced;
+pub use lineage::Origins;
 pub use postgres::plan::{Plan, Plans, Reveal, Revealed, Unrevealed};
 pub use postgres::screen::{Made, Screen, Screened, Screening, Unshowable};
 pub use style::Mask;

@@ -84,6 +84,22 @@ impl Stage {
         Ok(())
     }
 
+    /// One way only, for what compares by itself.
+    pub fn one_way<T>(
+        &self,
+        name: &str,
+        leg: Leg,
+        led: bool,
+        scenario: impl FnOnce(&Way<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let before = self.opened()?;
+        let way = self.way(leg, led)?;
+        let done = scenario(&way).with_context(|| format!("{name}{}", self.agent.tail()))?;
+        let now = self.opened()?;
+        ensure!((now > before) == led, "{name}: it went another way than it should");
+        Ok(done)
+    }
+
     /// For what happens to both at once: the scenario has both ways in hand,
     /// first the direct one.
     pub fn together(

@@ -29,7 +29,7 @@ impl Ground {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let root = Cgroup::fresh()?;
         let work = root.child("work")?;
-        let agent = Agent::start(&root, Plan::protect([port]))?;
+        let agent = Agent::start(&root, Plan::postgres([port]))?;
         Ok(Self { agent, work, _root: root, listener })
     }
 

@@ -13,6 +13,7 @@ mod demo;
 mod layering;
 mod setup;
 mod step;
+mod suites;
 mod test;
 mod toolchain;
 mod vm;

@@ -32,8 +32,13 @@ pub enum Tool {
     Iproute,
     Procps,
     Python,
+    /// Makes the environments that Python's drivers live in.
+    PythonVenv,
     Node,
+    Npm,
     Java,
+    /// PostgreSQL's driver for Java.
+    Jdbc,
     OpenSsl,
     Qemu,
     Busybox,
@@ -51,11 +56,16 @@ pub const SUITES: &[Tool] = &[
     Tool::Iproute,
     Tool::Procps,
     Tool::Python,
+    Tool::PythonVenv,
     Tool::Node,
+    Tool::Npm,
     Tool::Java,
+    Tool::Jdbc,
     Tool::OpenSsl,
     Tool::Busybox,
 ];
+/// For the long suites, beyond [`SUITES`].
+pub const ALL: &[Tool] = &[Tool::Cc];
 pub const CI: &[Tool] = &[Tool::CargoDeny];
 pub const BENCH: &[Tool] = &[Tool::Postgres, Tool::Haproxy, Tool::Pgbouncer, Tool::Iproute];
 pub const VM: &[Tool] = &[Tool::Qemu, Tool::Busybox, Tool::Iproute, Tool::Xz];
@@ -86,9 +96,12 @@ fn origin(tool: Tool) -> Origin {
         Tool::Iproute => (&["ip"], &["iproute2"]),
         Tool::Procps => (&["ps"], &["procps"]),
         Tool::Python => (&["python3"], &["python3"]),
+        Tool::PythonVenv => (&["/usr/lib/python3*/ensurepip"], &["python3-venv"]),
         Tool::Node => (&["node"], &["nodejs"]),
-        // The suites compile a client of theirs.
+        Tool::Npm => (&["npm"], &["npm"]),
+        // A compiler too: programs are run from their source.
         Tool::Java => (&["javac"], &["default-jdk-headless"]),
+        Tool::Jdbc => (&["/usr/share/java/postgresql.jar"], &["libpostgresql-jdbc-java"]),
         Tool::OpenSsl => (&["openssl"], &["openssl"]),
         Tool::Busybox => (&["busybox"], &["busybox-static"]),
         Tool::Xz => (&["xz"], &["xz-utils"]),

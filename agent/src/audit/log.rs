@@ -22,6 +22,7 @@ use crate::sql::{Facts, Strings};
 use flood::Floods;
 
 pub use connection::Connection;
+pub(super) use connection::{BRIEF, IN_TRANSACTION};
 pub(super) use group::Group;
 
 /// Proof that a statement's intent lies in the log, or that the settings let it

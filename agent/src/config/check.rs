@@ -51,11 +51,6 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
         },
         audit: draft.audit.settled(default.audit),
         logins: or(draft.logins, default.logins),
-        identity: IdentitySettings {
-            directory: draft.directory.map(|l| l.value),
-            kinds: draft.kinds.map(|l| l.value),
-            runtimes: value(draft.runtimes, default.identity.runtimes),
-        },
         policy: PolicySettings {
             mode: value(draft.policy_mode, default.policy.mode),
             folder: or(draft.policy_folder, default.policy.folder),
@@ -63,6 +58,11 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             bare: value(draft.policy_bare, default.policy.bare),
             enforced: values(draft.policy_enforced),
             ..default.policy
+        },
+        identity: IdentitySettings {
+            directory: draft.directory.map(|l| l.value),
+            kinds: draft.kinds.map(|l| l.value),
+            runtimes: value(draft.runtimes, default.identity.runtimes),
         },
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),

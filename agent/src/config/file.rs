@@ -16,6 +16,9 @@ mod audit;
 mod policy;
 mod service;
 
+#[cfg(test)]
+pub(super) use audit::AUDIT;
+
 /// Every key of the file, by table.
 pub(super) const TOP: [&str; 19] = [
     "cgroup",
@@ -27,8 +30,8 @@ pub(super) const TOP: [&str; 19] = [
     "protect",
     "passthrough",
     "ca",
-    "identity",
     "audit",
+    "identity",
     "logins",
     "policy",
     "canary_every",
@@ -152,15 +155,15 @@ impl Reader<'_> {
             draft.ca_certificate = self.take(table, "certificate", |i| check::absolute(path(i)?));
             draft.ca_key = self.take(table, "key", |i| check::absolute(path(i)?));
         }
+        self.policy(top, &mut draft);
+        if let Some(table) = self.table(top, "audit") {
+            self.audit(table, &mut draft.audit);
+        }
         if let Some(table) = self.table(top, "identity") {
             self.unknown_keys(table, &IDENTITY, " in [identity]");
             draft.directory = self.take(table, "directory", |i| check::absolute(path(i)?));
             draft.kinds = self.take(table, "kinds", |i| check::absolute(path(i)?));
             draft.runtimes = self.take(table, "runtimes", sockets);
-        }
-        self.policy(top, &mut draft);
-        if let Some(table) = self.table(top, "audit") {
-            self.audit(table, &mut draft.audit);
         }
         draft
     }

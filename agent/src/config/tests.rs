@@ -39,13 +39,15 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     assert_eq!(enforcer.iter().count(), file::ENFORCER.len());
     let ca = document.as_table()["ca"].as_table_like().unwrap();
     assert_eq!(ca.iter().count(), file::CA.len());
+    let policy = document.as_table()["policy"].as_table_like().unwrap();
+    assert_eq!(policy.iter().count(), file::POLICY.len());
     let everything =
         everything.replace("# directory = ", "directory = ").replace("# kinds = ", "kinds = ");
     let document = toml_edit::Document::parse(everything.as_str()).unwrap();
     let identity = document.as_table()["identity"].as_table_like().unwrap();
     assert_eq!(identity.iter().count(), file::IDENTITY.len());
-    let policy = document.as_table()["policy"].as_table_like().unwrap();
-    assert_eq!(policy.iter().count(), file::POLICY.len());
+    let audit = document.as_table()["audit"].as_table_like().unwrap();
+    assert_eq!(audit.iter().count(), file::AUDIT.len());
     // What is commented out of a destination is right too, but for the paths.
     let commented: String = text
         .lines()
@@ -139,12 +141,12 @@ enforce = ["shop.service", "/usr/bin/report"]
             ],
             passthrough: Vec::new(),
             ca: CaSettings::default(),
+            audit: AuditSettings::default(),
             identity: IdentitySettings {
                 directory: Some("/etc/people.toml".into()),
                 kinds: Some("/etc/kinds.toml".into()),
                 runtimes: Vec::new(),
             },
-            audit: AuditSettings::default(),
             logins: "/run/logins".into(),
             policy: PolicySettings {
                 mode: PolicyMode::Shadow,

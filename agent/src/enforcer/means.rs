@@ -123,6 +123,10 @@ impl Means {
         self.destinations.get(&flow.rule).unwrap_or(&self.fallback)
     }
 
+    pub fn destination_named(&self, name: &str) -> Option<&Arc<Destination>> {
+        self.destinations.get(name)
+    }
+
     /// Whether somebody has said by name that this one isn't read. An AI agent
     /// always is.
     pub fn passes(&self, flow: &Flow) -> bool {

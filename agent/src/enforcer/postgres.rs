@@ -15,6 +15,7 @@
 
 mod carrying;
 mod end;
+mod errand;
 mod gate;
 mod judge;
 mod login;
@@ -32,6 +33,7 @@ use crate::sql::{Facts, LexingState};
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
+pub use errand::{Errand, Found, Moved, Question, Subject};
 pub use gate::Understood;
 use opening::Stage;
 use words::Fatal;
@@ -74,6 +76,8 @@ pub enum Ask {
     Sign { wanted: Wanted, chain: Vec<Vec<u8>> },
     /// A password's hash.
     Derive(Derivation),
+    /// A role's verifier, of the server itself.
+    Verifier(Box<Question>),
     /// The facts of a text that is too long to be read here.
     Read { text: Box<[u8]>, reading: LexingState },
 }
@@ -84,6 +88,8 @@ pub enum Word {
     Leaf(Result<Arc<Leaf>, String>),
     /// Nothing: there are too many at the moment.
     Derived(Option<Salted>),
+    /// Nothing: there is none, or it can't be asked for.
+    Verifier(Found),
     Facts(Facts),
 }
 
@@ -172,6 +178,9 @@ impl<I: Io> Carriage<I> {
         let taken = match word {
             Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
             Word::Derived(salted) => self.take_derived(salted, turn),
+            Word::Verifier(found) => {
+                self.take_verifier(found.as_ref().map(|found| found.as_slice()), turn)
+            }
             Word::Facts(facts) => {
                 self.take_facts(facts);
                 Ok(())

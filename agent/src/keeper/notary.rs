@@ -10,6 +10,7 @@
 //! key and name.
 
 mod files;
+mod indexer;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::channel::{Channel, ChannelError, FromLog, ToLog};
 use crate::config::Settings;
@@ -26,6 +27,7 @@ use crate::ledger::{Head, SigningKey};
 use crate::model::{LogAnswer, LogNote, LogTerms, LogWelcome, Timestamp};
 use files::Files;
 pub use files::NotaryError;
+use indexer::Indexer;
 
 type LogChannel = Channel<ToLog, FromLog>;
 
@@ -59,6 +61,8 @@ struct Office {
     notes: VecDeque<LogNote>,
     /// Notes for which there was no room.
     dropped: u64,
+    /// `None` in tests: this binary isn't tidegate.
+    indexer: Option<Indexer>,
 }
 
 impl Notary {
@@ -82,6 +86,7 @@ impl Notary {
             writers: Vec::new(),
             notes: VecDeque::new(),
             dropped: 0,
+            indexer: (!cfg!(test)).then(|| Indexer::new(folder.clone(), owner)),
         };
         let version = env!("CARGO_PKG_VERSION").into();
         office.notes.push_back(LogNote::Started { version });
@@ -135,7 +140,7 @@ impl Office {
         loop {
             let mut waited = vec![PollFd::new(&self.wake, PollFlags::IN)];
             waited.extend(self.writers.iter().map(|writer| PollFd::new(writer, PollFlags::IN)));
-            match poll(&mut waited, None) {
+            match poll(&mut waited, Some(&LOOK)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     tracing::error!("the log is not signed any more: {error}");
@@ -143,6 +148,9 @@ impl Office {
                 }
             }
             drop(waited);
+            if let Some(indexer) = &mut self.indexer {
+                indexer.look_after();
+            }
             let mut counter = [0; 8];
             let _ = rustix::io::read(self.wake.as_fd(), &mut counter);
             loop {
@@ -260,6 +268,8 @@ impl Office {
     }
 }
 
+/// How often the index's process is looked after.
+const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 const TURN: usize = 64;
 const MOST_NOTES: usize = 10_000;
 

@@ -81,9 +81,11 @@ fn behind(cell: &[u8], demand: Demand, gate: Gate, found: &mut Vec<Found>) {
 }
 
 /// In order and without overlap; of two that overlap, the one that begins
-/// first, then the longer one, stays.
+/// first, then the longer one, stays. `user:password@host` is no address.
 fn untangle(found: &mut Vec<Found>) {
-    found.sort_by_key(|one| (one.start, std::cmp::Reverse(one.end)));
+    found.sort_by_key(|one| {
+        (one.start, one.class != Class::ConnectionString, std::cmp::Reverse(one.end))
+    });
     let mut end = 0;
     found.retain(|one| {
         let stays = one.start >= end;

@@ -38,6 +38,33 @@ pub struct Traced {
     pub rows_of: Vec<u32>,
     /// And nothing else.
     pub whole_rows_only: bool,
+    /// The one column that it is, unchanged.
+    pub origin: Option<(u32, u16)>,
+}
+
+/// From what the answer to a statement is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Origins {
+    /// By output, where that could be followed.
+    pub traced: Option<Vec<Traced>>,
+    /// Any output, where it could not.
+    pub untold: Traced,
+}
+
+impl Origins {
+    pub fn of(statement: &Statement, catalog: &Catalog) -> Self {
+        Self { traced: trace(statement, catalog), untold: untold(statement, catalog) }
+    }
+
+    /// Of a statement that nobody has read.
+    pub fn dark() -> Self {
+        Self { traced: None, untold: opaque() }
+    }
+}
+
+fn opaque() -> Traced {
+    let source = SourceClass { class: Class::Opaque, relation: None, number: 0 };
+    Traced { sources: vec![source], derived: true, ..Traced::default() }
 }
 
 /// The outputs of a statement, in order. Nothing where their number can't be
@@ -58,30 +85,30 @@ pub fn trace(statement: &Statement, catalog: &Catalog) -> Option<Vec<Traced>> {
     Some(all)
 }
 
-/// What a statement gives in a column of which nothing is known: where it touches
-/// what is sensitive, that.
+/// What a statement gives in a column that can't be followed: where it reads what
+/// is sensitive, or isn't understood, that. A function of somebody's own passes
+/// on what goes into it, and no more.
 pub fn untold(statement: &Statement, catalog: &Catalog) -> Traced {
-    let mut traced = Traced { derived: true, ..Traced::default() };
-    if touches(statement, catalog) {
-        let source = SourceClass { class: Class::Opaque, relation: None, number: 0 };
-        traced.sources.push(source);
+    if !statement.doubts.is_empty() || reads_sensitive(statement, catalog) {
+        return opaque();
     }
-    traced
+    Traced { derived: true, ..Traced::default() }
 }
 
-/// Whether a statement reads anything sensitive, as far as is known. One that
-/// isn't understood, or that runs somebody's code, may.
+/// Whether what a statement makes the server say may hold something sensitive:
+/// it reads such, isn't understood, or runs somebody's code.
 pub fn touches(statement: &Statement, catalog: &Catalog) -> bool {
-    let dark = statement.effects.contains(Effect::Unknown)
+    statement.effects.contains(Effect::Unknown)
         || statement.effects.contains(Effect::Execute)
-        || statement.calls.iter().any(|call| call.class == CallClass::RunsText);
-    dark || (0..statement.columns.len()).any(|place| {
-        let used = statement.columns.get(place).is_some_and(|column| {
-            column.uses.contains(ColumnUse::Read)
-                || column.uses.contains(ColumnUse::Returned)
-                || column.uses.contains(ColumnUse::Filtered)
-        });
-        used && !classes(statement, catalog, place).0.is_empty()
+        || statement.calls.iter().any(|call| call.class == CallClass::RunsText)
+        || reads_sensitive(statement, catalog)
+}
+
+fn reads_sensitive(statement: &Statement, catalog: &Catalog) -> bool {
+    let read = [ColumnUse::Read, ColumnUse::Returned, ColumnUse::Filtered];
+    statement.columns.iter().enumerate().any(|(place, column)| {
+        read.iter().any(|used| column.uses.contains(*used))
+            && !classes(statement, catalog, place).0.is_empty()
     })
 }
 
@@ -174,6 +201,7 @@ fn expand(
         all.push(Traced {
             sources: sources.into_iter().collect(),
             certain: true,
+            origin: Some((relation.oid, column.number)),
             ..Traced::default()
         });
     }
@@ -198,7 +226,7 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     for source in &output.sources {
         let (sources, certain) = classes(statement, catalog, source.column as usize);
         traced.certain &= certain;
-        if is_count(statement, source.path) {
+        if is_count(statement, source.path) || is_alias(statement, catalog, output, source.column) {
             continue;
         }
         for class in sources {
@@ -228,7 +256,36 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     if traced.rows_of.is_empty() {
         traced.whole_rows_only = false;
     }
+    if let [source] = output.sources.as_slice()
+        && source.path.is_empty()
+        && let Some(column) = statement.columns.get(source.column as usize)
+        && let Some(name) = column.name.as_deref()
+        && let Some(relation) = relation_of(statement, catalog, column.relation)
+    {
+        traced.origin = relation
+            .columns
+            .iter()
+            .find(|one| *one.name == *name)
+            .map(|one| (relation.oid, one.number));
+    }
     traced
+}
+
+/// A name that might have been this table's column, and is its alias: the whole
+/// row is in the output too.
+fn is_alias(statement: &Statement, catalog: &Catalog, output: &Output, place: u32) -> bool {
+    let Some(column) = statement.columns.get(place as usize) else { return false };
+    let Some(name) = column.name.as_deref() else { return false };
+    let has_row = output.sources.iter().any(|source| {
+        source.path.contains(Step::WholeRow)
+            && statement
+                .columns
+                .get(source.column as usize)
+                .is_some_and(|row| row.relation == column.relation && row.name.is_none())
+    });
+    has_row
+        && relation_of(statement, catalog, column.relation)
+            .is_some_and(|relation| !relation.columns.iter().any(|one| *one.name == *name))
 }
 
 /// What is done leaves a value as it was, or picks one of several.
@@ -337,9 +394,15 @@ fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<Sourc
     match column.name.as_deref() {
         None => (relation.columns.iter().filter_map(|one| of(relation, one)).collect(), true),
         Some(name) => {
-            let found = relation.columns.iter().find(|one| *one.name == *name);
-            let all = found.and_then(|one| of(relation, one)).into_iter().collect();
-            (all, found.is_some() || !column.certain)
+            let Some(found) = relation.columns.iter().find(|one| *one.name == *name) else {
+                // Newer than the catalog, or another table's.
+                let named = Named { table: &relation.name, column: name, ..Named::default() };
+                let class = names::classify(&named).filter(|_| column.certain);
+                let source =
+                    class.map(|(class, _)| SourceClass { class, relation: None, number: 0 });
+                return (source.into_iter().collect(), !column.certain);
+            };
+            (of(relation, found).into_iter().collect(), true)
         }
     }
 }

@@ -1,11 +1,11 @@
 //! One of each thing, for tests of what shows or carries them.
 
 use super::{
-    Actor, Adopted, Ancestor, Attribute, CanaryReport, Closing, Confidence, DestinationReport,
-    EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind, Losses, Mode,
-    NamespaceReport, Origin, OriginalDestination, Peer, Person, PolicyMode, PolicyReport, Process,
-    ProcessKey, Program, ProgramFile, RefusedWhy, Relation, SocketKind, Source, Sourced,
-    StatusReport, Timestamp, Verdict, Via, Workload,
+    Actor, Adopted, Ancestor, Attribute, CanaryReport, Carried, Closing, Confidence,
+    DestinationReport, EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind,
+    Losses, Mode, NamespaceReport, Origin, OriginalDestination, Peer, Person, PolicyMode,
+    PolicyReport, Process, ProcessKey, Program, ProgramFile, RefusedWhy, Relation, SocketKind,
+    Source, Sourced, StatusReport, Timestamp, TlsCarried, Verdict, Via, Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -124,7 +124,28 @@ pub fn events() -> Vec<Event> {
         bytes_down: 5_678_901,
         duration_us: 12_345_678,
         end: super::End::Closed,
-        carried: None,
+        carried: Some(Box::new(Carried {
+            client_tls: Some(TlsCarried {
+                version: "1.3".into(),
+                suite: "TLS13_AES_256_GCM_SHA384".into(),
+            }),
+            upstream_tls: Some(TlsCarried {
+                version: "1.3".into(),
+                suite: "TLS13_AES_256_GCM_SHA384".into(),
+            }),
+            verified: Some("full: `db.example`".into()),
+            leaf: Some("signed".into()),
+            asked_name: Some("db.example".into()),
+            version: Some("3.0".into()),
+            role: Some("app".into()),
+            database: Some("shop".into()),
+            application: Some("psql".into()),
+            auth: Some(
+                "through (nothing stands in the way): client scram-sha-256, server scram-sha-256"
+                    .into(),
+            ),
+            ..Carried::default()
+        })),
     };
     let process = || Box::new(process());
     let destination = OriginalDestination("[2001:db8::7]:5432".parse().unwrap());

@@ -15,7 +15,7 @@ use super::permit::{Cause, Ruling, Stance, Verdict, Why};
 use super::scene::{Scene, Subject, entity, text, uid};
 use super::set::{Set, Slice};
 use super::vocabulary::{Action, FactSet};
-use crate::sql::{Bound, Effects, Facts};
+use crate::sql::{Bound, Facts};
 
 /// May this run, now, for this one, here?
 #[derive(Clone, Copy)]
@@ -74,16 +74,16 @@ impl Set {
         circumstances: &Circumstances<'_>,
     ) -> Ruling {
         let mut ruling = self.ruling();
-        let slice = self.slice(Action::Connect);
-        let slice_reads = slice.map_or_else(FactSet::all, |slice| slice.reads);
+        let slice = self.locals().of(subject, scene).slice(self, Action::Connect);
+        let reads = slice.as_ref().map_or(FactSet::ALL, |slice| slice.reads);
         let entities = store(subject, scene, &[Action::Connect], Vec::new());
-        let context = Context::from_pairs(common(scene, circumstances, slice_reads)).ok();
+        let context = Context::from_pairs(common(scene, circumstances, reads)).ok();
         let Some(((entities, context), slice)) = entities.zip(context).zip(slice) else {
             ruling.fail(Action::Connect, "the database".into());
             return ruling;
         };
-        let policies = self.locals().of(subject, scene).policies(Action::Connect, slice);
-        let answer = ask(&policies, subject, Action::Connect, scene.database(), context, &entities);
+        let policies = &slice.policies;
+        let answer = ask(policies, subject, Action::Connect, scene.database(), context, &entities);
         self.judge(answer, Action::Connect, "the database", &mut ruling);
         ruling
     }
@@ -126,30 +126,33 @@ impl Set {
             }));
             return;
         }
-        let mut kept: Vec<&Ask> = Vec::with_capacity(asks.all.len());
+        let local = self.locals().of(subject, about.scene);
+        let mut reads = FactSet::NONE;
+        let mut kept: Vec<(&Ask, Arc<Slice>)> = Vec::with_capacity(asks.all.len());
         for ask in &asks.all {
+            let Some(slice) = local.slice(self, action(ask)) else {
+                ruling.fail(action(ask), ask.thing.to_string());
+                continue;
+            };
             // Where no policy tells tables apart, one stands for all of its like.
-            let tells =
-                few == Few::Each || self.slice(action(ask)).is_none_or(|slice| slice.tells_names);
-            if tells || !kept.iter().any(|other| alike(ask, other)) {
-                kept.push(ask);
+            let tells = few == Few::Each || slice.tells_names;
+            if tells || !kept.iter().any(|(other, _)| alike(ask, other)) {
+                reads = reads.union(slice.reads);
+                kept.push((ask, slice));
             }
         }
         let mut things = Things::new(about.scene);
-        let uids: Vec<EntityUid> = kept.iter().map(|ask| things.add(&ask.thing)).collect();
-        let mut actions: Vec<Action> = kept.iter().map(|ask| action(ask)).collect();
+        let uids: Vec<EntityUid> = kept.iter().map(|(ask, _)| things.add(&ask.thing)).collect();
+        let mut actions: Vec<Action> = kept.iter().map(|(ask, _)| action(ask)).collect();
         actions.sort();
         actions.dedup();
         let Some(store) = store(subject, about.scene, &actions, things.entities) else {
             ruling.fail(Action::Does(crate::sql::Effect::Unknown), "the database".into());
             return;
         };
-        let local = self.locals().of(subject, about.scene);
-        let reads = kept.iter().fold(Effects::NONE, |all, ask| all.with(ask.effect));
-        let reads = self.reads(reads);
         let pairs = of_statement(about, reads);
         let mut contexts: Vec<(Bound, Option<Context>)> = Vec::new();
-        for (ask, uid) in kept.into_iter().zip(uids) {
+        for ((ask, slice), uid) in kept.into_iter().zip(uids) {
             let known = contexts.iter().find(|(bound, _)| *bound == ask.bound);
             let context = match known {
                 Some((_, context)) => context.clone(),
@@ -161,16 +164,15 @@ impl Set {
             };
             let action = action(ask);
             let thing = || ask.thing.to_string();
-            let Some((context, slice)) = context.zip(self.slice(action)) else {
+            let Some(context) = context else {
                 ruling.fail(action, thing());
                 continue;
             };
             let lifted = about.circumstances.lifted;
             let answer = if lifted.is_empty() {
-                let policies = local.policies(action, slice);
-                self::ask(&policies, subject, action, &uid, context, &store)
+                self::ask(&slice.policies, subject, action, &uid, context, &store)
             } else {
-                let left = self.without(slice, lifted);
+                let left = self.without(&slice, lifted);
                 self::ask(&left, subject, action, &uid, context, &store)
             };
             self.judge(answer, action, &thing(), ruling);
@@ -226,11 +228,13 @@ impl Set {
         } else {
             causes.extend(determining.into_iter().map(|policy| Why::Forbidden(Arc::clone(policy))));
         }
-        ruling.causes.extend(causes.into_iter().map(|why| Cause {
-            action,
-            thing: thing.to_owned(),
-            why,
-        }));
+        for why in causes {
+            // A name that may mean several things is asked about more than once.
+            let cause = Cause { action, thing: thing.to_owned(), why };
+            if !ruling.causes.contains(&cause) {
+                ruling.causes.push(cause);
+            }
+        }
         // What nobody may lift is told first.
         ruling.causes.sort_by_key(|cause| match &cause.why {
             Why::Forbidden(policy) => (policy.hold.is_some(), 0),

@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use cedar_policy::{EntityUid, PolicySet, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{EntityUid, PrincipalConstraint, ResourceConstraint};
 
 use super::scene::{Scene, Subject};
-use super::set::Slice;
+use super::set::{Set, Slice};
 use super::vocabulary::Action;
 
 /// The policies for one actor in one place, by action, cut when they are first
@@ -17,7 +17,7 @@ use super::vocabulary::Action;
 pub(super) struct Local {
     subject: Subject,
     place: [EntityUid; 3],
-    by_action: HashMap<Action, OnceLock<Arc<PolicySet>>>,
+    by_action: HashMap<Action, OnceLock<Arc<Slice>>>,
 }
 
 /// Those of the actors and places that were met lately.
@@ -46,19 +46,14 @@ impl Locals {
 }
 
 impl Local {
-    pub fn policies(&self, action: Action, slice: &Slice) -> Arc<PolicySet> {
+    /// Nothing only if the set has no such slice, which it has for every action.
+    pub fn slice(&self, set: &Set, action: Action) -> Option<Arc<Slice>> {
+        let whole = set.slice(action)?;
         let cut = || {
-            let mut left = PolicySet::new();
-            for policy in slice.policies.policies().filter(|policy| self.may_fit(policy)) {
-                // Names are unique: it comes out of a set.
-                drop(left.add(policy.clone()));
-            }
-            Arc::new(left)
+            let policies = whole.policies.policies();
+            Arc::new(set.part(policies.filter(|policy| self.may_fit(policy))))
         };
-        match self.by_action.get(&action) {
-            Some(known) => Arc::clone(known.get_or_init(cut)),
-            None => cut(),
-        }
+        Some(Arc::clone(self.by_action.get(&action)?.get_or_init(cut)))
     }
 
     /// False only if the policy's scope names somebody or somewhere else.

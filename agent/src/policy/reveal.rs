@@ -47,13 +47,12 @@ impl Set {
         columns: &[Viewed<'_>],
     ) -> Vec<Sight> {
         let masked = || Sight::Masked { mask: None, by: Vec::new() };
-        let slice = self.slice(Action::Reveal);
-        let reads = slice.map_or_else(FactSet::all, |slice| slice.reads);
+        let slice = self.locals().of(subject, scene).slice(self, Action::Reveal);
+        let reads = slice.as_ref().map_or(FactSet::ALL, |slice| slice.reads);
         let context = Context::from_pairs(common(scene, circumstances, reads)).ok();
         let Some((context, slice)) = context.zip(slice) else {
             return columns.iter().map(|_| masked()).collect();
         };
-        let policies = self.locals().of(subject, scene).policies(Action::Reveal, slice);
         let mut known: Vec<(Viewed<'_>, Sight)> = Vec::new();
         columns
             .iter()
@@ -65,7 +64,8 @@ impl Set {
                 let store = store(subject, scene, &[Action::Reveal], entities);
                 let sight = store.map_or_else(masked, |store| {
                     let context = context.clone();
-                    let answer = ask(&policies, subject, Action::Reveal, &uid, context, &store);
+                    let policies = &slice.policies;
+                    let answer = ask(policies, subject, Action::Reveal, &uid, context, &store);
                     self.sight(answer)
                 });
                 known.push((*column, sight.clone()));

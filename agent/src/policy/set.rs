@@ -42,6 +42,7 @@ pub struct Set {
     policies: BTreeMap<Arc<str>, Arc<Policy>>,
     texts: BTreeMap<Arc<str>, Box<str>>,
     slices: HashMap<Action, Slice>,
+    looks: HashMap<Arc<str>, Looks>,
     locals: Locals,
     /// By effect: what its slice reads.
     reads: Box<[FactSet]>,
@@ -101,11 +102,14 @@ impl Set {
             mistakes.sort();
             return Err(Mistakes(mistakes));
         }
+        let looks: Vec<(&Read, Looks)> = all.values().map(|read| (read, Looks::of(read))).collect();
         let slices: HashMap<Action, Slice> =
-            Action::all().map(|action| (action, Slice::of(action, all.values()))).collect();
+            Action::all().map(|action| (action, Slice::of(action, looks.iter()))).collect();
         let reads = Effect::ALL.iter().map(|effect| {
-            slices.get(&Action::Does(*effect)).map_or_else(FactSet::all, |slice| slice.reads)
+            slices.get(&Action::Does(*effect)).map_or(FactSet::ALL, |slice| slice.reads)
         });
+        let seen =
+            looks.iter().map(|(read, looks)| (Arc::clone(&read.policy.id), *looks)).collect();
         remarks.sort();
         Ok(Self {
             generation: Generation::of(&all),
@@ -116,6 +120,7 @@ impl Set {
             texts: all.into_iter().map(|(id, read)| (id, read.text)).collect(),
             reads: reads.collect(),
             slices,
+            looks: seen,
             locals: Locals::default(),
             remarks,
         })
@@ -152,10 +157,23 @@ impl Set {
         &self.locals
     }
 
+    /// Some of a slice's policies, as a slice.
+    pub(super) fn part<'p>(
+        &self,
+        policies: impl Iterator<Item = &'p cedar_policy::Policy>,
+    ) -> Slice {
+        let mut slice = Slice::default();
+        for policy in policies {
+            let id: &str = policy.id().as_ref();
+            slice.add(policy.clone(), self.looks.get(id).copied().unwrap_or(Looks::ALL));
+        }
+        slice
+    }
+
     /// What the policies look at that can fit one of these effects.
     pub(super) fn reads(&self, effects: Effects) -> FactSet {
         effects.iter().fold(FactSet::NONE, |all, effect| {
-            all.union(self.reads.get(effect as usize).copied().unwrap_or_else(FactSet::all))
+            all.union(self.reads.get(effect as usize).copied().unwrap_or_else(|| FactSet::ALL))
         })
     }
 }
@@ -254,22 +272,44 @@ fn validate(
 }
 
 impl Slice {
-    fn of<'r>(action: Action, all: impl Iterator<Item = &'r Read>) -> Self {
+    fn of<'r>(action: Action, all: impl Iterator<Item = &'r (&'r Read, Looks)>) -> Self {
         let mut slice = Self::default();
-        for read in all.filter(|read| fits(&read.cedar.action_constraint(), action)) {
-            // Names are unique: it has been a set before.
-            drop(slice.policies.add(read.cedar.clone()));
-            let Ok(tree) = read.cedar.to_json() else {
-                slice.reads = FactSet::all();
-                slice.tells_names = true;
-                continue;
-            };
-            slice.look(&tree);
+        for (read, looks) in all {
+            if fits(&read.cedar.action_constraint(), action) {
+                slice.add(read.cedar.clone(), *looks);
+            }
         }
         slice
     }
 
-    /// What a policy looks at, out of its syntax tree.
+    fn add(&mut self, policy: cedar_policy::Policy, looks: Looks) {
+        // Names are unique: it has been a set before.
+        drop(self.policies.add(policy));
+        self.reads = self.reads.union(looks.reads);
+        self.tells_names |= looks.tells_names;
+    }
+}
+
+/// What a policy looks at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looks {
+    reads: FactSet,
+    tells_names: bool,
+}
+
+impl Looks {
+    const ALL: Self = Self { reads: FactSet::ALL, tells_names: true };
+
+    fn of(read: &Read) -> Self {
+        let mut looks = Self::default();
+        match read.cedar.to_json() {
+            Ok(tree) => looks.look(&tree),
+            Err(_) => looks = Self::ALL,
+        }
+        looks
+    }
+
+    /// Out of its syntax tree.
     fn look(&mut self, tree: &Value) {
         match tree {
             Value::Array(items) => items.iter().for_each(|item| self.look(item)),
@@ -289,13 +329,13 @@ impl Slice {
         match key {
             "." | "has" if of("context") => {
                 let fact = Fact::ALL.iter().find(|fact| fact.as_str() == attribute);
-                self.reads = fact.map_or_else(FactSet::all, |fact| self.reads.with(*fact));
+                self.reads = fact.map_or(FactSet::ALL, |fact| self.reads.with(*fact));
             }
             "." | "has" if of("resource") => {
                 self.tells_names |= !matches!(attribute, "temporary" | "kind" | "database");
             }
             // The whole of it: anything may be looked at.
-            "Var" if *value == "context" => self.reads = FactSet::all(),
+            "Var" if *value == "context" => self.reads = FactSet::ALL,
             "type" | "entity_type" | "__entity" => {
                 let name = value.as_str().or_else(|| value.get("type")?.as_str());
                 let names = ["Schema", "Table", "Object", "Column"];

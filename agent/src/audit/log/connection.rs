@@ -25,13 +25,15 @@ pub struct Connection {
 impl Log {
     /// Writes nothing yet.
     pub fn connection(&self, flow: Arc<Flow>) -> Connection {
-        let process_json: Box<str> =
-            serde_json::to_string(&flow.process).unwrap_or_default().into();
-        let mut json = serde_json::to_value(&*flow).unwrap_or_default();
-        if let Some(fields) = json.as_object_mut() {
-            fields.remove("process");
+        // Who it is goes with the process: told once for all its connections.
+        let mut process = serde_json::to_value(&flow.process).unwrap_or_default();
+        let mut rest = serde_json::to_value(&*flow).unwrap_or_default();
+        if let (Some(process), Some(rest)) = (process.as_object_mut(), rest.as_object_mut()) {
+            rest.remove("process");
+            process.extend(rest.remove("actor").map(|actor| ("actor".to_owned(), actor)));
         }
-        let flow_json: Box<str> = json.to_string().into();
+        let process_json = process.to_string().into_boxed_str();
+        let flow_json = rest.to_string().into_boxed_str();
         let sequence = match self.shared() {
             Some(shared) => shared.lock().sequence(&flow),
             None => Arc::default(),
@@ -270,9 +272,9 @@ impl Connection {
     }
 }
 
-pub const IN_TRANSACTION: u8 = 1;
+pub(in crate::audit) const IN_TRANSACTION: u8 = 1;
 /// The workload was over its rate: parameters and outcomes are left out.
-pub const BRIEF: u8 = 2;
+pub(in crate::audit) const BRIEF: u8 = 2;
 const FLOW: u8 = 2;
 const MOST_PARAMETERS: usize = 256;
 /// Processes whose counts are kept before those without a connection go.

@@ -279,3 +279,14 @@ fn the_disk_is_awaited_where_it_is_asked_for() {
     let position = connection.intent(&statement).unwrap().record().unwrap().position;
     assert_eq!(synced(), position + 1);
 }
+
+/// What the bench and the tests of whole processes write.
+#[test]
+fn the_flow_that_others_take_is_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flow.json");
+    let current = serde_json::to_string_pretty(&samples::flow()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &current).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), current);
+}

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! magic, writer, first, count, earliest, latest, SHA-256 of all raw bytes,
-//! number of blocks, per block: first position, raw length, stored length;
+//! number of blocks, per block: first position, raw length, stored length and
+//! the stored bytes' CRC-32;
 //! CRC-32 of all this; then the blocks
 //! ```
 
@@ -38,6 +39,7 @@ struct Block {
     raw: usize,
     place: u64,
     stored: usize,
+    sum: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,8 +51,8 @@ struct Header {
     earliest: u64,
     latest: u64,
     sum: [u8; 32],
-    /// First position, raw length, stored length.
-    blocks: Vec<(u64, u64, u64)>,
+    /// First position, raw length, stored length, sum.
+    blocks: Vec<(u64, u64, u64, u32)>,
 }
 
 /// What was read of one block, with the position of its first record.
@@ -97,7 +99,8 @@ pub fn seal(folder: &Folder, live: &Path, bytes: &[u8]) -> Result<PathBuf, Store
             let raw = bytes.get(begun..place).unwrap_or_default();
             sum.update(raw);
             let block = compressor.compress(raw).map_err(StoreError::io("compress", live))?;
-            blocks.push((first, raw.len() as u64, block.len() as u64));
+            let sum = crc32fast::hash(&block);
+            blocks.push((first, raw.len() as u64, block.len() as u64, sum));
             compressed.extend(block);
             (begun, first) = (place, position);
         }
@@ -157,13 +160,13 @@ impl Sealed {
             .ok_or(no("its head is damaged"))?;
         let mut place = head.len() as u64;
         let mut blocks = Vec::new();
-        for (first, raw, stored) in header.blocks {
+        for (first, raw, stored, sum) in header.blocks {
             let (raw, stored) = (usize::try_from(raw), usize::try_from(stored));
             let (Ok(raw), Ok(stored)) = (raw, stored) else { return Err(no("its head is wrong")) };
             if raw > LARGEST_BLOCK || stored > LARGEST_BLOCK {
                 return Err(no("its head is wrong"));
             }
-            blocks.push(Block { first, raw, place, stored });
+            blocks.push(Block { first, raw, place, stored, sum });
             place += stored as u64;
         }
         let Header { writer, first, created, count, earliest, latest, sum, .. } = header;
@@ -200,6 +203,9 @@ impl Sealed {
         self.file
             .read_exact_at(&mut stored, block.place)
             .map_err(|_| damaged("bytes are missing"))?;
+        if crc32fast::hash(&stored) != block.sum {
+            return Err(damaged("bytes are not what they were"));
+        }
         let bytes = zstd::bulk::decompress(&stored, block.raw)
             .map_err(|_| damaged("bytes are not what they were"))?;
         if bytes.len() != block.raw {

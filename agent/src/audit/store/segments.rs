@@ -60,7 +60,7 @@ impl Segment {
         })?;
         let (places, end) = places(&bytes, SEGMENT_HEAD);
         let torn = frame::at(&bytes, end) == Found::Torn
-            || bytes.get(end..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
+            || bytes.get(end..).is_some_and(|rest| !is_empty(rest));
         bytes.truncate(end);
         Ok(Self::Live { path: path.to_owned(), start, bytes, places, torn })
     }
@@ -114,6 +114,12 @@ impl Segment {
         }
         Ok(())
     }
+}
+
+/// Nothing was ever written there.
+fn is_empty(bytes: &[u8]) -> bool {
+    let zeros = [0; 4096];
+    bytes.chunks(zeros.len()).all(|chunk| zeros.get(..chunk.len()) == Some(chunk))
 }
 
 /// The places of whole records one behind the other, and the end of the last.

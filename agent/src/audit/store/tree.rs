@@ -36,6 +36,12 @@ impl Tree {
         Ok(Self { folder, open: None, base, read: HashMap::new(), roots: HashMap::new() })
     }
 
+    /// As if nothing had been removed, where what is left of that can't be read.
+    pub fn without_base(folder: &Folder) -> Self {
+        let (folder, base) = (folder.tree(), Range::empty(0));
+        Self { folder, open: None, base, read: HashMap::new(), roots: HashMap::new() }
+    }
+
     pub fn base(&self) -> &Range {
         &self.base
     }

@@ -5,7 +5,7 @@ use toml_edit::TableLike;
 use super::{Reader, boolean, check, path, string, time};
 use crate::config::audit::{self, AuditDraft};
 
-pub(super) const AUDIT: [&str; 9] = [
+pub(in crate::config) const AUDIT: [&str; 9] = [
     "enabled",
     "folder",
     "text",

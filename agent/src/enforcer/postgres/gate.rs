@@ -21,6 +21,7 @@ impl Gate for Judged {
 /// What a request is released with.
 #[derive(Clone, Debug)]
 pub struct Granted {
+    #[expect(dead_code, reason = "it is the witness that this may run, and kept for that")]
     pub permit: Permit,
     pub statement: Arc<Understood>,
     pub intent: Intent,

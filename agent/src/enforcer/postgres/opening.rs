@@ -5,6 +5,7 @@
 //! answers it, and the certificate that the client is shown is made after the
 //! server's was seen and verified.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -13,7 +14,7 @@ use super::carrying::Carrying;
 use super::login::LoggingIn;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
-use crate::enforcer::means::Means;
+use crate::enforcer::means::{Destination, Means};
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{
     Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
@@ -363,18 +364,8 @@ impl<I: Io> Carriage<I> {
     /// Starts TLS with the server, as the client would have: the same name
     /// asked for, the same protocol offered.
     fn secure_upstream(&mut self, said: &Hello) -> Result<(), Fault> {
-        let configured = self.destination.terms.tls.server_name.as_deref();
-        let name = said.name.as_deref().or(configured);
         let address = self.flow.destination.0.ip();
-        let name = name
-            .and_then(|name| ServerName::try_from(name.to_owned()).ok())
-            .unwrap_or_else(|| ServerName::IpAddress(address.into()));
-        let configs = self
-            .destination
-            .configs
-            .as_ref()
-            .map_err(|why| Fault::UpstreamTls(TlsError::Unwritable(why.clone())))?;
-        let tls = Tls::client(configs.of(said.postgres), name).map_err(Fault::UpstreamTls)?;
+        let tls = towards(&self.destination, address, said).map_err(Fault::UpstreamTls)?;
         self.upstream.secure(tls).map_err(Fault::UpstreamTls)
     }
 
@@ -538,6 +529,17 @@ impl<I: Io> Carriage<I> {
         }
         self.upstream.say(bytes).map_err(Fault::UpstreamTls)
     }
+}
+
+/// TLS with a destination's server, as a client who said this would have it.
+pub fn towards(destination: &Destination, address: IpAddr, said: &Hello) -> Result<Tls, TlsError> {
+    let configured = destination.terms.tls.server_name.as_deref();
+    let name = said.name.as_deref().or(configured);
+    let name = name
+        .and_then(|name| ServerName::try_from(name.to_owned()).ok())
+        .unwrap_or_else(|| ServerName::IpAddress(address.into()));
+    let configs = destination.configs.as_ref().map_err(|why| TlsError::Unwritable(why.clone()))?;
+    Tls::client(configs.of(said.postgres), name)
 }
 
 fn tls_version(tls: &Tls) -> TlsCarried {

@@ -11,6 +11,7 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use base64::Engine;
@@ -49,6 +50,7 @@ pub struct Files {
     pub log: PathBuf,
     /// No other keeper has it.
     _lock: File,
+    synced: Option<Instant>,
 }
 
 /// What there is, or a new log.
@@ -76,7 +78,7 @@ pub fn open(folder: &Path, owner: (u32, u32)) -> Result<(Files, SigningKey, Head
         std::fs::set_permissions(&public, Permissions::from_mode(0o644))
             .map_err(file("protect", &public))?;
     }
-    Ok((Files { own, log, _lock: locked }, key, head))
+    Ok((Files { own, log, _lock: locked, synced: None }, key, head))
 }
 
 /// Key and head, if both are there and can be read. What is there and can't be
@@ -135,19 +137,28 @@ fn new(folder: &Path, own: &Path) -> Result<(SigningKey, Head), NotaryError> {
 }
 
 impl Files {
-    /// Whole or not at all, and on the disk when it returns.
-    pub fn store(&self, head: &Head) -> Result<(), NotaryError> {
-        write(&self.own.join("head"), head.to_text().as_bytes())
+    /// Whole or not at all. It is brought to the disk at most once a second: a
+    /// kill loses nothing, and a loss of power what it takes from the log too.
+    pub fn store(&mut self, head: &Head) -> Result<(), NotaryError> {
+        let due = self.synced.is_none_or(|at| at.elapsed() >= Duration::from_secs(1));
+        if due {
+            self.synced = Some(Instant::now());
+        }
+        put(&self.own.join("head"), head.to_text().as_bytes(), due)
     }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), NotaryError> {
+    put(path, bytes, true)
+}
+
+fn put(path: &Path, bytes: &[u8], sync: bool) -> Result<(), NotaryError> {
     let new = path.with_extension("new");
     let written =
         File::options().write(true).create(true).truncate(true).mode(0o600).open(&new).and_then(
             |mut file| {
                 file.write_all(bytes)?;
-                file.sync_data()
+                if sync { file.sync_data() } else { Ok(()) }
             },
         );
     written.map_err(file("write", &new))?;

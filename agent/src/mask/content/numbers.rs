@@ -263,6 +263,7 @@ impl Number {
             [2, 2, 2, 3, 2] | [6, 3, 2] if checks::be_nrn(digits) => Some(Class::BeNrn),
             [3, 4, 4, 2] if checks::ch_ahv(digits) => Some(Class::ChAhv),
             [6, 5] if checks::no_fnr(digits) => Some(Class::NoFnr),
+            [6, 4] if one == Some(b'-') && self.is_hetu() => Some(Class::FiHetu),
             [6, 4] if one == Some(b'-') && checks::se_personnummer(digits) => {
                 Some(Class::SePersonnummer)
             }
@@ -279,6 +280,13 @@ impl Number {
             [1, 2, 2, 2, 3, 3, 2] | [13, 2] if checks::fr_nir(&self.signs()) => Some(Class::FrNir),
             _ => None,
         }
+    }
+
+    /// A Finnish one whose check is a digit too.
+    fn is_hetu(&self) -> bool {
+        let mut text = self.signs();
+        text.insert(6.min(text.len()), b'-');
+        checks::fi_hetu(&text)
     }
 
     fn phone(&self) -> Option<Class> {

@@ -344,6 +344,11 @@ fn assigned(cell: &[u8], found: &mut Vec<Found>) {
             .count();
         let Some(word) = head.get(head.len() - length..) else { continue };
         let Some((class, strict)) = announces(word) else { continue };
+        let class = if class == Class::Password && names_server(cell) {
+            Class::ConnectionString
+        } else {
+            class
+        };
         let tail = cell.get(place + 1..).unwrap_or_default();
         let gap = tail.iter().take_while(|sign| matches!(sign, b' ' | b'=' | b'>')).count().min(3);
         let tail = tail.get(gap..).unwrap_or_default();
@@ -378,6 +383,13 @@ fn assigned(cell: &[u8], found: &mut Vec<Found>) {
             found.push(Found { start, end: start + length, class });
         }
     }
+}
+
+/// Whether a text of settings says where a database is.
+fn names_server(cell: &[u8]) -> bool {
+    const SERVERS: [&[u8]; 4] = [b"host=", b"server=", b"dbname=", b"data source="];
+    let head = cell.get(..JUDGED).unwrap_or(cell).to_ascii_lowercase();
+    SERVERS.iter().any(|one| find(&head, one).is_some())
 }
 
 /// Whether a word announces a secret, and whether its value must be long.

@@ -11,6 +11,7 @@ use super::plan::{ColumnPlan, Plan, Treatment};
 use super::screen::{Made, Screen, Screened, Screening, Unshowable, begin, finish};
 use crate::mask::content::Demand;
 
+mod options;
 #[cfg(test)]
 mod tests;
 
@@ -261,6 +262,7 @@ const SCANNED: ColumnPlan =
 fn lines_treatment(plan: &Plan) -> Treatment {
     plan.columns()
         .iter()
+        .chain(&plan.any)
         .map(|column| column.treatment)
         .find(|treatment| matches!(treatment, Treatment::Mask { .. }))
         .unwrap_or(Treatment::Scan(Demand::Check))
@@ -268,7 +270,7 @@ fn lines_treatment(plan: &Plan) -> Treatment {
 
 fn column(plan: &Plan, place: usize) -> Result<&ColumnPlan, Unshowable> {
     match plan.columns() {
-        [] => Ok(const { &SCANNED }),
+        [] => Ok(plan.any.as_ref().unwrap_or(const { &SCANNED })),
         columns => columns
             .get(place)
             .ok_or(Unshowable::Columns { expected: columns.len(), found: place + 1 }),
@@ -307,9 +309,6 @@ fn binary(screen: &mut Screen, plan: &Plan, row: &[u8]) -> Result<bool, Unshowab
         let (value, tail) = rest.split_at_checked(length).ok_or(Unshowable::Malformed)?;
         rest = tail;
         let column = column(plan, place)?;
-        // Of a type that isn't known only bytes can be scanned.
-        let unknown = ColumnPlan { form: super::form::Form::Unknown, ..SCANNED };
-        let column = if plan.columns().is_empty() { &unknown } else { column };
         match screen.cells.cell(cell(plan, column, true), value, &mut screen.made) {
             Shown::Same => screen.made.extend_from_slice(value),
             Shown::Made => {

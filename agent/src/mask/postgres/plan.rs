@@ -8,7 +8,7 @@ use super::form::Form;
 use crate::mask::catalog::Catalog;
 use crate::mask::class::Class;
 use crate::mask::content::Demand;
-use crate::mask::lineage::Traced;
+use crate::mask::lineage::{Origins, Traced};
 use crate::mask::names::{self, Named};
 use crate::mask::style::Mask;
 use crate::wire::postgres::Column;
@@ -77,23 +77,25 @@ pub struct ColumnPlan {
 pub struct Plan {
     pub(super) columns: Box<[ColumnPlan]>,
     pub(super) rules: Rules,
+    /// For every column, where their number isn't known.
+    pub(super) any: Option<ColumnPlan>,
     passes: bool,
 }
 
 impl Plan {
-    /// `columns` with the format each will come in; `traced` has the outputs'
-    /// sources where the statement was understood and there are as many.
+    /// `columns` with the format each will come in. What the origins say counts
+    /// where the server doesn't name a table's column.
     pub fn of<'a>(
         columns: impl IntoIterator<Item = (Column<'a>, u16)>,
-        traced: Option<&[Traced]>,
+        origins: &Origins,
         catalog: &Catalog,
         reveal: &dyn Reveal,
     ) -> Self {
         let columns: Vec<_> = columns.into_iter().collect();
-        let traced = traced.filter(|traced| traced.len() == columns.len());
+        let traced = origins.traced.as_deref().filter(|traced| traced.len() == columns.len());
         let rules = rules(traced, catalog, reveal);
         let columns = columns.into_iter().enumerate().map(|(place, (column, format))| {
-            let traced = traced.and_then(|traced| traced.get(place));
+            let traced = traced.and_then(|traced| traced.get(place)).unwrap_or(&origins.untold);
             let form = catalog.form(column.type_oid, column.modifier, reveal);
             let treatment = treatment(&column, &form, traced, catalog, reveal);
             ColumnPlan { form, binary: format == 1, treatment }
@@ -103,7 +105,7 @@ impl Plan {
 
     pub fn new(columns: Box<[ColumnPlan]>, rules: Rules) -> Self {
         let passes = columns.iter().all(|column| column.treatment == Treatment::Pass);
-        Self { columns, rules, passes }
+        Self { columns, rules, any: None, passes }
     }
 
     /// The lines of EXPLAIN. `touches`: the statement reads what is sensitive, or
@@ -113,6 +115,61 @@ impl Plan {
         let form = Form::Text { most: None, padded: false };
         let column = ColumnPlan { form, binary: false, treatment };
         Self::new(vec![column; count].into(), rules(None, &Catalog::default(), reveal))
+    }
+
+    /// COPY to the client. It has no description: what its columns are is known
+    /// by the statement alone.
+    pub fn of_copy(
+        origins: &Origins,
+        binary: bool,
+        catalog: &Catalog,
+        reveal: &dyn Reveal,
+    ) -> Self {
+        let rules = rules(origins.traced.as_deref(), catalog, reveal);
+        let plan = |traced: &Traced| {
+            let known = traced.origin.and_then(|(relation, number)| {
+                Some((relation, number, catalog.column(relation, number)?))
+            });
+            let (form, column) = match known {
+                Some((relation, number, known)) => (
+                    catalog.form(known.type_oid, known.modifier, reveal),
+                    Column {
+                        name: known.name.as_bytes(),
+                        table: relation,
+                        attribute: i16::try_from(number).unwrap_or_default(),
+                        type_oid: known.type_oid,
+                        type_size: -1,
+                        modifier: known.modifier,
+                        format: u16::from(binary),
+                    },
+                ),
+                None => {
+                    let text = Form::Text { most: None, padded: false };
+                    let column = Column {
+                        name: b"",
+                        table: 0,
+                        attribute: 0,
+                        type_oid: 0,
+                        type_size: -1,
+                        modifier: -1,
+                        format: u16::from(binary),
+                    };
+                    (if binary { Form::Unknown } else { text }, column)
+                }
+            };
+            let treatment = treatment(&column, &form, traced, catalog, reveal);
+            ColumnPlan { form, binary, treatment }
+        };
+        match &origins.traced {
+            Some(traced) if !traced.is_empty() => {
+                Self::new(traced.iter().map(plan).collect(), rules)
+            }
+            _ => Self {
+                any: Some(plan(&origins.untold)),
+                passes: false,
+                ..Self::new(Box::default(), rules)
+            },
+        }
     }
 
     /// Whether rows go by without being looked at.
@@ -154,7 +211,7 @@ pub(super) fn rules(traced: Option<&[Traced]>, catalog: &Catalog, reveal: &dyn R
 fn treatment(
     column: &Column<'_>,
     form: &Form,
-    traced: Option<&Traced>,
+    traced: &Traced,
     catalog: &Catalog,
     reveal: &dyn Reveal,
 ) -> Treatment {
@@ -186,7 +243,7 @@ fn treatment(
                 None => scan(),
             };
         }
-    } else if let Some(traced) = traced {
+    } else {
         // The strictest of its sources counts.
         let strictest = traced
             .sources

@@ -59,11 +59,13 @@ pub enum Unshowable {
 pub struct Screen {
     pub(super) cells: Cells,
     pub(super) made: Vec<u8>,
+    /// One cell's.
+    scratch: Vec<u8>,
 }
 
 impl Screen {
     pub fn new(hand: Hand) -> Self {
-        Self { cells: Cells::new(hand), made: Vec::new() }
+        Self { cells: Cells::new(hand), made: Vec::new(), scratch: Vec::new() }
     }
 
     /// Whether the client reads UTF-8: it may change within a session.
@@ -88,7 +90,7 @@ impl Screen {
             return Ok(Screening::Unchanged(Screened(())));
         }
         self.made.clear();
-        if !row(&mut self.cells, plan, body, &mut self.made)? {
+        if !row(&mut self.cells, plan, body, &mut self.made, &mut self.scratch)? {
             return Ok(Screening::Unchanged(Screened(())));
         }
         Ok(Screening::Made(Made { bytes: &self.made }))
@@ -126,6 +128,7 @@ fn row(
     plan: &Plan,
     body: &[u8],
     made: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
 ) -> Result<bool, Unshowable> {
     let (count, values) = body.split_first_chunk::<2>().ok_or(Unshowable::Malformed)?;
     let found = usize::from(u16::from_be_bytes(*count));
@@ -155,23 +158,21 @@ fn row(
             treatment: column.treatment,
             rules: &plan.rules,
         };
-        let before = made.len();
+        scratch.clear();
+        let length = match cells.cell(cell, value, scratch) {
+            Shown::Same => continue,
+            Shown::Made => length_of(scratch.len())?,
+            Shown::Null => {
+                scratch.clear();
+                -1
+            }
+        };
         if !changed {
             made.extend_from_slice(&[b'D', 0, 0, 0, 0]);
         }
         made.extend_from_slice(body.get(written..place).unwrap_or_default());
-        let length_at = made.len();
-        made.extend_from_slice(&[0; 4]);
-        let shown = cells.cell(cell, value, made);
-        let length = match shown {
-            Shown::Same => {
-                made.truncate(before);
-                continue;
-            }
-            Shown::Made => length_of(made.len() - length_at - 4)?,
-            Shown::Null => -1,
-        };
-        set(made, length_at, length);
+        made.extend_from_slice(&length.to_be_bytes());
+        made.extend_from_slice(scratch);
         changed = true;
         written = place + 4 + value.len();
     }

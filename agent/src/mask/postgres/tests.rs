@@ -449,3 +449,121 @@ fn messages_lose_the_values_they_quote() {
         assert_eq!(text, shown);
     }
 }
+
+/// A table as the server would describe it.
+fn catalog() -> crate::mask::Catalog {
+    use crate::mask::catalog::{Column, Relation};
+    let mut catalog = crate::mask::Catalog::default();
+    catalog.search_path = vec!["public".into()];
+    let columns = [("id", 23), ("email", 25), ("city", 25), ("born", 1082)];
+    catalog.learn(Relation {
+        oid: 16500,
+        schema: "public".into(),
+        name: "customers".into(),
+        kind: 'r',
+        columns: (1..)
+            .zip(columns)
+            .map(|(number, (name, type_oid))| Column {
+                number,
+                name: name.into(),
+                type_oid,
+                modifier: -1,
+                comment: None,
+                class: None,
+            })
+            .collect(),
+        definition: None,
+        parents: Vec::new(),
+    });
+    catalog
+}
+
+fn origins(text: &str) -> crate::mask::Origins {
+    use crate::sql::{Cell, LexingState};
+    let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+    crate::mask::Origins::of(facts.statements.first().unwrap(), &catalog())
+}
+
+fn described<'a>(
+    name: &'a str,
+    table: u32,
+    attribute: i16,
+    type_oid: u32,
+) -> crate::wire::postgres::Column<'a> {
+    crate::wire::postgres::Column {
+        name: name.as_bytes(),
+        table,
+        attribute,
+        type_oid,
+        type_size: -1,
+        modifier: -1,
+        format: 0,
+    }
+}
+
+#[test]
+fn a_plan_follows_the_description_then_the_lineage_then_the_name() {
+    use super::plan::{Revealed, Unrevealed};
+    let classes = |text: &str, columns: Vec<crate::wire::postgres::Column<'_>>| {
+        let columns = columns.into_iter().map(|column| (column, 0));
+        Plan::of(columns, &origins(text), &catalog(), &Unrevealed).classes().collect::<Vec<_>>()
+    };
+    // Under another name, by the server's word.
+    assert_eq!(
+        classes(
+            "select email as x, id from customers",
+            vec![described("x", 16500, 2, 25), described("id", 16500, 1, 23)]
+        ),
+        [Class::Email]
+    );
+    // The server has lost it; the text tells.
+    assert_eq!(
+        classes("select lower(email) as x from customers", vec![described("x", 0, 0, 25)]),
+        [Class::Email]
+    );
+    // Not understood in its number of columns, and it reads what is sensitive.
+    assert_eq!(
+        classes(
+            "select f(email) from customers",
+            vec![described("a", 0, 0, 25), described("b", 0, 0, 25)]
+        ),
+        [Class::Opaque, Class::Opaque]
+    );
+    // A table that isn't known, and an expression: by name.
+    assert_eq!(classes("select 1", vec![described("phone", 999, 1, 25)]), [Class::Phone]);
+    assert_eq!(classes("select now()", vec![described("now", 0, 0, 1184)]), []);
+    let all = origins("select email from customers");
+    let columns = [(described("email", 16500, 2, 25), 0)];
+    assert!(Plan::of(columns, &all, &catalog(), &Revealed).passes());
+}
+
+#[test]
+fn the_keys_of_a_row_as_a_document_are_its_columns() {
+    let all = origins("select row_to_json(c) from customers c");
+    let columns = [(described("row_to_json", 0, 0, 114), 0)];
+    let plan = Plan::of(columns, &all, &catalog(), &super::plan::Unrevealed);
+    let mut screen = Screen::new(hand());
+    let body = row(&[Some(br#"{"id":1,"email":"x","city":"Rome"}"#)]);
+    let Ok(Screening::Made(made)) = screen.row(&plan, &body) else { panic!("not masked") };
+    let shown = String::from_utf8_lossy(made.bytes()).into_owned();
+    assert!(shown.ends_with(r#"{"id":1,"email":"•••","city":"Rome"}"#), "{shown}");
+}
+
+#[test]
+fn a_copy_is_planned_by_its_statement() {
+    let plan =
+        |text: &str| Plan::of_copy(&origins(text), false, &catalog(), &super::plan::Unrevealed);
+    assert_eq!(plan("copy customers to stdout").columns().len(), 4);
+    let classes = |text: &str| plan(text).classes().collect::<Vec<_>>();
+    assert_eq!(classes("copy customers to stdout"), [Class::Email, Class::BirthDate]);
+    assert_eq!(plan("copy customers (id, email) to stdout").columns().len(), 2);
+    assert_eq!(
+        plan("copy (select substr(email, 2) from customers) to stdout")
+            .classes()
+            .collect::<Vec<_>>(),
+        [Class::Email]
+    );
+    // How many columns there are isn't known.
+    assert!(plan("copy (select * from elsewhere) to stdout").columns().is_empty());
+    assert!(!plan("copy (select * from elsewhere) to stdout").passes());
+}

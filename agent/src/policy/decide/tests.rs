@@ -116,7 +116,7 @@ fn every_question_conforms_to_the_schema() {
 
     let schema = Schema::from_str(&schema()).unwrap();
     let asker = Asker::new(ActorKind::Agent, None);
-    let every = FactSet::all();
+    let every = FactSet::ALL;
     let mut count = 0;
     for text in [
         "select f(a) from t, s.u where t.x = 1; drop view v cascade; drop schema s",

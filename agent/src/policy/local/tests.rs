@@ -22,16 +22,26 @@ const OWN: &str = r#"
 #[test]
 fn only_those_of_others_and_elsewhere_are_left_out() {
     let set = with(OWN);
-    let mut actor = actor(ActorKind::Agent);
+    let mut actor = self::actor(ActorKind::Agent);
     actor.groups.push(Group { kind: GroupKind::Team, name: "data".into() });
     let (subject, scene) = (Subject::new(actor), Scene::new(target(None)));
     let action = Action::Does(Effect::Read);
-    let slice = set.slice(action).unwrap();
     let locals = Locals::default();
     let local = locals.of(&subject, &scene);
-    let left = local.policies(action, slice);
-    let mut names: Vec<_> = left.policies().map(|policy| policy.id().to_string()).collect();
+    let left = local.slice(&set, action).unwrap();
+    let mut names: Vec<_> =
+        left.policies.policies().map(|policy| policy.id().to_string()).collect();
     names.sort();
+    // What is left tells tables apart; what was left out for others doesn't count.
+    assert!(left.tells_names);
+    let drop = Action::Does(Effect::Drop);
+    let other = Subject::new(self::actor(ActorKind::Terminal));
+    let own = with(
+        "@id(\"x\") permit (principal in Team::\"x\", action, resource is Table)
+         when { resource.name == \"t\" };",
+    );
+    assert!(own.slice(drop).unwrap().tells_names);
+    assert!(!Locals::default().of(&other, &scene).slice(&own, drop).unwrap().tells_names);
     assert_eq!(
         names,
         ["database", "default/permit", "here", "kind", "me", "server", "table", "team"]
@@ -39,7 +49,7 @@ fn only_those_of_others_and_elsewhere_are_left_out() {
     // Met again: the same; somewhere else: not.
     assert!(std::sync::Arc::ptr_eq(&local, &locals.of(&subject, &scene)));
     let elsewhere = Scene::new(target(Some("staging")));
-    let there = locals.of(&subject, &elsewhere).policies(action, slice);
-    let has = |id: &str| there.policies().any(|policy| policy.id().to_string() == id);
+    let there = locals.of(&subject, &elsewhere).slice(&set, action).unwrap();
+    let has = |id: &str| there.policies.policies().any(|policy| policy.id().to_string() == id);
     assert!(has("there") && !has("here"));
 }

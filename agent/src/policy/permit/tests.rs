@@ -80,6 +80,8 @@ fn refusals_say_what_why_by_what_and_what_to_do() {
             ),
         }
     );
+    // A bare name may mean two tables; that is no second reason.
+    assert!(!words("drop table a").detail.unwrap().contains("more reason"));
     let several = words("drop table a; select pg_read_file('x')");
     assert!(several.message.contains("unsafe_io on the database is refused"), "{several:?}");
     assert!(several.detail.unwrap().contains("; 1 more reason; "));

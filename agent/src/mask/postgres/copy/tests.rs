@@ -134,3 +134,32 @@ fn bytes_of_any_kind_do_no_harm() {
         let _ = copy.end(&mut screen, &plan);
     }
 }
+
+#[test]
+fn the_statement_says_how_it_is_written() {
+    let csv = |delimiter, header| CopyStyle::Csv {
+        delimiter,
+        null: Box::default(),
+        quote: b'"',
+        escape: b'"',
+        header,
+    };
+    for (text, expected) in [
+        ("copy t to stdout", Some(CopyStyle::text())),
+        ("COPY t (a, b) TO STDOUT;", Some(CopyStyle::text())),
+        ("copy t to stdout with (format csv)", Some(csv(b',', false))),
+        ("copy t to stdout (format 'csv', header, delimiter ';')", Some(csv(b';', true))),
+        ("copy t to stdout with csv header delimiter as '|'", Some(csv(b'|', true))),
+        ("copy (select 'to stdout csv') to stdout with binary", Some(CopyStyle::Binary)),
+        ("copy binary t to stdout", Some(CopyStyle::Binary)),
+        ("copy t to stdout (format csv, force_quote (a, b), header false)", Some(csv(b',', false))),
+        (
+            "copy t to stdout (format csv, force_quote *, header, encoding 'UTF8')",
+            Some(csv(b',', true)),
+        ),
+        ("copy t to stdout (shape 'round')", None),
+        ("select 1", None),
+    ] {
+        assert_eq!(CopyStyle::of(text), expected, "{text}");
+    }
+}

@@ -1,0 +1,232 @@
+//! What the log costs: an intent, records a second on one core, bytes on disk a
+//! record, and searches. `TIDEGATE_BENCH_RECORDS` says how many records (10
+//! million unless it says so).
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tidegate::audit::index::Index;
+use tidegate::audit::search::Query;
+use tidegate::audit::{
+    Ending, Folder, Heard, Log, Outcome, Sequencer, Signer, Statement, Subject, Touched, Verdict,
+    Way, verify,
+};
+use tidegate::ledger::{Head, SigningKey};
+use tidegate::model::{Carried, Flow, LogAnswer, LogAppend, LogTerms, LogWelcome, Timestamp};
+use tidegate::sql::Strings;
+
+struct Local(Arc<Mutex<Head>>);
+
+fn key() -> SigningKey {
+    SigningKey::from_seed("tidegate/bench", &[5; 32]).expect("a key")
+}
+
+impl Signer for Local {
+    fn append(&mut self, asked: &LogAppend) -> Result<LogAnswer, String> {
+        Ok(self.0.lock().expect("no panic").append(asked, &key(), Timestamp::now()))
+    }
+
+    fn finish(&mut self, writer: u64) -> Result<(), String> {
+        self.0.lock().expect("no panic").finish(writer);
+        Ok(())
+    }
+
+    fn heard(&mut self) -> Vec<Heard> {
+        Vec::new()
+    }
+}
+
+fn flow(pid: u32) -> Arc<Flow> {
+    let mut flow: Flow = serde_json::from_str(include_str!("../tests/flow.json")).expect("a flow");
+    flow.process.key.tgid = pid;
+    flow.id.cookie = u64::from(pid);
+    flow.process.comm = format!("app-{}", pid % 50);
+    Arc::new(flow)
+}
+
+fn subjects(log: &Log) -> Vec<Subject> {
+    (0..1_000)
+        .map(|number| {
+            let (table, class) = match number % 500 {
+                0 => ("public.customers", Some("email")),
+                n if n < 5 => ("public.payments", Some("iban")),
+                _ => ("public.orders", None),
+            };
+            let sql = format!("SELECT c{number}, status FROM {table} WHERE id = $1 AND s = 'x'");
+            let touched = Touched {
+                table: table.into(),
+                column: Some(format!("c{number}").into()),
+                class: class.map(Into::into),
+                uses: vec!["read"],
+            };
+            log.subject_touching(&sql, Strings::Standard, None, vec![touched])
+        })
+        .collect()
+}
+
+fn size(folder: &Path) -> u64 {
+    std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()))
+        .sum()
+}
+
+/// Of the thread: what this core did for it.
+fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let wanted: u64 = std::env::var("TIDEGATE_BENCH_RECORDS")
+        .ok()
+        .and_then(|records| records.parse().ok())
+        .unwrap_or(10_000_000);
+    let path = std::env::temp_dir().join(format!("tg-bench-audit-{}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("a folder");
+    run(&path, wanted);
+    std::fs::remove_dir_all(&path).expect("the folder goes");
+}
+
+fn run(path: &Path, wanted: u64) {
+    let head = Arc::new(Mutex::new(Head::new("tidegate/bench".into())));
+    let welcome = {
+        let mut head = head.lock().expect("no panic");
+        let writer = head.enlist();
+        LogWelcome {
+            origin: head.origin.clone(),
+            writer,
+            size: 0,
+            unfinished: head.unfinished(),
+            terms: LogTerms { flood_burst: 1 << 40, ..LogTerms::default() },
+        }
+    };
+    let log = Log::open(path, &welcome).expect("a log");
+    let signer = Box::new(Local(Arc::clone(&head)));
+    let sequencer = Sequencer::start(&log, &welcome, signer).expect("a thread");
+    let subjects = subjects(&log);
+    let connections: Vec<_> = (0..1_000)
+        .map(|pid| {
+            let connection = log.connection(flow(1_000 + pid));
+            connection.opened().expect("written");
+            let carried = Carried {
+                database: Some(if pid % 100 == 7 { "billing" } else { "shop" }.into()),
+                role: Some("app".into()),
+                ..Carried::default()
+            };
+            connection.session(&carried).expect("written");
+            connection
+        })
+        .collect();
+    let (began, began_cpu) = (Instant::now(), cpu());
+    let mut intents = Duration::ZERO;
+    let statements = wanted / 2;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for serial in 0..statements {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let connection = connections.get((random % 1_000) as usize).expect("one of them");
+        let subject = subjects.get((random >> 20) as usize % 1_000).expect("one of them");
+        let refused = random >> 40 & 0xffff == 0;
+        let verdict = if refused { Verdict::Refused } else { Verdict::Allowed };
+        let statement = Statement::new(serial, Way::Execute, Some(subject), verdict);
+        let sealed = if serial % 1024 == 0 {
+            let at = Instant::now();
+            let sealed = connection.intent(&statement).expect("written");
+            intents += at.elapsed();
+            sealed
+        } else {
+            connection.intent(&statement).expect("written")
+        };
+        let masked: &[(&str, u64)] = if random >> 50 == 3 { &[("email", 12)] } else { &[] };
+        let outcome = Outcome {
+            tag: Some("SELECT"),
+            rows: random & 0xff,
+            bytes: random >> 8 & 0xffff,
+            latency_us: random >> 16 & 0xfff,
+            masked,
+            ..Outcome::new(Ending::Complete)
+        };
+        connection.outcome(&sealed, &outcome);
+    }
+    let (took, took_cpu) = (began.elapsed(), cpu() - began_cpu);
+    let per_second = |time: Duration| (statements * 2) as f64 / time.as_secs_f64();
+    println!("records                     {}", statements * 2);
+    println!("records/s, one core         {:.0} (its thread's own time)", per_second(took_cpu));
+    println!(
+        "records/s, by the clock     {:.0} (sequencer and sealing beside it)",
+        per_second(took)
+    );
+    println!(
+        "an intent, mean             {} ns",
+        intents.as_nanos() / u128::from(statements / 1024 + 1)
+    );
+    let sealing = Instant::now();
+    drop(sequencer);
+    println!("until all is sealed         {:.1} s more", sealing.elapsed().as_secs_f64());
+    let folder = Folder::new(path);
+    let sealed = size(&folder.segments());
+    let tree = size(&folder.tree());
+    println!(
+        "bytes a sealed record       {:.1} ({:.1} segments, {:.1} hashes and heads)",
+        (sealed + tree) as f64 / (statements * 2) as f64,
+        sealed as f64 / (statements * 2) as f64,
+        tree as f64 / (statements * 2) as f64,
+    );
+    let began = Instant::now();
+    let verified = verify(&folder, key().verifier(), None).expect("a log");
+    assert!(verified.is_whole(), "{verified:?}");
+    println!("verify                      {:.1} s", began.elapsed().as_secs_f64());
+    let began = Instant::now();
+    let mut index = Index::open(&folder).expect("an index");
+    let taken = index.catch_up(&mut || true).expect("built").records;
+    let built = began.elapsed().as_secs_f64();
+    println!("index built                 {built:.1} s, {:.0} records/s", taken as f64 / built);
+    println!(
+        "index                       {:.0} MiB, {:.1} bytes a record",
+        size(&folder.index()) as f64 / 1048576.0,
+        size(&folder.index()) as f64 / (statements * 2) as f64
+    );
+    searches(&index);
+}
+
+fn searches(index: &Index) {
+    let usual = || Query { limit: 100, ..Query::default() };
+    let text = |words: &str| vec![words.to_owned()];
+    let rare = Query { words: Some("c500".into()), exe: text("app-7"), ..usual() };
+    let all = [
+        ("a word that is rare", Query { words: Some("customers".into()), ..usual() }),
+        ("a word that is everywhere", Query { words: Some("orders".into()), ..usual() }),
+        ("a class", Query { class: text("email"), ..usual() }),
+        ("refused", Query { verdict: vec![Verdict::Refused], ..usual() }),
+        (
+            "first touch of a table",
+            Query { table: text("customers"), oldest: true, limit: 1, ..usual() },
+        ),
+        ("a process tree", Query { tree: vec![1_042], ..usual() }),
+        ("a program and a word", rare),
+        (
+            "a database and a class",
+            Query { database: text("billing"), class: text("iban"), ..usual() },
+        ),
+        (
+            "an answer that is empty",
+            Query { words: Some("orders".into()), class: text("ssn"), ..usual() },
+        ),
+        (
+            "everything of one database",
+            Query { database: text("billing"), limit: 1_000, ..usual() },
+        ),
+    ];
+    for (what, query) in all {
+        let began = Instant::now();
+        let hits = index.search(&query).expect("an answer").len();
+        println!("search: {what:27} {:8.1} ms, {hits} hits", began.elapsed().as_secs_f64() * 1e3);
+    }
+}

@@ -1,0 +1,148 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::audit::log::tests::{Keeper, Scratch, flow, small};
+use crate::audit::statement::Touched;
+use crate::audit::{Ending, Log, Outcome, Statement, Verdict, Way};
+use crate::model::{Carried, Mode};
+use crate::sql::Strings;
+
+fn written() -> Scratch {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    connection.opened().unwrap();
+    let carried = Carried {
+        database: Some("shop".into()),
+        role: Some("=cmd|' /C calc'!A1".into()),
+        ..Carried::default()
+    };
+    connection.session(&carried).unwrap();
+    let subject = log.subject_touching(
+        "SELECT \"a\u{1b}[31m\", 'x,y' FROM t\u{202e}",
+        Strings::Standard,
+        None,
+        vec![Touched { table: "t".into(), ..Touched::default() }],
+    );
+    let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Refused);
+    let sealed = connection.intent(&statement).unwrap();
+    let outcome = Outcome { sqlstate: Some("42501"), ..Outcome::new(Ending::Refused) };
+    connection.outcome(&sealed, &outcome);
+    log.tell(crate::audit::record::Body::Agent, &serde_json::json!({ "what": "started" })).unwrap();
+    scratch
+}
+
+fn lines(form: Form, span: Span) -> Vec<String> {
+    let scratch = written();
+    let mut out = Vec::new();
+    export(&Folder::new(&scratch.0), form, span, &mut out).unwrap();
+    String::from_utf8(out).unwrap().lines().map(ToOwned::to_owned).collect()
+}
+
+fn is_harmless(line: &str) {
+    assert!(line.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{line:?}");
+}
+
+#[test]
+fn json_lines_hold_every_record_with_what_it_refers_to() {
+    let lines = lines(Form::Jsonl, (None, None));
+    assert_eq!(lines.len(), 5);
+    for line in &lines {
+        is_harmless(line);
+        let record: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["schema"], 1);
+        if record["kind"] != "agent" {
+            assert_eq!(record["process"]["comm"], "psql");
+            assert_eq!(record["flow"]["rule"], "db.example:5432");
+        }
+    }
+    let statement: Value = serde_json::from_str(&lines[2]).unwrap();
+    assert_eq!(statement["statement"]["verdict"], "refused");
+    assert_eq!(statement["statement"]["touched"][0]["table"], "t");
+    let outcome: Value = serde_json::from_str(&lines[3]).unwrap();
+    assert_eq!(outcome["outcome"]["of"], statement["record"]);
+}
+
+#[test]
+fn a_time_bounds_an_export() {
+    assert!(lines(Form::Jsonl, (Some(u64::MAX), None)).is_empty());
+    assert!(lines(Form::Jsonl, (None, Some(1))).is_empty());
+    assert_eq!(lines(Form::Jsonl, (Some(1), Some(u64::MAX))).len(), 5);
+}
+
+#[test]
+fn a_sheet_has_a_field_for_each_column_and_no_formulas() {
+    let lines = lines(Form::Csv, (None, None));
+    assert_eq!(lines.len(), 6);
+    for line in &lines {
+        is_harmless(line);
+        // Quoted fields hold no line breaks: count what stands between commas.
+        let (mut fields, mut quoted) = (1, false);
+        for c in line.chars() {
+            match c {
+                '"' => quoted = !quoted,
+                ',' if !quoted => fields += 1,
+                _ => {}
+            }
+        }
+        assert_eq!((fields, quoted), (COLUMNS.len(), false), "{line}");
+    }
+    assert!(lines[2].contains("\"'=cmd|"), "{}", lines[2]);
+}
+
+/// What version 1.6 of the schema requires of class 6005 and of the objects in
+/// it, written down from the schema's own files.
+#[test]
+fn ocsf_events_have_all_that_is_required() {
+    let required: &[(&str, &[&str])] = &[
+        (
+            "",
+            &[
+                "activity_id",
+                "category_uid",
+                "class_uid",
+                "metadata",
+                "severity_id",
+                "time",
+                "type_uid",
+                "actor",
+                "src_endpoint",
+            ],
+        ),
+        ("/metadata", &["product", "version"]),
+        ("/metadata/product", &["vendor_name"]),
+        ("/database", &["type_id"]),
+        ("/query_info", &["query_string"]),
+        ("/actor/process/file", &["name", "type_id"]),
+    ];
+    let lines = lines(Form::Ocsf, (None, None));
+    // The agent's own start is no datastore's activity.
+    assert_eq!(lines.len(), 4);
+    for line in &lines {
+        is_harmless(line);
+        let event: Value = serde_json::from_str(line).unwrap();
+        for (object, fields) in required {
+            let Some(object) = event.pointer(object) else { continue };
+            for field in *fields {
+                assert!(object.get(field).is_some_and(|value| !value.is_null()), "{field}: {line}");
+            }
+        }
+        let number = |field: &str| event[field].as_u64().unwrap();
+        assert_eq!((number("class_uid"), number("category_uid")), (6005, 6));
+        assert_eq!(number("type_uid"), 600_500 + number("activity_id"));
+        assert!((0..=8).contains(&number("activity_id")) || number("activity_id") == 99);
+        assert!(number("time") > 1_000_000_000_000, "milliseconds");
+        // At least one of each.
+        assert!(["database", "databucket", "table"].iter().any(|one| event.get(one).is_some()));
+        assert!(["process", "user"].iter().any(|one| event["actor"].get(one).is_some()));
+        let endpoint = ["ip", "uid", "name", "hostname", "svc_name", "instance_uid"];
+        assert!(endpoint.iter().any(|one| event["src_endpoint"].get(one).is_some()));
+        if let Some(process) = event["actor"].get("process") {
+            assert!(process.get("pid").is_some() || process.get("uid").is_some());
+        }
+    }
+    let statement: Value = serde_json::from_str(&lines[2]).unwrap();
+    assert_eq!(statement["status_id"], 2, "refused");
+    assert_eq!(statement["severity_id"], 3);
+    let _ = Arc::new(());
+}

@@ -1,0 +1,124 @@
+//! What makes the log searchable: a database beside it that can be thrown away
+//! and is built again from the segments.
+//!
+//! Full text lies over what is told once (texts, processes, connections); a
+//! statement is a row of numbers, in the order of time, with its outcome in the
+//! same row. That is what keeps it small and quick.
+//!
+//! Never believed: it is a copy, and proofs come from the log itself.
+
+mod build;
+mod definitions;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use build::Progress;
+
+use super::store::{Folder, StoreError};
+
+#[derive(Debug)]
+pub struct Index {
+    pub(super) database: Connection,
+    folder: Folder,
+    build: build::Build,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("the index in `{path}` can't be used: {error}; remove that folder, it is built again", path = .path.display())]
+    Database { path: PathBuf, error: rusqlite::Error },
+}
+
+impl Index {
+    /// Opens or makes it. Others may read and build at the same time.
+    pub fn open(folder: &Folder) -> Result<Self, IndexError> {
+        let path = folder.index();
+        let wrong = |error| IndexError::Database { path: path.clone(), error };
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(StoreError::io("make", &path)(error).into());
+            }
+            _ => {}
+        }
+        let file = path.join(format!("v{VERSION}.sqlite"));
+        let database = connect(&file).map_err(wrong)?;
+        Ok(Self { database, folder: folder.clone(), build: build::Build::default() })
+    }
+
+    /// Takes in what has come since, for as long as `go_on` says.
+    pub fn catch_up(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<Progress, IndexError> {
+        let path = self.folder.index();
+        let Self { database, folder, build } = self;
+        build.catch_up(database, folder, go_on).map_err(|error| match error {
+            build::BuildError::Store(error) => error.into(),
+            build::BuildError::Database(error) => IndexError::Database { path, error },
+        })
+    }
+
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(file, flags)?;
+    database.busy_timeout(std::time::Duration::from_secs(30))?;
+    // Whoever writes the file isn't trusted more than the log.
+    database.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    database.execute_batch(
+        "PRAGMA trusted_schema = OFF; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA mmap_size = 1073741824;",
+    )?;
+    database.execute_batch(SCHEMA)?;
+    Ok(database)
+}
+
+/// Raised when the tables change: the old file is not touched any more.
+const VERSION: u32 = 1;
+
+/// `records.id` is the time in microseconds and 12 bits that make it unique, so
+/// that every index on it is in the order of time.
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS writers(writer INTEGER PRIMARY KEY, next INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS texts(
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, text TEXT,
+    uses INTEGER NOT NULL DEFAULT 0);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(
+    body, content='', tokenize = \"unicode61 tokenchars '_'\");
+CREATE TABLE IF NOT EXISTS touched(
+    name TEXT NOT NULL, what INTEGER NOT NULL, text INTEGER NOT NULL,
+    PRIMARY KEY(name, what, text)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS processes(
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, tgid INTEGER,
+    started INTEGER, comm TEXT, exe TEXT, uid INTEGER, user TEXT, unit TEXT, container TEXT,
+    pod TEXT, agent TEXT, person TEXT, uses INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS ancestors(
+    tgid INTEGER NOT NULL, started INTEGER NOT NULL, process INTEGER NOT NULL,
+    PRIMARY KEY(tgid, started, process)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS flows(
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, process INTEGER NOT NULL,
+    destination TEXT, rule TEXT, database TEXT, role TEXT, uses INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS flows_process ON flows(process);
+CREATE TABLE IF NOT EXISTS phrases(id INTEGER PRIMARY KEY, phrase TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS classes(
+    class TEXT NOT NULL, phrase INTEGER NOT NULL, PRIMARY KEY(class, phrase)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records(
+    id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, position INTEGER NOT NULL,
+    kind INTEGER NOT NULL, flow INTEGER, text INTEGER, verdict INTEGER, policies INTEGER,
+    ending INTEGER, rows INTEGER, latency INTEGER, masked INTEGER, sqlstate TEXT, outcome INTEGER);
+CREATE INDEX IF NOT EXISTS records_text ON records(text) WHERE text IS NOT NULL;
+CREATE INDEX IF NOT EXISTS records_flow ON records(flow) WHERE flow IS NOT NULL;
+CREATE INDEX IF NOT EXISTS records_verdict ON records(verdict) WHERE verdict > 1;
+CREATE INDEX IF NOT EXISTS records_masked ON records(masked) WHERE masked IS NOT NULL;
+CREATE INDEX IF NOT EXISTS records_kind ON records(kind) WHERE kind >= 40;
+";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+use super::*;
+use crate::audit::log::tests::{Keeper, Scratch, flow, small};
+use crate::audit::search::{Hit, Query};
+use crate::audit::statement::Touched;
+use crate::audit::{Connection, Ending, Log, Outcome, Sequencer, Statement, Verdict, Way};
+use crate::model::{Carried, Mode};
+use crate::sql::Strings;
+
+struct Filled {
+    scratch: Scratch,
+    log: Log,
+}
+
+fn touched(table: &str, column: &str, class: Option<&str>) -> Touched {
+    Touched {
+        table: table.into(),
+        column: Some(column.into()),
+        class: class.map(Into::into),
+        uses: vec!["read"],
+    }
+}
+
+fn run(connection: &Connection, log: &Log, serial: u64, sql: &str, at: Vec<Touched>) -> u64 {
+    let subject = log.subject_touching(sql, Strings::Standard, None, at);
+    let refused = sql.starts_with("DROP");
+    let verdict = if refused { Verdict::Refused } else { Verdict::Allowed };
+    let policies: &[&str] = if refused { &["no-drop"] } else { &[] };
+    let statement =
+        Statement { policies, ..Statement::new(serial, Way::Query, Some(&subject), verdict) };
+    let sealed = connection.intent(&statement).unwrap();
+    let masked: &[(&str, u64)] =
+        if sql.contains("email") { &[("email", 3), ("phone", 1)] } else { &[] };
+    let ending = if refused { Ending::Refused } else { Ending::Complete };
+    let sqlstate = refused.then_some("42501");
+    connection.outcome(&sealed, &Outcome { rows: 3, masked, sqlstate, ..Outcome::new(ending) });
+    sealed.record().unwrap().position
+}
+
+fn filled() -> Filled {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    for (pid, database) in [(100, "shop"), (200, "billing")] {
+        let connection = log.connection(flow(pid, Mode::Strict));
+        connection.opened().unwrap();
+        let carried = Carried {
+            database: Some(database.into()),
+            role: Some("app".into()),
+            ..Carried::default()
+        };
+        connection.session(&carried).unwrap();
+        for serial in 0..20 {
+            let at = vec![touched("public.orders", "id", None)];
+            run(&connection, &log, serial, "SELECT id FROM orders", at);
+        }
+        let at = vec![touched("public.customers", "email", Some("email"))];
+        run(&connection, &log, 20, "SELECT email FROM customers", at);
+        run(&connection, &log, 21, "DROP TABLE customers", vec![]);
+    }
+    Filled { scratch, log }
+}
+
+impl Filled {
+    fn index(&self) -> Index {
+        let mut index = Index::open(&Folder::new(&self.scratch.0)).unwrap();
+        index.catch_up(&mut || true).unwrap();
+        index
+    }
+}
+
+fn query() -> Query {
+    Query { limit: 1000, ..Query::default() }
+}
+
+fn texts(hits: &[Hit]) -> Vec<String> {
+    hits.iter()
+        .filter_map(|hit| Some(hit.statement.as_ref()?["text"].as_str()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn statements_are_found_by_everything_they_are_asked_for() {
+    let filled = filled();
+    let index = filled.index();
+    let count = |query: Query| index.search(&query).unwrap().len();
+    let one = |text: &str| vec![text.to_owned()];
+    // 22 statements, an opening and a session, twice.
+    assert_eq!(count(query()), 48);
+    assert_eq!(count(Query { words: Some("customers".into()), ..query() }), 4);
+    assert_eq!(count(Query { words: Some("email customers".into()), ..query() }), 2);
+    assert_eq!(count(Query { words: Some("\"' OR nothing".into()), ..query() }), 0);
+    assert_eq!(count(Query { table: one("customers"), ..query() }), 2);
+    assert_eq!(count(Query { table: one("public.customers"), ..query() }), 2);
+    assert_eq!(count(Query { column: one("email"), ..query() }), 2);
+    assert_eq!(count(Query { column: one("customers.email"), ..query() }), 2);
+    assert_eq!(count(Query { class: one("email"), ..query() }), 2);
+    // Only masked, not touched by the text.
+    assert_eq!(count(Query { class: one("phone"), ..query() }), 2);
+    assert_eq!(count(Query { verdict: vec![Verdict::Refused], ..query() }), 2);
+    assert_eq!(count(Query { verdict: vec![Verdict::Allowed], ..query() }), 42);
+    assert_eq!(count(Query { sqlstate: one("42501"), ..query() }), 2);
+    assert_eq!(count(Query { database: one("shop"), ..query() }), 24);
+    assert_eq!(count(Query { role: one("app"), ..query() }), 48);
+    assert_eq!(count(Query { process: vec![100], ..query() }), 24);
+    assert_eq!(count(Query { user: one("alice"), ..query() }), 48);
+    assert_eq!(count(Query { user: one("1000"), ..query() }), 48);
+    assert_eq!(count(Query { user: one("bob"), ..query() }), 0);
+    assert_eq!(count(Query { exe: one("psql"), ..query() }), 48);
+    assert_eq!(count(Query { exe: one("ql"), ..query() }), 0);
+    assert_eq!(count(Query { unit: one("session-2.scope"), ..query() }), 48);
+    // Its parent and itself.
+    assert_eq!(count(Query { tree: vec![4000], ..query() }), 48);
+    assert_eq!(count(Query { tree: vec![200], ..query() }), 24);
+    assert_eq!(count(Query { kinds: one("session"), ..query() }), 2);
+    assert_eq!(count(Query { since: Some(u64::MAX >> 12), ..query() }), 0);
+    assert_eq!(count(Query { until: Some(1), ..query() }), 0);
+    let both = Query {
+        words: Some("customers".into()),
+        database: one("billing"),
+        verdict: vec![Verdict::Refused],
+        ..query()
+    };
+    let hits = index.search(&both).unwrap();
+    assert_eq!(texts(&hits), ["DROP TABLE customers"]);
+    assert_eq!(hits[0].policies, ["no-drop"]);
+    assert_eq!(hits[0].process.as_ref().unwrap()["key"]["tgid"], 200);
+    assert_eq!(hits[0].outcome.as_ref().unwrap().sqlstate.as_deref(), Some("42501"));
+}
+
+#[test]
+fn newest_first_oldest_first_and_no_more_than_asked() {
+    let filled = filled();
+    let index = filled.index();
+    let newest = index.search(&Query { limit: 5, ..query() }).unwrap();
+    assert_eq!(newest.len(), 5);
+    assert!(newest.is_sorted_by(|a, b| a.at >= b.at));
+    let first = Query { table: vec!["customers".into()], oldest: true, limit: 1, ..query() };
+    let hits = index.search(&first).unwrap();
+    assert_eq!(hits[0].process.as_ref().unwrap()["key"]["tgid"], 100);
+    assert_eq!(hits[0].outcome.as_ref().unwrap().masked, ["email", "phone"]);
+}
+
+#[test]
+fn what_comes_later_is_taken_in_once_and_a_new_index_is_the_same() {
+    let filled = filled();
+    let mut index = filled.index();
+    let connection = filled.log.connection(flow(100, Mode::Strict));
+    let position = run(&connection, &filled.log, 99, "SELECT late FROM orders", vec![]);
+    let taken = index.catch_up(&mut || true).unwrap().records;
+    assert_eq!(taken, 2);
+    assert_eq!(index.catch_up(&mut || true).unwrap().records, 0);
+    let hits = index.search(&Query { words: Some("late".into()), ..query() }).unwrap();
+    assert_eq!(hits[0].record.position, position);
+    assert_eq!(hits[0].outcome.as_ref().unwrap().rows, 3);
+    let before = index.search(&query()).unwrap();
+    drop(index);
+    std::fs::remove_dir_all(filled.scratch.0.join("index")).unwrap();
+    assert_eq!(filled.index().search(&query()).unwrap(), before);
+}
+
+#[test]
+fn sealing_changes_nothing_and_two_may_build() {
+    let scratch = Scratch::new();
+    let keeper = Keeper::new();
+    let welcome = keeper.welcome(small());
+    let log = Log::open(&scratch.0, &welcome).unwrap();
+    let sequencer = Sequencer::start(&log, &welcome, Box::new(keeper)).unwrap();
+    let connection = log.connection(flow(100, Mode::Strict));
+    for serial in 0..50 {
+        run(&connection, &log, serial, "SELECT a FROM t", vec![]);
+    }
+    let folder = Folder::new(&scratch.0);
+    let (mut one, mut two) = (Index::open(&folder).unwrap(), Index::open(&folder).unwrap());
+    assert_eq!(one.catch_up(&mut || true).unwrap().records, 100);
+    assert_eq!(two.catch_up(&mut || true).unwrap().records, 0);
+    drop(sequencer);
+    assert_eq!(two.catch_up(&mut || true).unwrap().records, 0);
+    assert_eq!(two.search(&query()).unwrap().len(), 50);
+}

@@ -1,0 +1,170 @@
+//! Records as JSON: what `docs/audit.md` describes.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use super::log::{BRIEF, IN_TRANSACTION};
+use super::record::{Back, Body, Flow, Head, Intent, Outcome, RecordId, Transaction};
+use super::{Ending, TransactionEnd, Verdict, Way};
+use crate::model::Timestamp;
+use crate::sql::Effect;
+
+/// Raised when a field changes its meaning.
+pub const SCHEMA: u32 = 1;
+
+/// What records refer to, as far as it is known.
+pub trait Known {
+    fn definition(&mut self, id: RecordId) -> Option<Body>;
+}
+
+/// The definitions of one segment, as it is read from its begin.
+#[derive(Debug, Default)]
+pub struct Definitions(HashMap<RecordId, Body>);
+
+impl Definitions {
+    pub fn learn(&mut self, id: RecordId, body: &Body) {
+        if body.is_definition() {
+            self.0.insert(id, body.clone());
+        }
+    }
+}
+
+impl Known for Definitions {
+    fn definition(&mut self, id: RecordId) -> Option<Body> {
+        self.0.get(&id).cloned()
+    }
+}
+
+/// One record with all that it refers to.
+pub fn render(id: RecordId, body: &Body, known: &mut dyn Known) -> Value {
+    let mut scribe = Scribe { id, known };
+    let mut out = Map::new();
+    out.insert("schema".into(), SCHEMA.into());
+    out.insert("record".into(), id.to_string().into());
+    out.insert("kind".into(), body.word().into());
+    if let Some(at) = body.at() {
+        out.insert("at".into(), time(at).into());
+    }
+    if let Some(head) = body.head() {
+        scribe.head(head, &mut out);
+    }
+    let facts = match body {
+        Body::Opened(_) => None,
+        Body::Process(json) | Body::Statement(json) => Some(parsed(json)),
+        Body::Flow(flow) => Some(parsed(&flow.json)),
+        Body::Words(words) => Some(words.to_string().into()),
+        Body::Closed(event) | Body::Session(event) => Some(parsed(&event.json)),
+        Body::Intent(intent) => Some(scribe.intent(intent)),
+        Body::Outcome(outcome) => Some(scribe.outcome(outcome)),
+        Body::Transaction(Transaction { ending, statements, .. }) => Some(json!({
+            "ending": TransactionEnd::from_code(*ending).map(TransactionEnd::word),
+            "statements": statements,
+        })),
+        Body::Agent(told)
+        | Body::Changed(told)
+        | Body::Read(told)
+        | Body::Removed(told)
+        | Body::Flood(told)
+        | Body::Lost(told)
+        | Body::Recovered(told)
+        | Body::Observed(told) => Some(parsed(&told.json)),
+    };
+    if let Some(facts) = facts {
+        out.insert(body.word().into(), facts);
+    }
+    Value::Object(out)
+}
+
+pub fn time(micros: u64) -> String {
+    Timestamp(micros.saturating_mul(1_000)).to_string()
+}
+
+pub fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_else(|_| json.into())
+}
+
+/// The effects' words, by their bits.
+pub fn effects(bits: u16) -> Vec<&'static str> {
+    let set = |effect: &&Effect| bits & 1 << **effect as u16 != 0;
+    Effect::ALL.iter().filter(set).map(|effect| effect.as_str()).collect()
+}
+
+struct Scribe<'k> {
+    id: RecordId,
+    known: &'k mut dyn Known,
+}
+
+impl Scribe<'_> {
+    fn at(&mut self, back: Back) -> Option<(RecordId, Body)> {
+        let position = self.id.position.checked_sub(back).filter(|_| back > 0)?;
+        let id = RecordId { writer: self.id.writer, position };
+        Some((id, self.known.definition(id)?))
+    }
+
+    fn words(&mut self, back: Back) -> Option<Box<str>> {
+        match self.at(back)? {
+            (_, Body::Words(words)) => Some(words),
+            _ => None,
+        }
+    }
+
+    fn head(&mut self, head: &Head, out: &mut Map<String, Value>) {
+        out.insert("sequence".into(), head.sequence.into());
+        let Some((at, Body::Flow(Flow { process, json }))) = self.at(head.flow) else { return };
+        let position = at.position.checked_sub(process);
+        let process = position
+            .and_then(|position| self.known.definition(RecordId { position, ..at }))
+            .and_then(|body| match body {
+                Body::Process(json) => Some(parsed(&json)),
+                _ => None,
+            });
+        out.insert("process".into(), process.unwrap_or_default());
+        out.insert("flow".into(), parsed(&json));
+    }
+
+    fn intent(&mut self, intent: &Intent) -> Value {
+        let mut out = match self.at(intent.statement) {
+            Some((_, Body::Statement(json))) => parsed(&json),
+            _ => json!({}),
+        };
+        let policies = self.words(intent.policies);
+        let facts = json!({
+            "serial": intent.serial,
+            "way": Way::from_code(intent.way).map(Way::word),
+            "effects": effects(intent.effects),
+            "verdict": Verdict::from_code(intent.verdict).map(Verdict::word),
+            "in_transaction": intent.flags & IN_TRANSACTION != 0,
+            "brief": intent.flags & BRIEF != 0,
+            "policies": policies.iter().flat_map(|list| list.lines()).collect::<Vec<_>>(),
+            "hold": intent.hold,
+            "approver": intent.approver,
+            "parameters": intent.parameters,
+        });
+        if let (Some(out), Value::Object(facts)) = (out.as_object_mut(), facts) {
+            out.extend(facts);
+        }
+        out
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) -> Value {
+        let of = self.id.position.checked_sub(outcome.intent).filter(|_| outcome.intent > 0);
+        let mut masked = Map::new();
+        for (class, cells) in &outcome.masked {
+            if let Some(class) = self.words(*class) {
+                masked.insert(class.into(), (*cells).into());
+            }
+        }
+        json!({
+            "of": of.map(|position| RecordId { position, ..self.id }),
+            "index": outcome.index,
+            "ending": Ending::from_code(outcome.ending).map(Ending::word),
+            "sqlstate": outcome.sqlstate,
+            "tag": self.words(outcome.tag),
+            "rows": outcome.rows,
+            "bytes": outcome.bytes,
+            "latency_us": outcome.latency_us,
+            "masked": masked,
+        })
+    }
+}

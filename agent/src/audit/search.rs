@@ -1,0 +1,320 @@
+//! Questions to the index.
+//!
+//! What is told once is narrowed first (which texts, which connections); then
+//! either the few rows of those are taken, or, where they are many, the newest
+//! rows are gone through until enough have matched.
+
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, Row, params_from_iter};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::index::{Index, IndexError};
+use super::record::{KINDS, RecordId};
+use super::render::{self, parsed};
+use super::{Ending, Verdict};
+
+/// All that is set must fit; of several of one kind, any.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Words in the text, its tables and its columns.
+    pub words: Option<String>,
+    /// Microseconds since 1970.
+    pub since: Option<u64>,
+    pub until: Option<u64>,
+    pub kinds: Vec<String>,
+    /// The process's user, by name or uid, or the person behind it.
+    pub user: Vec<String>,
+    /// The program: its path, its file's name, or what it calls itself.
+    pub exe: Vec<String>,
+    pub unit: Vec<String>,
+    pub container: Vec<String>,
+    pub pod: Vec<String>,
+    pub agent: Vec<String>,
+    /// The process itself.
+    pub process: Vec<u32>,
+    /// It, and all that descend from it.
+    pub tree: Vec<u32>,
+    /// The database's name, or the destination.
+    pub database: Vec<String>,
+    pub role: Vec<String>,
+    pub table: Vec<String>,
+    pub column: Vec<String>,
+    pub class: Vec<String>,
+    pub verdict: Vec<Verdict>,
+    pub sqlstate: Vec<String>,
+    /// The oldest first.
+    pub oldest: bool,
+    pub limit: usize,
+}
+
+/// One record that was found; a statement with its outcome.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hit {
+    pub schema: u32,
+    pub record: RecordId,
+    pub kind: &'static str,
+    pub at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    pub record: RecordId,
+    pub ending: Option<&'static str>,
+    pub rows: i64,
+    pub latency_us: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<String>,
+    /// The classes of cells that were masked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
+}
+
+impl Index {
+    pub fn search(&self, query: &Query) -> Result<Vec<Hit>, IndexError> {
+        let wrong = |error| IndexError::Database { path: self.folder().index(), error };
+        find(&self.database, query).map_err(wrong)
+    }
+}
+
+/// A condition with its values.
+#[derive(Default)]
+struct Where {
+    parts: Vec<String>,
+    values: Vec<Sql>,
+}
+
+impl Where {
+    /// One placeholder for each value.
+    fn any<V: Into<Sql> + Clone>(&mut self, values: &[V], condition: impl Fn(&str) -> String) {
+        if values.is_empty() {
+            return;
+        }
+        let mut either = Vec::new();
+        for value in values {
+            self.values.push(value.clone().into());
+            either.push(condition(&format!("?{}", self.values.len())));
+        }
+        self.parts.push(format!("({})", either.join(" OR ")));
+    }
+
+    fn text(&self) -> String {
+        if self.parts.is_empty() { "1".into() } else { self.parts.join(" AND ") }
+    }
+}
+
+fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
+    let texts = texts(database, query)?;
+    let flows = flows(database, query)?;
+    let total: i64 =
+        database
+            .query_row("SELECT coalesce((SELECT sum(uses) FROM flows), 0)", [], |row| row.get(0))?;
+    // A narrow choice is looked up; a wide one filters what is gone through.
+    let narrow = |uses: i64| uses < total / WIDE + 1_000;
+    let by_text = texts.as_ref().is_some_and(|chosen| narrow(chosen.uses));
+    let by_flow = flows.as_ref().is_some_and(|chosen| narrow(chosen.uses))
+        && !(by_text && texts.as_ref().map(|t| t.uses) <= flows.as_ref().map(|f| f.uses));
+    let by_text = by_text && !by_flow;
+    let mut clause = Where::default();
+    if texts.is_some() {
+        let column = if by_text { "records.text" } else { "+records.text" };
+        clause.parts.push(format!("{column} IN (SELECT id FROM temp.texts_wanted)"));
+    }
+    if flows.is_some() {
+        let column = if by_flow { "records.flow" } else { "+records.flow" };
+        clause.parts.push(format!("{column} IN (SELECT id FROM temp.flows_wanted)"));
+    }
+    let times = [(query.since, ">="), (query.until, "<")];
+    for (at, sign) in times.into_iter().filter_map(|(at, sign)| Some((at?, sign))) {
+        clause.any(&[i64::try_from(at << 12).unwrap_or(i64::MAX)], |value| {
+            format!("records.id {sign} {value}")
+        });
+    }
+    let looked_up = by_text || by_flow;
+    let rare: Vec<i64> = query.verdict.iter().map(|verdict| i64::from(verdict.code())).collect();
+    let sign = if looked_up || rare.iter().any(|verdict| *verdict <= 1) { "+" } else { "" };
+    clause.any(&rare, |value| format!("{sign}records.verdict = {value}"));
+    if sign.is_empty() && !rare.is_empty() {
+        // So that the index of these is seen to fit.
+        clause.parts.push("records.verdict > 1".into());
+    }
+    if !query.class.is_empty() {
+        // Touched by the text, or masked in the answer.
+        let mut classes = Where { values: std::mem::take(&mut clause.values), ..Where::default() };
+        classes.any(&query.class, |value| {
+            format!(
+                "+records.text IN (SELECT text FROM touched WHERE name = {value} AND what = 2)
+                 OR +records.masked IN (SELECT phrase FROM classes WHERE class = {value})"
+            )
+        });
+        clause.values = std::mem::take(&mut classes.values);
+        clause.parts.append(&mut classes.parts);
+    }
+    let kinds: Vec<i64> = query
+        .kinds
+        .iter()
+        .filter_map(|word| KINDS.iter().find(|(_, known)| known == word))
+        .map(|(code, _)| i64::from(*code))
+        .collect();
+    clause.any(&kinds, |value| format!("+records.kind = {value}"));
+    clause.any(&query.sqlstate, |value| format!("+records.sqlstate = {value}"));
+    let order = if query.oldest { "ASC" } else { "DESC" };
+    let sql = format!(
+        "SELECT records.id, writer, position, kind, texts.json, verdict, ending, rows, latency,
+         sqlstate, outcome, flows.database, flows.role, flows.json, processes.json,
+         (SELECT phrase FROM phrases WHERE phrases.id = records.masked),
+         (SELECT phrase FROM phrases WHERE phrases.id = records.policies)
+         FROM (SELECT * FROM records WHERE {} ORDER BY id {order} LIMIT {}) AS records
+         LEFT JOIN texts ON texts.id = records.text LEFT JOIN flows ON flows.id = records.flow
+         LEFT JOIN processes ON processes.id = flows.process ORDER BY records.id {order}",
+        clause.text(),
+        query.limit
+    );
+    let mut statement = database.prepare(&sql)?;
+    let hits = statement.query_map(params_from_iter(clause.values), hit)?;
+    hits.collect()
+}
+
+fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
+    let id = |position: i64| -> rusqlite::Result<RecordId> {
+        let writer: i64 = row.get(1)?;
+        Ok(RecordId { writer: writer.cast_unsigned(), position: position.cast_unsigned() })
+    };
+    let at: i64 = row.get(0)?;
+    let kind: u8 = row.get(3)?;
+    let json = |column: usize| -> rusqlite::Result<Option<Value>> {
+        Ok(row.get::<_, Option<String>>(column)?.map(|json| parsed(&json)))
+    };
+    let code = |column: usize| row.get::<_, Option<u8>>(column);
+    let outcome: Option<i64> = row.get(10)?;
+    let masked: Option<String> = row.get(15)?;
+    let outcome = match outcome {
+        Some(position) => Some(Outcome {
+            record: id(position)?,
+            ending: code(6)?.and_then(Ending::from_code).map(Ending::word),
+            rows: row.get::<_, Option<i64>>(7)?.unwrap_or(0),
+            latency_us: row.get::<_, Option<i64>>(8)?.unwrap_or(0),
+            sqlstate: row.get(9)?,
+            masked: masked
+                .iter()
+                .flat_map(|list| list.split(' ').skip(1))
+                .map(ToOwned::to_owned)
+                .collect(),
+        }),
+        None => None,
+    };
+    let policies: Option<String> = row.get(16)?;
+    Ok(Hit {
+        schema: render::SCHEMA,
+        record: id(row.get(2)?)?,
+        kind: KINDS.iter().find(|(known, _)| *known == kind).map_or("unknown", |(_, word)| word),
+        at: render::time((at >> 12).cast_unsigned()),
+        statement: json(4)?,
+        verdict: code(5)?.and_then(Verdict::from_code).map(Verdict::word),
+        policies: policies.iter().flat_map(|list| list.lines()).map(ToOwned::to_owned).collect(),
+        outcome,
+        database: row.get(11)?,
+        role: row.get(12)?,
+        flow: json(13)?,
+        process: json(14)?,
+    })
+}
+
+/// How much of the log a choice of texts or connections stands for.
+struct Chosen {
+    uses: i64,
+}
+
+/// Fills a table with what was chosen.
+fn choose(
+    database: &Connection,
+    table: &str,
+    from: &str,
+    clause: Where,
+) -> rusqlite::Result<Chosen> {
+    database.execute_batch(&format!(
+        "CREATE TEMP TABLE IF NOT EXISTS {table}(id INTEGER PRIMARY KEY); DELETE FROM temp.{table}"
+    ))?;
+    let sql =
+        format!("INSERT OR IGNORE INTO temp.{table} SELECT id FROM {from} WHERE {}", clause.text());
+    database.prepare(&sql)?.execute(params_from_iter(clause.values))?;
+    let sql = format!("SELECT coalesce(sum(uses), 0) FROM {from} WHERE id IN temp.{table}");
+    Ok(Chosen { uses: database.query_row(&sql, [], |row| row.get(0))? })
+}
+
+fn texts(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen>> {
+    let mut clause = Where::default();
+    if let Some(words) = &query.words {
+        // Each word as it is written; the index has a language of its own.
+        let words: Vec<String> = words
+            .split_whitespace()
+            .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
+            .collect();
+        clause.any(&[words.join(" ")], |value| {
+            format!("id IN (SELECT rowid FROM words WHERE words MATCH {value})")
+        });
+    }
+    let touched = |names: &[String], what: i64, clause: &mut Where| {
+        clause.any(names, |value| {
+            format!("id IN (SELECT text FROM touched WHERE name = {value} AND what = {what})")
+        });
+    };
+    touched(&query.table, 0, &mut clause);
+    touched(&query.column, 1, &mut clause);
+    if clause.parts.is_empty() {
+        return Ok(None);
+    }
+    choose(database, "texts_wanted", "texts", clause).map(Some)
+}
+
+fn flows(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen>> {
+    let mut who = Where::default();
+    who.any(&query.user, |value| {
+        format!("user = {value} OR uid = CAST({value} AS INTEGER) AND {value} GLOB '[0-9]*' OR person = {value}")
+    });
+    who.any(&query.exe, |value| {
+        format!("exe = {value} OR exe LIKE '%/' || {value} OR comm = {value}")
+    });
+    who.any(&query.unit, |value| format!("unit = {value} OR unit = {value} || '.service'"));
+    who.any(&query.container, |value| format!("substr(container, 1, length({value})) = {value}"));
+    who.any(&query.pod, |value| format!("substr(pod, 1, length({value})) = {value}"));
+    who.any(&query.agent, |value| format!("agent = {value}"));
+    let pids = |pids: &[u32]| pids.iter().map(|pid| i64::from(*pid)).collect::<Vec<_>>();
+    who.any(&pids(&query.process), |value| format!("tgid = {value}"));
+    who.any(&pids(&query.tree), |value| {
+        format!("id IN (SELECT process FROM ancestors WHERE tgid = {value})")
+    });
+    let mut clause = Where::default();
+    if !who.parts.is_empty() {
+        let chosen = who.text();
+        clause.values = who.values;
+        clause.parts.push(format!("process IN (SELECT id FROM processes WHERE {chosen})"));
+    }
+    clause.any(&query.database, |value| {
+        format!("database = {value} OR destination = {value} OR rule = {value}")
+    });
+    clause.any(&query.role, |value| format!("role = {value}"));
+    if clause.parts.is_empty() {
+        return Ok(None);
+    }
+    choose(database, "flows_wanted", "flows", clause).map(Some)
+}
+
+/// A choice that stands for more than one in so many records isn't looked up.
+const WIDE: i64 = 100;

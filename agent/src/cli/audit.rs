@@ -1,0 +1,378 @@
+//! `tidegate audit`: the log searched, verified, proven and given out.
+//!
+//! Reading the log is recorded in it, as far as an agent is there to do so.
+
+mod page;
+mod search;
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::exit::{Exit, Failure};
+use super::output::{self, Format, Page};
+use crate::audit::export::{self, ExportError, Form};
+use crate::audit::index::{Index, IndexError};
+use crate::audit::record::RecordId;
+use crate::audit::verify::{Proof, ProofError, VerifyError};
+use crate::audit::{Folder, StoreError, prove, verify};
+use crate::config::{self, Overrides, Settings};
+use crate::control::{Client, Order};
+use crate::ledger::VerifierKey;
+
+/// Asks the log: who did what, and whether it is as it was written
+///
+/// docs/audit.md describes the log, every field of its records, and what it
+/// proves.
+#[derive(Debug, Args)]
+pub struct Audit {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Search(search::Search),
+    Verify(Verify),
+    Prove(Prove),
+    Export(Export),
+    Key(Key),
+    #[command(hide = true)]
+    Index(BuildIndex),
+}
+
+/// Which log.
+#[derive(Debug, Args)]
+struct Where {
+    /// The log's folder, here or copied from elsewhere [default: the settings']
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// The settings file [default: /etc/tidegate/tidegate.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+}
+
+/// Verifies that the log is as it was signed
+///
+/// Needs nothing but the log's folder and its public key (`tidegate audit key`),
+/// so it works on another machine. Names the first record that isn't what it
+/// was, and says what can't be proven. Exits with 5 if anything is not as it was
+/// signed.
+#[derive(Debug, Args)]
+struct Verify {
+    /// The log's folder [default: the settings']
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    #[command(flatten)]
+    place: Where,
+    /// The public key, or a file that holds it [default: the log's own]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// A file with a checkpoint that was kept elsewhere: this log must contain it
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+    /// Verify a proof instead (`tidegate audit prove`)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["folder", "dir", "since"])]
+    proof: Option<PathBuf>,
+    /// The form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value = "table")]
+    output: Format,
+}
+
+/// Writes a proof of one record, which stands without the others
+#[derive(Debug, Args)]
+struct Prove {
+    /// The record, as searches name it, such as 3-1200
+    #[arg(value_name = "RECORD")]
+    record: RecordId,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// Writes all records of a time
+#[derive(Debug, Args)]
+struct Export {
+    /// In which form
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "jsonl")]
+    format: ExportFormat,
+    /// Only what happened since: `15m` ago, or a time in RFC 3339
+    #[arg(long, value_name = "WHEN", value_parser = search::moment)]
+    since: Option<search::Moment>,
+    /// Only what happened before
+    #[arg(long, value_name = "WHEN", value_parser = search::moment)]
+    until: Option<search::Moment>,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ExportFormat {
+    /// One JSON document a line: docs/audit.md
+    Jsonl,
+    /// A sheet
+    Csv,
+    /// OCSF 6005, Datastore Activity
+    Ocsf,
+}
+
+/// Prints the log's public key, with which others verify it
+#[derive(Debug, Args)]
+struct Key {
+    #[command(flatten)]
+    place: Where,
+}
+
+/// Builds the index, and goes on doing so
+#[derive(Debug, Args)]
+struct BuildIndex {
+    #[command(flatten)]
+    place: Where,
+    /// End once everything is in
+    #[arg(long)]
+    once: bool,
+}
+
+impl Audit {
+    pub fn carry_out(self) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Search(search) => search.carry_out(),
+            Command::Verify(verify) => verify.carry_out(),
+            Command::Prove(prove) => prove.carry_out(),
+            Command::Export(export) => export.carry_out(),
+            Command::Key(key) => key.carry_out(),
+            Command::Index(index) => index.carry_out(),
+        }
+    }
+}
+
+impl Where {
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(config::resolve(self.config.as_deref(), Overrides::default())?)
+    }
+
+    fn base(&self) -> Result<PathBuf, Failure> {
+        match &self.dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.settings()?.audit.folder),
+        }
+    }
+
+    /// The log itself: the folder that was named, or the one in it that its key
+    /// speaks of.
+    fn folder(&self) -> Result<Folder, Failure> {
+        let base = self.base()?;
+        if let Ok(folder) = Folder::existing(&base) {
+            return Ok(folder);
+        }
+        let key = own_key(&base)?;
+        let id = key.name.rsplit('/').next().unwrap_or_default().to_owned();
+        Folder::existing(&base.join(id)).map_err(store)
+    }
+
+    /// Has it recorded that the log is read. Without an agent there is nobody
+    /// to do so.
+    fn tell(&self, command: &str) {
+        let Ok(settings) = self.settings() else { return };
+        if self.dir.as_ref().is_some_and(|dir| !dir.starts_with(&settings.audit.folder)) {
+            return;
+        }
+        let order = Order::LogRead { command: command.chars().take(500).collect() };
+        if let Ok(client) = Client::connect(&settings.control)
+            && let Ok(answers) = client.ask(&order)
+        {
+            answers.for_each(drop);
+        }
+    }
+}
+
+/// The key beside a log.
+fn own_key(folder: &Path) -> Result<VerifierKey, Failure> {
+    let places = [folder.join("key.pub"), folder.join("../key.pub")];
+    let text = places.iter().find_map(|path| std::fs::read_to_string(path).ok());
+    let Some(text) = text else {
+        return Err(Failure::text(
+            Exit::Failed,
+            format!(
+                "there is no log in `{}`, or not its `key.pub`: name the folder, and the key with \
+                 `--key`",
+                folder.display()
+            ),
+        ));
+    };
+    text.parse().map_err(|error| Failure::new(Exit::Failed, anyhow::Error::new(error)))
+}
+
+fn key(named: Option<&str>, folder: Option<&Path>) -> Result<VerifierKey, Failure> {
+    let Some(named) = named else {
+        let Some(folder) = folder else {
+            return Err(Failure::text(Exit::Usage, "a proof needs the log's key: `--key`"));
+        };
+        super::say(
+            "the key that lies beside the log is used: whoever can change the log can change that \
+             too; name one that you have from elsewhere with `--key`",
+        );
+        return own_key(folder);
+    };
+    let text = match named.parse::<VerifierKey>() {
+        Ok(key) => return Ok(key),
+        Err(_) => std::fs::read_to_string(named).unwrap_or_else(|_| named.to_owned()),
+    };
+    text.parse().map_err(|error| Failure::new(Exit::Usage, anyhow::Error::new(error)))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Failure::text(Exit::Usage, format!("cannot read `{}`: {error}", path.display()))
+    })
+}
+
+impl Verify {
+    fn carry_out(self) -> Result<Exit, Failure> {
+        if let Some(path) = &self.proof {
+            return self.proof(path);
+        }
+        let place = Where { dir: self.folder.or(self.place.dir), config: self.place.config };
+        let folder = place.folder()?;
+        let key = key(self.key.as_deref(), Some(folder.path()))?;
+        let held = self.since.as_deref().map(read).transpose()?;
+        place.tell("audit verify");
+        become_owner(&folder)?;
+        let verified = verify(&folder, &key, held.as_deref()).map_err(|error| match error {
+            VerifyError::Store(error) => store(error),
+            error @ VerifyError::Held(_) => Failure::new(Exit::Usage, error),
+        })?;
+        match self.output {
+            Format::Table | Format::Wide => {
+                let mut out = output::stdout();
+                page::verified(&mut out, Page::of_stdout(), &verified)?;
+                out.flush()?;
+            }
+            machine => output::document(machine, &verified)?,
+        }
+        Ok(if verified.is_whole() { Exit::Ok } else { Exit::Integrity })
+    }
+
+    fn proof(&self, path: &Path) -> Result<Exit, Failure> {
+        let key = key(self.key.as_deref(), None)?;
+        let broken = |error: ProofError| Failure::new(Exit::Integrity, error);
+        let proof: Proof = serde_json::from_str(&read(path)?)
+            .map_err(|error| broken(ProofError::Malformed(error.to_string())))?;
+        let proven = proof.verify(&key).map_err(broken)?;
+        match self.output {
+            Format::Table | Format::Wide => {
+                let mut out = output::stdout();
+                page::proven(&mut out, Page::of_stdout(), &proven)?;
+                out.flush()?;
+            }
+            machine => output::document(machine, &proven)?,
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+impl Prove {
+    fn carry_out(self) -> Result<Exit, Failure> {
+        let folder = self.place.folder()?;
+        self.place.tell(&format!("audit prove {}", self.record));
+        become_owner(&folder)?;
+        let proof = prove(&folder, self.record).map_err(|error| match error {
+            ProofError::Store(error) => store(error),
+            error => Failure::new(Exit::Failed, error),
+        })?;
+        output::document(Format::Json, &proof)?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl Export {
+    fn carry_out(self) -> Result<Exit, Failure> {
+        let folder = self.place.folder()?;
+        self.place.tell("audit export");
+        become_owner(&folder)?;
+        let form = match self.format {
+            ExportFormat::Jsonl => Form::Jsonl,
+            ExportFormat::Csv => Form::Csv,
+            ExportFormat::Ocsf => Form::Ocsf,
+        };
+        let span = (self.since.map(search::Moment::micros), self.until.map(search::Moment::micros));
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        let count = export::export(&folder, form, span, &mut out).map_err(|error| match error {
+            ExportError::Store(error) => store(error),
+            ExportError::Write(error) => error.into(),
+        })?;
+        super::say(&format!("{count} records"));
+        Ok(Exit::Ok)
+    }
+}
+
+impl Key {
+    fn carry_out(self) -> Result<Exit, Failure> {
+        let key = own_key(&self.place.base()?)?;
+        let mut out = output::stdout();
+        writeln!(out, "{}", output::safe(&key.to_string()))?;
+        out.flush()?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl BuildIndex {
+    fn carry_out(self) -> Result<Exit, Failure> {
+        let folder = self.place.folder()?;
+        become_owner(&folder)?;
+        // The data path comes first.
+        let _ = rustix::process::nice(19);
+        let mut index = Index::open(&folder).map_err(index_failure)?;
+        loop {
+            index.catch_up(&mut || true).map_err(index_failure)?;
+            if self.once {
+                return Ok(Exit::Ok);
+            }
+            // Whoever started it holds the other end for as long as it lives.
+            let stdin = std::io::stdin();
+            let mut waited = [PollFd::new(&stdin, PollFlags::IN)];
+            let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+            if rustix::event::poll(&mut waited, Some(&second)).is_ok_and(|ended| ended > 0) {
+                return Ok(Exit::Ok);
+            }
+        }
+    }
+}
+
+/// Root reads the log as the one who writes it: what lies there was made by a
+/// process that is trusted less, and what is made here must be its.
+fn become_owner(folder: &Folder) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::process::{Gid, Uid, geteuid};
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+    let path = folder.segments();
+    let owner = std::fs::metadata(&path).map_err(StoreError::io("look at", &path));
+    let owner = owner.map_err(store)?;
+    if !geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
+    // There is no other thread yet.
+    set_thread_groups(&[])
+        .and_then(|()| set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| set_thread_res_uid(uid, uid, uid))
+        .map_err(|error| {
+            Failure::text(Exit::Failed, format!("cannot become the log's owner: {error}"))
+        })
+}
+
+fn store(error: StoreError) -> Failure {
+    let denied = matches!(&error, StoreError::Io { error, .. }
+        if error.kind() == std::io::ErrorKind::PermissionDenied);
+    Failure::new(if denied { Exit::Denied } else { Exit::Failed }, error)
+}
+
+fn index_failure(error: IndexError) -> Failure {
+    match error {
+        IndexError::Store(error) => store(error),
+        error @ IndexError::Database { .. } => Failure::new(Exit::Failed, error),
+    }
+}

@@ -1,0 +1,226 @@
+//! `tidegate audit search`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Where, index_failure, page};
+use crate::audit::Verdict;
+use crate::audit::index::Index;
+use crate::audit::search::Query;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{self, Format, Page};
+use crate::config;
+use crate::model::Timestamp;
+
+/// Finds statements, and what else was recorded, by who, what, where and when
+///
+/// Filters of different kinds must all match; of one kind, given several times,
+/// any.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Search {
+    /// Words in the statement, or names of what it touches
+    #[arg(value_name = "WORDS")]
+    words: Vec<String>,
+    /// Only what happened since: `7d` ago, or a time in RFC 3339
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    since: Option<Moment>,
+    /// Only what happened before
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    until: Option<Moment>,
+    /// Only of this user, by name or uid, or of this person
+    #[arg(long, value_name = "NAME|UID")]
+    user: Vec<String>,
+    /// Only of this program: its path, its file's name, or what it calls itself
+    #[arg(long, value_name = "PATH|NAME")]
+    exe: Vec<String>,
+    /// Only of this systemd unit, with or without `.service`
+    #[arg(long, value_name = "UNIT")]
+    unit: Vec<String>,
+    /// Only of this container: its id, or how it begins
+    #[arg(long, value_name = "ID")]
+    container: Vec<String>,
+    /// Only of this pod: its uid, or how it begins
+    #[arg(long, value_name = "UID")]
+    pod: Vec<String>,
+    /// Only of this AI agent or actor
+    #[arg(long, value_name = "NAME")]
+    agent: Vec<String>,
+    /// Only of this process
+    #[arg(long, value_name = "PID")]
+    process: Vec<u32>,
+    /// Only of this process and what descends from it
+    #[arg(long, value_name = "PID")]
+    tree: Vec<u32>,
+    /// Only in this database: its name, or its destination
+    #[arg(long, value_name = "NAME|DESTINATION")]
+    db: Vec<String>,
+    /// Only under this database role
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<String>,
+    /// Only what touches this table, with or without its schema
+    #[arg(long, value_name = "TABLE")]
+    table: Vec<String>,
+    /// Only what touches this column, with or without its table
+    #[arg(long, value_name = "COLUMN")]
+    column: Vec<String>,
+    /// Only what touched, or was masked for, this class, such as `email`
+    #[arg(long, value_name = "CLASS")]
+    class: Vec<String>,
+    /// Only what was judged so: `refused`, `held`, `would_refuse` …
+    #[arg(long, value_name = "VERDICT", value_parser = verdict)]
+    verdict: Vec<Verdict>,
+    /// Only what failed with this SQLSTATE
+    #[arg(long, value_name = "CODE")]
+    sqlstate: Vec<String>,
+    /// Only records of this kind: `statement`, `opened`, `session`, `agent` …
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<String>,
+    /// Only the first that matches
+    #[arg(long)]
+    first: bool,
+    /// The oldest first, instead of the newest
+    #[arg(long)]
+    oldest: bool,
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    limit: usize,
+    /// The form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value = "table")]
+    output: Format,
+    #[command(flatten)]
+    place: Where,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate audit search customers --since 7d     statements that speak of customers
+  tidegate audit search --class email --since 7d who saw e-mail addresses
+  tidegate audit search --table orders --first   the first touch of a table
+  tidegate audit search --tree 4242              all statements of a process tree
+  tidegate audit search --verdict refused -o json";
+
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    Ago(Duration),
+    At(Timestamp),
+}
+
+pub fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(Moment::At(at));
+    }
+    config::parse_duration(text).map(Moment::Ago).map_err(|_| {
+        format!(
+            "`{text}` is neither a duration such as `15m` nor a time such as 2026-11-21T10:00:00Z"
+        )
+    })
+}
+
+impl Moment {
+    /// Since 1970.
+    pub fn micros(self) -> u64 {
+        match self {
+            Self::At(at) => at.0 / 1_000,
+            Self::Ago(ago) => {
+                let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+                (Timestamp::now().0 / 1_000).saturating_sub(ago)
+            }
+        }
+    }
+}
+
+fn verdict(text: &str) -> Result<Verdict, String> {
+    Verdict::from_word(text).ok_or_else(|| {
+        let known: Vec<&str> = Verdict::ALL.iter().map(|verdict| verdict.word()).collect();
+        format!("`{text}` is no verdict: {}", known.join(", "))
+    })
+}
+
+impl Search {
+    pub fn carry_out(self) -> Result<Exit, Failure> {
+        let folder = self.place.folder()?;
+        let form = self.output;
+        self.place.tell(&format!("audit search {}", self.described()));
+        super::become_owner(&folder)?;
+        let query = self.query();
+        let mut index = Index::open(&folder).map_err(index_failure)?;
+        // What was written until now is found, whoever has built the index so far.
+        index.catch_up(&mut || true).map_err(index_failure)?;
+        let hits = index.search(&query).map_err(index_failure)?;
+        match form {
+            Format::Table | Format::Wide => {
+                let mut out = output::stdout();
+                page::hits(&mut out, Page::of_stdout(), form == Format::Wide, &hits)?;
+                out.flush()?;
+                if hits.len() == query.limit && query.limit > 1 {
+                    crate::cli::say(&format!(
+                        "the {} {} are shown: `--limit` shows more",
+                        if query.oldest { "first" } else { "last" },
+                        query.limit
+                    ));
+                } else if hits.is_empty() {
+                    crate::cli::say("nothing was found");
+                }
+            }
+            Format::Jsonl => {
+                let mut out = output::stdout();
+                for hit in &hits {
+                    writeln!(out, "{}", output::compact(hit)?)?;
+                }
+                out.flush()?;
+            }
+            machine => output::document(machine, &hits)?,
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// What was asked for, for the record of it.
+    fn described(&self) -> String {
+        let mut parts: Vec<String> = self.words.clone();
+        let named = [
+            ("user", &self.user),
+            ("exe", &self.exe),
+            ("unit", &self.unit),
+            ("pod", &self.pod),
+            ("agent", &self.agent),
+            ("db", &self.db),
+            ("role", &self.role),
+            ("table", &self.table),
+            ("column", &self.column),
+            ("class", &self.class),
+        ];
+        for (name, values) in named {
+            parts.extend(values.iter().map(|value| format!("--{name} {value}")));
+        }
+        parts.join(" ")
+    }
+
+    fn query(self) -> Query {
+        Query {
+            words: (!self.words.is_empty()).then(|| self.words.join(" ")),
+            since: self.since.map(Moment::micros),
+            until: self.until.map(Moment::micros),
+            kinds: self.kind,
+            user: self.user,
+            exe: self.exe,
+            unit: self.unit,
+            container: self.container,
+            pod: self.pod,
+            agent: self.agent,
+            process: self.process,
+            tree: self.tree,
+            database: self.db,
+            role: self.role,
+            table: self.table,
+            column: self.column,
+            class: self.class,
+            verdict: self.verdict,
+            sqlstate: self.sqlstate,
+            oldest: self.oldest || self.first,
+            limit: if self.first { 1 } else { self.limit },
+        }
+    }
+}
