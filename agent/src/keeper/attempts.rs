@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_ebpf::{Attempt, RawFlow};
@@ -32,7 +33,7 @@ pub enum Who {
     /// It isn't asked, or didn't answer in time.
     NotAsked,
     Asked,
-    Known(Box<(Process, Actor)>),
+    Known(Box<(Process, Arc<Actor>)>),
 }
 
 #[derive(Debug)]

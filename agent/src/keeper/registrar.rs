@@ -58,7 +58,7 @@ pub struct Answer {
     pub cookie: u64,
     pub connected_at: u64,
     pub process: Process,
-    pub actor: Actor,
+    pub actor: Arc<Actor>,
 }
 
 #[derive(Debug)]
@@ -236,7 +236,7 @@ impl Desk {
             drop(pile);
             let (process, actor) = self.office.find_out(&flow);
             let (cookie, connected_at) = (flow.cookie, flow.connected_at);
-            let answer = Answer { cookie, connected_at, process, actor };
+            let answer = Answer { cookie, connected_at, process, actor: Arc::new(actor) };
             if !self.orders.send(Order::Known(Box::new(answer))) {
                 return;
             }

@@ -80,6 +80,20 @@ pub struct Workload {
     pub labels: Vec<(String, String)>,
 }
 
+impl Workload {
+    /// The unit, where an administrator made it: a user's own session manager
+    /// and what runs in a container may name their units as they like.
+    pub fn system_unit(&self) -> Option<&str> {
+        let theirs = self.user_slice.is_some() || self.container.is_some();
+        self.unit.as_deref().filter(|_| !theirs)
+    }
+
+    /// The Kubernetes namespace, where root's runtime says it.
+    pub fn system_namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|_| self.user_slice.is_none())
+    }
+}
+
 /// Kubernetes' quality of service of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

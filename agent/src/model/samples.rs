@@ -104,7 +104,7 @@ pub fn flow() -> Flow {
         id: FlowId { cookie: 0x51, connected_at: 0x2f00 },
         opened: AT,
         process: process(),
-        actor: actor(),
+        actor: actor().into(),
         client: Peer("10.0.0.2:40112".parse().unwrap()),
         destination: OriginalDestination("10.0.0.7:5432".parse().unwrap()),
         netns: 1,

@@ -176,7 +176,7 @@ fn actor(kind: &EventKind) -> Option<&Actor> {
     match kind {
         EventKind::Opened { flow }
         | EventKind::Closed { flow, .. }
-        | EventKind::Failed { flow, .. } => Some(&flow.actor),
+        | EventKind::Failed { flow, .. } => Some(&*flow.actor),
         EventKind::Refused { .. } | EventKind::Direct { .. } | EventKind::Existing { .. } => None,
     }
 }

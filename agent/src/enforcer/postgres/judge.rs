@@ -74,7 +74,7 @@ impl Judge {
             subject,
             scene,
             kind,
-            unit: flow.process.workload.unit.clone(),
+            unit: flow.process.workload.system_unit().map(str::to_owned),
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
@@ -354,15 +354,16 @@ fn principal(flow: &Flow) -> Principal {
     let person = actor.person.as_ref().and_then(|person| {
         person.name.clone().or_else(|| person.user.as_ref().map(|user| user.value.clone()))
     });
-    let one = |kind, name: &Option<String>| {
-        name.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
+    let one = |kind, name: Option<&str>| {
+        name.into_iter().map(move |name| Group { kind, name: name.into() }).collect::<Vec<_>>()
     };
     let all = |kind, names: &[String]| {
         names.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
     };
     let groups = [
-        one(GroupKind::Unit, &workload.unit),
-        one(GroupKind::Container, &workload.container),
+        one(GroupKind::Unit, workload.system_unit()),
+        one(GroupKind::Container, workload.container.as_deref()),
+        one(GroupKind::Namespace, workload.system_namespace()),
         all(GroupKind::Team, &actor.teams),
         all(GroupKind::Group, &actor.groups),
     ];
@@ -376,7 +377,7 @@ fn principal(flow: &Flow) -> Principal {
             Kind::Unplaced => ActorKind::Unplaced,
         },
         workload: (actor.name.clone())
-            .or_else(|| workload.unit.clone())
+            .or_else(|| workload.system_unit().map(str::to_owned))
             .or_else(|| program.clone())
             .unwrap_or_else(|| process.comm.clone()),
         person,

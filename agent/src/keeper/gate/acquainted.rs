@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_ebpf::{FLOW_CANARY, FLOW_COMMAND_CUT, RawFlow};
@@ -37,7 +38,7 @@ type Key = (ProcessKey, u32, u32, u64);
 struct Known {
     until: Instant,
     process: Process,
-    actor: Actor,
+    actor: Arc<Actor>,
 }
 
 /// A question whose patience ends at this moment.
@@ -49,7 +50,7 @@ pub(super) struct Asked {
 }
 
 impl Acquainted {
-    fn of(&mut self, flow: &RawFlow) -> Option<(Process, Actor)> {
+    fn of(&mut self, flow: &RawFlow) -> Option<(Process, Arc<Actor>)> {
         let process = ProcessKey { tgid: flow.tgid, started: flow.started, exec: flow.exec };
         let key = (process, flow.uid, flow.gid, flow.cgroup);
         let known = self.known.get(&key)?;
@@ -66,10 +67,10 @@ impl Acquainted {
             process.command_cut = flow.flags & FLOW_COMMAND_CUT != 0;
             process.command = redact::command(&arguments(block), process.command_cut);
         }
-        Some((process, known.actor.clone()))
+        Some((process, Arc::clone(&known.actor)))
     }
 
-    fn keep(&mut self, process: &Process, actor: &Actor) {
+    fn keep(&mut self, process: &Process, actor: &Arc<Actor>) {
         let key = (process.key, process.uid, process.gid, process.cgroup_id);
         // Only what is told apart from its successors may be remembered.
         if process.key.started == 0 || process.key.exec == 0 || !actor.complete {
@@ -83,8 +84,11 @@ impl Acquainted {
         }
         let hashed = actor.program.file.as_ref().is_some_and(|file| file.sha256.is_some());
         let holds = if hashed { HOLDS } else { HOLDS_UNFINISHED };
-        let known =
-            Known { until: Instant::now() + holds, process: process.clone(), actor: actor.clone() };
+        let known = Known {
+            until: Instant::now() + holds,
+            process: process.clone(),
+            actor: Arc::clone(actor),
+        };
         self.known.insert(key, known);
     }
 
@@ -160,17 +164,17 @@ impl Gate {
     }
 
     /// The process and the actor of a connect that goes on now.
-    pub(super) fn who(&mut self, cookie: u64) -> Option<(Process, Actor)> {
+    pub(super) fn who(&mut self, cookie: u64) -> Option<(Process, Arc<Actor>)> {
         let held = self.attempts.get_mut(cookie)?;
         if let Who::Known(known) = std::mem::replace(&mut held.who, Who::NotAsked) {
             return Some(*known);
         }
         let raw = &held.flow;
         Some(if raw.flags & FLOW_CANARY != 0 {
-            (self.parts.processes.of_canary(raw), Actor::unknown("the agent's own"))
+            (self.parts.processes.of_canary(raw), Arc::new(Actor::unknown("the agent's own")))
         } else {
             let actor = Actor::unknown("its process could not be read in time");
-            (self.parts.processes.of_flow(raw), actor)
+            (self.parts.processes.of_flow(raw), Arc::new(actor))
         })
     }
 }

@@ -90,7 +90,7 @@ fn another_process_of_the_same_number_is_not_taken() {
     ended(child);
 }
 
-fn asked(child: &Child) -> (Process, Actor) {
+fn asked(child: &Child) -> (Process, Arc<Actor>) {
     let (orders, orders_rx) = Orders::new().unwrap();
     let settings = IdentitySettings { directory: None, kinds: None, runtimes: Vec::new() };
     let mount = crate::host::cgroup2_mount(Path::new("/")).unwrap_or("/sys/fs/cgroup".into());
