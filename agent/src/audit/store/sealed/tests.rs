@@ -5,6 +5,7 @@ use crate::audit::store::segments::{Lookup, Segment, Segments};
 
 /// A sealed segment that says of itself what it likes, its checksum right.
 fn forged(first: u64, count: u64, blocks: &[(u64, u64, u64)], stored: &[u8]) -> Vec<u8> {
+    let sum = crc32fast::hash(stored);
     let header = Header {
         writer: 1,
         first,
@@ -13,7 +14,7 @@ fn forged(first: u64, count: u64, blocks: &[(u64, u64, u64)], stored: &[u8]) -> 
         earliest: 0,
         latest: 0,
         sum: [0; 32],
-        blocks: blocks.to_vec(),
+        blocks: blocks.iter().map(|&(first, raw, length)| (first, raw, length, sum)).collect(),
     };
     let encoded = postcard::to_stdvec(&header).unwrap();
     let mut file = MAGIC.to_vec();
