@@ -21,6 +21,9 @@ pub enum Tool {
     BpfCompiler,
     BpfLinker,
     CargoDeny,
+    /// Sanitizers are nightly's.
+    Nightly,
+    CargoFuzz,
     /// A C compiler, as the linker of everything.
     Cc,
     /// For bindings that are made while building.
@@ -68,6 +71,7 @@ pub const SUITES: &[Tool] = &[
 pub const ALL: &[Tool] = &[Tool::Cc];
 pub const CI: &[Tool] = &[Tool::CargoDeny];
 pub const BENCH: &[Tool] = &[Tool::Postgres, Tool::Haproxy, Tool::Pgbouncer, Tool::Iproute];
+pub const FUZZ: &[Tool] = &[Tool::Cc, Tool::LibClang, Tool::Nightly, Tool::CargoFuzz];
 pub const VM: &[Tool] = &[Tool::Qemu, Tool::Busybox, Tool::Iproute, Tool::Xz];
 
 /// Where a tool comes from.
@@ -83,6 +87,8 @@ fn origin(tool: Tool) -> Origin {
         Tool::BpfCompiler => return Origin::Own(|| toolchain::compiler().map(drop)),
         Tool::BpfLinker => return Origin::Own(|| toolchain::linker().map(drop)),
         Tool::CargoDeny => return Origin::Own(|| toolchain::cargo_deny().map(drop)),
+        Tool::Nightly => return Origin::Own(|| toolchain::nightly().map(drop)),
+        Tool::CargoFuzz => return Origin::Own(|| toolchain::cargo_fuzz().map(drop)),
         Tool::Qemu => return Origin::Own(qemu),
         Tool::Cc => (&["cc"], &["gcc", "libc6-dev"]),
         Tool::LibClang => (
@@ -204,6 +210,7 @@ pub fn run() -> Result<()> {
         ("test", SUITES),
         ("ci", CI),
         ("bench", BENCH),
+        ("fuzz", FUZZ),
         ("vm", VM),
     ] {
         need(tools)?;

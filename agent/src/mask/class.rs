@@ -98,6 +98,45 @@ classes! {
     Opaque = "opaque", Redact, false;
 }
 
+impl Class {
+    /// Its name for policies, with the groups that it is in: a word on `person` or
+    /// on `person.id` counts for `person.id.us_ssn` too.
+    pub fn path(self) -> String {
+        match self.group() {
+            "" => self.as_str().to_owned(),
+            group => format!("{group}.{self}"),
+        }
+    }
+
+    fn group(self) -> &'static str {
+        use Class as C;
+        match self {
+            C::Email
+            | C::Phone
+            | C::PersonName
+            | C::PostalAddress
+            | C::BirthDate
+            | C::IpAddress
+            | C::MacAddress
+            | C::GeoPosition
+            | C::SpecialCategory
+            | C::Username => "person",
+            C::CreditCard | C::CardVerification | C::Iban | C::BankAccount | C::RoutingNumber => {
+                "finance"
+            }
+            C::Diagnosis | C::MedicalRecord | C::Npi => "health",
+            C::Password
+            | C::PasswordHash
+            | C::ApiKey
+            | C::Jwt
+            | C::PrivateKey
+            | C::ConnectionString => "secret",
+            C::Opaque => "",
+            _ => "person.id",
+        }
+    }
+}
+
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -173,7 +173,7 @@ impl Set {
     /// What the policies look at that can fit one of these effects.
     pub(super) fn reads(&self, effects: Effects) -> FactSet {
         effects.iter().fold(FactSet::NONE, |all, effect| {
-            all.union(self.reads.get(effect as usize).copied().unwrap_or_else(|| FactSet::ALL))
+            all.union(self.reads.get(effect as usize).copied().unwrap_or(FactSet::ALL))
         })
     }
 }

@@ -100,7 +100,7 @@ impl<I> Errands<I> {
     }
 
     /// One that has not been asked yet, and may as well answer this.
-    fn to_join(&mut self, question: &Question) -> Option<&mut Job<I>> {
+    fn joined(&mut self, question: &Question) -> Option<&mut Job<I>> {
         self.jobs.values_mut().find(|job| {
             job.subject == question.subject
                 && Arc::ptr_eq(&job.destination, &question.destination)
@@ -141,7 +141,7 @@ impl<I: Io> Sessions<I> {
         if let Some(found) = self.errands.known(&question, Instant::now()) {
             return self.post.send(key, Word::Verifier(found));
         }
-        if let Some(job) = self.errands.to_join(&question) {
+        if let Some(job) = self.errands.joined(&question) {
             job.waiting.push((key, flow));
             return;
         }
