@@ -56,9 +56,14 @@ fn what_a_process_was_before_is_remembered() {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
+    // The file changes first, its name and its arguments a moment later.
     let exe = format!("/proc/{}/exe", shell.id());
+    let (comm, command) =
+        (format!("/proc/{}/comm", shell.id()), format!("/proc/{}/cmdline", shell.id()));
     let runs = |name: &str| {
         std::fs::read_link(&exe).is_ok_and(|exe| exe.file_name().is_some_and(|file| file == name))
+            && std::fs::read_to_string(&comm).is_ok_and(|comm| comm.trim() == name)
+            && std::fs::read_to_string(&command).is_ok_and(|command| command.contains(name))
     };
     while !runs("bash") {
         std::thread::yield_now();
