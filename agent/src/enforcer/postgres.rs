@@ -51,6 +51,8 @@ pub struct Carriage<I> {
     destination: Arc<Destination>,
     /// Why it can't go on, to be told as soon as the client can hear it.
     doomed: Option<Fatal>,
+    /// The client began TLS without asking first.
+    unasked: bool,
     /// What the certificate is bound by that the client was shown.
     end_point: Option<EndPoint>,
     carried: Box<Carried>,
@@ -98,6 +100,9 @@ pub enum Word {
 enum Fault {
     #[error("{0}")]
     Wire(#[from] WireError),
+    /// What came first was no packet of this protocol.
+    #[error("{0}")]
+    NoPacket(WireError),
     #[error("TLS with the client failed: {0}")]
     ClientTls(TlsError),
     #[error("TLS with the server failed: {0}")]
@@ -128,6 +133,7 @@ impl<I: Io> Carriage<I> {
             flow,
             destination,
             doomed: None,
+            unasked: false,
             end_point: None,
             carried: Box::default(),
             log,
@@ -280,7 +286,7 @@ impl<I: Io> Carriage<I> {
                 format!("tidegate lost the server: its TLS failed: {error}"),
             )),
             // It has had its alert.
-            Fault::ClientTls(_) => None,
+            Fault::ClientTls(_) | Fault::NoPacket(_) => None,
         };
         // What was let through before goes out before the words of ours.
         if let Some(fatal) = fatal.filter(|_| self.stage.client_hears() && self.down.is_empty()) {
