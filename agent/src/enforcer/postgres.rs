@@ -315,7 +315,11 @@ impl<I: Io> Carriage<I> {
             // What it had asked for before is still asked.
             if self.stage.is_session() && !self.upstream.leg.broken {
                 match self.carry_up(turn) {
-                    Ok(carrying::Pumped::Blocked) if !self.upstream.leg.broken => {
+                    // Blocked by the server's slowness, not by its silence: what
+                    // waits for an answer is asked for by nobody any more.
+                    Ok(carrying::Pumped::Blocked)
+                        if !self.upstream.leg.broken && !self.up.is_empty() =>
+                    {
                         return Progress::Wait;
                     }
                     Ok(carrying::Pumped::More) => return Progress::More,
