@@ -33,6 +33,7 @@ use crate::sql::{Facts, LexingState};
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
+use errand::Kept;
 pub use errand::{Errand, Found, Moved, Question, Subject};
 pub use gate::Understood;
 use opening::Stage;
@@ -184,9 +185,7 @@ impl<I: Io> Carriage<I> {
         let taken = match word {
             Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
             Word::Derived(salted) => self.take_derived(salted, turn),
-            Word::Verifier(found) => {
-                self.take_verifier(found.as_ref().map(|found| found.as_slice()), turn)
-            }
+            Word::Verifier(found) => self.take_verifier(found.as_ref().map(Kept::bytes), turn),
             Word::Facts(facts) => {
                 self.take_facts(facts);
                 Ok(())
