@@ -280,6 +280,8 @@ impl Office {
         complete &= environment.is_some() || !self.memory.may(flow.uid);
         let hash = HASH_WITHIN;
         seen.file = self.memory.read(flow.tgid, flow.uid, || self.files.of(&seen, hash)).flatten();
+        // A reader that was too slow for one of this user's leaves the next without.
+        complete &= seen.file.is_some();
         for ancestor in ancestors.iter_mut().filter(|ancestor| !ancestor.ended) {
             let of = || self.files.of(ancestor, Duration::ZERO);
             ancestor.file = self.memory.read(ancestor.pid, ancestor.uid, of).flatten();
