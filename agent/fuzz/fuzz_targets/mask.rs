@@ -339,10 +339,10 @@ fn message(kind: u8, input: Input<'_>) {
     }
 }
 
-const LONG: usize = 64 * 1024;
-/// With a sanitizer on a busy machine; a scan that goes by the square takes
-/// thousands of times as long as one that doesn't.
-const SLOW: Duration = Duration::from_millis(1000);
+const LONG: usize = 16 * 1024;
+/// With a sanitizer this is a hundred times what a scan takes, and a part of what
+/// one takes that goes by the square.
+const SLOW: Duration = Duration::from_millis(300);
 
 /// A long cell of the same again and again, as in a denial of service.
 fn repeated(mut input: Input<'_>) {
