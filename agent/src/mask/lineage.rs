@@ -226,9 +226,7 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     for source in &output.sources {
         let (sources, certain) = classes(statement, catalog, source.column as usize);
         traced.certain &= certain;
-        if is_count(statement, source.path)
-            || is_alias(statement, catalog, output, source.column)
-        {
+        if is_count(statement, source.path) || is_alias(statement, catalog, output, source.column) {
             continue;
         }
         for class in sources {
@@ -400,11 +398,8 @@ fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<Sourc
                 // Newer than the catalog, or another table's.
                 let named = Named { table: &relation.name, column: name, ..Named::default() };
                 let class = names::classify(&named).filter(|_| column.certain);
-                let source = class.map(|(class, _)| SourceClass {
-                    class,
-                    relation: None,
-                    number: 0,
-                });
+                let source =
+                    class.map(|(class, _)| SourceClass { class, relation: None, number: 0 });
                 return (source.into_iter().collect(), !column.certain);
             };
             (of(relation, found).into_iter().collect(), true)
