@@ -248,7 +248,7 @@ fn treatment(
     if let Some(treatment) = of_sources(form, traced, catalog, reveal) {
         return treatment;
     }
-    if traced.certain {
+    if traced.certain && column.table == 0 {
         return scan();
     }
     let named = Named { column: &label, kind: form.kind(), ..Named::default() };
