@@ -35,9 +35,7 @@ pub fn card(digits: &[u8]) -> bool {
 
 /// An IBAN without its spaces, in capitals: country, length, mod 97.
 pub fn iban(text: &[u8]) -> bool {
-    let Some((&[a, b, ..], account)) =
-        text.split_first_chunk::<4>().map(|(head, rest)| (head, rest))
-    else {
+    let Some((&[a, b, ..], account)) = text.split_first_chunk::<4>() else {
         return false;
     };
     if iban_length([a, b]) != Some(text.len()) {

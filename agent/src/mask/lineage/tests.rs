@@ -82,12 +82,10 @@ fn classes_follow_the_value() {
 
 #[test]
 fn counting_shows_no_value() {
-    assert_eq!(traced("select count(email) from customers").unwrap().first().unwrap().0, false);
-    assert_eq!(traced("select count(*) from customers").unwrap().first().unwrap().0, false);
-    assert_eq!(
-        traced("select count(*), max(email) from customers").unwrap().get(1).unwrap().0,
-        true
-    );
+    let touched = |text: &str, place: usize| traced(text).unwrap().get(place).unwrap().0;
+    assert!(!touched("select count(email) from customers", 0));
+    assert!(!touched("select count(*) from customers", 0));
+    assert!(touched("select count(*), max(email) from customers", 1));
 }
 
 #[test]

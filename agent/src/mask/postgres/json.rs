@@ -81,11 +81,10 @@ struct Given {
 pub(super) fn is_document(text: &[u8]) -> bool {
     let end = text.trim_ascii_end().last();
     let second = text.get(1..).and_then(|rest| rest.trim_ascii_start().first());
-    match (text.first(), second, end) {
-        (Some(b'{'), Some(b'"'), Some(b'}')) => true,
-        (Some(b'['), Some(b'{' | b'"' | b'['), Some(b']')) => true,
-        _ => false,
-    }
+    matches!(
+        (text.first(), second, end),
+        (Some(b'{'), Some(b'"'), Some(b'}')) | (Some(b'['), Some(b'{' | b'"' | b'['), Some(b']'))
+    )
 }
 
 pub(super) fn rewrite(cells: &mut Cells, cell: Cell<'_>, text: &[u8], out: &mut Vec<u8>) -> Shown {
