@@ -94,6 +94,12 @@ pub fn innocent(column: &str) -> bool {
     split(column).iter().any(|word| matches!(words::word(word), Some(Word::Thing)))
 }
 
+/// Whether a name is of a person or of several: `customer`, `patients`.
+pub fn of_persons(name: &str) -> bool {
+    let words = split(name);
+    words.last().is_some_and(|word| is_person(word)) && !words.iter().any(|word| thing(word))
+}
+
 /// A comment longer than this tells a story; words in it prove nothing.
 const LONGEST_COMMENT: usize = 6;
 /// Names longer than this aren't looked at any further.

@@ -278,15 +278,12 @@ pub fn in_pan(text: &[u8]) -> bool {
 }
 
 pub fn au_tfn(digits: &[u8]) -> bool {
-    if match digits.len() {
-        9 => weighted(digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11),
-        8 => weighted(digits, &[10, 7, 8, 4, 6, 3, 5, 1]).is_multiple_of(11),
+    let sum = match digits.len() {
+        9 => weighted(digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]),
+        8 => weighted(digits, &[10, 7, 8, 4, 6, 3, 5, 1]),
         _ => return false,
-    } {
-        !monotonous(digits)
-    } else {
-        Default::default()
-    }
+    };
+    sum.is_multiple_of(11) && !monotonous(digits)
 }
 
 /// Ten digits, or eleven with the person's place on the card.

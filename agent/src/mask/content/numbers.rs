@@ -302,6 +302,10 @@ impl Number {
         } else {
             let leads = digits.first() == Some(&0) && digits.get(1) != Some(&0);
             let abroad = digits.starts_with(&[0, 0]) && digits.get(2) != Some(&0);
+            // A postal code with its addition, two numbers with a dash.
+            if matches!(groups, [5.., _]) && self.separator() == Some(b'-') {
+                return None;
+            }
             let pairs =
                 matches!(groups, [2, 2, 2, 2, 2] | [2, 3, 2, 2] | [4, 2, 2, 2] | [3, 2, 2, 2]);
             let formed = match groups {

@@ -71,6 +71,7 @@ fn what_only_looks_alike_is_left() {
         "12345678.90",
         "0.123456789012",
         "94103-1234",
+        "04254-7978",
         "SW1A 1AA",
         "user_email_count",
         "std::vec::Vec",

@@ -13,33 +13,40 @@ use crate::mask::style::Mask;
 /// What keys mean, looked up once each.
 #[derive(Debug, Default)]
 pub(super) struct KeyNames {
-    known: HashMap<Box<[u8]>, Meaning>,
+    /// As such, and within something of a person's.
+    known: [HashMap<Box<[u8]>, Meaning>; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Meaning {
     class: Option<Class>,
     demand: Demand,
+    /// What it holds is a person's.
+    person: bool,
 }
 
 /// Keys that are remembered.
 const MOST_KEYS: usize = 4096;
 
 impl KeyNames {
-    fn meaning(&mut self, key: &[u8]) -> Meaning {
-        if let Some(meaning) = self.known.get(key) {
+    fn meaning(&mut self, key: &[u8], of_person: bool) -> Meaning {
+        let [plain, within] = &mut self.known;
+        let known = if of_person { within } else { plain };
+        if let Some(meaning) = known.get(key) {
             return *meaning;
         }
         let text = String::from_utf8_lossy(key);
-        let named = Named { column: &text, kind: Kind::Text, ..Named::default() };
+        let table = if of_person { "person" } else { "" };
+        let named = Named { table, column: &text, kind: Kind::Text, ..Named::default() };
         let meaning = Meaning {
             class: names::classify(&named).map(|(class, _)| class),
             demand: if names::innocent(&text) { Demand::Form } else { Demand::Check },
+            person: names::of_persons(&text),
         };
-        if self.known.len() >= MOST_KEYS {
-            self.known.clear();
+        if known.len() >= MOST_KEYS {
+            known.clear();
         }
-        self.known.insert(key.into(), meaning);
+        known.insert(key.into(), meaning);
         meaning
     }
 }
@@ -55,6 +62,9 @@ struct Level {
     demand: Demand,
     /// A key, not a value, is due.
     wants_key: bool,
+    /// It is a person's; what the latest key says of its value.
+    person: bool,
+    next_person: bool,
 }
 
 /// Deeper documents are not told apart any further: all of it is sensitive.
@@ -116,6 +126,8 @@ fn walk(cells: &mut Cells, cell: Cell<'_>, given: Given, text: &[u8], out: &mut 
         next: None,
         demand: Demand::Check,
         wants_key: false,
+        person: false,
+        next_person: false,
     };
     // What of the text is in `out` already.
     let mut written = 0;
@@ -137,6 +149,9 @@ fn walk(cells: &mut Cells, cell: Cell<'_>, given: Given, text: &[u8], out: &mut 
                     next: None,
                     demand: level.demand,
                     wants_key: object,
+                    person: level.next_person || !level.object && level.person,
+                    // The elements of a list of persons are persons.
+                    next_person: !object && (level.next_person || level.person),
                 });
                 place += 1;
             }
@@ -229,13 +244,15 @@ fn key(
 ) -> Shown {
     let plain = unescaped(raw);
     let name = plain.as_deref().unwrap_or(raw);
-    let meaning = cells.keys.meaning(name);
+    let of_person = levels.last().is_some_and(|level| level.person);
+    let meaning = cells.keys.meaning(name, of_person);
     let known = cell.rules.keys.get(name).copied();
     let named = meaning.class.map(|class| (class, cell.rules.mask(class)));
     if let Some(level) = levels.last_mut() {
         level.wants_key = false;
         level.next = given.class.or(known).or(named).or(level.class);
         level.demand = meaning.demand;
+        level.next_person = meaning.person;
     }
     if let (Some((class, mask)), false) = (given.class, given.keeps_keys) {
         return replaced(cells, class, mask, name, made);

@@ -232,57 +232,69 @@ fn treatment(
         }
     };
     let number = u16::try_from(column.attribute).unwrap_or_default();
-    if column.table != 0 && number != 0 {
-        if let Some(known) = catalog.column(column.table, number) {
-            let name = catalog.name_of(column.table, number);
-            return match known.class {
-                Some((class, _)) => masked(class, name, false),
-                None if names::innocent(&known.name) && form.can_be_scanned() => {
-                    Treatment::Scan(Demand::Form)
-                }
-                None => scan(),
-            };
-        }
-    } else {
-        // The strictest of its sources counts.
-        let strictest = traced
-            .sources
-            .iter()
-            .map(|source| {
-                let name =
-                    source.relation.and_then(|relation| catalog.name_of(relation, source.number));
-                (reveal.mask(source.class, name), source)
-            })
-            .filter(|(mask, _)| *mask != Mask::Keep)
-            .max_by_key(|(mask, _)| *mask);
-        let by_key = !traced.rows_of.is_empty()
-            && matches!(form, Form::Json | Form::Jsonb | Form::Composite(_) | Form::Xml);
-        match strictest {
-            Some(_) if by_key && traced.whole_rows_only => return scan(),
-            Some((mask, source)) => {
-                let class = if traced.sources.iter().all(|one| one.class == source.class) {
-                    source.class
-                } else {
-                    Class::Opaque
-                };
-                let derived = traced.derived || class == Class::Opaque;
-                let mask = match mask {
-                    Mask::Partial | Mask::Truncate if derived => Mask::Redact,
-                    mask => mask,
-                };
-                return Treatment::Mask { class, mask, derived };
+    if column.table != 0
+        && number != 0
+        && let Some(known) = catalog.column(column.table, number)
+    {
+        let name = catalog.name_of(column.table, number);
+        return match known.class {
+            Some((class, _)) => masked(class, name, false),
+            None if names::innocent(&known.name) && form.can_be_scanned() => {
+                Treatment::Scan(Demand::Form)
             }
-            // All that it is made of may be seen.
-            None if !traced.sources.is_empty() => return Treatment::Pass,
-            None if traced.certain => return scan(),
-            None => {}
-        }
+            None => scan(),
+        };
+    }
+    if let Some(treatment) = of_sources(form, traced, catalog, reveal) {
+        return treatment;
+    }
+    if traced.certain && column.table == 0 {
+        return scan();
     }
     let named = Named { column: &label, kind: form.kind(), ..Named::default() };
     match names::classify(&named) {
         Some((class, _)) => masked(class, None, false),
         None => scan(),
     }
+}
+
+/// What the sources of an output ask for; nothing where none is sensitive.
+fn of_sources(
+    form: &Form,
+    traced: &Traced,
+    catalog: &Catalog,
+    reveal: &dyn Reveal,
+) -> Option<Treatment> {
+    // The strictest of them counts.
+    let strictest = traced
+        .sources
+        .iter()
+        .map(|source| {
+            let name =
+                source.relation.and_then(|relation| catalog.name_of(relation, source.number));
+            (reveal.mask(source.class, name), source)
+        })
+        .filter(|(mask, _)| *mask != Mask::Keep)
+        .max_by_key(|(mask, _)| *mask);
+    let Some((mask, source)) = strictest else {
+        // All that it is made of may be seen.
+        return (!traced.sources.is_empty()).then_some(Treatment::Pass);
+    };
+    let by_key = !traced.rows_of.is_empty()
+        && matches!(form, Form::Json | Form::Jsonb | Form::Composite(_) | Form::Xml);
+    if by_key && traced.whole_rows_only {
+        return Some(Treatment::Scan(Demand::Check));
+    }
+    let class = match traced.sources.iter().all(|one| one.class == source.class) {
+        true => source.class,
+        false => Class::Opaque,
+    };
+    let derived = traced.derived || class == Class::Opaque;
+    let mask = match mask {
+        Mask::Partial | Mask::Truncate if derived => Mask::Redact,
+        mask => mask,
+    };
+    Some(Treatment::Mask { class, mask, derived })
 }
 
 /// The plans of a session, by the shape of the answer.

@@ -105,6 +105,13 @@ fn documents_are_masked_by_key_and_by_content() {
             scanned(form.clone(), r#"{"address":{"line":"1 Main","zip":94103},"ok":true}"#),
             r#"{"address":{"line":"•••","zip":0},"ok":true}"#
         );
+        assert_eq!(
+            scanned(
+                form.clone(),
+                r#"{"customers":[{"name":"Jane Doe"}],"product":{"name":"Lamp"}}"#
+            ),
+            r#"{"customers":[{"name":"J••• D•••"}],"product":{"name":"Lamp"}}"#
+        );
         assert_eq!(scanned(form.clone(), r#"{"id": 7}"#), r#"{"id": 7}"#);
         assert_eq!(
             text(form, Class::Password, r#"{"a":["b",1,true,null]}"#),
@@ -528,6 +535,11 @@ fn a_plan_follows_the_description_then_the_lineage_then_the_name() {
             vec![described("a", 0, 0, 25), described("b", 0, 0, 25)]
         ),
         [Class::Opaque, Class::Opaque]
+    );
+    // A table that isn't known, under another name: the text has the column's.
+    assert_eq!(
+        classes("select phone as x from elsewhere", vec![described("x", 999, 1, 25)]),
+        [Class::Phone]
     );
     // A table that isn't known, and an expression: by name.
     assert_eq!(classes("select 1", vec![described("phone", 999, 1, 25)]), [Class::Phone]);
