@@ -19,7 +19,7 @@ mod names;
 mod proc;
 mod runtimes;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -66,10 +66,18 @@ pub struct Registrar {
     desk: Arc<Desk>,
 }
 
+/// Connects, a user's at a time: one who floods waits for itself.
+#[derive(Debug, Default)]
+struct Turns {
+    waiting: HashMap<u32, VecDeque<Box<RawFlow>>>,
+    /// Whose turn comes when; each user once.
+    order: VecDeque<u32>,
+}
+
 /// What waits to be read, and who reads.
 #[derive(Debug, Default)]
 struct Pile {
-    connects: VecDeque<Box<RawFlow>>,
+    connects: Turns,
     execs: VecDeque<ProcessKey>,
     /// Since when each worker is busy.
     workers: Vec<Option<Instant>>,
@@ -149,7 +157,7 @@ impl Registrar {
 
     /// A connect is held back: who is it?
     pub fn ask(&self, flow: &RawFlow) {
-        lock(&self.desk.pile).connects.push_back(Box::new(*flow));
+        lock(&self.desk.pile).connects.push(Box::new(*flow));
         self.desk.more.notify_one();
         self.look();
     }
@@ -196,6 +204,33 @@ impl Drop for Registrar {
     }
 }
 
+impl Turns {
+    fn push(&mut self, flow: Box<RawFlow>) {
+        let uid = flow.uid;
+        let queue = self.waiting.entry(uid).or_default();
+        if queue.is_empty() {
+            self.order.push_back(uid);
+        }
+        queue.push_back(flow);
+    }
+
+    fn pop(&mut self) -> Option<Box<RawFlow>> {
+        let uid = self.order.pop_front()?;
+        let queue = self.waiting.get_mut(&uid)?;
+        let flow = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&uid);
+        } else {
+            self.order.push_back(uid);
+        }
+        flow
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -225,7 +260,7 @@ impl Desk {
                 *busy = Some(Instant::now());
             }
             // Who connects is waited for; who started can wait.
-            let Some(flow) = pile.connects.pop_front() else {
+            let Some(flow) = pile.connects.pop() else {
                 let key = pile.execs.pop_front();
                 drop(pile);
                 if let Some(key) = key {

@@ -15,7 +15,7 @@ use crate::identity::Seen;
 use crate::model::{MOST_ANCESTORS, ProcessKey, Relation};
 
 /// Processes kept; then those that nobody asked for of late go.
-const MOST_KNOWN: usize = 16_384;
+const MOST_KNOWN: usize = 8_192;
 /// How long what can change (user, folder, terminal) is taken for granted.
 const FRESH: Duration = Duration::from_secs(2);
 const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
