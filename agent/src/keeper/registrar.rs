@@ -31,7 +31,7 @@ use super::gate::{Order, Orders};
 use super::processes::{Cgroups, arguments};
 use crate::config::IdentitySettings;
 use crate::identity::{self, Directory, Facts, Kinds, Known, Seen, redact};
-use crate::model::{Actor, Process, ProcessKey, Source, Workload, cut, cut_front};
+use crate::model::{Actor, Process, ProcessKey, Relation, Source, Workload, cut, cut_front};
 use files::Files;
 use kin::Kin;
 use logins::Logins;
@@ -314,10 +314,9 @@ impl Office {
             .flatten();
         complete &= environment.is_some() || !self.memory.may(flow.uid);
         let hash = HASH_WITHIN;
-        seen.file = self.memory.read(flow.tgid, flow.uid, || self.files.of(&seen, hash)).flatten();
-        for ancestor in ancestors.iter_mut().filter(|ancestor| !ancestor.ended) {
-            let of = || self.files.of(ancestor, Duration::ZERO);
-            ancestor.file = self.memory.read(ancestor.pid, ancestor.uid, of).flatten();
+        self.look_at_file(&mut seen, hash);
+        for ancestor in &mut ancestors {
+            self.look_at_file(ancestor, Duration::ZERO);
         }
         let mut process = process;
         process.workload = lock(&self.runtimes).describe(process.workload.clone());
@@ -332,6 +331,18 @@ impl Office {
         };
         let actor = identity::actor(&facts, &known);
         (process, actor)
+    }
+
+    /// Which file its program is, and what is in it, once for each program.
+    fn look_at_file(&self, seen: &mut Seen, patience: Duration) {
+        if seen.file.is_some() || seen.ended || seen.relation == Relation::Before {
+            return;
+        }
+        let found = self.memory.read(seen.pid, seen.uid, || self.files.of(seen, patience));
+        seen.file = found.flatten();
+        if let Some(file) = seen.file.as_ref().filter(|file| file.sha256.is_some()) {
+            self.kin.keep_file(seen, file);
+        }
     }
 
     fn process(&self, flow: &RawFlow, seen: &Seen) -> Process {
