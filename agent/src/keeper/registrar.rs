@@ -312,7 +312,7 @@ impl Office {
             .memory
             .read(flow.tgid, flow.uid, || proc::environment(flow.tgid, &seen, &known.kinds))
             .flatten();
-        complete &= environment.is_some() || !self.memory.may(flow.uid);
+        complete &= environment.is_some();
         let hash = HASH_WITHIN;
         self.look_at_file(&mut seen, hash);
         for ancestor in &mut ancestors {
