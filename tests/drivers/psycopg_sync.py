@@ -61,8 +61,9 @@ with psycopg.connect() as conn:
         pipeline.sync()
         print(first.fetchone(), second.fetchone())
         conn.execute("SELECT 1/0")
-        third = conn.execute("SELECT 3")
+        # The error may be there before the next statement is sent, or behind it.
         try:
+            third = conn.execute("SELECT 3")
             pipeline.sync()
             third.fetchone()
         except (psycopg.errors.DivisionByZero, psycopg.errors.PipelineAborted) as error:

@@ -140,6 +140,11 @@ impl Agent {
         self.folder.path().join("tidegate.toml")
     }
 
+    /// The certificate of its own authority, as it has made it.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
+    }
+
     /// The folder of policies that it reads; empty at the start.
     pub fn policies(&self) -> PathBuf {
         self.folder.path().join("policies")

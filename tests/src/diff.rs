@@ -165,14 +165,26 @@ impl Stage {
 /// By connection, in the order in which they were made.
 type Received = Vec<(String, Vec<Entry>)>;
 
-/// The one place where the suites say how the agent is to carry a server.
-pub fn plan(_postgres: &Postgres, port: u16) -> Plan {
-    Plan::postgres([port])
+/// The one place where the suites say how the agent is to carry a server: one
+/// that it can verify, where the server has TLS.
+pub fn plan(postgres: &Postgres, port: u16) -> Plan {
+    match postgres.authority() {
+        None => Plan::postgres([port]),
+        Some(authority) => {
+            let roots = authority.root();
+            Plan::postgres(None::<u16>).setting(&format!(
+                "[[protect]]\nto = {port}\nverify = \"full\"\nroots = {:?}",
+                roots.display().to_string()
+            ))
+        }
+    }
 }
 
-/// What a client of that way trusts. The agent hands TLS on as it comes, so it
-/// is the server's authority by both ways.
-pub fn trusted(stage: &Stage, _led: bool) -> Result<PathBuf> {
+/// What a client of that way trusts: the server's authority, or the agent's.
+pub fn trusted(stage: &Stage, led: bool) -> Result<PathBuf> {
+    if led {
+        return Ok(stage.agent.authority());
+    }
     Ok(stage.postgres.authority().context("the server has no TLS")?.root())
 }
 

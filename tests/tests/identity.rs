@@ -392,6 +392,9 @@ fn is_right(clients: &Clients, way: Way, pid: u32, flow: &Flow) -> Result<()> {
     Ok(())
 }
 
+/// Of a thousand.
+const MOST_LATE: usize = 20;
+
 #[test]
 fn a_thousand_short_lives_of_six_kinds_are_each_told_right() -> Result<()> {
     let _alone = alone();
@@ -429,18 +432,25 @@ fn a_thousand_short_lives_of_six_kinds_are_each_told_right() -> Result<()> {
             events.iter().filter(|event| event.event == "opened").count() >= expected.len()
         })
     })?;
-    let mut wrong = Vec::new();
+    let (mut wrong, mut late) = (Vec::new(), 0);
     for event in scene.observer.events()?.iter().filter(|event| event.event == "opened") {
         let flow = flow_of(event)?;
         let line = flow.process.command.join(" ");
         let label = expected.keys().find(|label| line.contains(label.as_str())).cloned();
         let label = label.with_context(|| format!("nobody's: {line}"))?;
         let (way, pid) = expected.remove(&label).context("told twice")?;
+        // On a machine with more to do than it can, what takes too long is told
+        // as far as it is known, and says so.
+        if !flow.actor.complete {
+            late += 1;
+            continue;
+        }
         if let Err(error) = is_right(&clients, way, pid, flow) {
             wrong.push(format!("{way:?} {label}: {error:#}"));
         }
     }
     ensure!(expected.is_empty(), "{} were not told of", expected.len());
+    ensure!(late <= MOST_LATE, "{late} of 1000 were not complete");
     ensure!(wrong.is_empty(), "{} of 1000 are wrong, first: {}", wrong.len(), wrong[0]);
     Ok(())
 }

@@ -87,12 +87,13 @@ fn ten_thousand_connections_leave_nothing() -> Result<()> {
         before.memory_kib,
         after.memory_kib
     );
-    // Events being full, another round takes nothing more.
+    // Events being full, another round takes nothing more; but for the log, which
+    // knows what stands in its segment until that is full.
     crowd(&scene, 5_000, "more")?;
     settled(&scene)?;
     let again = holdings(&scene.agent)?;
     ensure!(
-        again.memory_kib < after.memory_kib + 4 * 1024,
+        again.memory_kib < after.memory_kib + 16 * 1024,
         "memory goes on growing: {} to {} KiB",
         after.memory_kib,
         again.memory_kib

@@ -167,7 +167,9 @@ fn a_fault_at_every_byte_of_a_session() -> Result<()> {
 
 #[test]
 fn a_fault_at_some_bytes_of_other_sessions() -> Result<()> {
-    let names = ["raw_pipeline", "login_scram", "psycopg_notify", "refused"];
+    // Not `refused`: its server answers only once it has all of a pipeline of several
+    // Syncs, and tidegate hands on what stands behind a Sync when that is answered.
+    let names = ["raw_pipeline", "login_scram", "psycopg_notify"];
     every_byte(&names, if all() { 1 } else { 29 })
 }
 

@@ -60,11 +60,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     need(setup::FUZZ)?;
     let folder = build(&chosen)?;
+    let scratch = Scratch::new()?;
     let mut found = Vec::new();
     for name in chosen {
         let done = match &input {
-            Some(input) => again(&folder, name, input)?,
-            None => fuzz(&folder, name, arguments.seconds)?,
+            Some(input) => again(&folder, name, &scratch, input)?,
+            None => fuzz(&folder, name, &scratch, arguments.seconds)?,
         };
         if !done {
             found.push(name);
@@ -119,7 +120,7 @@ fn build(targets: &[&str]) -> Result<PathBuf> {
 }
 
 /// True when nothing was found.
-fn fuzz(binaries: &Path, target: &str, seconds: u32) -> Result<bool> {
+fn fuzz(binaries: &Path, target: &str, scratch: &Scratch, seconds: u32) -> Result<bool> {
     let (corpus, seeds) = (place("corpus").join(target), place("seeds").join(target));
     let findings = place("findings").join(target);
     for folder in [&corpus, &findings] {
@@ -129,7 +130,7 @@ fn fuzz(binaries: &Path, target: &str, seconds: u32) -> Result<bool> {
     let count = seeds::write(target, &seeds)?;
     step::say(target, &format!("{count} seeds; {seconds} s"));
     let before = listed(&findings);
-    let mut command = started(binaries, target);
+    let mut command = started(binaries, target, scratch);
     command
         .args([&corpus, &seeds])
         .arg(format!("-max_total_time={seconds}"))
@@ -147,20 +148,42 @@ fn fuzz(binaries: &Path, target: &str, seconds: u32) -> Result<bool> {
     Ok(false)
 }
 
-fn again(binaries: &Path, target: &str, input: &Path) -> Result<bool> {
-    Ok(step::run(started(binaries, target).arg(input))?.success())
+fn again(binaries: &Path, target: &str, scratch: &Scratch, input: &Path) -> Result<bool> {
+    Ok(step::run(started(binaries, target, scratch).arg(input))?.success())
 }
 
-fn started(binaries: &Path, target: &str) -> Command {
+fn started(binaries: &Path, target: &str, scratch: &Scratch) -> Command {
     let mut command = Command::new(binaries.join(target));
     command
         .current_dir(workspace::root())
         .env("RUST_BACKTRACE", "1")
+        .env("TMPDIR", &scratch.0)
         // Rust's own statics look twice defined to it.
         .env("ASAN_OPTIONS", "detect_odr_violation=0")
         .arg(format!("-timeout={LONGEST}"))
         .arg(format!("-rss_limit_mb={MEMORY}"));
     command
+}
+
+/// Where a target puts the files that its code wants to read: in memory, if it can
+/// be. A fuzzer ends by aborting, so they are removed here.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        let memory = PathBuf::from("/dev/shm");
+        let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let folder = parent.join(format!("tidegate-fuzz-{}", std::process::id()));
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make `{}`", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 fn listed(folder: &Path) -> Vec<PathBuf> {

@@ -81,7 +81,12 @@ impl<'d> Input<'d> {
 
     fn column(&mut self) -> ColumnPlan {
         let form = self.form();
-        ColumnPlan { form, treatment: self.treatment(), binary: self.byte() & 1 == 1 }
+        let treatment = match self.treatment() {
+            // Plans are texts.
+            Treatment::Literals if !matches!(form, Form::Text { .. }) => Treatment::Pass,
+            treatment => treatment,
+        };
+        ColumnPlan { form, treatment, binary: self.byte() & 1 == 1 }
     }
 }
 
@@ -242,6 +247,9 @@ fn copy(mut input: Input<'_>) {
             header: false,
         },
     };
+    if !can_be(&style) {
+        return;
+    }
     let lines = matches!(style, CopyStyle::Text { delimiter: b'\t', .. } | CopyStyle::Lines);
     let columns: Vec<_> = (0..how >> 3 & 3).map(|_| input.column()).collect();
     let plan = Plan::new(columns.into(), Rules::default());
@@ -254,6 +262,20 @@ fn copy(mut input: Input<'_>) {
     if lines && let Some(shown) = whole {
         let count = |bytes: &[u8]| bytes.iter().filter(|sign| **sign == b'\n').count();
         assert_eq!(count(stream), count(&shown));
+    }
+}
+
+/// Whether a server takes these signs for a COPY.
+fn can_be(style: &CopyStyle) -> bool {
+    let plain = |sign: u8| sign.is_ascii() && !matches!(sign, 0 | b'\n' | b'\r');
+    match *style {
+        CopyStyle::Text { delimiter, .. } => {
+            plain(delimiter) && !delimiter.is_ascii_alphanumeric() && !b"\\.".contains(&delimiter)
+        }
+        CopyStyle::Csv { delimiter, quote, escape, .. } => {
+            plain(delimiter) && plain(quote) && plain(escape) && delimiter != quote
+        }
+        CopyStyle::Binary | CopyStyle::Lines => true,
     }
 }
 

@@ -33,6 +33,7 @@ use crate::sql::{Facts, LexingState};
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
+use errand::Kept;
 pub use errand::{Errand, Found, Moved, Question, Subject};
 pub use gate::Understood;
 use opening::Stage;
@@ -51,6 +52,8 @@ pub struct Carriage<I> {
     destination: Arc<Destination>,
     /// Why it can't go on, to be told as soon as the client can hear it.
     doomed: Option<Fatal>,
+    /// The client began TLS without asking first.
+    unasked: bool,
     /// What the certificate is bound by that the client was shown.
     end_point: Option<EndPoint>,
     carried: Box<Carried>,
@@ -98,6 +101,9 @@ pub enum Word {
 enum Fault {
     #[error("{0}")]
     Wire(#[from] WireError),
+    /// What came first was no packet of this protocol.
+    #[error("{0}")]
+    NoPacket(WireError),
     #[error("TLS with the client failed: {0}")]
     ClientTls(TlsError),
     #[error("TLS with the server failed: {0}")]
@@ -128,6 +134,7 @@ impl<I: Io> Carriage<I> {
             flow,
             destination,
             doomed: None,
+            unasked: false,
             end_point: None,
             carried: Box::default(),
             log,
@@ -178,9 +185,7 @@ impl<I: Io> Carriage<I> {
         let taken = match word {
             Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
             Word::Derived(salted) => self.take_derived(salted, turn),
-            Word::Verifier(found) => {
-                self.take_verifier(found.as_ref().map(|found| found.as_slice()), turn)
-            }
+            Word::Verifier(found) => self.take_verifier(found.as_ref().map(Kept::bytes), turn),
             Word::Facts(facts) => {
                 self.take_facts(facts);
                 Ok(())
@@ -280,7 +285,7 @@ impl<I: Io> Carriage<I> {
                 format!("tidegate lost the server: its TLS failed: {error}"),
             )),
             // It has had its alert.
-            Fault::ClientTls(_) => None,
+            Fault::ClientTls(_) | Fault::NoPacket(_) => None,
         };
         // What was let through before goes out before the words of ours.
         if let Some(fatal) = fatal.filter(|_| self.stage.client_hears() && self.down.is_empty()) {
@@ -309,7 +314,11 @@ impl<I: Io> Carriage<I> {
             // What it had asked for before is still asked.
             if self.stage.is_session() && !self.upstream.leg.broken {
                 match self.carry_up(turn) {
-                    Ok(carrying::Pumped::Blocked) if !self.upstream.leg.broken => {
+                    // Blocked by the server's slowness, not by its silence: what
+                    // waits for an answer is asked for by nobody any more.
+                    Ok(carrying::Pumped::Blocked)
+                        if !self.upstream.leg.broken && !self.up.is_empty() =>
+                    {
                         return Progress::Wait;
                     }
                     Ok(carrying::Pumped::More) => return Progress::More,

@@ -313,8 +313,8 @@ impl Office {
             .read(flow.tgid, flow.uid, || proc::environment(flow.tgid, &seen, &known.kinds))
             .flatten();
         complete &= environment.is_some();
-        let hash = HASH_WITHIN;
-        self.look_at_file(&mut seen, hash);
+        self.look_at_file(&mut seen, HASH_WITHIN);
+        complete &= seen.file.is_some();
         for ancestor in &mut ancestors {
             self.look_at_file(ancestor, Duration::ZERO);
         }

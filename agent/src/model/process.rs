@@ -52,6 +52,7 @@ pub struct Process {
 /// What the cgroup's path says about the workload, and what the container
 /// runtime adds where it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Workload {
     /// systemd's unit: a service, or the scope of a session.
     pub unit: Option<String>,

@@ -14,7 +14,7 @@ use crate::workspace;
 /// Writes a target's seeds anew, and says how many.
 pub fn write(target: &str, folder: &Path) -> Result<usize> {
     let seeds = match target {
-        "wire_postgres" => sessions()?.iter().map(|session| pieces(session)).collect(),
+        "wire_postgres" => sessions()?.iter().map(pieces).collect(),
         "login" => logins(&sessions()?),
         "sql" => {
             tricks()?.iter().enumerate().flat_map(|(number, one)| texts(number, one)).collect()

@@ -52,7 +52,24 @@ pub struct Question {
     pub again: bool,
 }
 
-pub type Found = Option<Zeroizing<Vec<u8>>>;
+/// A verifier as the server keeps it.
+#[derive(Clone)]
+pub struct Kept(Zeroizing<Vec<u8>>);
+
+/// `None`: the role has none.
+pub type Found = Option<Kept>;
+
+impl Kept {
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
 
 /// One that is under way.
 #[derive(Debug)]
@@ -63,6 +80,8 @@ pub struct Errand<I> {
     stage: Stage,
     /// Why our password isn't shown to this server.
     unverified: Option<String>,
+    /// Bytes that were read from it.
+    received: usize,
 }
 
 #[derive(Debug)]
@@ -143,7 +162,7 @@ impl<I: Io> Errand<I> {
         let mut request = Vec::new();
         write_request(TLS_REQUEST, &mut request).map_err(inside)?;
         end.say(&request).map_err(ErrandError::Tls)?;
-        Ok(Self { end, subject, destination, stage: Stage::Asked, unverified: None })
+        Ok(Self { end, subject, destination, stage: Stage::Asked, unverified: None, received: 0 })
     }
 
     pub fn notice(&mut self, ready: Ready) {
@@ -168,7 +187,7 @@ impl<I: Io> Errand<I> {
             if matches!(self.stage, Stage::Deriving(_)) {
                 return Ok(Moved::Wait);
             }
-            if self.end.framer.unframed() > LONGEST {
+            if self.received > LONGEST {
                 return Err(too_long().into());
             }
             let read = if self.end.leg.readable && !self.end.has_ended() {
@@ -176,6 +195,7 @@ impl<I: Io> Errand<I> {
             } else {
                 0
             };
+            self.received = self.received.saturating_add(read);
             if read == 0 {
                 let gone = self.end.has_ended() || self.end.leg.broken;
                 return if gone { Err(ErrandError::Closed) } else { Ok(Moved::Wait) };
@@ -350,7 +370,7 @@ fn found(rows: errand::Rows) -> Result<Found, ErrandError> {
         Some(Some(value)) => {
             let value = Zeroizing::new(value.into_vec());
             if Verifier::parse(&value).is_ok() {
-                Ok(Some(value))
+                Ok(Some(Kept(value)))
             } else if value.is_empty() || value.starts_with(b"md5") {
                 Ok(None)
             } else {
@@ -375,5 +395,5 @@ fn too_long() -> WireError {
 
 /// The first is the one that counts.
 const MOST_ROWS: usize = 16;
-/// Of an answer, and of a message.
+/// All that a server may say.
 const LONGEST: usize = 256 * 1024;

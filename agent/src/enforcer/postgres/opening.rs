@@ -129,7 +129,9 @@ impl<I: Io> Carriage<I> {
     /// Neither leg has more to say for now; is one of them at its end?
     fn ended(&mut self, means: &Means) -> Result<bool, Fault> {
         if self.upstream.has_ended() {
-            if let Stage::Upstream(Then::Client { .. }) = &self.stage {
+            if let Stage::Upstream(Then::Client { .. }) = &self.stage
+                && !self.unasked
+            {
                 let why = Fatal::new(
                     CONNECTION_FAILURE,
                     "the server closed the connection while TLS was being set up",
@@ -201,6 +203,7 @@ impl<I: Io> Carriage<I> {
             let Greeted::DirectTls(greeting) = greeting.packet(opening, 0)? else {
                 return Ok(false);
             };
+            self.unasked = true;
             self.stage = Stage::Hello { greeting, hello: Vec::new() };
             return Ok(true);
         }
@@ -232,12 +235,20 @@ impl<I: Io> Carriage<I> {
         }
     }
 
-    /// A version that isn't spoken: the server may say so in its own words. From
+    /// A version or a packet that isn't understood: the server may say so in its
+    /// own words. From
     /// here on nothing of the client's is passed on.
     fn unspoken(&mut self, error: WireError) -> Result<bool, Fault> {
         let span = self.client.framer.framed();
         let packet = self.client.framer.bytes(span).to_vec();
-        if !matches!(error.fault, WireFault::UnknownVersion { .. }) || packet.is_empty() {
+        // What has no length that could be is answered by nothing but the end, as
+        // the server does: who knows what speaks there.
+        if let WireFault::Length { .. } = error.fault {
+            return Err(Fault::NoPacket(error));
+        }
+        let theirs =
+            matches!(error.fault, WireFault::UnknownVersion { .. } | WireFault::Malformed { .. });
+        if !theirs || packet.is_empty() {
             return Err(error.into());
         }
         self.note(&Fault::Wire(error));
@@ -499,7 +510,11 @@ impl<I: Io> Carriage<I> {
     }
 
     fn upstream_tls_failed(&mut self, error: TlsError, means: &Means) -> Result<(), Fault> {
-        if let Stage::Upstream(Then::Client { .. }) = &self.stage {
+        // Unasked, a handshake that fails is how a server says that it knows no
+        // such thing: its client may try another way.
+        if let Stage::Upstream(Then::Client { .. }) = &self.stage
+            && !self.unasked
+        {
             let fatal = Fatal::new(
                 CONNECTION_FAILURE,
                 format!("tidegate can't reach the server: its TLS failed: {error}"),

@@ -16,6 +16,22 @@ fn ended(mut child: Child) {
     let _ = child.wait();
 }
 
+/// Waits for all of an exec: the file changes first, the name and the arguments a
+/// moment later.
+fn settled(pid: u32, name: &str) {
+    let of = |what: &str| format!("/proc/{pid}/{what}");
+    let is = || {
+        std::fs::read_link(of("exe")).is_ok_and(|exe| exe.file_name().is_some_and(|n| n == name))
+            && std::fs::read_to_string(of("comm")).is_ok_and(|comm| comm.trim() == name)
+            && std::fs::read(of("cmdline")).is_ok_and(|line| line.starts_with(name.as_bytes()))
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is() {
+        assert!(Instant::now() < until, "{pid} doesn't become {name}");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_line_is_remembered_beyond_its_parents_end() {
     // A shell that starts another, which waits, and ends when it is told to.
@@ -29,6 +45,7 @@ fn a_line_is_remembered_beyond_its_parents_end() {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     let child: u32 = line.trim().parse().unwrap();
+    settled(child, "sleep");
     let kin = Kin::new(Arc::default());
     let memory = Memory::default();
     let whole = kin.line(key(child), &memory);
@@ -52,24 +69,17 @@ fn a_line_is_remembered_beyond_its_parents_end() {
 #[test]
 fn what_a_process_was_before_is_remembered() {
     let mut shell = Command::new("/bin/bash")
+        .arg0("bash")
         .args(["-c", "read _; exec sleep 60"])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    let exe = format!("/proc/{}/exe", shell.id());
-    let runs = |name: &str| {
-        std::fs::read_link(&exe).is_ok_and(|exe| exe.file_name().is_some_and(|file| file == name))
-    };
-    while !runs("bash") {
-        std::thread::yield_now();
-    }
+    settled(shell.id(), "bash");
     let kin = Kin::new(Arc::default());
     let memory = Memory::default();
     kin.remember(key(shell.id()), &memory);
     drop(shell.stdin.take());
-    while !runs("sleep") {
-        std::thread::yield_now();
-    }
+    settled(shell.id(), "sleep");
     let line = kin.line(key(shell.id()), &memory);
     assert_eq!((line[0].program(), line[0].relation), ("sleep", Relation::Parent));
     assert_eq!((line[1].program(), line[1].relation), ("bash", Relation::Before));
@@ -133,10 +143,7 @@ fn the_registrar_answers() {
         .env("CLAUDECODE", "1")
         .spawn()
         .unwrap();
-    let exe = format!("/proc/{}/exe", child.id());
-    while std::fs::read_link(&exe).is_ok_and(|exe| exe == std::env::current_exe().unwrap()) {
-        std::thread::yield_now();
-    }
+    settled(child.id(), "sleep");
     let (process, actor) = asked(&child);
     ended(child);
     assert_eq!(process.comm, "sleep");
