@@ -393,7 +393,7 @@ fn is_right(clients: &Clients, way: Way, pid: u32, flow: &Flow) -> Result<()> {
 }
 
 /// Of a thousand.
-const MOST_LATE: usize = 20;
+const MOST_LATE: usize = 5;
 
 #[test]
 fn a_thousand_short_lives_of_six_kinds_are_each_told_right() -> Result<()> {

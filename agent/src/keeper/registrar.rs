@@ -19,7 +19,7 @@ mod names;
 mod proc;
 mod runtimes;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -31,7 +31,7 @@ use super::gate::{Order, Orders};
 use super::processes::{Cgroups, arguments};
 use crate::config::IdentitySettings;
 use crate::identity::{self, Directory, Facts, Kinds, Known, Seen, redact};
-use crate::model::{Actor, Process, ProcessKey, Source, Workload, cut, cut_front};
+use crate::model::{Actor, Process, ProcessKey, Relation, Source, Workload, cut, cut_front};
 use files::Files;
 use kin::Kin;
 use logins::Logins;
@@ -66,10 +66,18 @@ pub struct Registrar {
     desk: Arc<Desk>,
 }
 
+/// Connects, a user's at a time: one who floods waits for itself.
+#[derive(Debug, Default)]
+struct Turns {
+    waiting: HashMap<u32, VecDeque<Box<RawFlow>>>,
+    /// Whose turn comes when; each user once.
+    order: VecDeque<u32>,
+}
+
 /// What waits to be read, and who reads.
 #[derive(Debug, Default)]
 struct Pile {
-    connects: VecDeque<Box<RawFlow>>,
+    connects: Turns,
     execs: VecDeque<ProcessKey>,
     /// Since when each worker is busy.
     workers: Vec<Option<Instant>>,
@@ -149,7 +157,7 @@ impl Registrar {
 
     /// A connect is held back: who is it?
     pub fn ask(&self, flow: &RawFlow) {
-        lock(&self.desk.pile).connects.push_back(Box::new(*flow));
+        lock(&self.desk.pile).connects.push(Box::new(*flow));
         self.desk.more.notify_one();
         self.look();
     }
@@ -196,6 +204,33 @@ impl Drop for Registrar {
     }
 }
 
+impl Turns {
+    fn push(&mut self, flow: Box<RawFlow>) {
+        let uid = flow.uid;
+        let queue = self.waiting.entry(uid).or_default();
+        if queue.is_empty() {
+            self.order.push_back(uid);
+        }
+        queue.push_back(flow);
+    }
+
+    fn pop(&mut self) -> Option<Box<RawFlow>> {
+        let uid = self.order.pop_front()?;
+        let queue = self.waiting.get_mut(&uid)?;
+        let flow = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&uid);
+        } else {
+            self.order.push_back(uid);
+        }
+        flow
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -225,7 +260,7 @@ impl Desk {
                 *busy = Some(Instant::now());
             }
             // Who connects is waited for; who started can wait.
-            let Some(flow) = pile.connects.pop_front() else {
+            let Some(flow) = pile.connects.pop() else {
                 let key = pile.execs.pop_front();
                 drop(pile);
                 if let Some(key) = key {
@@ -277,14 +312,11 @@ impl Office {
             .memory
             .read(flow.tgid, flow.uid, || proc::environment(flow.tgid, &seen, &known.kinds))
             .flatten();
-        complete &= environment.is_some() || !self.memory.may(flow.uid);
-        let hash = HASH_WITHIN;
-        seen.file = self.memory.read(flow.tgid, flow.uid, || self.files.of(&seen, hash)).flatten();
-        // A reader that was too slow for one of this user's leaves the next without.
+        complete &= environment.is_some();
+        self.look_at_file(&mut seen, HASH_WITHIN);
         complete &= seen.file.is_some();
-        for ancestor in ancestors.iter_mut().filter(|ancestor| !ancestor.ended) {
-            let of = || self.files.of(ancestor, Duration::ZERO);
-            ancestor.file = self.memory.read(ancestor.pid, ancestor.uid, of).flatten();
+        for ancestor in &mut ancestors {
+            self.look_at_file(ancestor, Duration::ZERO);
         }
         let mut process = process;
         process.workload = lock(&self.runtimes).describe(process.workload.clone());
@@ -299,6 +331,18 @@ impl Office {
         };
         let actor = identity::actor(&facts, &known);
         (process, actor)
+    }
+
+    /// Which file its program is, and what is in it, once for each program.
+    fn look_at_file(&self, seen: &mut Seen, patience: Duration) {
+        if seen.file.is_some() || seen.ended || seen.relation == Relation::Before {
+            return;
+        }
+        let found = self.memory.read(seen.pid, seen.uid, || self.files.of(seen, patience));
+        seen.file = found.flatten();
+        if let Some(file) = seen.file.as_ref().filter(|file| file.sha256.is_some()) {
+            self.kin.keep_file(seen, file);
+        }
     }
 
     fn process(&self, flow: &RawFlow, seen: &Seen) -> Process {

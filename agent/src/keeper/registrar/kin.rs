@@ -4,7 +4,7 @@
 //! from then on: a parent that ends later doesn't make its child an orphan here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::lock;
@@ -12,10 +12,10 @@ use super::memory::Memory;
 use super::names::Names;
 use super::proc::{self, CLOCK_TICK, Mark};
 use crate::identity::Seen;
-use crate::model::{MOST_ANCESTORS, ProcessKey, Relation};
+use crate::model::{MOST_ANCESTORS, ProcessKey, ProgramFile, Relation};
 
 /// Processes kept; then those that nobody asked for of late go.
-const MOST_KNOWN: usize = 16_384;
+const MOST_KNOWN: usize = 8_192;
 /// How long what can change (user, folder, terminal) is taken for granted.
 const FRESH: Duration = Duration::from_secs(2);
 const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
@@ -36,8 +36,9 @@ struct Relative {
     seen: Seen,
     parent: Key,
     /// Its earlier programs, the last first.
-    before: Vec<Arc<Relative>>,
+    before: Vec<Seen>,
     read_at: Instant,
+    file: OnceLock<ProgramFile>,
 }
 
 impl Kin {
@@ -45,10 +46,19 @@ impl Kin {
         Self { known: Mutex::default(), names }
     }
 
-    /// Reads a program that has just started, and those that it descends from.
+    /// Reads a program that has just started, and those that it descends from,
+    /// as far as they aren't known yet.
     pub fn remember(&self, key: ProcessKey, memory: &Memory) {
-        if key.started != 0 {
-            drop(self.line(key, memory));
+        let mut wanted = (key.tgid, key.started / CLOCK_TICK);
+        for _ in 0..MOST_ANCESTORS {
+            if wanted.1 == 0 {
+                return;
+            }
+            let Some((one, _)) = self.find(wanted, memory) else { return };
+            wanted = one.parent;
+            if lock(&self.known).contains_key(&wanted) {
+                return;
+            }
         }
     }
 
@@ -56,38 +66,43 @@ impl Kin {
     /// gone, and was never read.
     pub fn line(&self, key: ProcessKey, memory: &Memory) -> Vec<Seen> {
         let wanted = (key.tgid, key.started / CLOCK_TICK);
-        let Some(mut current) = self.find(wanted, memory) else { return Vec::new() };
+        let mut next = self.find(wanted, memory);
         let mut line = Vec::new();
-        loop {
-            let ended =
-                Mark::of(current.seen.pid).is_none_or(|m| m.started != current.mark.started);
-            let seen =
-                |relative: &Relative, relation| Seen { relation, ended, ..relative.seen.clone() };
-            line.push(seen(&current, Relation::Parent));
-            line.extend(current.before.iter().map(|before| seen(before, Relation::Before)));
+        while let Some((current, ended)) = next {
+            let file = current.file.get().cloned();
+            line.push(Seen { ended, file, ..current.seen.clone() });
+            let before = current.before.iter().cloned();
+            line.extend(before.map(|before| Seen { ended, ..before }));
             let parent = current.parent;
             if line.len() > MOST_ANCESTORS || parent.0 == 0 || parent.0 == current.seen.pid {
                 break;
             }
-            match self.find(parent, memory) {
-                Some(next) => current = next,
-                None => break,
-            }
+            next = self.find(parent, memory);
         }
         line.truncate(MOST_ANCESTORS + 1);
         line
     }
 
-    /// What is known of a process that started then; read if need be. A start
-    /// of 0: whoever has the number.
-    fn find(&self, wanted: Key, memory: &Memory) -> Option<Arc<Relative>> {
+    /// What a process's program is on the disk: it stays so until its exec.
+    pub fn keep_file(&self, seen: &Seen, file: &ProgramFile) {
+        if let Some(relative) = lock(&self.known).get(&(seen.pid, seen.started / CLOCK_TICK))
+            && relative.seen.exe == seen.exe
+        {
+            let _ = relative.file.set(file.clone());
+        }
+    }
+
+    /// What is known of a process that started then, read if need be, and
+    /// whether it has ended. A start of 0: whoever has the number.
+    fn find(&self, wanted: Key, memory: &Memory) -> Option<(Arc<Relative>, bool)> {
         let (pid, started) = wanted;
         let mark = Mark::of(pid).filter(|m| started == 0 || m.started.abs_diff(started) <= 1);
         let Some(mark) = mark else {
             // Gone: only what was read while it was there.
             let known = lock(&self.known);
             let near = [started, started.wrapping_sub(1), started.wrapping_add(1)];
-            return near.into_iter().find_map(|started| known.get(&(pid, started)).cloned());
+            let gone = near.into_iter().find_map(|started| known.get(&(pid, started)).cloned());
+            return gone.map(|gone| (gone, true));
         };
         let key = (pid, mark.started);
         let known = lock(&self.known).get(&key).cloned();
@@ -95,19 +110,24 @@ impl Kin {
             && known.mark.is_same_program(&mark)
             && known.read_at.elapsed() < FRESH
         {
-            return Some(Arc::clone(known));
+            return Some((Arc::clone(known), false));
         }
         let Some(seen) = proc::read(pid, mark, &self.names, memory) else {
             // It ended, or became another, as it was read.
-            return known;
+            return known.map(|known| (known, true));
         };
         let (mut before, mut parent) = (Vec::new(), None);
+        let file = OnceLock::new();
         if let Some(known) = known {
             parent = Some(known.parent);
             if known.mark.is_same_program(&mark) {
                 before.clone_from(&known.before);
+                if let Some(known) = known.file.get() {
+                    let _ = file.set(known.clone());
+                }
             } else {
-                before.push(Arc::clone(&known));
+                let file = known.file.get().cloned();
+                before.push(Seen { relation: Relation::Before, file, ..known.seen.clone() });
                 before.extend(known.before.iter().take(MOST_BEFORE - 1).cloned());
             }
         }
@@ -119,7 +139,8 @@ impl Kin {
                 None => (0, 0),
             }
         });
-        let relative = Arc::new(Relative { mark, seen, parent, before, read_at: Instant::now() });
+        let read_at = Instant::now();
+        let relative = Arc::new(Relative { mark, seen, parent, before, read_at, file });
         let mut known = lock(&self.known);
         if known.len() >= MOST_KNOWN {
             known.retain(|_, one| one.read_at.elapsed() < KEPT_AT_LEAST);
@@ -128,6 +149,6 @@ impl Kin {
             }
         }
         known.insert(key, Arc::clone(&relative));
-        Some(relative)
+        Some((relative, false))
     }
 }

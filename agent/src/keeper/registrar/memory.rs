@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::lock;
 
-/// A read that lasts longer hangs.
-const HANGS: Duration = Duration::from_millis(20);
+/// A read that lasts longer hangs: far longer than a reader on a busy host is
+/// kept from its work.
+const HANGS: Duration = Duration::from_millis(300);
 /// So many of one user's may hang; no more of them is read meanwhile.
 const MOST_HANGING: usize = 2;
 
@@ -38,11 +39,6 @@ impl Memory {
         let done = work();
         lock(&self.reading).remove(&ticket);
         Some(done)
-    }
-
-    /// Whether this user's processes are read at the moment.
-    pub fn may(&self, uid: u32) -> bool {
-        self.may_of(0, uid)
     }
 
     fn may_of(&self, pid: u32, uid: u32) -> bool {
@@ -79,7 +75,7 @@ mod tests {
             assert_eq!(memory.read(12, 1000, || 1), None);
             assert_eq!(memory.read(10, 1001, || 1), None);
             assert_eq!(memory.read(12, 1001, || 1), Some(1));
-            assert!(!memory.may(1000) && memory.may(0));
+            assert_eq!(memory.read(12, 0, || 1), Some(1));
             drop(release_tx);
         });
         assert_eq!(memory.read(12, 1000, || 1), Some(1));

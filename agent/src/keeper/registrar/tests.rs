@@ -100,16 +100,32 @@ fn another_process_of_the_same_number_is_not_taken() {
     ended(child);
 }
 
+fn connect(uid: u32, cookie: u64) -> Box<RawFlow> {
+    let zeroes = [0; size_of::<tidegate_ebpf::Attempt>()];
+    let mut flow = crate::keeper::abi::read::<tidegate_ebpf::Attempt>(&zeroes).unwrap().flow;
+    (flow.uid, flow.cookie) = (uid, cookie);
+    Box::new(flow)
+}
+
+#[test]
+fn a_user_who_floods_waits_for_itself() {
+    let mut turns = Turns::default();
+    for (uid, cookie) in [(1, 1), (1, 2), (1, 3), (2, 4), (3, 5), (3, 6)] {
+        turns.push(connect(uid, cookie));
+    }
+    let order: Vec<u64> = std::iter::from_fn(|| turns.pop()).map(|flow| flow.cookie).collect();
+    assert_eq!(order, [1, 4, 5, 2, 6, 3]);
+    assert!(turns.is_empty() && turns.waiting.is_empty());
+}
+
 fn asked(child: &Child) -> (Process, Arc<Actor>) {
     let (orders, orders_rx) = Orders::new().unwrap();
     let settings = IdentitySettings { directory: None, kinds: None, runtimes: Vec::new() };
     let mount = crate::host::cgroup2_mount(Path::new("/")).unwrap_or("/sys/fs/cgroup".into());
     let registrar = Registrar::start(known(&settings).unwrap(), &settings, &mount, orders).unwrap();
     let right = key(child.id());
-    let zeroes = [0; size_of::<tidegate_ebpf::Attempt>()];
-    let mut flow = crate::keeper::abi::read::<tidegate_ebpf::Attempt>(&zeroes).unwrap().flow;
+    let mut flow = connect(0, 7);
     (flow.tgid, flow.tid, flow.started, flow.exec) = (right.tgid, right.tgid, right.started, 1);
-    flow.cookie = 7;
     flow.comm[..5].copy_from_slice(b"sleep");
     registrar.ask(&flow);
     let order = orders_rx.recv_timeout(Duration::from_secs(20)).unwrap();
