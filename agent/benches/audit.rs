@@ -38,8 +38,7 @@ impl Signer for Local {
 }
 
 fn flow(pid: u32) -> Arc<Flow> {
-    let mut flow: Flow =
-        serde_json::from_str(include_str!("../tests/flow.json")).expect("a flow");
+    let mut flow: Flow = serde_json::from_str(include_str!("../tests/flow.json")).expect("a flow");
     flow.process.key.tgid = pid;
     flow.id.cookie = u64::from(pid);
     flow.process.comm = format!("app-{}", pid % 50);
@@ -160,8 +159,14 @@ fn run(path: &Path, wanted: u64) {
     let per_second = |time: Duration| (statements * 2) as f64 / time.as_secs_f64();
     println!("records                     {}", statements * 2);
     println!("records/s, one core         {:.0} (its thread's own time)", per_second(took_cpu));
-    println!("records/s, by the clock     {:.0} (sequencer and sealing beside it)", per_second(took));
-    println!("an intent, mean             {} ns", intents.as_nanos() / u128::from(statements / 1024 + 1));
+    println!(
+        "records/s, by the clock     {:.0} (sequencer and sealing beside it)",
+        per_second(took)
+    );
+    println!(
+        "an intent, mean             {} ns",
+        intents.as_nanos() / u128::from(statements / 1024 + 1)
+    );
     let sealing = Instant::now();
     drop(sequencer);
     println!("until all is sealed         {:.1} s more", sealing.elapsed().as_secs_f64());
@@ -183,9 +188,11 @@ fn run(path: &Path, wanted: u64) {
     let taken = index.catch_up(&mut || true).expect("built").records;
     let built = began.elapsed().as_secs_f64();
     println!("index built                 {built:.1} s, {:.0} records/s", taken as f64 / built);
-    println!("index                       {:.0} MiB, {:.1} bytes a record",
+    println!(
+        "index                       {:.0} MiB, {:.1} bytes a record",
         size(&folder.index()) as f64 / 1048576.0,
-        size(&folder.index()) as f64 / (statements * 2) as f64);
+        size(&folder.index()) as f64 / (statements * 2) as f64
+    );
     searches(&index);
 }
 
@@ -198,12 +205,24 @@ fn searches(index: &Index) {
         ("a word that is everywhere", Query { words: Some("orders".into()), ..usual() }),
         ("a class", Query { class: text("email"), ..usual() }),
         ("refused", Query { verdict: vec![Verdict::Refused], ..usual() }),
-        ("first touch of a table", Query { table: text("customers"), oldest: true, limit: 1, ..usual() }),
+        (
+            "first touch of a table",
+            Query { table: text("customers"), oldest: true, limit: 1, ..usual() },
+        ),
         ("a process tree", Query { tree: vec![1_042], ..usual() }),
         ("a program and a word", rare),
-        ("a database and a class", Query { database: text("billing"), class: text("iban"), ..usual() }),
-        ("an answer that is empty", Query { words: Some("orders".into()), class: text("ssn"), ..usual() }),
-        ("everything of one database", Query { database: text("billing"), limit: 1_000, ..usual() }),
+        (
+            "a database and a class",
+            Query { database: text("billing"), class: text("iban"), ..usual() },
+        ),
+        (
+            "an answer that is empty",
+            Query { words: Some("orders".into()), class: text("ssn"), ..usual() },
+        ),
+        (
+            "everything of one database",
+            Query { database: text("billing"), limit: 1_000, ..usual() },
+        ),
     ];
     for (what, query) in all {
         let began = Instant::now();

@@ -10,9 +10,7 @@ use tidegate::audit::{
     Ending, Folder, Heard, Log, Outcome, Sequencer, Signer, Statement, Verdict, Way, verify,
 };
 use tidegate::ledger::{Head, SigningKey};
-use tidegate::model::{
-    Flow, LogAnswer, LogAppend, LogTerms, LogWelcome, TextKept, Timestamp,
-};
+use tidegate::model::{Flow, LogAnswer, LogAppend, LogTerms, LogWelcome, TextKept, Timestamp};
 use tidegate::sql::Strings;
 
 const ROUNDS: u64 = 50;
@@ -71,7 +69,8 @@ fn write_for_ever(folder: &str, welcome: &str) -> ! {
             std::thread::spawn(move || {
                 let connection = log.connection(flow());
                 for serial in 0.. {
-                    let sql = format!("SELECT '{}' /* {worker} */", "x".repeat(serial as usize % 3000));
+                    let sql =
+                        format!("SELECT '{}' /* {worker} */", "x".repeat(serial as usize % 3000));
                     let subject = log.subject(&sql, Strings::Standard, None);
                     let statement =
                         Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed);

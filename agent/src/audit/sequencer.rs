@@ -8,7 +8,7 @@
 mod keeping;
 mod recovery;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -62,6 +62,8 @@ pub(super) struct Work {
     segments: VecDeque<Reading>,
     unfinished: Vec<crate::model::LogWriter>,
     look_again: Instant,
+    /// Writers that had no lock when they were looked for.
+    without_lock: HashSet<u64>,
     removing: Option<keeping::Removal>,
     refused: bool,
 }
@@ -121,6 +123,7 @@ impl Work {
             segments: VecDeque::new(),
             unfinished: welcome.unfinished.clone(),
             look_again: Instant::now(),
+            without_lock: HashSet::new(),
             removing: None,
             refused: false,
         })

@@ -233,8 +233,7 @@ impl Verify {
         if let Some(path) = &self.proof {
             return self.proof(path);
         }
-        let place =
-            Where { dir: self.folder.or(self.place.dir), config: self.place.config };
+        let place = Where { dir: self.folder.or(self.place.dir), config: self.place.config };
         let folder = place.folder()?;
         let key = key(self.key.as_deref(), Some(folder.path()))?;
         let held = self.since.as_deref().map(read).transpose()?;

@@ -26,8 +26,8 @@ use crate::config::Settings;
 use crate::ledger::{Head, SigningKey};
 use crate::model::{LogAnswer, LogNote, LogTerms, LogWelcome, Timestamp};
 use files::Files;
-use indexer::Indexer;
 pub use files::NotaryError;
+use indexer::Indexer;
 
 type LogChannel = Channel<ToLog, FromLog>;
 

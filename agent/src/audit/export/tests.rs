@@ -98,8 +98,15 @@ fn ocsf_events_have_all_that_is_required() {
         (
             "",
             &[
-                "activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time",
-                "type_uid", "actor", "src_endpoint",
+                "activity_id",
+                "category_uid",
+                "class_uid",
+                "metadata",
+                "severity_id",
+                "time",
+                "type_uid",
+                "actor",
+                "src_endpoint",
             ],
         ),
         ("/metadata", &["product", "version"]),

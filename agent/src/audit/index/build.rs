@@ -89,22 +89,13 @@ impl Build {
     }
 
     /// One segment in one transaction, from where it was left off.
-    fn take_in(
-        &mut self,
-        database: &mut Connection,
-        segment: &Segment,
-    ) -> Result<u64, BuildError> {
+    fn take_in(&mut self, database: &mut Connection, segment: &Segment) -> Result<u64, BuildError> {
         let writer = segment.start().writer;
         let work = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another may have been quicker.
         let next = next_of(&work, writer)?.max(segment.start().first);
-        let mut taker = Taker {
-            build: self,
-            database: &work,
-            rows: Rows::default(),
-            taken: 0,
-            failed: None,
-        };
+        let mut taker =
+            Taker { build: self, database: &work, rows: Rows::default(), taken: 0, failed: None };
         let read = segment.each(segment.start().first, |position, payload| {
             if taker.failed.is_none()
                 && let Ok((id, body)) = record::decode(payload)
@@ -137,8 +128,7 @@ fn is_done(path: &std::path::Path, first: u64, next: u64) -> bool {
     if next <= first || path.extension().is_some_and(|extension| extension == "live") {
         return false;
     }
-    crate::audit::store::sealed::Sealed::open(path)
-        .is_ok_and(|sealed| first + sealed.count <= next)
+    crate::audit::store::sealed::Sealed::open(path).is_ok_and(|sealed| first + sealed.count <= next)
 }
 
 fn next_of(database: &Connection, writer: u64) -> rusqlite::Result<u64> {
@@ -389,10 +379,9 @@ fn find(database: &Connection, intent: RecordId, at: u64) -> rusqlite::Result<Op
             "SELECT id FROM records WHERE id BETWEEN ?1 AND ?2 AND position = ?3 AND writer = ?4
              ORDER BY id DESC LIMIT 1",
         )?
-        .query_row(
-            params![since, until, number(intent.position), number(intent.writer)],
-            |row| row.get(0),
-        )
+        .query_row(params![since, until, number(intent.position), number(intent.writer)], |row| {
+            row.get(0)
+        })
         .optional()
 }
 

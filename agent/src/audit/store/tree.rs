@@ -177,7 +177,7 @@ impl Tree {
     pub fn drop_notes(&self, before: u64) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         let kept: String = self
-            .notes()?
+            .read_notes()?
             .into_iter()
             .filter(|note| note::peek(note).is_none_or(|head| head.size > before))
             .map(|note| note + "\n")
@@ -195,6 +195,13 @@ impl Tree {
 
     /// All signed heads, as they stand there.
     pub fn notes(&self) -> Result<Vec<String>, StoreError> {
+        // Not while one is being added; a copy elsewhere has no writers.
+        let lock = File::open(self.folder.join("lock"));
+        let _held = lock.and_then(|lock| lock.lock_shared().map(|()| lock));
+        self.read_notes()
+    }
+
+    fn read_notes(&self) -> Result<Vec<String>, StoreError> {
         let path = self.folder.join(CHECKPOINTS);
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(split_notes(&text)),

@@ -72,11 +72,8 @@ pub enum ProofError {
 pub fn prove(folder: &Folder, id: RecordId) -> Result<Proof, ProofError> {
     let mut segments = Segments::read(folder)?;
     let mut tree = Tree::open(folder)?;
-    let mut heads: Vec<(Checkpoint, String)> = tree
-        .notes()?
-        .into_iter()
-        .filter_map(|text| Some((note::peek(&text)?, text)))
-        .collect();
+    let mut heads: Vec<(Checkpoint, String)> =
+        tree.notes()?.into_iter().filter_map(|text| Some((note::peek(&text)?, text))).collect();
     heads.sort_by_key(|(head, _)| head.size);
     let Some((last, checkpoint)) = heads.last().cloned() else { return Err(ProofError::Tail(id)) };
     let place = |id: RecordId| {
@@ -126,7 +123,8 @@ impl Proof {
         let malformed = |why: &str| ProofError::Malformed(why.into());
         let mut known = Leaves(BTreeMap::new());
         for leaf in &self.leaves {
-            let payload = STANDARD.decode(&leaf.payload).map_err(|_| malformed("a record is cut"))?;
+            let payload =
+                STANDARD.decode(&leaf.payload).map_err(|_| malformed("a record is cut"))?;
             let path = leaf
                 .path
                 .iter()

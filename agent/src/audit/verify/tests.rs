@@ -24,8 +24,12 @@ fn write(scratch: &Scratch, keeper: &Keeper, statements: u64, terms: &LogTerms) 
     connection.opened().unwrap();
     for serial in 0..statements {
         let subject = log.subject(&format!("SELECT {}", serial % 3), Strings::Standard, None);
-        let statement =
-            Statement::new(serial, super::super::Way::Query, Some(&subject), super::super::Verdict::Allowed);
+        let statement = Statement::new(
+            serial,
+            super::super::Way::Query,
+            Some(&subject),
+            super::super::Verdict::Allowed,
+        );
         let sealed = connection.intent(&statement).unwrap();
         connection.outcome(&sealed, &Outcome::new(Ending::Complete));
         if serial % 5 == 4 {

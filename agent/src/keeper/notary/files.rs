@@ -55,11 +55,7 @@ pub struct Files {
 pub fn open(folder: &Path, owner: (u32, u32)) -> Result<(Files, SigningKey, Head), NotaryError> {
     let own = folder.join("keeper");
     for (path, mode) in [(folder, 0o755), (&own, 0o700)] {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(path)
-            .map_err(file("make", path))?;
+        DirBuilder::new().recursive(true).mode(mode).create(path).map_err(file("make", path))?;
     }
     std::fs::set_permissions(&own, Permissions::from_mode(0o700)).map_err(file("protect", &own))?;
     let lock = own.join("lock");
@@ -147,16 +143,13 @@ impl Files {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), NotaryError> {
     let new = path.with_extension("new");
-    let written = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_data()
-        });
+    let written =
+        File::options().write(true).create(true).truncate(true).mode(0o600).open(&new).and_then(
+            |mut file| {
+                file.write_all(bytes)?;
+                file.sync_data()
+            },
+        );
     written.map_err(file("write", &new))?;
     std::fs::rename(&new, path).map_err(file("rename", &new))
 }

@@ -104,9 +104,8 @@ fn what_the_key_is_in_is_for_root_alone() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new("modes");
     let _notary = Notary::of(&scratch.settings(), owner()).unwrap().unwrap();
-    let mode = |path: &str| {
-        std::fs::metadata(scratch.0.join(path)).unwrap().permissions().mode() & 0o777
-    };
+    let mode =
+        |path: &str| std::fs::metadata(scratch.0.join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("keeper"), 0o700);
     assert_eq!(mode("keeper/key"), 0o600);
     assert_eq!(mode("keeper/head"), 0o600);
