@@ -10,8 +10,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::index::{Index, IndexError};
-use super::record::{KINDS, RecordId};
-use super::render::{self, parsed};
+use super::record::{self, KINDS, RecordId};
+use super::render::{self, Definitions, parsed};
+use super::store::Segments;
+use super::store::segments::Lookup;
 use super::{Ending, Verdict};
 
 /// All that is set must fit; of several of one kind, any.
@@ -71,6 +73,9 @@ pub struct Hit {
     pub process: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<Value>,
+    /// What other kinds than statements tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -89,7 +94,25 @@ pub struct Outcome {
 impl Index {
     pub fn search(&self, query: &Query) -> Result<Vec<Hit>, IndexError> {
         let wrong = |error| IndexError::Database { path: self.folder().index(), error };
-        find(&self.database, query).map_err(wrong)
+        let mut hits = find(&self.database, query).map_err(wrong)?;
+        self.tell_facts(&mut hits)?;
+        Ok(hits)
+    }
+
+    /// What isn't a statement tells its facts in the log alone.
+    fn tell_facts(&self, hits: &mut [Hit]) -> Result<(), IndexError> {
+        let tells = |hit: &Hit| !matches!(hit.kind, "statement" | "opened");
+        if !hits.iter().any(tells) {
+            return Ok(());
+        }
+        let mut segments = Segments::read(self.folder())?;
+        for hit in hits.iter_mut().filter(|hit| tells(hit)) {
+            let Lookup::Payload(payload) = segments.payload(hit.record) else { continue };
+            let Ok((id, body)) = record::decode(payload) else { continue };
+            let rendered = render::render(id, &body, &mut Definitions::default());
+            hit.facts = rendered.get(hit.kind).cloned();
+        }
+        Ok(())
     }
 }
 
@@ -253,6 +276,7 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
         role: row.get(12)?,
         flow: json(13)?,
         process: json(14)?,
+        facts: None,
     })
 }
 
