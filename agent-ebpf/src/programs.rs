@@ -37,6 +37,18 @@ fn stale(settings: &Settings, beat: fn(&Heartbeat) -> u64) -> bool {
     beat == 0 || now.saturating_sub(beat) > settings.stale_after
 }
 
+/// Is there no keeper any more? One that ends says so itself, where that can be
+/// hooked; one that is only slow, on a busy machine, is waited for: what is
+/// strict is rather late than refused.
+#[inline(always)]
+fn gone(settings: &Settings) -> bool {
+    let Some(heartbeat) = HEARTBEAT.get(0) else { return true };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let beat = heartbeat.keeper;
+    beat == 0 || now.saturating_sub(beat) > settings.stale_after.saturating_mul(8)
+}
+
 /// Does any rule speak of this port?
 #[inline(always)]
 fn of_interest(port: u16) -> bool {

@@ -2,6 +2,8 @@
 //! record, and searches. `TIDEGATE_BENCH_RECORDS` says how many records (10
 //! million unless it says so).
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

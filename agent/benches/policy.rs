@@ -51,7 +51,7 @@ fn report(case: &str, path: &str, took: Duration, json: bool) {
 
 /// Policies as operators write them: by group, by table, by condition. `named`: some
 /// of them tell one table from another, so that each table is asked about.
-fn many(count: usize, named: bool) -> Source {
+fn many(count: usize, named: bool, broad: bool) -> Source {
     let mut text = String::new();
     for number in 0..count {
         let (who, what, which, when) = match number % 5 {
@@ -68,6 +68,12 @@ fn many(count: usize, named: bool) -> Source {
                 "resource is Table",
                 "resource.schema == \"payroll\" && resource.name like \"salar*\"",
             ),
+            3 if broad => (
+                "principal",
+                "action in Action::\"statement\"",
+                "resource",
+                "context.role == \"nobody\" && !context.in_transaction",
+            ),
             3 => (
                 "principal in Group::\"g",
                 "action in Action::\"define\"",
@@ -81,9 +87,10 @@ fn many(count: usize, named: bool) -> Source {
                 "context.functions.contains(\"f\") || context.cascade",
             ),
         };
+        let end = if who.contains('"') { format!("{number}\"") } else { String::new() };
         let _ = writeln!(
             text,
-            "@id(\"own/{number}\") @reason(\"r\") forbid ({who}{number}\", {what}, {which}) when {{ {when} }};"
+            "@id(\"own/{number}\") @reason(\"r\") forbid ({who}{end}, {what}, {which}) when {{ {when} }};"
         );
     }
     Source { name: "own.cedar".into(), text: text.into() }
@@ -116,10 +123,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let state = LexingState::default();
     let cell = Cell::start(cell::Settings::default())?;
     let shipped = Set::embedded()?.policies().len();
-    for (path, extra, named) in
-        [("default", None, false), ("200", Some(200), false), ("200 by table", Some(200), true)]
-    {
-        let own = extra.map(|count: usize| many(count - shipped, named));
+    // By table: some tell tables apart. Broad: a fifth of them is for everybody, on
+    // everything.
+    for (path, extra, named, broad) in [
+        ("default", None, false, false),
+        ("200", Some(200), false, false),
+        ("200 by table", Some(200), true, false),
+        ("200 broad", Some(200), true, true),
+    ] {
+        let own = extra.map(|count: usize| many(count - shipped, named, broad));
         let begun = Instant::now();
         let set = Set::load(&Layers { own: own.into_iter().collect(), ..Layers::default() })?;
         report("load", path, begun.elapsed(), json);

@@ -60,7 +60,7 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     Reload(reload::Reload),
     Detach(detach::Detach),
-    Audit(audit::Audit),
+    Audit(Box<audit::Audit>),
     Ca(ca::Ca),
     Policy(policy::Policy),
     Login(login::Login),

@@ -12,6 +12,7 @@ mod duration;
 mod file;
 pub mod logins;
 mod mistakes;
+mod policy;
 mod protect;
 mod service;
 
@@ -26,6 +27,7 @@ pub use audit::AuditSettings;
 pub use draft::Overrides;
 pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
+pub use policy::{FOLDER as POLICY_FOLDER, PolicySettings};
 pub use service::{
     AuthSettings, CaSettings, ClientFiles, LoginSettings, PassthroughSettings, QuerySettings,
     Service, TlsSettings, WhoSettings,
@@ -94,8 +96,10 @@ pub struct Settings {
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
     pub audit: AuditSettings,
+    pub identity: IdentitySettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
+    pub policy: PolicySettings,
     /// How often a canary connects; half of what makes a heartbeat stale.
     pub canary_every: Duration,
     /// How often host names are resolved again.
@@ -108,6 +112,18 @@ pub struct Settings {
     pub quota_cgroup: u32,
     /// The kernel programs' own debug lines.
     pub debug_programs: bool,
+}
+
+/// What is asked about the processes that connect, and what is known of them
+/// beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentitySettings {
+    /// The file that says which people and teams stand behind users and units.
+    pub directory: Option<PathBuf>,
+    /// The file with a host's own kinds of programs.
+    pub kinds: Option<PathBuf>,
+    /// Sockets of container runtimes; none: nobody is asked.
+    pub runtimes: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +159,8 @@ pub struct Protect {
     pub mode: Mode,
     /// Leave it alone although a wider one matches.
     pub exclude: bool,
+    /// What policies know it as; `None` counts as production.
+    pub environment: Option<String>,
     pub service: Service,
 }
 
@@ -180,12 +198,19 @@ impl Default for Settings {
                 target: ProtectTarget::Port(5432),
                 mode: Mode::Strict,
                 exclude: false,
+                environment: None,
                 service: Service::of(Protocol::Postgres),
             }],
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
+            identity: IdentitySettings {
+                directory: None,
+                kinds: None,
+                runtimes: ["/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from).into(),
+            },
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
+            policy: PolicySettings::default(),
             canary_every: Duration::from_millis(500),
             resolve_every: Duration::from_secs(30),
             resolve_grace: Duration::from_secs(600),

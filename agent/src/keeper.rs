@@ -22,6 +22,7 @@ mod notary;
 mod observers;
 mod packet;
 mod processes;
+mod registrar;
 mod serving;
 mod signer;
 mod sys;
@@ -48,12 +49,14 @@ use hooks::{Attachment, Maps, Pins};
 use namespaces::Namespaces;
 use observers::Observers;
 use processes::Processes;
+use registrar::Registrar;
 use teller::Teller;
 use terms::Prepared;
 use tidegate_ebpf::Token;
 
 use crate::config::{FALLBACK_UID, Settings};
 use crate::control::Server;
+use crate::identity::Known;
 use crate::model::{Adopted, EventKind};
 
 /// For how long the kernel holds SYNs back for a keeper that is starting.
@@ -92,6 +95,8 @@ pub enum KeeperError {
     Terms(String),
     #[error("{0}")]
     Log(#[from] notary::NotaryError),
+    #[error("{0}")]
+    Identity(String),
     #[error("cannot start the enforcer: {0}")]
     Enforcer(io::Error),
     #[error("cannot serve the control socket {path}: {reason}", path = .path.display())]
@@ -115,13 +120,14 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     raise_open_files();
     ca::ensure(&settings);
     let prepared = terms::prepare(&settings).map_err(KeeperError::Terms)?;
+    let known = registrar::known(&settings.identity).map_err(KeeperError::Identity)?;
     let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
     let server = serving::bind(&settings)?;
     let pins = Pins::new(&settings.bpffs);
     let first = !pins.are_there();
-    let outcome = keep(settings, prepared, reload, attachment, &mount, server);
+    let outcome = keep(settings, (prepared, known), reload, attachment, &mount, server);
     if first && outcome.is_err() {
         // An agent that never worked must not leave the gate shut; one that
         // takes over leaves it as it found it.
@@ -133,7 +139,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
 /// Prepares everything, then turns. An error comes before the first turn only.
 fn keep(
     settings: Settings,
-    prepared: Prepared,
+    (prepared, known): (Prepared, Known),
     reload: Reload,
     attachment: Attachment,
     mount: &Path,
@@ -195,6 +201,7 @@ fn keep(
     maps.write_settings(kernel)?;
 
     let (orders, orders_rx) = Orders::new()?;
+    let registrar = Registrar::start(known, &settings.identity, mount, orders.clone())?;
     let canary_every = settings.canary_every;
     let control_path = settings.control.clone();
     let watch = watching::Watch {
@@ -223,6 +230,7 @@ fn keep(
         destinations,
         namespaces,
         processes: Processes::never_waiting(mount),
+        registrar,
         enforcers,
         observers: Arc::clone(&observers),
         teller,
@@ -304,11 +312,7 @@ fn user_of(settings: &Settings) -> (u32, u32) {
     })
 }
 
-fn recipe(
-    settings: &Settings,
-    (uid, gid): (u32, u32),
-    log: Option<notary::Notary>,
-) -> Recipe {
+fn recipe(settings: &Settings, (uid, gid): (u32, u32), log: Option<notary::Notary>) -> Recipe {
     let binary = PathBuf::from("/proc/self/exe");
     Recipe { binary, uid, gid, workers: settings.enforcer.workers, log }
 }

@@ -13,6 +13,7 @@ pub mod host;
 pub mod identity;
 pub mod keeper;
 pub mod ledger;
+pub mod mask;
 pub mod model;
 pub mod policy;
 pub mod sql;

@@ -30,10 +30,11 @@ pub use principal::{ActorKind, Group, GroupKind, Principal};
 pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,
-    NamespaceReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,
+    NamespaceReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,
 };
 pub use terms::{
-    AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough,
-    Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
+    AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, PACKS,
+    Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify,
+    Who,
 };
 pub use time::Timestamp;

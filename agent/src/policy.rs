@@ -21,6 +21,7 @@ mod context;
 mod decide;
 mod known;
 mod lint;
+mod local;
 mod permit;
 mod reveal;
 mod scene;

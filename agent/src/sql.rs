@@ -16,6 +16,7 @@ pub mod cache;
 pub mod cell;
 pub mod effect;
 pub mod facts;
+mod fastpath;
 mod handles;
 mod lexer;
 mod read;
@@ -23,12 +24,13 @@ pub mod state;
 mod text;
 mod walk;
 
-pub use cache::Cache;
+pub use cache::{Cache, Reading};
 pub use cell::Cell;
 pub use effect::{ColumnUse, ColumnUses, Effect, Effects, Path, Step, Use, Uses};
 pub use facts::{Bound, Doubt, Facts, Statement, Verb};
-pub use lexer::{Kind as TokenKind, Lexer};
+pub use fastpath::function_call;
 pub use handles::session_effects;
+pub use lexer::{Kind as TokenKind, Lexer};
 pub use read::Bounds;
 pub use state::{Encoding, LexingState, Strings};
 

@@ -67,6 +67,10 @@ fn report(verdict: &str) -> StatusReport {
     serde_json::from_value(json!({
         "schema": 1, "version": "0.1.0", "started": "2026-11-21T01:00:00Z", "keeper": 7,
         "verdict": verdict, "cgroup": "/x", "listen_port": 15999, "generation": 1,
+        "policy": {
+            "mode": "shadow", "generation": "0f3a9c5512d4e860", "bare": false, "packs": [],
+            "files": [], "enforced": [],
+        },
         "canary": { "crossed": 1, "failed": 0, "last": null, "last_error": null },
         "hooks": [], "destinations": [], "namespaces": [], "enforcers": [], "open": 0,
         "connecting": 0, "adopted": [], "powerful": [], "notes": [],

@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
-use tidegate::channel::{Channel, ToEnforcer, ToKeeper, pair};
+use tidegate::channel::{Channel, ToEnforcer, ToKeeper, pair, seal_terms};
 use tidegate::model::{
-    Closing, End, Fences, Flow, FlowId, Mode, OriginalDestination, Peer, Process, ProcessKey,
-    SocketKind, Source, Timestamp, Workload,
+    Closing, DestinationTerms, End, Fences, Flow, FlowId, Mode, OriginalDestination, Peer, Process,
+    ProcessKey, Protocol, SocketKind, Source, Terms, Timestamp, Workload,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -58,6 +58,12 @@ impl Enforcer {
                 other => panic!("{other:?}; {}", complaint(&mut child)),
             }
             assert!(matches!(told(channel), Some(ToKeeper::Credit { more: 256 })));
+            // What is carried here is no database's protocol.
+            let named = DestinationTerms::named(flow(0).rule);
+            let unread = DestinationTerms { protocol: Protocol::Unread, ..named };
+            let terms = Terms { destinations: vec![unread], ..Terms::default() };
+            let sealed = seal_terms(&terms).unwrap();
+            channel.send(&ToEnforcer::Terms, &[sealed.as_fd()]).unwrap();
         }
         Self { child, channels, fences: fences.unwrap() }
     }
@@ -237,7 +243,8 @@ fn every_thread_is_locked_in_and_hello_says_so() {
                 assert_eq!(line.map(str::trim), Some(expected.as_str()), "{field}");
             }
         }
-        assert_eq!(threads, 3);
+        // Itself, its workers, and those that hash and read for them.
+        assert_eq!(threads, 1 + 2 + 1 + 3);
     }
     fs::remove_dir(&folder).unwrap();
 }

@@ -33,15 +33,18 @@ pub struct Plan {
     pub protect: Vec<String>,
     /// More lines for the settings' file.
     pub settings: String,
+    /// What follows from a decision: `enforce`, `shadow` or `off`.
+    pub policy: Option<String>,
     /// Another binary than the usual one.
     pub binary: Option<PathBuf>,
 }
 
 impl Plan {
-    /// Destinations at which PostgreSQL is spoken.
+    /// Destinations at which PostgreSQL is spoken, carried as if nobody were in
+    /// between: nothing is decided, unless [`Self::policy`] says so.
     pub fn postgres(targets: impl IntoIterator<Item = impl ToString>) -> Self {
         let protect = targets.into_iter().map(|target| target.to_string()).collect();
-        Self { protect, ..Self::default() }
+        Self { protect, ..Self::default() }.policy("off")
     }
 
     /// Destinations that are carried as they come: an echo speaks no protocol.
@@ -51,7 +54,14 @@ impl Plan {
         Self { protect, ..Self::default() }
     }
 
-    /// A line for the settings' file.
+    /// `enforce`, `shadow` or `off`.
+    pub fn policy(mut self, mode: &str) -> Self {
+        self.policy = Some(mode.into());
+        self
+    }
+
+    /// A line for the settings' file. Those of a table are written `policy.bare = true`,
+    /// until a line `[table]` begins one.
     pub fn setting(mut self, line: &str) -> Self {
         let _ = writeln!(self.settings, "{line}");
         self
@@ -79,12 +89,19 @@ impl Agent {
         let bpffs = folder.bpffs()?;
         let home = cgroup.child("agent")?;
         let listen_port = ports::fresh()?;
+        // Of the host's own policies nothing gets in.
+        let policies = folder.path().join("policies");
+        std::fs::create_dir(&policies)?;
+        let mode = plan.policy.as_ref().map(|mode| format!("policy.mode = \"{mode}\"\n"));
         std::fs::write(
             folder.path().join("tidegate.toml"),
             format!(
-                "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\nlogins = \"{1}/logins\"\naudit.folder = \"{1}/log\"\n{2}",
+                "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\nlogins = \"{1}/logins\"\n\
+                 audit.folder = \"{1}/log\"\npolicy.folder = \"{2}\"\n{3}{4}",
                 bpffs.display(),
                 folder.path().display(),
+                policies.display(),
+                mode.unwrap_or_default(),
                 plan.settings
             ),
         )?;
@@ -121,6 +138,16 @@ impl Agent {
 
     pub fn settings_file(&self) -> PathBuf {
         self.folder.path().join("tidegate.toml")
+    }
+
+    /// The certificate of its own authority, as it has made it.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
+    }
+
+    /// The folder of policies that it reads; empty at the start.
+    pub fn policies(&self) -> PathBuf {
+        self.folder.path().join("policies")
     }
 
     /// The cgroup that the agent itself lives in.

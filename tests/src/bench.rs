@@ -7,6 +7,7 @@
 
 pub mod client;
 mod haproxy;
+pub mod postgres;
 mod server;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use haproxy::Haproxy;
 use server::Server;
 
 /// The names that can be asked for.
-pub const NAMES: &[&str] = &["memory", "relay", "bulk", "connect", "hook"];
+pub const NAMES: &[&str] = &["memory", "relay", "bulk", "connect", "hook", "postgres"];
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Measure {
@@ -302,8 +303,8 @@ pub fn table(measures: &[Measure]) -> String {
         }
     }
     let mut text = format!(
-        "{:<34} {:<30} {:>11} {:>11} {:>11}  {:>9}\n",
-        "", "", "direct", "tidegate", "haproxy", "t : h"
+        "{:<44} {:<30} {:>9} {:>9} {:>9} {:>9}  {:>6} {:>6}\n",
+        "", "", "direct", "tidegate", "pgbouncer", "haproxy", "t : p", "t : h"
     );
     for (name, metric, values) in rows {
         let cell = |path: &str| {
@@ -315,15 +316,18 @@ pub fn table(measures: &[Measure]) -> String {
                 },
             )
         };
-        let ratio = match (values.get("tidegate"), values.get("haproxy")) {
+        let ratio = |path: &str| match (values.get("tidegate"), values.get(path)) {
             (Some(ours), Some(theirs)) if *theirs > 0.0 => format!("{:.2}", ours / theirs),
             _ => "-".into(),
         };
         text.push_str(&format!(
-            "{name:<34} {metric:<30} {:>11} {:>11} {:>11}  {ratio:>9}\n",
+            "{name:<44} {metric:<30} {:>9} {:>9} {:>9} {:>9}  {:>6} {:>6}\n",
             cell("direct"),
             cell("tidegate"),
+            cell("pgbouncer"),
             cell("haproxy"),
+            ratio("pgbouncer"),
+            ratio("haproxy"),
         ));
     }
     text

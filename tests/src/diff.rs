@@ -9,8 +9,8 @@
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,9 +21,9 @@ use crate::dialer::Dialer;
 use crate::folder::TempFolder;
 use crate::place::Place;
 use crate::postgres::Postgres;
-use crate::wait;
 use crate::wire::tape::{Entry, Tape, difference};
 use crate::wire::{Connection, Message, message, tls};
+use crate::{sys, wait};
 
 /// An agent, a server that it protects, a cgroup for the clients.
 pub struct Stage {
@@ -82,6 +82,22 @@ impl Stage {
         self.judge(name, leg, &kept[0], &kept[1])?;
         eprintln!("{name} ({leg:?}): the same, {:.1} s", began.elapsed().as_secs_f64());
         Ok(())
+    }
+
+    /// One way only, for what compares by itself.
+    pub fn one_way<T>(
+        &self,
+        name: &str,
+        leg: Leg,
+        led: bool,
+        scenario: impl FnOnce(&Way<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let before = self.opened()?;
+        let way = self.way(leg, led)?;
+        let done = scenario(&way).with_context(|| format!("{name}{}", self.agent.tail()))?;
+        let now = self.opened()?;
+        ensure!((now > before) == led, "{name}: it went another way than it should");
+        Ok(done)
     }
 
     /// For what happens to both at once: the scenario has both ways in hand,
@@ -149,9 +165,27 @@ impl Stage {
 /// By connection, in the order in which they were made.
 type Received = Vec<(String, Vec<Entry>)>;
 
-/// The one place where the suites say how the agent is to carry a server.
-pub fn plan(_postgres: &Postgres, port: u16) -> Plan {
-    Plan::postgres([port])
+/// The one place where the suites say how the agent is to carry a server: one
+/// that it can verify, where the server has TLS.
+pub fn plan(postgres: &Postgres, port: u16) -> Plan {
+    match postgres.authority() {
+        None => Plan::postgres([port]),
+        Some(authority) => {
+            let roots = authority.root();
+            Plan::postgres(None::<u16>).setting(&format!(
+                "[[protect]]\nto = {port}\nverify = \"full\"\nroots = {:?}",
+                roots.display().to_string()
+            ))
+        }
+    }
+}
+
+/// What a client of that way trusts: the server's authority, or the agent's.
+pub fn trusted(stage: &Stage, led: bool) -> Result<PathBuf> {
+    if led {
+        return Ok(stage.agent.authority());
+    }
+    Ok(stage.postgres.authority().context("the server has no TLS")?.root())
 }
 
 /// What the client's leg carries.
@@ -159,6 +193,8 @@ pub fn plan(_postgres: &Postgres, port: u16) -> Plan {
 pub enum Leg {
     Plain,
     Tls,
+    /// TLS, and the client verifies chain and name.
+    Verified,
 }
 
 impl Leg {
@@ -169,6 +205,7 @@ impl Leg {
         match self {
             Self::Plain => "disable",
             Self::Tls => "require",
+            Self::Verified => "verify-full",
         }
     }
 }
@@ -208,7 +245,7 @@ impl Way<'_> {
     /// … and within TLS, where the leg is.
     pub fn secured(&self, label: &str) -> Result<Connection> {
         let mut connection = self.dial(label)?;
-        if self.leg == Leg::Tls {
+        if self.leg != Leg::Plain {
             ensure!(connection.ask_for_tls(&tls::Terms::any()?)?, "the server has no TLS");
         }
         Ok(connection)
@@ -224,7 +261,7 @@ impl Way<'_> {
     ) -> Result<(Connection, Vec<Message>)> {
         let mut connection = self.secured(label)?;
         // Over TLS, who ends it may have to ask in another way than the server.
-        connection.tape().forget_login = self.leg == Leg::Tls;
+        connection.tape().forget_login = self.leg != Leg::Plain;
         let parameters = [&[("user", user), ("database", "app")], more].concat();
         connection.send(&message::startup(message::PROTOCOL, &parameters))?;
         let messages = connection.login(user, password)?;
@@ -272,7 +309,7 @@ impl Way<'_> {
 
     /// Runs a tool to its end; exit and output are compared.
     pub fn tool(&self, label: &str, command: &mut Command) -> Result<String> {
-        let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+        let output = to_the_end(command, TOOL)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
         self.said(label, format!("{}\n{text}{errors}", output.status));
@@ -295,6 +332,26 @@ impl Way<'_> {
     /// A file of this run's own.
     pub fn file(&self, name: &str) -> PathBuf {
         self.stage.folder.path().join(format!("{name}-{}", if self.led { "led" } else { "direct" }))
+    }
+}
+
+/// Longer than any tool of the suites takes.
+const TOOL: Duration = Duration::from_secs(150);
+
+/// Runs a command to its end, or ends it when its time is over.
+pub fn to_the_end(command: &mut Command, within: Duration) -> Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+    let pid = child.id();
+    let (output_tx, output) = mpsc::channel();
+    std::thread::spawn(move || output_tx.send(child.wait_with_output()));
+    match output.recv_timeout(within) {
+        Ok(output) => Ok(output?),
+        Err(_) => {
+            sys::signal(pid, libc::SIGKILL)?;
+            let said = output.recv_timeout(Duration::from_secs(10)).map(|it| it.ok());
+            bail!("{command:?} did not end within {within:?}; it said {said:?}")
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl Pgbouncer {
              * = host=127.0.0.1 port={server} user=app password=tide\n\
              [pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = any\npool_mode = {mode}\nmax_client_conn = 500\n\
+             auth_type = any\npool_mode = {mode}\nmax_client_conn = 3000\n\
              default_pool_size = {size}\nignore_startup_parameters = extra_float_digits\n\
              server_login_retry = 1\n\
              logfile = {}\n",

@@ -39,6 +39,7 @@ pub struct Flow {
     pub id: String,
     pub opened: String,
     pub process: Process,
+    pub actor: Actor,
     pub client: SocketAddr,
     pub destination: SocketAddr,
     pub netns: u64,
@@ -69,6 +70,91 @@ pub struct Process {
     pub exe: Option<String>,
     pub cgroup_id: u64,
     pub cgroup: Option<String>,
+    #[serde(default)]
+    pub parent: Option<u32>,
+    pub workload: Workload,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Workload {
+    pub unit: Option<String>,
+    pub container: Option<String>,
+    pub runtime: Option<String>,
+    pub pod: Option<String>,
+    pub image: Option<String>,
+    pub container_name: Option<String>,
+    pub managed: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Actor {
+    pub kind: String,
+    pub name: Option<String>,
+    pub confidence: Option<String>,
+    pub reason: String,
+    pub complete: bool,
+    pub program: Program,
+    pub ancestry: Vec<Ancestor>,
+    pub person: Option<Person>,
+    pub teams: Vec<String>,
+    pub groups: Vec<String>,
+    pub attributes: Vec<Attribute>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Program {
+    pub file: Option<ProgramFile>,
+    pub script: Option<String>,
+    pub folder: Option<String>,
+    pub terminal: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProgramFile {
+    pub inode: u64,
+    pub sha256: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ancestor {
+    pub pid: u32,
+    pub relation: String,
+    pub ended: bool,
+    pub uid: u32,
+    pub comm: String,
+    pub exe: Option<String>,
+    pub command: String,
+    pub script: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Person {
+    pub via: String,
+    pub user: Option<Sourced>,
+    pub switches: Vec<Switch>,
+    pub name: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sourced {
+    pub value: String,
+    pub origin: String,
+    pub confidence: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Switch {
+    pub by: Option<String>,
+    pub from: String,
+    pub to: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Attribute {
+    pub name: String,
+    pub value: String,
+    pub origin: String,
+    pub confidence: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -91,6 +177,7 @@ pub struct Status {
     pub cgroup: String,
     pub listen_port: u16,
     pub generation: u32,
+    pub policy: Policy,
     pub canary: Canary,
     pub hooks: Vec<Hook>,
     pub destinations: Vec<Destination>,
@@ -109,6 +196,17 @@ impl Status {
     pub fn current(&self) -> Option<&Enforcer> {
         self.enforcers.iter().find(|enforcer| !enforcer.draining)
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Policy {
+    /// `enforce`, `shadow`, `off`.
+    pub mode: String,
+    pub generation: Option<String>,
+    pub bare: bool,
+    pub packs: Vec<String>,
+    pub files: Vec<String>,
+    pub enforced: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

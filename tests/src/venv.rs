@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use crate::agent::target_folder;
 
 /// What is installed; a change makes the environment anew.
-const PACKAGES: &[&str] = &["psycopg[binary]==3.2.3"];
+const PACKAGES: &[&str] =
+    &["psycopg[binary]==3.2.3", "asyncpg==0.30.0", "sqlalchemy==2.0.43", "distro==1.9.0"];
 
 static ONCE: Mutex<()> = Mutex::new(());
 

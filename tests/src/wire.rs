@@ -309,6 +309,28 @@ impl Connection {
         Ok(messages)
     }
 
+    /// Asks, and reads the answer up to its ReadyForQuery without keeping it;
+    /// how many bytes came.
+    pub fn drain(&mut self, bytes: &[u8]) -> Result<u64> {
+        const READY: [u8; 6] = [b'Z', 0, 0, 0, 5, b'I'];
+        ensure!(self.buffer.len() == self.read, "an older answer is not read yet");
+        self.send(bytes)?;
+        let mut buffer = vec![0; 256 * 1024];
+        let (mut total, mut last) = (0, Vec::new());
+        while last != READY {
+            let read = match &mut self.stream {
+                Stream::Plain(stream) => stream.read(&mut buffer)?,
+                Stream::Secured(stream) => stream.read(&mut buffer)?,
+                Stream::Gone => bail!("the connection was dropped"),
+            };
+            ensure!(read > 0, "it ended after {total} bytes");
+            total += read as u64;
+            last.extend_from_slice(&buffer[read.saturating_sub(READY.len())..read]);
+            last.drain(..last.len().saturating_sub(READY.len()));
+        }
+        Ok(total)
+    }
+
     /// A socket option's or a fault's own way to the stream.
     pub fn socket(&self) -> Result<&TcpStream> {
         match &self.stream {

@@ -11,6 +11,7 @@ use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::probe::{self, Connect};
 use tidegate_tests::scene::{Scene, alone};
+use tidegate_tests::seen::Status;
 use tidegate_tests::sys;
 use tidegate_tests::wait::until;
 
@@ -166,5 +167,95 @@ fn every_mistake_of_a_settings_file_is_told_at_once() -> Result<()> {
     for word in ["listen_prot", "listen_port", "ignore", "adopt", "quota_user", ":1", ":2", ":3"] {
         ensure!(said.contains(word), "it doesn't speak of `{word}`: {said}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_broken_policy_keeps_the_running_set_and_a_right_one_is_taken() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let agent = &scene.agent;
+    let before = agent.status()?;
+    let generation = |status: &Status| -> Result<String> {
+        status.policy.generation.clone().with_context(|| format!("{:?}", status.policy))
+    };
+    let first = generation(&before)?;
+    ensure!(before.policy.mode == "enforce" && before.policy.packs.is_empty(), "{before:#?}");
+    let page = agent.must(&["status"])?;
+    ensure!(page.contains(&format!("enforced; generation {first}")), "{page}");
+
+    let file = agent.policies().join("own.cedar");
+    std::fs::write(&file, "\n@id(\"own\")\nforbid (principal, action, resorce);\n")?;
+    let order = agent.order(&["reload"])?;
+    let said = String::from_utf8_lossy(&order.stderr).into_owned();
+    ensure!(!order.status.success(), "`reload` of a broken policy succeeded");
+    for word in ["the running settings stay", &format!("{}:3: ", file.display())] {
+        ensure!(said.contains(word), "`reload` doesn't speak of `{word}`: {said}");
+    }
+    let after = agent.status()?;
+    ensure!(after.generation == before.generation, "the generation of settings moved");
+    ensure!(generation(&after)? == first && after.policy.files.is_empty(), "{:?}", after.policy);
+    let report = probe::connect(&scene.inside(), &Connect::to(scene.echo.v4(), "still"))?;
+    ensure!(report.direct == Some(false), "{}", report.summary());
+
+    std::fs::write(&file, "\n@id(\"own\")\nforbid (principal, action, resource);\n")?;
+    agent.must(&["reload"])?;
+    let own = agent.status()?;
+    let second = generation(&own)?;
+    ensure!(second != first && own.generation > before.generation, "{:?}", own.policy);
+    ensure!(own.policy.files == [file.display().to_string()], "{:?}", own.policy);
+    // The same files make the same generation for whoever reads them.
+    let lint = Command::new(binary()?).args(["policy", "lint"]).arg(&file).output()?;
+    let lint = String::from_utf8_lossy(&lint.stdout).into_owned();
+    ensure!(lint.contains(&format!("generation {second}")), "{second} isn't in: {lint}");
+
+    let settings = std::fs::read_to_string(agent.settings_file())?;
+    let packed = format!("{settings}\npolicy.packs = [\"read-only\"]\npolicy.mode = \"shadow\"\n");
+    std::fs::write(agent.settings_file(), packed)?;
+    agent.must(&["reload"])?;
+    let packed = agent.status()?;
+    ensure!(packed.policy.packs == ["read-only"] && packed.policy.mode == "shadow");
+    ensure!(generation(&packed)? != second, "{:?}", packed.policy);
+
+    std::fs::write(agent.settings_file(), format!("{settings}\npolicy.mode = \"off\"\n"))?;
+    std::fs::write(&file, "broken")?;
+    agent.must(&["reload"])?;
+    let off = agent.status()?;
+    ensure!(off.policy.mode == "off" && off.policy.generation.is_none(), "{:?}", off.policy);
+    let report = probe::connect(&scene.inside(), &Connect::to(scene.echo.v4(), "on"))?;
+    ensure!(report.direct == Some(false), "{}", report.summary());
+    Ok(())
+}
+
+#[test]
+fn an_agent_does_not_start_with_a_broken_policy() -> Result<()> {
+    let _alone = alone();
+    let folder = TempFolder::fresh()?;
+    let root = Cgroup::fresh()?;
+    let policies = folder.path().join("policies");
+    std::fs::create_dir(&policies)?;
+    std::fs::write(policies.join("a.cedar"), "forbid (principal, action, resorce);\n")?;
+    std::fs::write(
+        policies.join("b.cedar"),
+        "\n@advise(\"x\")\npermit (principal, action, resource);\n",
+    )?;
+    let file = folder.path().join("tidegate.toml");
+    std::fs::write(&file, format!("policy.folder = \"{}\"\n", policies.display()))?;
+    let output = Place::new()
+        .cgroup(&root)
+        .command(binary()?)?
+        .args(["run", "--policy", "shadow", "--config"])
+        .arg(&file)
+        .arg("--cgroup")
+        .arg(root.path())
+        .arg("--control")
+        .arg(folder.path().join("control.sock"))
+        .output()?;
+    ensure!(output.status.code() == Some(2), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    for word in ["a.cedar:1: ", "b.cedar:2: ", "did you mean `@advice`"] {
+        ensure!(said.contains(word), "it doesn't speak of `{word}`: {said}");
+    }
+    ensure!(tidegate_tests::agent::programs(root.path())? == 0, "something is attached");
     Ok(())
 }

@@ -29,8 +29,10 @@ fn open_house() -> Setup {
     Postgres::setup().tls(Key::P256).auth("trust")
 }
 
+type Scenario = fn(&mut Way<'_>) -> Result<()>;
+
 /// Each scenario on both legs.
-fn scenarios(stage: &Stage, all: &[(&str, fn(&mut Way<'_>) -> Result<()>)]) -> Result<()> {
+fn scenarios(stage: &Stage, all: &[(&str, Scenario)]) -> Result<()> {
     for (name, scenario) in all {
         for leg in Leg::BOTH {
             stage.compare(name, leg, scenario)?;

@@ -127,6 +127,16 @@ impl Source {
         Ok(Source::Only(Private::with("kernels", &lines, None)?))
     }
 
+    /// Debian's sources of this machine's release.
+    pub fn code() -> Result<Source> {
+        let codename = codename()?;
+        let security = format!("{} {codename}-security", mirror("debian-security")?);
+        let suites = [format!("{} {codename}", mirror("debian")?), security];
+        let line = |suite: &String| format!("deb-src [signed-by={KEYRING}] {suite} main");
+        let lines: Vec<String> = suites.iter().map(line).collect();
+        Ok(Source::Only(Private::with("code", &lines, None)?))
+    }
+
     fn options(&self) -> Vec<String> {
         let (private, parts) = match self {
             Source::Machine => return Vec::new(),

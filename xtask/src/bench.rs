@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::setup::{self, need};
-use crate::workspace::Profile;
+use crate::workspace::{self, Profile};
 use crate::{build, step, test};
 
 #[derive(clap::Args)]
@@ -20,6 +20,12 @@ pub struct Arguments {
 
 /// `cargo xtask bench`
 pub fn run(arguments: &Arguments) -> Result<()> {
+    // What masking tells from what: no server is needed for that.
+    if arguments.rest.first().is_some_and(|bench| bench == "mask-quality") {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["test", "-p", "tidegate", "--test", "mask_quality", "--", "--nocapture"]);
+        return step::shown("mask-quality", command.current_dir(workspace::root()));
+    }
     test::as_root("benches attach kernel programs and make cgroups", "bench")?;
     need(setup::BENCH)?;
     let agent = build::agent(Profile::Release)?;

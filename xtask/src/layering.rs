@@ -72,6 +72,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     // The list of the rooms.
     ("lib", &[]),
+    // The list of those that are fuzzed.
+    ("fuzzed", &[]),
 ];
 
 /// `cargo xtask layering`

@@ -10,9 +10,11 @@ mod bpf;
 mod build;
 mod ci;
 mod demo;
+mod fuzz;
 mod layering;
 mod setup;
 mod step;
+mod suites;
 mod test;
 mod toolchain;
 mod vm;
@@ -43,6 +45,8 @@ enum Command {
     Ci(ci::Arguments),
     /// Measure tidegate beside its neighbours
     Bench(bench::Arguments),
+    /// Throw foreign bytes at the rooms that read them; without a target, list them
+    Fuzz(fuzz::Arguments),
     /// Check that imports between the agent's rooms run one way only
     Layering,
     /// Boot other kernels and run the core of the matrix on each
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Ci(arguments) => ci::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Layering => layering::run(),
         Command::Vm(arguments) => vm::run(&arguments),
     };

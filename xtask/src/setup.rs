@@ -21,6 +21,9 @@ pub enum Tool {
     BpfCompiler,
     BpfLinker,
     CargoDeny,
+    /// Sanitizers are nightly's.
+    Nightly,
+    CargoFuzz,
     /// A C compiler, as the linker of everything.
     Cc,
     /// For bindings that are made while building.
@@ -32,6 +35,13 @@ pub enum Tool {
     Iproute,
     Procps,
     Python,
+    /// Makes the environments that Python's drivers live in.
+    PythonVenv,
+    Node,
+    Npm,
+    Java,
+    /// PostgreSQL's driver for Java.
+    Jdbc,
     OpenSsl,
     Qemu,
     Busybox,
@@ -49,11 +59,19 @@ pub const SUITES: &[Tool] = &[
     Tool::Iproute,
     Tool::Procps,
     Tool::Python,
+    Tool::PythonVenv,
+    Tool::Node,
+    Tool::Npm,
+    Tool::Java,
+    Tool::Jdbc,
     Tool::OpenSsl,
     Tool::Busybox,
 ];
+/// For the long suites, beyond [`SUITES`].
+pub const ALL: &[Tool] = &[Tool::Cc];
 pub const CI: &[Tool] = &[Tool::CargoDeny];
 pub const BENCH: &[Tool] = &[Tool::Postgres, Tool::Haproxy, Tool::Pgbouncer, Tool::Iproute];
+pub const FUZZ: &[Tool] = &[Tool::Cc, Tool::LibClang, Tool::Nightly, Tool::CargoFuzz];
 pub const VM: &[Tool] = &[Tool::Qemu, Tool::Busybox, Tool::Iproute, Tool::Xz];
 
 /// Where a tool comes from.
@@ -69,6 +87,8 @@ fn origin(tool: Tool) -> Origin {
         Tool::BpfCompiler => return Origin::Own(|| toolchain::compiler().map(drop)),
         Tool::BpfLinker => return Origin::Own(|| toolchain::linker().map(drop)),
         Tool::CargoDeny => return Origin::Own(|| toolchain::cargo_deny().map(drop)),
+        Tool::Nightly => return Origin::Own(|| toolchain::nightly().map(drop)),
+        Tool::CargoFuzz => return Origin::Own(|| toolchain::cargo_fuzz().map(drop)),
         Tool::Qemu => return Origin::Own(qemu),
         Tool::Cc => (&["cc"], &["gcc", "libc6-dev"]),
         Tool::LibClang => (
@@ -82,6 +102,12 @@ fn origin(tool: Tool) -> Origin {
         Tool::Iproute => (&["ip"], &["iproute2"]),
         Tool::Procps => (&["ps"], &["procps"]),
         Tool::Python => (&["python3"], &["python3"]),
+        Tool::PythonVenv => (&["/usr/lib/python3*/ensurepip"], &["python3-venv"]),
+        Tool::Node => (&["node"], &["nodejs"]),
+        Tool::Npm => (&["npm"], &["npm"]),
+        // A compiler too: programs are run from their source.
+        Tool::Java => (&["javac"], &["default-jdk-headless"]),
+        Tool::Jdbc => (&["/usr/share/java/postgresql.jar"], &["libpostgresql-jdbc-java"]),
         Tool::OpenSsl => (&["openssl"], &["openssl"]),
         Tool::Busybox => (&["busybox"], &["busybox-static"]),
         Tool::Xz => (&["xz"], &["xz-utils"]),
@@ -184,6 +210,7 @@ pub fn run() -> Result<()> {
         ("test", SUITES),
         ("ci", CI),
         ("bench", BENCH),
+        ("fuzz", FUZZ),
         ("vm", VM),
     ] {
         need(tools)?;

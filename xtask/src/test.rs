@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::setup::{self, need};
 use crate::workspace::Profile;
-use crate::{build, step, vm};
+use crate::{build, step, suites, vm};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -32,15 +32,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     units.args(["test", "--workspace", "--exclude", "tidegate-tests"]).args(&arguments.name);
     step::shown("unit tests", &mut units)?;
 
-    let mut suites = step::cargo();
-    suites
+    let mut tests = step::cargo();
+    tests
         .args(["test", "--package", "tidegate-tests", "--release"])
         .args(&arguments.name)
         .env("TIDEGATE_BIN", &agent);
     if arguments.all {
-        suites.env("TIDEGATE_ALL", "1");
+        need(setup::ALL)?;
+        suites::postgres()?;
+        tests.env("TIDEGATE_ALL", "1").args(["--", "--include-ignored"]);
     }
-    step::shown("suites", &mut suites)?;
+    step::shown("suites", &mut tests)?;
 
     if arguments.all {
         vm::run(&vm::Arguments::default())?;

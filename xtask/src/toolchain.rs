@@ -22,6 +22,7 @@ use crate::{apt, step, workspace};
 const LLVM: u32 = 22;
 const BPF_LINKER: (&str, &str) = ("bpf-linker", "0.10.3");
 const CARGO_DENY: (&str, &str) = ("cargo-deny", "0.20.2");
+const CARGO_FUZZ: (&str, &str) = ("cargo-fuzz", "0.13.1");
 const DEBIAN: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
 /// A compiler for the kernel programs.
@@ -234,6 +235,31 @@ pub fn cargo_deny() -> Result<PathBuf> {
             ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
         ],
     )
+}
+
+/// cargo-fuzz: found, else built. It only calls cargo.
+pub fn cargo_fuzz() -> Result<PathBuf> {
+    cargo_tool(CARGO_FUZZ, &[("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")])
+}
+
+/// The nightly toolchain of rustup's: found, else installed.
+pub fn nightly() -> Result<String> {
+    let find = || rustup_toolchains().into_iter().find(|name| name.starts_with("nightly"));
+    if let Some(nightly) = find() {
+        return Ok(nightly);
+    }
+    let install = ["toolchain", "install", "nightly", "--profile", "minimal"];
+    let mut command = Command::new("timeout");
+    command.args(["300", "rustup"]).args(install);
+    let done = step::quiet("nightly", "installing it, for sanitizers", &mut command);
+    match (done, find()) {
+        (Ok(()), Some(nightly)) => Ok(nightly),
+        (Err(error), _) => Err(error.context(format!(
+            "fuzzing needs a nightly compiler: get one with `rustup {}`",
+            install.join(" ")
+        ))),
+        (Ok(()), None) => bail!("rustup installed a nightly, and doesn't list it"),
+    }
 }
 
 fn cargo_tool((name, version): (&str, &str), profile: &[(&str, &str)]) -> Result<PathBuf> {

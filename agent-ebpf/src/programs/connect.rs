@@ -17,8 +17,8 @@ use tidegate_ebpf::{
 };
 
 use super::{
-    ALLOW, CREATE, REFUSE, SOCK_STREAM, address, attempt, is_listener, is_mapped, of_interest,
-    rule, same, settings, stale, token, words,
+    ALLOW, CREATE, REFUSE, SOCK_STREAM, address, attempt, gone, is_listener, is_mapped,
+    of_interest, rule, same, settings, stale, token, words,
 };
 use crate::emit::{count, current, verdict};
 use crate::maps::{FLOWS, handle};
@@ -125,7 +125,7 @@ unsafe fn redirect(
     let strict = rule.flags & RULE_STRICT != 0;
     unsafe {
         let absent = stale(settings, |heartbeat| heartbeat.keeper);
-        if strict && absent {
+        if strict && absent && gone(settings) {
             // Whoever may sit at the listener's address meanwhile gets nothing.
             bpf_set_retval(-ECONNREFUSED);
             return refuse(context, REFUSED_ABSENT, destination, rule.id);

@@ -18,8 +18,8 @@ use tidegate_ebpf::{
 };
 
 use super::{
-    ALLOW, REFUSE, SOCK_RAW, SOCK_STREAM, attempt, is_listener, mapped, of_interest, rule, same,
-    settings, stale, token, words,
+    ALLOW, REFUSE, SOCK_RAW, SOCK_STREAM, attempt, gone, is_listener, mapped, of_interest, rule,
+    same, settings, stale, token, words,
 };
 use crate::emit::{count, emit, verdict};
 use crate::maps::{MAKERS, handle};
@@ -130,7 +130,12 @@ unsafe fn hold(skb: *mut __sk_buff, sk: *mut bpf_sock, settings: &Settings) -> i
             // What is strict waits for the next keeper: who sits at the
             // listener's address meanwhile gets nothing.
             let strict = (*attempt).flow.flags & FLOW_STRICT != 0;
-            return if strict { REFUSE } else { ALLOW };
+            if !strict {
+                return ALLOW;
+            }
+            if gone(settings) {
+                return REFUSE;
+            }
         }
         let mut length = (*skb).len;
         if length > SYN_CAPACITY as u32 {

@@ -110,7 +110,8 @@ impl Folder {
     }
 }
 
-/// A new file in place of an old one, whole or not at all.
+/// A new file in place of an old one, whole or not at all. Done when records
+/// are let go, which is seldom: what they came to is on the disk before they go.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     use std::io::Write;
     let new = path.with_extension("new");

@@ -71,5 +71,7 @@ pub enum ToLog {
 pub enum FromLog {
     Append(LogAppend),
     /// A writer's records are all in the tree.
-    Finish { writer: u64 },
+    Finish {
+        writer: u64,
+    },
 }

@@ -34,7 +34,7 @@ pub struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Search(search::Search),
+    Search(Box<search::Search>),
     Verify(Verify),
     Prove(Prove),
     Export(Export),

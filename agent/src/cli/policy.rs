@@ -4,6 +4,9 @@
 mod explain;
 mod files;
 mod page;
+mod running;
+
+pub(super) use running::complete;
 
 use std::io::Write;
 

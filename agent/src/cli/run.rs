@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::{Exit, Failure};
+use super::policy;
 use crate::config::{self, OnExisting, Overrides, Settings};
 use crate::keeper;
+use crate::model::PolicyMode;
 
 /// Runs the agent, in the foreground, until it is told to end
 ///
@@ -25,8 +27,9 @@ pub struct Run {
     /// PORT (on any address), HOST:PORT, CIDR:PORT or [IPV6]:PORT, each with
     /// `,permissive` behind it if connections may go direct while the agent
     /// isn't there, or `,exclude` if it is to be left alone; and `,postgres` or
-    /// `,unread` if what is spoken there doesn't follow from the port. In the
-    /// variable TIDEGATE_PROTECT, blanks stand between them.
+    /// `,unread` if what is spoken there doesn't follow from the port; and
+    /// `,environment=NAME` for what policies know it as. In the variable
+    /// TIDEGATE_PROTECT, blanks stand between them.
     #[arg(long, value_name = "DESTINATION", env = "TIDEGATE_PROTECT", value_delimiter = ' ')]
     #[arg(hide_env_values = true)]
     protect: Vec<String>,
@@ -46,6 +49,11 @@ pub struct Run {
     #[arg(long, value_name = "WHAT", env = "TIDEGATE_ON_EXISTING", hide_env_values = true)]
     #[arg(value_parser = on_existing)]
     on_existing: Option<OnExisting>,
+    /// Carry the policies out, only record what they say, or decide nothing
+    /// [default: enforce]
+    #[arg(long, value_name = "MODE", env = "TIDEGATE_POLICY", hide_env_values = true)]
+    #[arg(value_parser = policy_mode)]
+    policy: Option<PolicyMode>,
     /// Log the kernel programs' own debug lines
     #[arg(long, env = "TIDEGATE_DEBUG_PROGRAMS", hide_env_values = true)]
     #[arg(value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
@@ -63,14 +71,16 @@ impl Run {
                  run it with sudo, or `systemctl start tidegate`",
             ));
         }
-        let reload = Box::new(move || self.settings().map_err(|mistakes| mistakes.to_string()));
+        let reload = Box::new(move || self.settings().map_err(|failure| failure.to_string()));
         match keeper::run(settings, reload) {
             Ok(()) => Ok(Exit::Ok),
             Err(error) => Err(Failure::new(Exit::Failed, error)),
         }
     }
 
-    fn settings(&self) -> Result<Settings, config::Mistakes> {
+    /// The settings and the policies that they name, whole and right, or all that is
+    /// wrong.
+    fn settings(&self) -> Result<Settings, Failure> {
         let overrides = Overrides {
             cgroup: self.cgroup.clone(),
             bpffs: self.bpffs.clone(),
@@ -78,9 +88,21 @@ impl Run {
             control: self.control.clone(),
             on_existing: self.on_existing,
             protect: self.protect.iter().filter(|text| !text.is_empty()).cloned().collect(),
+            policy: self.policy,
             debug_programs: self.debug_programs,
         };
-        config::resolve(self.config.as_deref(), overrides)
+        let mut settings = config::resolve(self.config.as_deref(), overrides)?;
+        policy::complete(&mut settings.policy)?;
+        Ok(settings)
+    }
+}
+
+fn policy_mode(text: &str) -> Result<PolicyMode, String> {
+    match text {
+        "enforce" => Ok(PolicyMode::Enforce),
+        "shadow" => Ok(PolicyMode::Shadow),
+        "off" => Ok(PolicyMode::Off),
+        _ => Err("it is `enforce`, `shadow` or `off`".into()),
     }
 }
 

@@ -64,6 +64,7 @@ fn wrong_arguments_say_what_is_right() {
         ("tidegate run --protct 5432", "a similar argument exists: '--protect'"),
         ("tidegate upgrade --drain 10", "its unit is missing"),
         ("tidegate run --on-existing keep", "it is `adopt` or `kill`"),
+        ("tidegate run --policy on", "it is `enforce`, `shadow` or `off`"),
         ("tidegate observe --event opend", "[possible values: opened, closed,"),
         ("tidegate status -o xml", "[possible values: table, wide, json, jsonl, yaml]"),
     ] {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::draft::{Draft, Located};
 use super::{
-    CaSettings, EnforcerSettings, Mistakes, OnExisting, Protect, Settings, duration, protect,
+    CaSettings, EnforcerSettings, IdentitySettings, Mistakes, OnExisting, PolicySettings, Protect,
+    Settings, duration, protect,
 };
 
 /// Longest path that fits a unix socket's address.
@@ -50,6 +51,19 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
         },
         audit: draft.audit.settled(default.audit),
         logins: or(draft.logins, default.logins),
+        policy: PolicySettings {
+            mode: value(draft.policy_mode, default.policy.mode),
+            folder: or(draft.policy_folder, default.policy.folder),
+            packs: values(draft.policy_packs),
+            bare: value(draft.policy_bare, default.policy.bare),
+            enforced: values(draft.policy_enforced),
+            ..default.policy
+        },
+        identity: IdentitySettings {
+            directory: draft.directory.map(|l| l.value),
+            kinds: draft.kinds.map(|l| l.value),
+            runtimes: value(draft.runtimes, default.identity.runtimes),
+        },
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),
         resolve_grace: value(draft.resolve_grace, default.resolve_grace),
@@ -61,6 +75,10 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
 
 fn value<T>(written: Option<Located<T>>, default: T) -> T {
     written.map_or(default, |located| located.value)
+}
+
+fn values<T>(written: Vec<Located<T>>) -> Vec<T> {
+    written.into_iter().map(|located| located.value).collect()
 }
 
 fn contradictions(draft: &Draft, mistakes: &mut Mistakes) {

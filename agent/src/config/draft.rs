@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::audit::AuditDraft;
 use super::{Mistakes, OnExisting, PassthroughSettings, Place, Protect, check, protect};
+use crate::model::PolicyMode;
 
 /// A value and where it was written.
 #[derive(Clone, Debug)]
@@ -30,7 +31,15 @@ pub(super) struct Draft {
     pub ca_certificate: Option<Located<PathBuf>>,
     pub ca_key: Option<Located<PathBuf>>,
     pub audit: AuditDraft,
+    pub directory: Option<Located<PathBuf>>,
+    pub kinds: Option<Located<PathBuf>>,
+    pub runtimes: Option<Located<Vec<PathBuf>>>,
     pub logins: Option<Located<PathBuf>>,
+    pub policy_mode: Option<Located<PolicyMode>>,
+    pub policy_folder: Option<Located<PathBuf>>,
+    pub policy_packs: Vec<Located<String>>,
+    pub policy_bare: Option<Located<bool>>,
+    pub policy_enforced: Vec<Located<String>>,
     pub canary_every: Option<Located<Duration>>,
     pub resolve_every: Option<Located<Duration>>,
     pub resolve_grace: Option<Located<Duration>>,
@@ -49,6 +58,7 @@ pub struct Overrides {
     pub on_existing: Option<OnExisting>,
     /// Replaces the file's list, unless it is empty.
     pub protect: Vec<String>,
+    pub policy: Option<PolicyMode>,
     pub debug_programs: Option<bool>,
 }
 
@@ -59,6 +69,7 @@ impl Overrides {
         take(&mut draft.control, self.control, "control", check::socket, &mut mistakes);
         take(&mut draft.listen_port, self.listen_port, "listen-port", check::port, &mut mistakes);
         take(&mut draft.on_existing, self.on_existing, "on-existing", Ok, &mut mistakes);
+        take(&mut draft.policy_mode, self.policy, "policy", Ok, &mut mistakes);
         take(&mut draft.debug_programs, self.debug_programs, "debug-programs", Ok, &mut mistakes);
         if !self.protect.is_empty() {
             let place = named("protect");

@@ -9,16 +9,18 @@ use toml_edit::{Document, Item, TableLike, Value};
 
 use super::draft::{Draft, Located};
 use super::{Mistakes, Place, Protect, check, protect};
+use crate::config;
 use crate::model::Mode;
 
 mod audit;
+mod policy;
 mod service;
 
 #[cfg(test)]
 pub(super) use audit::AUDIT;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 17] = [
+pub(super) const TOP: [&str; 19] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -29,7 +31,9 @@ pub(super) const TOP: [&str; 17] = [
     "passthrough",
     "ca",
     "audit",
+    "identity",
     "logins",
+    "policy",
     "canary_every",
     "resolve_every",
     "resolve_grace",
@@ -39,10 +43,13 @@ pub(super) const TOP: [&str; 17] = [
 ];
 pub(super) const ENFORCER: [&str; 3] = ["user", "workers", "drain"];
 pub(super) const CA: [&str; 2] = ["certificate", "key"];
-pub(super) const PROTECT: [&str; 15] = [
+pub(super) const IDENTITY: [&str; 3] = ["directory", "kinds", "runtimes"];
+pub(super) const POLICY: [&str; 5] = ["mode", "folder", "packs", "bare", "enforce"];
+pub(super) const PROTECT: [&str; 16] = [
     "to",
     "mode",
     "exclude",
+    "environment",
     "protocol",
     "verify",
     "roots",
@@ -148,8 +155,15 @@ impl Reader<'_> {
             draft.ca_certificate = self.take(table, "certificate", |i| check::absolute(path(i)?));
             draft.ca_key = self.take(table, "key", |i| check::absolute(path(i)?));
         }
+        self.policy(top, &mut draft);
         if let Some(table) = self.table(top, "audit") {
             self.audit(table, &mut draft.audit);
+        }
+        if let Some(table) = self.table(top, "identity") {
+            self.unknown_keys(table, &IDENTITY, " in [identity]");
+            draft.directory = self.take(table, "directory", |i| check::absolute(path(i)?));
+            draft.kinds = self.take(table, "kinds", |i| check::absolute(path(i)?));
+            draft.runtimes = self.take(table, "runtimes", sockets);
         }
         draft
     }
@@ -174,7 +188,9 @@ impl Reader<'_> {
                 format!("unknown key `{key}`: it belongs in the table [enforcer]")
             } else if within.is_empty() && PROTECT.contains(&key) {
                 format!("unknown key `{key}`: it belongs to a destination, behind [[protect]]")
-            } else if known == ENFORCER && TOP.contains(&key) {
+            } else if within.is_empty() && POLICY.contains(&key) {
+                format!("unknown key `{key}`: it belongs in the table [policy]")
+            } else if (known == ENFORCER || known == POLICY) && TOP.contains(&key) {
                 format!("unknown key `{key}`{within}: it belongs above the first table")
             } else {
                 match closest(key, known) {
@@ -255,6 +271,8 @@ impl Reader<'_> {
         });
         let mode = self.take(table, "mode", |item| protect::mode(string(item)?));
         let exclude = self.take(table, "exclude", boolean);
+        let environment =
+            self.take(table, "environment", |item| config::policy::environment(string(item)?));
         if !table.contains_key("to") {
             self.mistakes.add(place.clone(), "a destination needs `to`, such as `to = \"5432\"`");
         }
@@ -265,10 +283,17 @@ impl Reader<'_> {
                 "an excluded destination has no mode: take out `mode`, or `exclude`",
             );
         }
+        if let (true, Some(environment)) = (exclude, &environment) {
+            self.mistakes.add(
+                environment.place.clone(),
+                "an excluded destination has no environment: take out `environment`, or `exclude`",
+            );
+        }
+        let environment = environment.map(|environment| environment.value);
         let mode = mode.map_or(Mode::Strict, |mode| mode.value);
         let usual = to.as_ref().map(|to| to.value.service.protocol).unwrap_or_default();
         let service = self.service(table, usual, exclude);
-        Some(Protect { mode, exclude, service, ..to?.value })
+        Some(Protect { mode, exclude, environment, service, ..to?.value })
     }
 
     fn note<T>(&mut self, place: &Place, result: Result<T, String>) -> Option<T> {
@@ -291,7 +316,7 @@ impl Reader<'_> {
 
 fn plain_target(text: &str) -> Result<Protect, String> {
     if text.contains(',') {
-        return Err(format!("`{text}`: in a table, write `mode` and `exclude` as keys"));
+        return Err(format!("`{text}`: in a table, write `mode`, `exclude` and the rest as keys"));
     }
     protect::parse(text)
 }
@@ -302,6 +327,21 @@ fn string(item: &Item) -> Result<&str, String> {
 
 fn path(item: &Item) -> Result<PathBuf, String> {
     string(item).map(PathBuf::from)
+}
+
+/// A list of sockets' paths.
+fn sockets(item: &Item) -> Result<Vec<PathBuf>, String> {
+    let list = item.as_array().ok_or_else(|| {
+        format!(
+            "it must be a list of paths, such as `[\"/run/docker.sock\"]`, not {}",
+            with_article(item)
+        )
+    })?;
+    let path = |value: &Value| match value.as_str() {
+        Some(text) => check::socket(text.into()),
+        None => Err(format!("a path is a string, not {}", article(value.type_name()))),
+    };
+    list.iter().map(path).collect()
 }
 
 fn boolean(item: &Item) -> Result<bool, String> {

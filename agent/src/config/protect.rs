@@ -1,6 +1,6 @@
 //! One protected destination, as written: `PORT`, `HOST:PORT`, `CIDR:PORT`,
-//! `[v6]:PORT`, with `,permissive`, `,strict` or `,exclude`, and `,postgres` or
-//! `,unread` behind it.
+//! `[v6]:PORT`, with `,permissive`, `,strict` or `,exclude`, `,postgres` or `,unread`,
+//! and `,environment=NAME` behind it.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -29,9 +29,17 @@ pub(super) fn parse(text: &str) -> Result<Protect, String> {
         target,
         mode: Mode::Strict,
         exclude: false,
+        environment: None,
     };
     let (mut stance, mut protocol) = (None, None);
     for option in parts {
+        if let Some(name) = option.strip_prefix("environment=") {
+            let name = super::policy::environment(name)?;
+            if let Some(before) = protect.environment.replace(name) {
+                return Err(format!("`{text}` says `environment={before}` and more: choose one"));
+            }
+            continue;
+        }
         let spoken = super::service::protocol(option).ok();
         let slot = if spoken.is_some() { &mut protocol } else { &mut stance };
         if let Some(before) = slot.replace(option) {
@@ -46,6 +54,11 @@ pub(super) fn parse(text: &str) -> Result<Protect, String> {
     if let (true, Some(protocol)) = (protect.exclude, protocol) {
         return Err(format!("`{text}`: what is left alone is not read: take out `{protocol}`"));
     }
+    if let (true, Some(environment)) = (protect.exclude, &protect.environment) {
+        return Err(format!(
+            "`{text}`: what is left alone has no environment: take out `environment={environment}`"
+        ));
+    }
     Ok(protect)
 }
 
@@ -56,7 +69,7 @@ pub(super) fn usual_protocol(port: u16) -> Protocol {
 
 fn option_of(text: &str) -> Result<Mode, String> {
     mode(text).map_err(|_| {
-        let known = ["strict", "permissive", "exclude", "postgres", "unread"];
+        let known = ["strict", "permissive", "exclude", "postgres", "unread", "environment=NAME"];
         super::file::unknown("option", text, &known)
     })
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::PolicyMode;
 use crate::model::{Durability, LogTerms, TextKept};
 
 fn mistakes(text: &str) -> Vec<String> {
@@ -38,6 +39,13 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     assert_eq!(enforcer.iter().count(), file::ENFORCER.len());
     let ca = document.as_table()["ca"].as_table_like().unwrap();
     assert_eq!(ca.iter().count(), file::CA.len());
+    let policy = document.as_table()["policy"].as_table_like().unwrap();
+    assert_eq!(policy.iter().count(), file::POLICY.len());
+    let everything =
+        everything.replace("# directory = ", "directory = ").replace("# kinds = ", "kinds = ");
+    let document = toml_edit::Document::parse(everything.as_str()).unwrap();
+    let identity = document.as_table()["identity"].as_table_like().unwrap();
+    assert_eq!(identity.iter().count(), file::IDENTITY.len());
     let audit = document.as_table()["audit"].as_table_like().unwrap();
     assert_eq!(audit.iter().count(), file::AUDIT.len());
     // What is commented out of a destination is right too, but for the paths.
@@ -79,10 +87,20 @@ resolve_grace = "0s"
 quota_user = 10
 quota_cgroup = 20
 debug_programs = true
+[identity]
+runtimes = []
+directory = "/etc/people.toml"
+kinds = "/etc/kinds.toml"
 [enforcer]
 user = "gate"
 workers = 4
 drain = "2h"
+[policy]
+mode = "shadow"
+folder = "/srv/policies"
+packs = ["read-only", "ai-agents"]
+bare = true
+enforce = ["shop.service", "/usr/bin/report"]
 "#;
     let protect = |name: &str, target: ProtectTarget, mode, exclude| Protect {
         name: name.into(),
@@ -90,6 +108,7 @@ drain = "2h"
         target,
         mode,
         exclude,
+        environment: None,
     };
     let net = |address: &str, prefix, port| ProtectTarget::Network {
         address: address.parse().unwrap(),
@@ -123,7 +142,20 @@ drain = "2h"
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
+            identity: IdentitySettings {
+                directory: Some("/etc/people.toml".into()),
+                kinds: Some("/etc/kinds.toml".into()),
+                runtimes: Vec::new(),
+            },
             logins: "/run/logins".into(),
+            policy: PolicySettings {
+                mode: PolicyMode::Shadow,
+                folder: "/srv/policies".into(),
+                packs: vec!["read-only".into(), "ai-agents".into()],
+                bare: true,
+                enforced: vec!["shop.service".into(), "/usr/bin/report".into()],
+                ..PolicySettings::default()
+            },
             canary_every: Duration::from_secs(1),
             resolve_every: Duration::from_secs(90),
             resolve_grace: Duration::ZERO,
@@ -274,7 +306,20 @@ fn what_is_no_destination_says_what_one_is() {
         ("5432,permisive", "unknown option `permisive`: did you mean `permissive`?"),
         (
             "5432,x",
-            "unknown option `x`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`",
+            "unknown option `x`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`, `environment=NAME`",
+        ),
+        (
+            "5432,env=staging",
+            "unknown option `env=staging`: it is one of `strict`, `permissive`, `exclude`, `postgres`, `unread`, `environment=NAME`",
+        ),
+        ("5432,environment=Staging", "an environment is written in lower case: write `staging`"),
+        (
+            "5432,environment=a,environment=b",
+            "`5432,environment=a,environment=b` says `environment=a` and more: choose one",
+        ),
+        (
+            "5432,exclude,environment=a",
+            "`5432,exclude,environment=a`: what is left alone has no environment: take out `environment=a`",
         ),
         (
             "5432,postgres,unread",
@@ -491,6 +536,70 @@ tidegate.toml:43:7: `key`: `ca.key` is not an absolute path: begin it with `/`
 "#;
     assert_eq!(found[9..].join("\n"), expected.trim());
     assert!(!found.join("\n").contains("hunter2"), "a password isn't repeated");
+}
+
+#[test]
+fn all_mistakes_of_the_policies_are_told_at_once() {
+    let text = r#"packs = ["read-only"]
+[policy]
+mode = "enforced"
+folder = "policies"
+packs = ["ai-agent", "read-only", "read-only", 3, "rls"]
+bare = "no"
+enforce = ["shop.service", "", "shop.service"]
+enforces = []
+quota_user = 3
+[[protect]]
+to = 5432
+environment = "Production"
+[[protect]]
+to = 5433
+environment = "7up"
+[[protect]]
+to = "10.0.0.1:5433"
+exclude = true
+environment = "staging"
+"#;
+    let expected = r#"
+tidegate.toml:1:1: unknown key `packs`: it belongs in the table [policy]
+tidegate.toml:3:8: `mode`: unknown mode `enforced`: did you mean `enforce`?
+tidegate.toml:4:10: `folder`: `policies` is not an absolute path: begin it with `/`
+tidegate.toml:5:10: `packs`: unknown pack `ai-agent`: did you mean `ai-agents`?
+tidegate.toml:5:35: `packs`: `read-only` is named twice: take one out
+tidegate.toml:5:48: `packs`: it is a list of strings, without an integer
+tidegate.toml:5:51: `packs`: unknown pack `rls`: it is `ai-agents` or `read-only`
+tidegate.toml:6:8: `bare`: it must be true or false, not a string
+tidegate.toml:7:28: `enforce`: `` is no workload's name: name a unit, such as `shop.service`
+tidegate.toml:7:32: `enforce`: `shop.service` is named twice: take one out
+tidegate.toml:8:1: unknown key `enforces` in [policy]: did you mean `enforce`?
+tidegate.toml:9:1: unknown key `quota_user` in [policy]: it belongs above the first table
+tidegate.toml:12:15: `environment`: an environment is written in lower case: write `production`
+tidegate.toml:15:15: `environment`: `7up` is no environment's name: it has 1 to 63 of a-z, 0-9, `-`, `_` and `.`, and begins with a letter, such as `staging`
+tidegate.toml:19:15: an excluded destination has no environment: take out `environment`, or `exclude`
+"#;
+    assert_eq!(mistakes(text).join("\n"), expected.trim());
+    only("policy = 3", "tidegate.toml:1:10: `policy` must be a table, not an integer");
+    only(
+        "policy.packs = \"read-only\"",
+        "tidegate.toml:1:16: `packs`: it must be a list of strings, not a string",
+    );
+}
+
+#[test]
+fn an_environment_is_written_either_way_and_the_flag_wins_over_the_mode() {
+    let text = "protect = [\"5432,unread,environment=staging\", \
+                { to = 5433, environment = \"eu-1.test\" }, 5434]\npolicy.mode = \"off\"";
+    let environments = |settings: Settings| -> Vec<Option<String>> {
+        settings.protect.into_iter().map(|one| one.environment).collect()
+    };
+    let settings = parse(text, "f").unwrap();
+    assert_eq!(settings.policy.mode, PolicyMode::Off);
+    let expected = [Some("staging".to_owned()), Some("eu-1.test".to_owned()), None];
+    assert_eq!(environments(settings), expected);
+    let (draft, mistakes) = file::read(text, "f");
+    let overrides = Overrides { policy: Some(PolicyMode::Shadow), ..Overrides::default() };
+    let (draft, mistakes) = overrides.over(draft, mistakes);
+    assert_eq!(check::settle(draft, mistakes).unwrap().policy.mode, PolicyMode::Shadow);
 }
 
 #[test]

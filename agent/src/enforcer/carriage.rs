@@ -6,12 +6,19 @@ use std::sync::Arc;
 use super::means::Means;
 use super::postgres::{self, Turn, Word};
 use super::relay::{self, Io, Progress, Ready, Side};
-use crate::model::{CANARY_RULE, Carried, Flow, Protocol};
+use crate::audit::Connection;
+use crate::model::{CANARY_RULE, Carried, Closing, Flow, Protocol};
 
 pub enum Carriage<I> {
     /// Not read: the canary, another protocol, or somebody said so by name.
-    Unread(relay::Session<I>, Option<Box<Carried>>),
+    Unread(relay::Session<I>, Option<Box<Unread>>),
     Postgres(Box<postgres::Carriage<I>>),
+}
+
+/// What is told of what isn't read.
+pub struct Unread {
+    carried: Carried,
+    log: Connection,
 }
 
 impl<I: Io> Carriage<I> {
@@ -21,7 +28,12 @@ impl<I: Io> Carriage<I> {
         if canary || passthrough || !means.destination(&flow).is_read() {
             let carried = Carried { protocol: Protocol::Unread, passthrough, ..Carried::default() };
             let session = relay::Session::new(client, upstream);
-            return Self::Unread(session, (!canary).then(|| Box::new(carried)));
+            let unread = (!canary).then(|| {
+                let log = means.shared.log.connection(Arc::from(flow));
+                let _ = log.opened();
+                Box::new(Unread { carried, log })
+            });
+            return Self::Unread(session, unread);
         }
         let flow = Arc::from(flow);
         Self::Postgres(Box::new(postgres::Carriage::new(client, upstream, flow, means)))
@@ -85,9 +97,23 @@ impl<I: Io> Carriage<I> {
         }
     }
 
+    /// The connection's last words, for the log.
+    pub fn close(&mut self, closing: &Closing) {
+        match self {
+            Self::Unread(_, Some(unread)) => {
+                let _ = unread.log.session(&unread.carried);
+                let _ = unread.log.closed(closing);
+            }
+            Self::Unread(_, None) => {}
+            Self::Postgres(carriage) => carriage.close(closing),
+        }
+    }
+
     pub fn carried(&mut self) -> Option<Box<Carried>> {
         match self {
-            Self::Unread(_, carried) => carried.take(),
+            Self::Unread(_, unread) => {
+                unread.as_ref().map(|unread| Box::new(unread.carried.clone()))
+            }
             Self::Postgres(carriage) => Some(carriage.carried()),
         }
     }

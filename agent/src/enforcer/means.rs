@@ -10,10 +10,12 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
 use super::hashing::Hashing;
+use super::postgres::Understood;
 use super::tls::{ClientConfigs, Leaves};
 use crate::audit::Log;
 use crate::model::{
-    ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, Protocol, Terms, Verify, Who,
+    ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, PolicyMode, PolicyTerms, Protocol,
+    Terms, Verify, Who,
 };
 use crate::policy::{self, Layers, Set, Source, Stance};
 use crate::sql::{Cache, Cell, cell};
@@ -25,7 +27,7 @@ use crate::wire::postgres::session::{Common, Texts};
 pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
-    pub facts: Arc<Cache>,
+    pub texts: Arc<Cache<Understood>>,
     /// Where everything is recorded; every session makes a connection of it.
     pub log: Log,
     pub rulings: Arc<policy::Cache>,
@@ -57,13 +59,6 @@ pub struct Policies {
     enforced: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PolicyMode {
-    Enforce,
-    Shadow,
-    Off,
-}
-
 /// One protected destination.
 #[derive(Debug)]
 pub struct Destination {
@@ -85,7 +80,7 @@ impl Shared {
         Ok(Self {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
-            facts: Arc::new(Cache::new(FACTS)),
+            texts: Arc::new(Cache::new(FACTS)),
             log: Log::off(),
             rulings: Arc::new(policy::Cache::new(RULINGS)),
             cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),
@@ -96,8 +91,9 @@ impl Shared {
 }
 
 impl Means {
-    pub fn new(shared: Shared, terms: &Terms) -> Self {
-        let policies = Policies::off().expect("");
+    /// `before`: the policies in force until now. Those of the terms were checked
+    /// before they came; should they be no good all the same, nothing changes.
+    pub fn new(shared: Shared, terms: &Terms, before: Option<&Policies>) -> Result<Self, String> {
         let system = Arc::new(store(&terms.system_roots));
         let destinations = terms
             .destinations
@@ -105,18 +101,30 @@ impl Means {
             .map(|terms| (terms.name.clone(), Arc::new(Destination::new(terms.clone(), &system))))
             .collect();
         let nameless = DestinationTerms::named(String::new());
-        Self {
+        let policies = match (Policies::load(&terms.policy), before) {
+            (Ok(policies), _) => policies,
+            (Err(why), Some(before)) => {
+                tracing::error!("the policies are no good, and the ones before stay: {why}");
+                before.clone()
+            }
+            (Err(why), None) => return Err(why),
+        };
+        Ok(Self {
             shared,
             issuer: terms.issuer.clone().into(),
             destinations,
             passthrough: terms.passthrough.clone(),
             policies,
             fallback: Arc::new(Destination::new(nameless, &system)),
-        }
+        })
     }
 
     pub fn destination(&self, flow: &Flow) -> &Arc<Destination> {
         self.destinations.get(&flow.rule).unwrap_or(&self.fallback)
+    }
+
+    pub fn destination_named(&self, name: &str) -> Option<&Arc<Destination>> {
+        self.destinations.get(name)
     }
 
     /// Whether somebody has said by name that this one isn't read. An AI agent
@@ -156,13 +164,24 @@ impl Destination {
 }
 
 impl Policies {
-    /// Nobody is refused anything.
-    fn off() -> Result<Self, String> {
-        let text = "@id(\"off\")\npermit (principal, action, resource);";
-        let own = vec![Source { name: "off".into(), text: text.into() }];
-        let layers = Layers { bare: true, packs: Vec::new(), own };
+    fn load(terms: &PolicyTerms) -> Result<Self, String> {
+        let PolicyTerms { mode, bare, packs, own, enforced } = terms;
+        let source = |(name, text): &(String, String)| Source {
+            name: name.as_str().into(),
+            text: text.as_str().into(),
+        };
+        let layers = match mode {
+            // Nobody is refused anything, and nothing is decided.
+            PolicyMode::Off => {
+                let own = ("off".to_owned(), ANYTHING.to_owned());
+                Layers { bare: true, packs: Vec::new(), own: vec![source(&own)] }
+            }
+            PolicyMode::Shadow | PolicyMode::Enforce => {
+                Layers { bare: *bare, packs: packs.clone(), own: own.iter().map(source).collect() }
+            }
+        };
         let set = Set::load(&layers).map_err(|mistakes| mistakes.to_string())?;
-        Ok(Self { set: Arc::new(set), mode: PolicyMode::Off, enforced: Vec::new() })
+        Ok(Self { set: Arc::new(set), mode: *mode, enforced: enforced.clone() })
     }
 
     pub fn stance(&self, kind: ActorKind, unit: Option<&str>) -> Stance {
@@ -200,6 +219,7 @@ fn store(roots: &[Der]) -> RootCertStore {
     store
 }
 
+const ANYTHING: &str = "@id(\"off\")\npermit (principal, action, resource);";
 /// Rulings that are kept for all sessions.
 const RULINGS: usize = 65_536;
 /// What is read from a connection at once.

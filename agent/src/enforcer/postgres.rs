@@ -15,6 +15,7 @@
 
 mod carrying;
 mod end;
+mod errand;
 mod gate;
 mod judge;
 mod login;
@@ -26,11 +27,15 @@ use std::sync::Arc;
 use super::means::{Destination, Means};
 use super::relay::{Buffers, Io, Progress, Ready, Side};
 use super::tls::{Leaf, TlsError, Wanted};
-use crate::model::{Carried, End as Ending, Flow};
+use crate::audit::Connection;
+use crate::model::{Carried, Closing, End as Ending, Flow, Mode};
 use crate::sql::{Facts, LexingState};
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
+use errand::Kept;
+pub use errand::{Errand, Found, Moved, Question, Subject};
+pub use gate::Understood;
 use opening::Stage;
 use words::Fatal;
 
@@ -47,9 +52,14 @@ pub struct Carriage<I> {
     destination: Arc<Destination>,
     /// Why it can't go on, to be told as soon as the client can hear it.
     doomed: Option<Fatal>,
+    /// The client began TLS without asking first.
+    unasked: bool,
     /// What the certificate is bound by that the client was shown.
     end_point: Option<EndPoint>,
     carried: Box<Carried>,
+    log: Connection,
+    /// Why its opening isn't in the log.
+    unrecorded: Option<String>,
     /// The leg that broke first.
     broken: Option<Side>,
 }
@@ -69,6 +79,8 @@ pub enum Ask {
     Sign { wanted: Wanted, chain: Vec<Vec<u8>> },
     /// A password's hash.
     Derive(Derivation),
+    /// A role's verifier, of the server itself.
+    Verifier(Box<Question>),
     /// The facts of a text that is too long to be read here.
     Read { text: Box<[u8]>, reading: LexingState },
 }
@@ -79,6 +91,8 @@ pub enum Word {
     Leaf(Result<Arc<Leaf>, String>),
     /// Nothing: there are too many at the moment.
     Derived(Option<Salted>),
+    /// Nothing: there is none, or it can't be asked for.
+    Verifier(Found),
     Facts(Facts),
 }
 
@@ -87,6 +101,9 @@ pub enum Word {
 enum Fault {
     #[error("{0}")]
     Wire(#[from] WireError),
+    /// What came first was no packet of this protocol.
+    #[error("{0}")]
+    NoPacket(WireError),
     #[error("TLS with the client failed: {0}")]
     ClientTls(TlsError),
     #[error("TLS with the server failed: {0}")]
@@ -100,6 +117,14 @@ impl<I: Io> Carriage<I> {
     pub fn new(client: I, upstream: I, flow: Arc<Flow>, means: &Means) -> Self {
         let limits = &means.shared.common.limits;
         let destination = Arc::clone(means.destination(&flow));
+        let log = means.shared.log.connection(Arc::clone(&flow));
+        // Told to the client once it can hear it.
+        let unrecorded = match log.opened() {
+            Err(error) if flow.mode == Mode::Strict && means.shared.log.is_on() => {
+                Some(error.to_string())
+            }
+            _ => None,
+        };
         Self {
             client: End::new(client, Framer::new(WireSide::Client, Arc::clone(limits))),
             upstream: End::new(upstream, Framer::new(WireSide::Server, Arc::clone(limits))),
@@ -109,8 +134,11 @@ impl<I: Io> Carriage<I> {
             flow,
             destination,
             doomed: None,
+            unasked: false,
             end_point: None,
             carried: Box::default(),
+            log,
+            unrecorded,
             broken: None,
         }
     }
@@ -157,6 +185,7 @@ impl<I: Io> Carriage<I> {
         let taken = match word {
             Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
             Word::Derived(salted) => self.take_derived(salted, turn),
+            Word::Verifier(found) => self.take_verifier(found.as_ref().map(Kept::bytes), turn),
             Word::Facts(facts) => {
                 self.take_facts(facts);
                 Ok(())
@@ -213,6 +242,16 @@ impl<I: Io> Carriage<I> {
         std::mem::take(&mut self.carried)
     }
 
+    /// The connection's last words, for the log.
+    pub fn close(&mut self, closing: &Closing) {
+        if let Stage::Session(carrying) = &mut self.stage {
+            carrying.close(&self.log);
+        }
+        // Nobody is left to be told that it can't be recorded; the log itself
+        // shouts.
+        let _ = self.log.closed(closing);
+    }
+
     /// Whether its end is one to be passed on as a reset.
     pub fn ends_by_reset(&self) -> bool {
         !matches!(self.stage, Stage::Over)
@@ -246,7 +285,7 @@ impl<I: Io> Carriage<I> {
                 format!("tidegate lost the server: its TLS failed: {error}"),
             )),
             // It has had its alert.
-            Fault::ClientTls(_) => None,
+            Fault::ClientTls(_) | Fault::NoPacket(_) => None,
         };
         // What was let through before goes out before the words of ours.
         if let Some(fatal) = fatal.filter(|_| self.stage.client_hears() && self.down.is_empty()) {
@@ -275,7 +314,11 @@ impl<I: Io> Carriage<I> {
             // What it had asked for before is still asked.
             if self.stage.is_session() && !self.upstream.leg.broken {
                 match self.carry_up(turn) {
-                    Ok(carrying::Pumped::Blocked) if !self.upstream.leg.broken => {
+                    // Blocked by the server's slowness, not by its silence: what
+                    // waits for an answer is asked for by nobody any more.
+                    Ok(carrying::Pumped::Blocked)
+                        if !self.upstream.leg.broken && !self.up.is_empty() =>
+                    {
                         return Progress::Wait;
                     }
                     Ok(carrying::Pumped::More) => return Progress::More,

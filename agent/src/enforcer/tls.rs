@@ -49,7 +49,7 @@ pub enum TlsError {
 }
 
 /// What a ClientHello says, before anything is answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hello {
     /// The name that the client asks for (SNI).
     pub name: Option<String>,

@@ -8,6 +8,7 @@
 //! panics ends alone. The keeper's death ends no session.
 
 mod credits;
+mod errands;
 mod mailbox;
 mod outbox;
 mod slab;
@@ -27,6 +28,7 @@ use super::tls::Wanted;
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
 use crate::model::{CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms};
 use credits::Credits;
+use errands::Errands;
 use mailbox::{Mailbox, Post};
 use outbox::Outbox;
 use slab::{Key, Slab};
@@ -35,6 +37,8 @@ use slab::{Key, Slab};
 pub enum WorkerError {
     #[error("cannot make an epoll set: {0}; see the limit on open files")]
     Epoll(std::io::Error),
+    #[error("the policies are no good: {0}")]
+    Policies(String),
     #[error("cannot wait for events: {0}")]
     Wait(std::io::Error),
     #[error(
@@ -75,7 +79,8 @@ impl Worker {
         watch(&epoll, &channel, CHANNEL).map_err(|error| WorkerError::Epoll(error.into()))?;
         let mailbox = Mailbox::new().map_err(WorkerError::Epoll)?;
         watch(&epoll, &mailbox, MAILBOX).map_err(|error| WorkerError::Epoll(error.into()))?;
-        let means = Means::new(start.shared, &Terms::default());
+        let means =
+            Means::new(start.shared, &Terms::default(), None).map_err(WorkerError::Policies)?;
         let mut outbox = Outbox::default();
         outbox.push(ToKeeper::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -124,6 +129,7 @@ impl Worker {
                 }
             }
             self.sessions.turn();
+            self.sessions.end_late_errands();
             if self.drain_until.is_some_and(|until| until <= Instant::now()) {
                 self.sessions.end_all(End::Drained);
             }
@@ -170,8 +176,9 @@ impl Worker {
                 Ok(Received { message: ToEnforcer::Signed { request, leaf }, .. }) => {
                     self.sessions.signed(request, leaf);
                 }
-                // Asked for by no session of this version's yet.
-                Ok(Received { message: ToEnforcer::Dialled { .. }, .. }) => {}
+                Ok(Received { message: ToEnforcer::Dialled { request, failed }, descriptors }) => {
+                    self.dialled(request, failed, descriptors);
+                }
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => self.lose_channel(error),
             }
@@ -197,7 +204,7 @@ impl Worker {
         };
         if let Err(why) = taken {
             tracing::warn!(flow = %id, "a connection was handed over and is dropped: {why}");
-            self.sessions.tell_closed(id, (0, 0), Duration::ZERO, End::Inside, None);
+            self.sessions.tell_dropped(id);
         }
     }
 
@@ -211,6 +218,17 @@ impl Worker {
             watch(&self.epoll, client, key.pack(false))?;
             watch(&self.epoll, upstream, key.pack(true))
         })
+    }
+
+    /// One more connection to a session's destination, or why there is none.
+    fn dialled(&mut self, request: u64, failed: Option<String>, descriptors: Vec<OwnedFd>) {
+        let socket = match (failed, <[OwnedFd; 1]>::try_from(descriptors)) {
+            (Some(why), _) => Err(why),
+            (None, Ok([socket])) => Socket::checked(socket).ok_or_else(|| "it is no socket".into()),
+            (None, Err(got)) => Err(format!("{} descriptors came with it, not 1", got.len())),
+        };
+        let watch = |key: Key, socket: &Socket| watch(&self.epoll, socket, key.pack(false));
+        self.sessions.dialled(request, socket, watch);
     }
 
     /// The sessions go on without a keeper.
@@ -240,8 +258,9 @@ impl Worker {
         if self.sessions.wants_more() {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
-        let until = self.drain_until?;
-        let until = if self.sessions.len() > 0 { until } else { until + GRACE };
+        let grace = if self.sessions.len() > 0 { Duration::ZERO } else { GRACE };
+        let drained = self.drain_until.map(|until| until + grace);
+        let until = [drained, self.sessions.errands.first_end()].into_iter().flatten().min()?;
         let left = until.saturating_duration_since(Instant::now());
         // Whole milliseconds upwards, or the last one would be spun away.
         Timespec::try_from(left + Duration::from_millis(1)).ok()
@@ -262,6 +281,7 @@ struct Sessions<I> {
     requests: u64,
     keeper_lost: bool,
     post: Post,
+    errands: Errands<I>,
     /// For the keeper.
     told: Vec<ToKeeper>,
 }
@@ -293,6 +313,7 @@ impl<I: Io> Sessions<I> {
             requests: 0,
             keeper_lost: false,
             post,
+            errands: Errands::default(),
             told: Vec::new(),
         }
     }
@@ -322,6 +343,9 @@ impl<I: Io> Sessions<I> {
 
     /// Gives a session a turn because the kernel said something.
     fn notice(&mut self, key: Key, side: Side, ready: Ready) {
+        if let Some(number) = key.number_apart() {
+            return self.notice_errand(number, ready);
+        }
         self.drive(key, |carriage, turn| {
             carriage.notice(side, ready);
             carriage.advance(turn)
@@ -341,7 +365,14 @@ impl<I: Io> Sessions<I> {
 
     /// New terms, for the connections that come from now on.
     fn agree(&mut self, terms: &Terms) {
-        self.means = Means::new(self.means.shared.clone(), terms);
+        let before = Some(&self.means.policies);
+        match Means::new(self.means.shared.clone(), terms, before) {
+            Ok(means) => {
+                self.means = means;
+                self.errands.forget();
+            }
+            Err(why) => tracing::error!("new terms are not taken: {why}"),
+        }
     }
 
     /// The keeper has signed a leaf, or says why it doesn't.
@@ -358,6 +389,9 @@ impl<I: Io> Sessions<I> {
 
     /// Gives a session a turn because what it asked for is there.
     fn tell(&mut self, key: Key, word: Word) {
+        if let Some(number) = key.number_apart() {
+            return self.tell_errand(number, word);
+        }
         self.drive(key, |carriage, turn| {
             carriage.tell(word, turn);
             carriage.advance(turn)
@@ -371,6 +405,7 @@ impl<I: Io> Sessions<I> {
         for request in requests {
             self.signed(request, Err("the keeper is gone".into()));
         }
+        self.end_undialled_errands();
     }
 
     fn drive(&mut self, key: Key, turn: impl FnOnce(&mut Carriage<I>, &mut Turn<'_>) -> Progress) {
@@ -409,6 +444,7 @@ impl<I: Io> Sessions<I> {
                     let reply = Box::new(move |facts| post.send(key, Word::Facts(facts)));
                     self.means.shared.cell.submit(&text, &reading, reply);
                 }
+                Ask::Verifier(question) => self.ask_for_verifier(key, flow, *question),
                 Ask::Derive(derivation) => {
                     let post = self.post.clone();
                     let reply = Box::new(move |salted| post.send(key, Word::Derived(salted)));
@@ -441,7 +477,9 @@ impl<I: Io> Sessions<I> {
         }
         let bytes = (live.carriage.bytes_up(), live.carriage.bytes_down());
         let carried = live.carriage.carried();
-        self.tell_closed(live.flow, bytes, live.began.elapsed(), end, carried);
+        let closing = closing(live.flow, bytes, live.began.elapsed(), end, carried);
+        live.carriage.close(&closing);
+        self.told.push(ToKeeper::Closed(closing));
     }
 
     fn end_all(&mut self, end: End) {
@@ -453,22 +491,9 @@ impl<I: Io> Sessions<I> {
         }
     }
 
-    fn tell_closed(
-        &mut self,
-        flow: FlowId,
-        (up, down): (u64, u64),
-        lasted: Duration,
-        end: End,
-        carried: Option<Box<Carried>>,
-    ) {
-        self.told.push(ToKeeper::Closed(Closing {
-            flow,
-            bytes_up: up,
-            bytes_down: down,
-            duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
-            end,
-            carried,
-        }));
+    /// Of a connection that never became a session.
+    fn tell_dropped(&mut self, flow: FlowId) {
+        self.told.push(ToKeeper::Closed(closing(flow, (0, 0), Duration::ZERO, End::Inside, None)));
     }
 
     fn wants_more(&self) -> bool {
@@ -477,6 +502,23 @@ impl<I: Io> Sessions<I> {
 
     fn len(&self) -> u32 {
         self.live.len()
+    }
+}
+
+fn closing(
+    flow: FlowId,
+    (up, down): (u64, u64),
+    lasted: Duration,
+    end: End,
+    carried: Option<Box<Carried>>,
+) -> Closing {
+    Closing {
+        flow,
+        bytes_up: up,
+        bytes_down: down,
+        duration_us: u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX),
+        end,
+        carried,
     }
 }
 

@@ -103,10 +103,7 @@ impl Directory {
             found.add(entry);
         }
         let workload = &facts.workload;
-        if let Some(entry) = workload.unit.as_ref().and_then(|unit| self.units.get(unit))
-            && workload.container.is_none()
-            && workload.user_slice.is_none()
-        {
+        if let Some(entry) = workload.system_unit().and_then(|unit| self.units.get(unit)) {
             found.add(entry);
         }
         // A user's own runtime may say anything.

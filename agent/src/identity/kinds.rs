@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, Seen};
 use super::file::{FileMistakes, Reader};
-use crate::model::{Confidence, Kind, Workload};
+use crate::model::{Confidence, Kind};
 
 /// The table that the agent brings.
 const OWN: &str = include_str!("kinds.toml");
@@ -76,8 +76,7 @@ impl Kinds {
 impl Rule {
     /// How sure, and by which sign.
     fn matches(&self, facts: &Facts) -> Option<(Confidence, String)> {
-        if let Some(unit) = &facts.workload.unit
-            && facts.workload.container.is_none()
+        if let Some(unit) = facts.workload.system_unit()
             && any(&self.unit, unit)
         {
             return Some((Confidence::Certain, format!("its unit is {unit}")));
@@ -187,7 +186,7 @@ fn by_place(facts: &Facts) -> Placed {
         let reason = format!("its ancestor {} has a terminal", terminal.pid);
         return placed(Kind::Terminal, Confidence::Likely, reason);
     }
-    match workload.unit.as_deref().filter(|unit| is_service(unit, workload)) {
+    match workload.system_unit().filter(|unit| is_service(unit)) {
         Some(unit) => {
             placed(Kind::Service, Confidence::Certain, format!("it is of the unit {unit}"))
         }
@@ -201,9 +200,8 @@ fn unplaced(reason: String) -> Placed {
 
 /// A unit that an administrator has installed; `systemd-run` makes others on
 /// the fly, and logins run in units of their own.
-fn is_service(unit: &str, workload: &Workload) -> bool {
+fn is_service(unit: &str) -> bool {
     unit.ends_with(".service")
-        && workload.user_slice.is_none()
         && !unit.starts_with("run-")
         && !["ssh", "sshd", "getty", "serial-getty", "console-getty", "emergency", "rescue"]
             .iter()

@@ -132,7 +132,7 @@ fn the_largest_actor_fits_a_message() {
         },
         ..flow.process
     };
-    flow.actor = actor;
+    flow.actor = actor.into();
     let bytes = postcard::to_stdvec(&flow).unwrap();
     assert!(bytes.len() < 32 * 1024 - 256, "{} bytes", bytes.len());
     assert_eq!(postcard::from_bytes::<crate::model::Flow>(&bytes).unwrap(), flow);

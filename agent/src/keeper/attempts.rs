@@ -4,13 +4,16 @@
 //! kernel's quota then.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_ebpf::{Attempt, RawFlow};
 
 use super::packet::Syn;
+use crate::model::{Actor, Process};
 
 /// Longer than any client waits (Linux gives up after 127 s by default).
 const LONGEST: Duration = Duration::from_secs(180);
@@ -20,7 +23,17 @@ pub struct Held {
     pub flow: Box<RawFlow>,
     pub syn: Syn,
     pub stage: Stage,
+    pub who: Who,
     since: Instant,
+}
+
+/// What is known of the process that connects.
+#[derive(Debug)]
+pub enum Who {
+    /// It isn't asked, or didn't answer in time.
+    NotAsked,
+    Asked,
+    Known(Box<(Process, Arc<Actor>)>),
 }
 
 #[derive(Debug)]
@@ -31,6 +44,8 @@ pub enum Stage {
     Dialling(OwnedFd),
     /// It has; but there is no enforcer, or too many wait for one.
     Reached(OwnedFd),
+    /// It can't be reached; the client is told as soon as it is known who it is.
+    Failed(io::Error),
     /// The SYN is on its way to the listener.
     Released(OwnedFd),
     /// It never will; the client is left to its own timer.
@@ -51,6 +66,7 @@ impl Held {
             flow: Box::new(attempt.flow),
             syn: Syn::parse(attempt.syn.get(..length)?)?,
             stage: Stage::Hopeless,
+            who: Who::NotAsked,
             since: Instant::now(),
         })
     }

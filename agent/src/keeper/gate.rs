@@ -12,6 +12,7 @@
 //! (`place_homeless`).
 
 mod accepting;
+mod acquainted;
 mod asked;
 mod dialling;
 mod orders;
@@ -34,6 +35,8 @@ use tidegate_ebpf::{
     EVENT_REFUSED, Gone, Heartbeat, NamespaceSeen, ProcessSeen, QuotaKey, RawFlow, Verdict,
 };
 
+use acquainted::{Acquainted, Asked};
+
 use super::abi::{self, Plain};
 use super::attempts::Attempts;
 use super::destinations::Destinations;
@@ -42,12 +45,14 @@ use super::hooks::{Hooks, Maps};
 use super::namespaces::Namespaces;
 use super::observers::Observers;
 use super::processes::Processes;
+use super::registrar::{Answer, Registrar};
 use super::signer::Signer;
 use super::teller::Teller;
 use super::terms::{Grounds, Prepared};
 use super::upstream::Way;
 use super::{KeeperError, Tokens, sys};
 use crate::config::Settings;
+use crate::identity::Known;
 use crate::model::{Adopted, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
 use asked::Redials;
 
@@ -70,7 +75,7 @@ pub enum Order {
         done: Sender<Result<String, String>>,
     },
     /// New settings, with their host names resolved and their files read.
-    Settings(Box<Settings>, Resolved, Box<Prepared>, Sender<Result<String, String>>),
+    Settings(Box<Settings>, Resolved, Box<Prepared>, Box<Known>, Sender<Result<String, String>>),
     /// Which host names are to be resolved?
     Hosts(Sender<Vec<String>>),
     /// A host name's addresses as they are now.
@@ -85,6 +90,8 @@ pub enum Order {
     Canary(Result<(), String>),
     /// The adopted connections that are still there.
     Adopted(Vec<Adopted>),
+    /// Who is behind a connect that is held back.
+    Known(Box<Answer>),
     /// What the signer answers a worker.
     Signed {
         worker: WorkerId,
@@ -172,6 +179,7 @@ pub struct Parts {
     pub destinations: Destinations,
     pub namespaces: Namespaces,
     pub processes: Processes,
+    pub registrar: Registrar,
     pub enforcers: Enforcers,
     pub observers: Arc<Observers>,
     pub teller: Teller,
@@ -200,6 +208,9 @@ pub struct Gate {
     /// Reached their destination, and wait for a credit.
     waiting: VecDeque<u64>,
     homeless: VecDeque<Homeless>,
+    /// Whose process is being asked about, the longest asked first.
+    asked: VecDeque<Asked>,
+    acquainted: Acquainted,
     open: HashMap<FlowId, Open>,
     signer: Signer,
     /// Further dials under way for connections that are open.
@@ -252,6 +263,8 @@ impl Gate {
             attempts: Attempts::default(),
             waiting: VecDeque::new(),
             homeless: VecDeque::new(),
+            asked: VecDeque::new(),
+            acquainted: Acquainted::default(),
             open: HashMap::new(),
             settled: HashMap::new(),
             unread: HashSet::new(),
@@ -283,6 +296,7 @@ impl Gate {
             let wait = self.next_tick.saturating_duration_since(Instant::now());
             let wait =
                 if self.homeless.is_empty() { wait } else { wait.min(Duration::from_millis(5)) };
+            let wait = self.patience_left().map_or(wait, |left| wait.min(left));
             let timeout = Timespec {
                 tv_sec: i64::try_from(wait.as_secs()).unwrap_or(0),
                 tv_nsec: i64::from(wait.subsec_nanos()),
@@ -301,6 +315,7 @@ impl Gate {
             }
             self.drain_ring();
             self.place_homeless();
+            self.lose_patience();
             if self.next_tick <= Instant::now() {
                 self.tick();
             }
@@ -370,9 +385,7 @@ impl Gate {
     fn on_process(&mut self, kind: u32, seen: &ProcessSeen) {
         if kind == EVENT_EXEC {
             let key = ProcessKey { tgid: seen.tgid, started: seen.started, exec: seen.exec };
-            self.parts.processes.started(key);
-        } else {
-            self.parts.processes.ended(seen.tgid, seen.started);
+            self.parts.registrar.started(key);
         }
     }
 
@@ -439,6 +452,7 @@ impl Gate {
         self.end_old_redials();
         self.parts.enforcers.tell_answers();
         self.release_waiting();
+        self.parts.registrar.look();
         if let Some(log) = &mut self.parts.programs_log {
             log();
         }

@@ -12,13 +12,17 @@ use std::path::{Path, PathBuf};
 
 use tidegate_ebpf::{FLOW_COMMAND_CUT, RawFlow, Verdict};
 
-use crate::model::{Process, ProcessKey, Source, Workload};
+use super::registrar::{Names, carried};
+use crate::identity::{cgroup, redact};
+use crate::model::{Process, ProcessKey, Source, Workload, cut};
 
 /// Facts are kept for so many programs; then the table starts anew.
 const MOST_KNOWN: usize = 16_384;
 const CLOCK_TICK: u64 = 10_000_000;
 /// A process may make its own as long as it likes.
 const LONGEST_COMMAND: u64 = 4096;
+/// Of a cgroup's path, as a flow carries it.
+const LONGEST_CGROUP: usize = 1024;
 
 /// What /proc says of one program of one process.
 #[derive(Clone, Debug, Default)]
@@ -32,10 +36,16 @@ struct Facts {
 #[derive(Debug)]
 pub struct Processes {
     known: HashMap<ProcessKey, Facts>,
-    cgroups: HashMap<u64, Option<String>>,
-    users: Users,
-    cgroup_mount: PathBuf,
+    cgroups: Cgroups,
+    names: Names,
     with_command: bool,
+}
+
+/// The paths of cgroups, by their ids.
+#[derive(Debug)]
+pub struct Cgroups {
+    mount: PathBuf,
+    known: HashMap<u64, Option<String>>,
 }
 
 impl Processes {
@@ -49,23 +59,8 @@ impl Processes {
         Self {
             with_command: true,
             known: HashMap::new(),
-            cgroups: HashMap::new(),
-            users: Users::default(),
-            cgroup_mount: cgroup_mount.to_owned(),
-        }
-    }
-
-    /// A program has started: read it before it can end.
-    pub fn started(&mut self, key: ProcessKey) {
-        if key.started != 0 {
-            self.facts(key);
-        }
-    }
-
-    pub fn ended(&mut self, tgid: u32, started: u64) {
-        // Its last connections may still be on their way: forgotten later.
-        if self.known.len() >= MOST_KNOWN {
-            self.known.retain(|key, _| key.tgid != tgid || key.started != started);
+            cgroups: Cgroups::new(cgroup_mount),
+            names: Names::default(),
         }
     }
 
@@ -76,8 +71,8 @@ impl Processes {
         let mut process = self.describe(key, flow.uid, flow.gid, flow.cgroup, &flow.comm);
         process.tid = flow.tid;
         if !block.is_empty() {
-            process.command = arguments(block);
             process.command_cut = flow.flags & FLOW_COMMAND_CUT != 0;
+            process.command = redact::command(&arguments(block), process.command_cut);
             process.command_source = Source::Kernel;
         }
         process
@@ -122,14 +117,14 @@ impl Processes {
         let id = cgroup
             .as_deref()
             .and_then(|path| {
-                fs::metadata(self.cgroup_mount.join(path.trim_start_matches('/'))).ok()
+                fs::metadata(self.cgroups.mount.join(path.trim_start_matches('/'))).ok()
             })
             .map_or(0, |data| data.ino());
         let key = ProcessKey { tgid, started: 0, exec: 0 };
         let mut process =
             self.describe(key, owner.uid(), owner.gid(), id, comm.trim_end().as_bytes());
         process.cgroup = cgroup;
-        process.workload = workload(process.cgroup.as_deref().unwrap_or_default());
+        process.workload = cgroup::of_path(process.cgroup.as_deref().unwrap_or_default());
         Some(process)
     }
 
@@ -144,24 +139,24 @@ impl Processes {
         let facts = self.facts(key);
         let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
         let comm = String::from_utf8_lossy(comm.get(..end).unwrap_or_default()).into_owned();
-        let cgroup_path = self.cgroup(cgroup, key.tgid);
+        let cgroup_path = self.cgroups.path(cgroup, key.tgid);
         let missing = facts.exe.is_none() && facts.command.is_none();
         Process {
             key,
             tid: key.tgid,
             uid,
             gid,
-            user: self.users.name(uid),
+            user: self.names.user(uid),
             comm,
             command: facts.command.unwrap_or_default(),
             command_cut: false,
             command_source: if missing { Source::Missing } else { Source::Proc },
-            exe: facts.exe,
+            exe: facts.exe.as_deref().map(carried),
             parent: facts.parent,
             login_uid: facts.login_uid,
             cgroup_id: cgroup,
-            workload: workload(cgroup_path.as_deref().unwrap_or_default()),
-            cgroup: cgroup_path,
+            workload: cgroup::of_path(cgroup_path.as_deref().unwrap_or_default()),
+            cgroup: cgroup_path.map(|path| cut(&path, LONGEST_CGROUP)),
         }
     }
 
@@ -179,21 +174,28 @@ impl Processes {
         }
         facts
     }
+}
 
-    fn cgroup(&mut self, id: u64, tgid: u32) -> Option<String> {
-        if let Some(path) = self.cgroups.get(&id) {
+impl Cgroups {
+    pub fn new(mount: &Path) -> Self {
+        Self { mount: mount.to_owned(), known: HashMap::new() }
+    }
+
+    /// Below the mount of cgroup2, as its process tells it, else as it is found.
+    pub fn path(&mut self, id: u64, tgid: u32) -> Option<String> {
+        if let Some(path) = self.known.get(&id) {
             return path.clone();
         }
         let is_it = |path: &String| {
-            fs::metadata(self.cgroup_mount.join(path.trim_start_matches('/')))
+            fs::metadata(self.mount.join(path.trim_start_matches('/')))
                 .is_ok_and(|data| data.ino() == id)
         };
-        let path = cgroup_of(tgid).filter(is_it).or_else(|| search(&self.cgroup_mount, id));
-        if self.cgroups.len() >= MOST_KNOWN {
-            self.cgroups.clear();
+        let path = cgroup_of(tgid).filter(is_it).or_else(|| search(&self.mount, id));
+        if self.known.len() >= MOST_KNOWN {
+            self.known.clear();
         }
         // Ids aren't given twice: who was not found is gone.
-        self.cgroups.insert(id, path.clone());
+        self.known.insert(id, path.clone());
         path
     }
 }
@@ -224,7 +226,7 @@ fn command_line(folder: &Path) -> Option<Vec<String>> {
         .take(LONGEST_COMMAND)
         .read_to_end(&mut block)
         .ok()?;
-    Some(arguments(&block))
+    Some(redact::command(&arguments(&block), false))
 }
 
 /// Parent and start time (in clock ticks since boot).
@@ -239,7 +241,7 @@ fn stat(folder: &Path) -> Option<(u32, u64)> {
     Some((parent, started))
 }
 
-fn arguments(block: &[u8]) -> Vec<String> {
+pub fn arguments(block: &[u8]) -> Vec<String> {
     let block = block.strip_suffix(&[0]).unwrap_or(block);
     if block.is_empty() {
         return Vec::new();
@@ -269,60 +271,6 @@ fn search(mount: &Path, id: u64) -> Option<String> {
         );
     }
     None
-}
-
-/// What a cgroup's path says: systemd's units, container ids (64 hex digits,
-/// bare or as runtimes wrap them), Kubernetes' pod uids.
-pub fn workload(path: &str) -> Workload {
-    let mut found = Workload::default();
-    for part in path.split('/') {
-        let bare = part.strip_suffix(".scope").unwrap_or(part);
-        let last = bare.rsplit(['-', ':']).next().unwrap_or(bare);
-        let is_id = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        if is_id(last) {
-            found.container = Some(last.to_owned());
-        } else if let Some(at) = part.rfind("pod")
-            && (part.starts_with("kubepods") || part.starts_with("pod"))
-        {
-            let uid = part.get(at + 3..).unwrap_or_default();
-            let uid = uid.strip_suffix(".slice").unwrap_or(uid).replace('_', "-");
-            if uid.len() >= 32 && uid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
-                found.pod = Some(uid);
-            }
-        } else if part.ends_with(".service") || part.ends_with(".scope") {
-            found.unit = Some(part.to_owned());
-        }
-    }
-    found
-}
-
-/// The names of users, as /etc/passwd has them now.
-#[derive(Debug, Default)]
-struct Users {
-    read_at: Option<std::time::SystemTime>,
-    names: HashMap<u32, String>,
-}
-
-impl Users {
-    fn name(&mut self, uid: u32) -> Option<String> {
-        if let Some(name) = self.names.get(&uid) {
-            return Some(name.clone());
-        }
-        let changed = fs::metadata("/etc/passwd").and_then(|data| data.modified()).ok();
-        if changed != self.read_at || self.read_at.is_none() {
-            self.read_at = changed;
-            self.names = fs::read_to_string("/etc/passwd")
-                .unwrap_or_default()
-                .lines()
-                .filter_map(|line| {
-                    let mut fields = line.split(':');
-                    let name = fields.next()?;
-                    Some((fields.nth(1)?.parse().ok()?, name.to_owned()))
-                })
-                .collect();
-        }
-        self.names.get(&uid).cloned()
-    }
 }
 
 #[cfg(test)]

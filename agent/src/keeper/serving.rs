@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::gate::{self, Orders};
 use super::observers::Observers;
-use super::{KeeperError, Reload, destinations, terms, watching};
+use super::{KeeperError, Reload, destinations, registrar, terms, watching};
 use crate::config::Settings;
 use crate::control::{Answer, Asker, Order, Server, Serving};
 use crate::model::LogNote;
@@ -107,8 +107,11 @@ pub fn reread(orders: &Orders, reload: &SharedReload) -> Result<String, String> 
         terms::prepare(&settings)
             .map_err(|faults| format!("the running settings stay:\n{faults}"))?,
     );
+    let known = registrar::known(&settings.identity)
+        .map(Box::new)
+        .map_err(|mistakes| format!("the running settings stay:\n{mistakes}"))?;
     let resolved = watching::resolve_all(&destinations::hosts_of(&settings.protect));
-    ask(orders, |done| gate::Order::Settings(Box::new(settings), resolved, prepared, done))
+    ask(orders, |done| gate::Order::Settings(Box::new(settings), resolved, prepared, known, done))
 }
 
 pub fn ask(

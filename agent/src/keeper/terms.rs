@@ -21,12 +21,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use super::ca::{self, Authority, Name};
 use crate::config::logins::{self, KeptLogin};
 use crate::config::{
-    AuthSettings, ClientFiles, LoginSettings, Protect, ProtectTarget, QuerySettings, Settings,
-    TlsSettings, WhoSettings,
+    AuthSettings, ClientFiles, LoginSettings, PolicySettings, Protect, ProtectTarget,
+    QuerySettings, Settings, TlsSettings, WhoSettings,
 };
 use crate::model::{
-    AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough, Protocol,
-    RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
+    AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough,
+    PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
 };
 
 /// Of any file that the settings name.
@@ -92,6 +92,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         let terms = DestinationTerms {
             name: protect.name.clone(),
             protocol: protect.service.protocol,
+            environment: protect.environment.clone(),
             tls: of.tls(protect, &protect.service.tls),
             auth: with_kept(of.auth(&protect.service.auth), protect, &kept),
         };
@@ -124,7 +125,14 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         return Err(faults.0.join("\n"));
     }
     Ok(Prepared {
-        terms: Terms { generation: 0, destinations, system_roots, issuer, passthrough },
+        terms: Terms {
+            generation: 0,
+            destinations,
+            system_roots,
+            issuer,
+            passthrough,
+            policy: policy(&settings.policy),
+        },
         grounds: Arc::new(Grounds { authority, destinations: grounds }),
         notes,
     })
@@ -146,6 +154,18 @@ fn with_kept(mut auth: AuthTerms, protect: &Protect, kept: &[KeptLogin]) -> Auth
         auth.verifiers.push(RoleVerifier { role: login.role.clone(), verifier });
     }
     auth
+}
+
+/// The texts were read and checked before they became settings: what is in them is
+/// nothing that this room knows.
+fn policy(settings: &PolicySettings) -> PolicyTerms {
+    PolicyTerms {
+        mode: settings.mode,
+        bare: settings.bare,
+        packs: settings.packs.clone(),
+        own: settings.sources.clone(),
+        enforced: settings.enforced.clone(),
+    }
 }
 
 /// What the CA can't do for these settings.

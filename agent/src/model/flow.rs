@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,8 @@ pub struct Flow {
     /// passed on keeps its connector.
     pub process: Process,
     /// Who that is, as far as it could be found out while the connect waited.
-    pub actor: Actor,
+    /// Shared between the connections of one program.
+    pub actor: Arc<Actor>,
     pub client: Peer,
     pub destination: OriginalDestination,
     /// The network namespace's cookie.

@@ -52,6 +52,7 @@ pub struct Process {
 /// What the cgroup's path says about the workload, and what the container
 /// runtime adds where it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Workload {
     /// systemd's unit: a service, or the scope of a session.
     pub unit: Option<String>,
@@ -78,6 +79,20 @@ pub struct Workload {
     pub managed: Option<bool>,
     /// The container's labels, those of note.
     pub labels: Vec<(String, String)>,
+}
+
+impl Workload {
+    /// The unit, where an administrator made it: a user's own session manager
+    /// and what runs in a container may name their units as they like.
+    pub fn system_unit(&self) -> Option<&str> {
+        let theirs = self.user_slice.is_some() || self.container.is_some();
+        self.unit.as_deref().filter(|_| !theirs)
+    }
+
+    /// The Kubernetes namespace, where root's runtime says it.
+    pub fn system_namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|_| self.user_slice.is_none())
+    }
 }
 
 /// Kubernetes' quality of service of a pod.

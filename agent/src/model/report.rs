@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, OriginalDestination, Peer, Process, Timestamp};
+use super::{Mode, OriginalDestination, Peer, PolicyMode, Process, Timestamp};
 
 /// The schema of [`StatusReport`] as JSON.
 pub const SCHEMA: u32 = 1;
@@ -17,6 +17,7 @@ pub struct StatusReport {
     pub cgroup: String,
     pub listen_port: u16,
     pub generation: u32,
+    pub policy: PolicyReport,
     pub canary: CanaryReport,
     pub hooks: Vec<HookReport>,
     pub destinations: Vec<DestinationReport>,
@@ -43,6 +44,22 @@ pub enum Verdict {
     Degraded,
     /// Connections are not led through the enforcer.
     Failing,
+}
+
+/// Which policies hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    pub mode: PolicyMode,
+    /// The hash of the policies, as `tidegate policy lint` prints it. `None`: nothing
+    /// is decided.
+    pub generation: Option<String>,
+    /// Without the default policies.
+    pub bare: bool,
+    pub packs: Vec<String>,
+    /// The operator's own files.
+    pub files: Vec<String>,
+    /// Services that are no longer in shadow.
+    pub enforced: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! One of each thing, for tests of what shows or carries them.
 
 use super::{
-    Actor, Adopted, Ancestor, Attribute, CanaryReport, Closing, Confidence, DestinationReport,
-    EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind, Losses, Mode,
-    NamespaceReport, Origin, OriginalDestination, Peer, Person, Process, ProcessKey, Program,
-    ProgramFile, RefusedWhy, Relation, SocketKind, Source, Sourced, StatusReport, Timestamp,
-    Verdict, Via, Workload,
+    Actor, Adopted, Ancestor, Attribute, CanaryReport, Carried, Closing, Confidence,
+    DestinationReport, EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind,
+    Losses, Mode, NamespaceReport, Origin, OriginalDestination, Peer, Person, PolicyMode,
+    PolicyReport, Process, ProcessKey, Program, ProgramFile, RefusedWhy, Relation, SocketKind,
+    Source, Sourced, StatusReport, Timestamp, TlsCarried, Verdict, Via, Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -104,7 +104,7 @@ pub fn flow() -> Flow {
         id: FlowId { cookie: 0x51, connected_at: 0x2f00 },
         opened: AT,
         process: process(),
-        actor: actor(),
+        actor: actor().into(),
         client: Peer("10.0.0.2:40112".parse().unwrap()),
         destination: OriginalDestination("10.0.0.7:5432".parse().unwrap()),
         netns: 1,
@@ -124,7 +124,28 @@ pub fn events() -> Vec<Event> {
         bytes_down: 5_678_901,
         duration_us: 12_345_678,
         end: super::End::Closed,
-        carried: None,
+        carried: Some(Box::new(Carried {
+            client_tls: Some(TlsCarried {
+                version: "1.3".into(),
+                suite: "TLS13_AES_256_GCM_SHA384".into(),
+            }),
+            upstream_tls: Some(TlsCarried {
+                version: "1.3".into(),
+                suite: "TLS13_AES_256_GCM_SHA384".into(),
+            }),
+            verified: Some("full: `db.example`".into()),
+            leaf: Some("signed".into()),
+            asked_name: Some("db.example".into()),
+            version: Some("3.0".into()),
+            role: Some("app".into()),
+            database: Some("shop".into()),
+            application: Some("psql".into()),
+            auth: Some(
+                "through (nothing stands in the way): client scram-sha-256, server scram-sha-256"
+                    .into(),
+            ),
+            ..Carried::default()
+        })),
     };
     let process = || Box::new(process());
     let destination = OriginalDestination("[2001:db8::7]:5432".parse().unwrap());
@@ -162,6 +183,14 @@ pub fn status() -> StatusReport {
         cgroup: "/sys/fs/cgroup".into(),
         listen_port: 15_999,
         generation: 2,
+        policy: PolicyReport {
+            mode: PolicyMode::Enforce,
+            generation: Some("0f3a9c5512d4e860".into()),
+            bare: false,
+            packs: vec!["ai-agents".into()],
+            files: vec!["/etc/tidegate/policies/shop.cedar".into()],
+            enforced: vec!["shop.service".into()],
+        },
         canary: CanaryReport { crossed: 7_000, failed: 1, last: Some(AT), last_error: None },
         hooks: vec![
             HookReport { name: "connect4".into(), attached: true, cost: None },

@@ -19,6 +19,7 @@ pub struct Terms {
     /// what a leaf is sent with. Empty: there is no CA, and TLS can't be ended.
     pub issuer: Vec<Der>,
     pub passthrough: Vec<Passthrough>,
+    pub policy: PolicyTerms,
 }
 
 /// The terms of one protected destination.
@@ -27,6 +28,8 @@ pub struct DestinationTerms {
     /// As in [`super::Flow::rule`].
     pub name: String,
     pub protocol: Protocol,
+    /// What policies know it as; `None` counts as production.
+    pub environment: Option<String>,
     pub tls: TlsTerms,
     pub auth: AuthTerms,
 }
@@ -37,6 +40,7 @@ impl DestinationTerms {
         Self {
             name,
             protocol: Protocol::default(),
+            environment: None,
             tls: TlsTerms::default(),
             auth: AuthTerms::default(),
         }
@@ -158,6 +162,37 @@ pub struct Passthrough {
     /// The destination's name; `None`: all of them.
     pub destination: Option<String>,
 }
+
+/// What may run, and on whom that is carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyTerms {
+    pub mode: PolicyMode,
+    /// Without the default policies.
+    pub bare: bool,
+    /// By name, each one of [`PACKS`].
+    pub packs: Vec<String>,
+    /// The operator's own: each file's name and text. They were held against the
+    /// schema before they came here. None where nothing is decided.
+    pub own: Vec<(String, String)>,
+    /// Services that are no longer in shadow, by their workload's name.
+    pub enforced: Vec<String>,
+}
+
+/// What follows from a decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// It is carried out, on services once they are named for it.
+    #[default]
+    Enforce,
+    /// It is recorded, and changes nothing for anybody.
+    Shadow,
+    /// Nothing is decided.
+    Off,
+}
+
+/// The packs of policies that come with the agent.
+pub const PACKS: [&str; 2] = ["ai-agents", "read-only"];
 
 /// A certificate's DER.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

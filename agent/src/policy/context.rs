@@ -7,7 +7,7 @@ use cedar_policy::{Context, RestrictedExpression};
 use super::asks::word;
 use super::catalog::Catalog;
 use super::scene::Scene;
-use super::vocabulary::Fact;
+use super::vocabulary::{Fact, FactSet};
 use crate::model::Timestamp;
 use crate::sql::effect::ColumnUse;
 use crate::sql::facts::{Note, Origin};
@@ -85,28 +85,39 @@ pub(super) struct About<'a> {
 type Pair = (String, RestrictedExpression);
 
 /// The context of a request that is about no statement.
-pub(super) fn common(scene: &Scene, circumstances: &Circumstances<'_>) -> Vec<Pair> {
+pub(super) fn common(
+    scene: &Scene,
+    circumstances: &Circumstances<'_>,
+    reads: FactSet,
+) -> Vec<Pair> {
     let seconds = circumstances.now.0 / 1_000_000_000;
     let long = |value: u64| RestrictedExpression::new_long(i64::try_from(value).unwrap_or(0));
-    let pair = |fact: Fact, value| (fact.as_str().to_owned(), value);
-    vec![
-        pair(Fact::Role, text(&scene.target().role)),
-        pair(Fact::Hour, long(seconds / 3_600 % 24)),
-        // 1970 began on a Thursday.
-        pair(Fact::Weekday, long((seconds / 86_400 + 3) % 7 + 1)),
-        pair(Fact::Approvals, texts(circumstances.approvals.iter().cloned())),
-    ]
+    let known = Fact::ALL.iter().filter(|fact| fact.is_common() && reads.contains(**fact));
+    known
+        .filter_map(|fact| {
+            let value = match fact {
+                Fact::Role => text(&scene.target().role),
+                Fact::Hour => long(seconds / 3_600 % 24),
+                // 1970 began on a Thursday.
+                Fact::Weekday => long((seconds / 86_400 + 3) % 7 + 1),
+                Fact::Approvals => texts(circumstances.approvals.iter().cloned()),
+                _ => return None,
+            };
+            Some((fact.as_str().to_owned(), value))
+        })
+        .collect()
 }
 
-/// The context of a statement's requests, but for the bound.
-pub(super) fn of_statement(about: &About<'_>) -> Vec<Pair> {
-    let mut all = common(about.scene, about.circumstances);
+/// The context of a statement's requests, but for the bound; as much of it as the
+/// policies read.
+pub(super) fn of_statement(about: &About<'_>, reads: FactSet) -> Vec<Pair> {
+    let mut all = common(about.scene, about.circumstances, reads);
     let running = || {
         let prepared = about.prepared.into_iter().flat_map(Facts::running);
         std::iter::once(about.statement).chain(prepared)
     };
     let truth = RestrictedExpression::new_bool;
-    for fact in Fact::ALL.iter().filter(|fact| !fact.is_common()) {
+    for fact in Fact::ALL.iter().filter(|fact| !fact.is_common() && reads.contains(**fact)) {
         let note = |note: Note| running().any(|one| one.notes.contains(&note));
         let value = match fact {
             Fact::Verb => text(&word(&about.statement.verb)),
@@ -148,7 +159,7 @@ pub(super) fn of_statement(about: &About<'_>) -> Vec<Pair> {
 }
 
 /// A statement's context with the bound of one of its parts.
-pub(super) fn bounded(mut common: Vec<Pair>, bound: Bound) -> Option<Context> {
+pub(super) fn bounded(mut common: Vec<Pair>, bound: Bound, reads: FactSet) -> Option<Context> {
     let name = match bound {
         Bound::NotApplicable => "none",
         Bound::Bounded => "bounded",
@@ -156,8 +167,11 @@ pub(super) fn bounded(mut common: Vec<Pair>, bound: Bound) -> Option<Context> {
         Bound::Unbounded => "unbounded",
     };
     let truth = RestrictedExpression::new_bool(bound != Bound::Unbounded);
-    common.push((Fact::Bound.as_str().to_owned(), text(name)));
-    common.push((Fact::Bounded.as_str().to_owned(), truth));
+    for (fact, value) in [(Fact::Bound, text(name)), (Fact::Bounded, truth)] {
+        if reads.contains(fact) {
+            common.push((fact.as_str().to_owned(), value));
+        }
+    }
     Context::from_pairs(common).ok()
 }
 

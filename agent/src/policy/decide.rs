@@ -13,8 +13,8 @@ use super::catalog::Catalog;
 use super::context::{About, Circumstances, bounded, common, of_statement};
 use super::permit::{Cause, Ruling, Stance, Verdict, Why};
 use super::scene::{Scene, Subject, entity, text, uid};
-use super::set::{ACTIONS, Set, Slice};
-use super::vocabulary::Action;
+use super::set::{Set, Slice};
+use super::vocabulary::{Action, FactSet};
 use crate::sql::{Bound, Facts};
 
 /// May this run, now, for this one, here?
@@ -74,10 +74,11 @@ impl Set {
         circumstances: &Circumstances<'_>,
     ) -> Ruling {
         let mut ruling = self.ruling();
-        let entities = base(subject, scene).ok();
-        let context = Context::from_pairs(common(scene, circumstances)).ok();
-        let parts = entities.zip(context).zip(self.slice(Action::Connect));
-        let Some(((entities, context), slice)) = parts else {
+        let slice = self.locals().of(subject, scene).slice(self, Action::Connect);
+        let reads = slice.as_ref().map_or(FactSet::ALL, |slice| slice.reads);
+        let entities = store(subject, scene, &[Action::Connect], Vec::new());
+        let context = Context::from_pairs(common(scene, circumstances, reads)).ok();
+        let Some(((entities, context), slice)) = entities.zip(context).zip(slice) else {
             ruling.fail(Action::Connect, "the database".into());
             return ruling;
         };
@@ -125,38 +126,45 @@ impl Set {
             }));
             return;
         }
-        let mut kept: Vec<&Ask> = Vec::with_capacity(asks.all.len());
+        let local = self.locals().of(subject, about.scene);
+        let mut reads = FactSet::NONE;
+        let mut kept: Vec<(&Ask, Arc<Slice>)> = Vec::with_capacity(asks.all.len());
         for ask in &asks.all {
+            let Some(slice) = local.slice(self, action(ask)) else {
+                ruling.fail(action(ask), ask.thing.to_string());
+                continue;
+            };
             // Where no policy tells tables apart, one stands for all of its like.
-            let tells =
-                few == Few::Each || self.slice(action(ask)).is_none_or(|slice| slice.tells_names);
-            if tells || !kept.iter().any(|other| alike(ask, other)) {
-                kept.push(ask);
+            let tells = few == Few::Each || slice.tells_names;
+            if tells || !kept.iter().any(|(other, _)| alike(ask, other)) {
+                reads = reads.union(slice.reads);
+                kept.push((ask, slice));
             }
         }
-        let mut entities = Things::new(about.scene);
-        let uids: Vec<EntityUid> = kept.iter().map(|ask| entities.add(&ask.thing)).collect();
-        let store = base(subject, about.scene)
-            .and_then(|store| store.add_entities(entities.entities, None));
-        let Ok(store) = store else {
+        let mut things = Things::new(about.scene);
+        let uids: Vec<EntityUid> = kept.iter().map(|(ask, _)| things.add(&ask.thing)).collect();
+        let mut actions: Vec<Action> = kept.iter().map(|(ask, _)| action(ask)).collect();
+        actions.sort();
+        actions.dedup();
+        let Some(store) = store(subject, about.scene, &actions, things.entities) else {
             ruling.fail(Action::Does(crate::sql::Effect::Unknown), "the database".into());
             return;
         };
-        let pairs = of_statement(about);
+        let pairs = of_statement(about, reads);
         let mut contexts: Vec<(Bound, Option<Context>)> = Vec::new();
-        for (ask, uid) in kept.into_iter().zip(uids) {
+        for ((ask, slice), uid) in kept.into_iter().zip(uids) {
             let known = contexts.iter().find(|(bound, _)| *bound == ask.bound);
             let context = match known {
                 Some((_, context)) => context.clone(),
                 None => {
-                    let context = bounded(pairs.clone(), ask.bound);
+                    let context = bounded(pairs.clone(), ask.bound, reads);
                     contexts.push((ask.bound, context.clone()));
                     context
                 }
             };
             let action = action(ask);
             let thing = || ask.thing.to_string();
-            let Some((context, slice)) = context.zip(self.slice(action)) else {
+            let Some(context) = context else {
                 ruling.fail(action, thing());
                 continue;
             };
@@ -164,7 +172,7 @@ impl Set {
             let answer = if lifted.is_empty() {
                 self::ask(&slice.policies, subject, action, &uid, context, &store)
             } else {
-                let left = self.without(slice, lifted);
+                let left = self.without(&slice, lifted);
                 self::ask(&left, subject, action, &uid, context, &store)
             };
             self.judge(answer, action, &thing(), ruling);
@@ -220,11 +228,13 @@ impl Set {
         } else {
             causes.extend(determining.into_iter().map(|policy| Why::Forbidden(Arc::clone(policy))));
         }
-        ruling.causes.extend(causes.into_iter().map(|why| Cause {
-            action,
-            thing: thing.to_owned(),
-            why,
-        }));
+        for why in causes {
+            // A name that may mean several things is asked about more than once.
+            let cause = Cause { action, thing: thing.to_owned(), why };
+            if !ruling.causes.contains(&cause) {
+                ruling.causes.push(cause);
+            }
+        }
         // What nobody may lift is told first.
         ruling.causes.sort_by_key(|cause| match &cause.why {
             Why::Forbidden(policy) => (policy.hold.is_some(), 0),
@@ -288,13 +298,19 @@ pub(super) fn ask(
     Some(Authorizer::new().is_authorized(&request, policies, entities))
 }
 
-/// Actor, place and actions.
-pub(super) fn base(
+/// Everything that the policies may ask about: actor, place, actions and things.
+pub(super) fn store(
     subject: &Subject,
     scene: &Scene,
-) -> Result<Entities, cedar_policy::entities_errors::EntitiesError> {
-    let all = subject.entities().iter().chain(scene.entities()).cloned();
-    ACTIONS.clone().add_entities(all, None)
+    actions: &[Action],
+    things: Vec<Entity>,
+) -> Option<Entities> {
+    let actions = actions.iter().map(|action| {
+        let groups = action.groups().iter().map(|group| uid("Action", group));
+        Entity::new_no_attrs(uid("Action", action.as_str()), groups.collect())
+    });
+    let known = subject.entities().iter().chain(scene.entities()).cloned();
+    Entities::from_entities(known.chain(actions).chain(things), None).ok()
 }
 
 /// The entities of a statement's things.

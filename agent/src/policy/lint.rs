@@ -1,6 +1,8 @@
 //! What is odd about policies that load: those that can never matter, and those
 //! that don't say why.
 
+mod conditions;
+
 use cedar_policy::{
     ActionConstraint, EntityTypeName, EntityUid, PrincipalConstraint, ResourceConstraint,
 };
@@ -12,6 +14,7 @@ use super::vocabulary::Action;
 /// A policy's scope, made comparable.
 struct Scope<'r> {
     policy: &'r Policy,
+    layer: usize,
     principal: Part,
     actions: Vec<Action>,
     resource: Part,
@@ -42,7 +45,16 @@ impl Part {
 }
 
 pub(super) fn remarks<'r>(all: impl Iterator<Item = &'r Read>, out: &mut Vec<Mistake>) {
-    let scopes: Vec<Scope<'_>> = all.map(Scope::of).collect();
+    let all: Vec<&Read> = all.collect();
+    for read in &all {
+        if let Ok(tree) = read.cedar.to_json()
+            && let Some(why) = conditions::never(&tree)
+        {
+            let place = read.policy.place.clone();
+            out.push(Mistake { place, text: format!("`{}` can never fit: {why}", read.policy.id) });
+        }
+    }
+    let scopes: Vec<Scope<'_>> = all.into_iter().map(Scope::of).collect();
     for scope in &scopes {
         let policy = scope.policy;
         let mut remark = |text: String| {
@@ -93,6 +105,7 @@ impl<'r> Scope<'r> {
         let action: ActionConstraint = cedar.action_constraint();
         Self {
             policy: &read.policy,
+            layer: read.layer,
             principal,
             actions: Action::all().filter(|one| fits(&action, *one)).collect(),
             resource,
@@ -117,6 +130,8 @@ impl<'r> Scope<'r> {
         // Of two that are the same, the first by name stands.
         let same = self.covers(other) && other.covers(self) && other.always;
         !std::ptr::eq(self, other)
+            // A pack that is tighter than the default is meant to be.
+            && self.layer <= other.layer
             && self.always
             && !says_more
             && self.covers(other)

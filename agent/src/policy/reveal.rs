@@ -5,12 +5,12 @@ use std::sync::Arc;
 use cedar_policy::Context;
 
 use super::context::{Circumstances, common};
-use super::decide::{ask, base};
+use super::decide::{ask, store};
 use super::permit::{Ruling, Why};
 use super::scene::{Scene, Subject, entity, text, uid};
 use super::set::Set;
 use super::source::Policy;
-use super::vocabulary::Action;
+use super::vocabulary::{Action, FactSet};
 
 /// A sensitive column, as the mask knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,8 +47,10 @@ impl Set {
         columns: &[Viewed<'_>],
     ) -> Vec<Sight> {
         let masked = || Sight::Masked { mask: None, by: Vec::new() };
-        let context = Context::from_pairs(common(scene, circumstances)).ok();
-        let Some((context, slice)) = context.zip(self.slice(Action::Reveal)) else {
+        let slice = self.locals().of(subject, scene).slice(self, Action::Reveal);
+        let reads = slice.as_ref().map_or(FactSet::ALL, |slice| slice.reads);
+        let context = Context::from_pairs(common(scene, circumstances, reads)).ok();
+        let Some((context, slice)) = context.zip(slice) else {
             return columns.iter().map(|_| masked()).collect();
         };
         let mut known: Vec<(Viewed<'_>, Sight)> = Vec::new();
@@ -59,11 +61,10 @@ impl Set {
                     return sight.clone();
                 }
                 let (uid, entities) = entities(scene, column);
-                let store =
-                    base(subject, scene).and_then(|store| store.add_entities(entities, None)).ok();
+                let store = store(subject, scene, &[Action::Reveal], entities);
                 let sight = store.map_or_else(masked, |store| {
-                    let policies = &slice.policies;
                     let context = context.clone();
+                    let policies = &slice.policies;
                     let answer = ask(policies, subject, Action::Reveal, &uid, context, &store);
                     self.sight(answer)
                 });

@@ -19,6 +19,7 @@ pub struct Subject(Arc<SubjectParts>);
 struct SubjectParts {
     actor: Principal,
     uid: EntityUid,
+    groups: Vec<EntityUid>,
     entities: Vec<Entity>,
     hash: u64,
 }
@@ -31,7 +32,9 @@ pub struct Scene(Arc<SceneParts>);
 #[derive(Debug)]
 struct SceneParts {
     target: Target,
-    database: EntityUid,
+    /// Environment, server, database.
+    place: [EntityUid; 3],
+    place_hash: u64,
     entities: Vec<Entity>,
     schemas: Vec<Box<str>>,
     hash: u64,
@@ -69,9 +72,9 @@ impl Subject {
             [("person", &actor.person), ("user", &actor.user), ("program", &actor.program)]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, text(value.as_ref()?))));
-        let entities = vec![entity(uid.clone(), attributes, parents)];
+        let entities = vec![entity(uid.clone(), attributes, parents.clone())];
         let hash = hash(&actor);
-        Self(Arc::new(SubjectParts { actor, uid, entities, hash }))
+        Self(Arc::new(SubjectParts { actor, uid, groups: parents, entities, hash }))
     }
 
     pub fn actor(&self) -> &Principal {
@@ -80,6 +83,11 @@ impl Subject {
 
     pub(super) fn uid(&self) -> &EntityUid {
         &self.0.uid
+    }
+
+    /// Whether it is this, or belongs to it.
+    pub(super) fn is_in(&self, uid: &EntityUid) -> bool {
+        self.0.uid == *uid || self.0.groups.contains(uid)
     }
 
     pub(super) fn entities(&self) -> &[Entity] {
@@ -105,12 +113,14 @@ impl Scene {
         let database = uid("Database", &format!("{}/{}", target.server, target.database));
         let name = [("name", text(&target.database))];
         let entities = vec![
-            entity(server.clone(), [], vec![environment]),
-            entity(database.clone(), name, vec![server]),
+            entity(server.clone(), [], vec![environment.clone()]),
+            entity(database.clone(), name, vec![server.clone()]),
         ];
+        let place_hash = hash(&(&target.server, &target.database, &target.environment));
+        let place = [environment, server, database];
         let schemas = schemas(&target);
         let hash = hash(&target);
-        Self(Arc::new(SceneParts { target, database, entities, schemas, hash }))
+        Self(Arc::new(SceneParts { target, place, place_hash, entities, schemas, hash }))
     }
 
     pub fn target(&self) -> &Target {
@@ -128,7 +138,17 @@ impl Scene {
     }
 
     pub(super) fn database(&self) -> &EntityUid {
-        &self.0.database
+        let [_, _, database] = &self.0.place;
+        database
+    }
+
+    /// Environment, server, database.
+    pub(super) fn place(&self) -> &[EntityUid; 3] {
+        &self.0.place
+    }
+
+    pub(super) fn place_hash(&self) -> u64 {
+        self.0.place_hash
     }
 
     pub(super) fn entities(&self) -> &[Entity] {

@@ -10,12 +10,11 @@ use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest;
-use cedar_policy::{
-    ActionConstraint, Entities, EntityUid, PolicySet, Schema, ValidationMode, Validator,
-};
+use cedar_policy::{ActionConstraint, EntityUid, PolicySet, Schema, ValidationMode, Validator};
 use serde_json::Value;
 
 use super::lint;
+use super::local::Locals;
 use super::source::{self, Mistake, Mistakes, Place, Policy, Read, Source};
 use super::vocabulary::{Action, Fact, FactSet, schema};
 use crate::sql::{Effect, Effects};
@@ -43,6 +42,8 @@ pub struct Set {
     policies: BTreeMap<Arc<str>, Arc<Policy>>,
     texts: BTreeMap<Arc<str>, Box<str>>,
     slices: HashMap<Action, Slice>,
+    looks: HashMap<Arc<str>, Looks>,
+    locals: Locals,
     /// By effect: what its slice reads.
     reads: Box<[FactSet]>,
     /// What lint tells: nothing of it keeps a set from being used.
@@ -91,8 +92,8 @@ impl Set {
             }
         }
         stack.push(layers.own.clone());
-        for layer in &stack {
-            lay(layer, &mut all, &mut mistakes, &mut remarks);
+        for (number, layer) in stack.iter().enumerate() {
+            lay(number, layer, &mut all, &mut mistakes, &mut remarks);
         }
         let cedar = whole(&all, &mut mistakes);
         validate(&cedar, &all, &mut mistakes, &mut remarks);
@@ -101,11 +102,14 @@ impl Set {
             mistakes.sort();
             return Err(Mistakes(mistakes));
         }
+        let looks: Vec<(&Read, Looks)> = all.values().map(|read| (read, Looks::of(read))).collect();
         let slices: HashMap<Action, Slice> =
-            Action::all().map(|action| (action, Slice::of(action, all.values()))).collect();
+            Action::all().map(|action| (action, Slice::of(action, looks.iter()))).collect();
         let reads = Effect::ALL.iter().map(|effect| {
-            slices.get(&Action::Does(*effect)).map_or_else(FactSet::all, |slice| slice.reads)
+            slices.get(&Action::Does(*effect)).map_or(FactSet::ALL, |slice| slice.reads)
         });
+        let seen =
+            looks.iter().map(|(read, looks)| (Arc::clone(&read.policy.id), *looks)).collect();
         remarks.sort();
         Ok(Self {
             generation: Generation::of(&all),
@@ -116,6 +120,8 @@ impl Set {
             texts: all.into_iter().map(|(id, read)| (id, read.text)).collect(),
             reads: reads.collect(),
             slices,
+            looks: seen,
+            locals: Locals::default(),
             remarks,
         })
     }
@@ -147,16 +153,34 @@ impl Set {
         self.slices.get(&action)
     }
 
+    pub(super) fn locals(&self) -> &Locals {
+        &self.locals
+    }
+
+    /// Some of a slice's policies, as a slice.
+    pub(super) fn part<'p>(
+        &self,
+        policies: impl Iterator<Item = &'p cedar_policy::Policy>,
+    ) -> Slice {
+        let mut slice = Slice::default();
+        for policy in policies {
+            let id: &str = policy.id().as_ref();
+            slice.add(policy.clone(), self.looks.get(id).copied().unwrap_or(Looks::ALL));
+        }
+        slice
+    }
+
     /// What the policies look at that can fit one of these effects.
     pub(super) fn reads(&self, effects: Effects) -> FactSet {
         effects.iter().fold(FactSet::NONE, |all, effect| {
-            all.union(self.reads.get(effect as usize).copied().unwrap_or_else(FactSet::all))
+            all.union(self.reads.get(effect as usize).copied().unwrap_or(FactSet::ALL))
         })
     }
 }
 
 /// Reads a layer's files over what is there.
 fn lay(
+    number: usize,
     files: &[Source],
     all: &mut BTreeMap<Arc<str>, Read>,
     mistakes: &mut Vec<Mistake>,
@@ -173,7 +197,7 @@ fn lay(
                 });
                 continue;
             }
-            layer.insert(id, read);
+            layer.insert(id, Read { layer: number, ..read });
         }
     }
     for (id, read) in layer {
@@ -231,37 +255,61 @@ fn validate(
         mistakes.push(Mistake { place: place(id), text });
     }
     for warning in found.validation_warnings() {
+        use cedar_policy::ValidationWarning as W;
         let id = warning.policy_id();
         let text = match warning {
-            cedar_policy::ValidationWarning::ImpossiblePolicy(_) => {
-                format!("`{id}` can never fit: its conditions exclude each other")
-            }
-            cedar_policy::ValidationWarning::InvalidActionApplication(_) => {
-                format!("`{id}` can never fit: no such action is done to such a thing")
+            // Its conditions exclude each other, or nothing is of such a kind.
+            W::ImpossiblePolicy(_) | W::InvalidActionApplication(_) => {
+                format!("`{id}` can never fit: no request is of that kind")
             }
             other => format!("`{id}`: {}", plain(other.to_string(), id)),
         };
-        remarks.push(Mistake { place: place(id), text });
+        let remark = Mistake { place: place(id), text };
+        if !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
     }
 }
 
 impl Slice {
-    fn of<'r>(action: Action, all: impl Iterator<Item = &'r Read>) -> Self {
+    fn of<'r>(action: Action, all: impl Iterator<Item = &'r (&'r Read, Looks)>) -> Self {
         let mut slice = Self::default();
-        for read in all.filter(|read| fits(&read.cedar.action_constraint(), action)) {
-            // Names are unique: it has been a set before.
-            drop(slice.policies.add(read.cedar.clone()));
-            let Ok(tree) = read.cedar.to_json() else {
-                slice.reads = FactSet::all();
-                slice.tells_names = true;
-                continue;
-            };
-            slice.look(&tree);
+        for (read, looks) in all {
+            if fits(&read.cedar.action_constraint(), action) {
+                slice.add(read.cedar.clone(), *looks);
+            }
         }
         slice
     }
 
-    /// What a policy looks at, out of its syntax tree.
+    fn add(&mut self, policy: cedar_policy::Policy, looks: Looks) {
+        // Names are unique: it has been a set before.
+        drop(self.policies.add(policy));
+        self.reads = self.reads.union(looks.reads);
+        self.tells_names |= looks.tells_names;
+    }
+}
+
+/// What a policy looks at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looks {
+    reads: FactSet,
+    tells_names: bool,
+}
+
+impl Looks {
+    const ALL: Self = Self { reads: FactSet::ALL, tells_names: true };
+
+    fn of(read: &Read) -> Self {
+        let mut looks = Self::default();
+        match read.cedar.to_json() {
+            Ok(tree) => looks.look(&tree),
+            Err(_) => looks = Self::ALL,
+        }
+        looks
+    }
+
+    /// Out of its syntax tree.
     fn look(&mut self, tree: &Value) {
         match tree {
             Value::Array(items) => items.iter().for_each(|item| self.look(item)),
@@ -275,20 +323,21 @@ impl Slice {
     }
 
     fn look_field(&mut self, key: &str, value: &Value) {
-        let of = |variable: &str| value["left"]["Var"] == variable;
-        let attribute = value["attr"].as_str().unwrap_or_default();
+        let variable = value.pointer("/left/Var").and_then(Value::as_str);
+        let of = |name: &str| variable == Some(name);
+        let attribute = value.get("attr").and_then(Value::as_str).unwrap_or_default();
         match key {
             "." | "has" if of("context") => {
                 let fact = Fact::ALL.iter().find(|fact| fact.as_str() == attribute);
-                self.reads = fact.map_or_else(FactSet::all, |fact| self.reads.with(*fact));
+                self.reads = fact.map_or(FactSet::ALL, |fact| self.reads.with(*fact));
             }
             "." | "has" if of("resource") => {
                 self.tells_names |= !matches!(attribute, "temporary" | "kind" | "database");
             }
             // The whole of it: anything may be looked at.
-            "Var" if *value == "context" => self.reads = FactSet::all(),
+            "Var" if *value == "context" => self.reads = FactSet::ALL,
             "type" | "entity_type" | "__entity" => {
-                let name = value.as_str().or_else(|| value["type"].as_str());
+                let name = value.as_str().or_else(|| value.get("type")?.as_str());
                 let names = ["Schema", "Table", "Object", "Column"];
                 self.tells_names |=
                     key != "entity_type" && name.is_some_and(|n| names.contains(&n));
@@ -346,12 +395,6 @@ impl fmt::Debug for Generation {
 
 static SCHEMA: LazyLock<Result<Schema, String>> = LazyLock::new(|| {
     Schema::from_str(&schema()).map_err(|error| format!("the schema is broken: {error}"))
-});
-
-/// The actions and their groups, as the engine needs them beside every question.
-pub(super) static ACTIONS: LazyLock<Entities> = LazyLock::new(|| {
-    let schema = SCHEMA.as_ref().ok();
-    schema.and_then(|schema| schema.action_entities().ok()).unwrap_or_else(Entities::empty)
 });
 
 /// The files of the default set.

@@ -84,6 +84,8 @@ pub(super) struct Read {
     pub cedar: cedar_policy::Policy,
     /// As it stands in the file.
     pub text: Box<str>,
+    /// In which layer: a later one lies over an earlier.
+    pub layer: usize,
 }
 
 /// Reads one file.
@@ -102,7 +104,7 @@ pub(super) fn read(source: &Source, mistakes: &mut Vec<Mistake>) -> Vec<Read> {
             Ok(cedar) => {
                 if let Some(policy) = annotated(&cedar, &given, place, mistakes) {
                     let cedar = cedar.new_id(PolicyId::new(&policy.id));
-                    all.push(Read { policy, cedar, text: text.into() });
+                    all.push(Read { policy, cedar, text: text.into(), layer: 0 });
                 }
             }
             Err(_) if Template::parse(None, text).is_ok() => mistakes.push(Mistake {

@@ -81,46 +81,58 @@ pub fn group_type(kind: GroupKind) -> &'static str {
     }
 }
 
-/// Things, from the widest to the narrowest: the type, what it is in, and its
-/// attributes. `Object` is whatever is no table: a function, a role, an index.
-pub const THINGS: &[(&str, &[&str], &[(&str, &str)])] = &[
-    ("Environment", &[], &[]),
-    ("Server", &["Environment"], &[]),
-    ("Database", &["Server"], &[("name", "String")]),
-    ("Schema", &["Database"], &[("name", "String"), ("database", "String")]),
-    (
-        "Table",
-        &["Schema"],
-        &[
+/// A type of thing: what it is in, and its attributes with their types.
+#[derive(Clone, Copy, Debug)]
+pub struct Thing {
+    pub name: &'static str,
+    pub within: &'static [&'static str],
+    pub attributes: &'static [(&'static str, &'static str)],
+}
+
+/// Things, from the widest to the narrowest. `Object` is whatever is no table: a
+/// function, a role, an index.
+pub const THINGS: &[Thing] = &[
+    Thing { name: "Environment", within: &[], attributes: &[] },
+    Thing { name: "Server", within: &["Environment"], attributes: &[] },
+    Thing { name: "Database", within: &["Server"], attributes: &[("name", "String")] },
+    Thing {
+        name: "Schema",
+        within: &["Database"],
+        attributes: &[("name", "String"), ("database", "String")],
+    },
+    Thing {
+        name: "Table",
+        within: &["Schema"],
+        attributes: &[
             ("name", "String"),
             ("schema", "String"),
             ("database", "String"),
             ("kind", "String"),
             ("temporary", "Bool"),
         ],
-    ),
-    (
-        "Object",
-        &["Schema", "Database"],
-        &[
+    },
+    Thing {
+        name: "Object",
+        within: &["Schema", "Database"],
+        attributes: &[
             ("name", "String"),
             ("schema?", "String"),
             ("database", "String"),
             ("kind", "String"),
             ("known", "Bool"),
         ],
-    ),
-    (
-        "Column",
-        &["Table", "Class"],
-        &[
+    },
+    Thing {
+        name: "Column",
+        within: &["Table", "Class"],
+        attributes: &[
             ("name", "String"),
             ("table", "String"),
             ("schema", "String"),
             ("database", "String"),
             ("class", "String"),
         ],
-    ),
+    },
 ];
 
 /// All types of entities.
@@ -128,7 +140,7 @@ pub fn types() -> impl Iterator<Item = &'static str> {
     ["Action", "Actor", "Kind", "Person", "Class"]
         .into_iter()
         .chain(GroupKind::ALL.iter().map(|kind| group_type(*kind)))
-        .chain(THINGS.iter().map(|(name, _, _)| *name))
+        .chain(THINGS.iter().map(|thing| thing.name))
 }
 
 /// What a policy can ask beyond who, what and where.
@@ -250,9 +262,8 @@ pub struct FactSet(u32);
 impl FactSet {
     pub const NONE: Self = Self(0);
 
-    pub fn all() -> Self {
-        Fact::ALL.iter().fold(Self::NONE, |all, fact| all.with(*fact))
-    }
+    /// Every fact, and room for more.
+    pub const ALL: Self = Self(u32::MAX);
 
     #[must_use]
     pub const fn with(self, fact: Fact) -> Self {
@@ -268,6 +279,9 @@ impl FactSet {
         self.0 & 1 << fact as u8 != 0
     }
 }
+
+/// What `context.bound` can be.
+pub const BOUNDS: &[&str] = &["none", "bounded", "weak", "unbounded"];
 
 /// Annotations, and what each says.
 pub const ANNOTATIONS: &[(&str, &str)] = &[
@@ -311,7 +325,7 @@ fn write_schema(out: &mut String) -> fmt::Result {
     }
     out.push_str("};\n\n// What: from the environment down to the column.\n");
     writeln!(out, "entity Class in [Class];")?;
-    for (name, parents, attributes) in THINGS {
+    for Thing { name, within: parents, attributes } in THINGS {
         write!(out, "entity {name}")?;
         if !parents.is_empty() {
             write!(out, " in [{}]", parents.join(", "))?;

@@ -11,10 +11,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::facts::{Doubt, Facts};
 use super::state::LexingState;
 
+/// What is kept: facts, or something made of them.
+pub trait Reading {
+    fn facts(&self) -> &Facts;
+
+    /// About how much memory it holds.
+    fn weight(&self) -> usize;
+}
+
+impl Reading for Facts {
+    fn facts(&self) -> &Facts {
+        self
+    }
+
+    fn weight(&self) -> usize {
+        Facts::weight(self)
+    }
+}
+
 /// Shared by all sessions of an agent.
 #[derive(Debug)]
-pub struct Cache {
-    shards: Box<[Mutex<Shard>]>,
+pub struct Cache<R = Facts> {
+    shards: Box<[Mutex<Shard<R>>]>,
     hashing: RandomState,
     /// What one half of a shard may weigh.
     half: usize,
@@ -22,29 +40,35 @@ pub struct Cache {
 
 /// Two halves: what the young one can't hold any more becomes the old one, and what
 /// isn't asked for again goes with it.
-#[derive(Debug, Default)]
-struct Shard {
-    young: HashMap<u64, Entry, Hashed>,
-    old: HashMap<u64, Entry, Hashed>,
+#[derive(Debug)]
+struct Shard<R> {
+    young: HashMap<u64, Entry<R>, Hashed>,
+    old: HashMap<u64, Entry<R>, Hashed>,
     weight: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
+impl<R> Default for Shard<R> {
+    fn default() -> Self {
+        Self { young: HashMap::default(), old: HashMap::default(), weight: 0 }
+    }
+}
+
+#[derive(Debug)]
+struct Entry<R> {
     text: Arc<[u8]>,
     state: Arc<LexingState>,
     generation: u64,
-    facts: Arc<Facts>,
+    read: Arc<R>,
     weight: usize,
 }
 
-impl Entry {
+impl<R> Entry<R> {
     fn is_for(&self, text: &[u8], state: &LexingState, generation: u64) -> bool {
         self.generation == generation && *self.text == *text && *self.state == *state
     }
 }
 
-impl Cache {
+impl<R: Reading> Cache<R> {
     /// `bytes`: what all of it may weigh, texts and facts.
     pub fn new(bytes: usize) -> Self {
         Self {
@@ -65,33 +89,34 @@ impl Cache {
         hasher.finish()
     }
 
-    fn shard(&self, hash: u64) -> Option<&Mutex<Shard>> {
+    fn shard(&self, hash: u64) -> Option<&Mutex<Shard<R>>> {
         self.shards.get((hash >> 57) as usize % SHARDS)
     }
 
-    pub fn get(&self, text: &[u8], state: &LexingState, generation: u64) -> Option<Arc<Facts>> {
+    pub fn get(&self, text: &[u8], state: &LexingState, generation: u64) -> Option<Arc<R>> {
         let hash = self.hash(text, state, generation);
         let mut shard = self.shard(hash)?.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = shard.young.get(&hash) {
-            return entry.is_for(text, state, generation).then(|| Arc::clone(&entry.facts));
+            return entry.is_for(text, state, generation).then(|| Arc::clone(&entry.read));
         }
         if !shard.old.get(&hash)?.is_for(text, state, generation) {
             return None;
         }
         let entry = shard.old.remove(&hash)?;
-        let facts = Arc::clone(&entry.facts);
+        let read = Arc::clone(&entry.read);
         shard.keep(hash, entry, self.half);
-        Some(facts)
+        Some(read)
     }
 
     /// Keeps facts, unless they are about a failure that may not come again, or
     /// weigh more than is worth keeping.
-    pub fn put(&self, text: &[u8], state: &LexingState, generation: u64, facts: &Arc<Facts>) {
+    pub fn put(&self, text: &[u8], state: &LexingState, generation: u64, read: &Arc<R>) {
         let passing = |doubt: &Doubt| matches!(doubt, Doubt::Parser(_));
+        let facts = read.facts();
         if facts.statements.iter().any(|statement| statement.doubts.iter().any(passing)) {
             return;
         }
-        let weight = text.len() + facts.weight() + size_of::<Entry>() + 64;
+        let weight = text.len() + read.weight() + size_of::<Entry<R>>() + 64;
         if weight > self.half / 4 {
             return;
         }
@@ -100,7 +125,7 @@ impl Cache {
             text: text.into(),
             state: Arc::new(state.clone()),
             generation,
-            facts: Arc::clone(facts),
+            read: Arc::clone(read),
             weight,
         };
         if let Some(shard) = self.shard(hash) {
@@ -110,7 +135,7 @@ impl Cache {
 
     /// What it holds now, in bytes.
     pub fn weight(&self) -> usize {
-        let of = |shard: &Mutex<Shard>| {
+        let of = |shard: &Mutex<Shard<R>>| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.young.values().chain(shard.old.values()).map(|entry| entry.weight).sum::<usize>()
         };
@@ -118,8 +143,8 @@ impl Cache {
     }
 }
 
-impl Shard {
-    fn keep(&mut self, hash: u64, entry: Entry, half: usize) {
+impl<R> Shard<R> {
+    fn keep(&mut self, hash: u64, entry: Entry<R>, half: usize) {
         if self.weight + entry.weight > half {
             self.old = std::mem::take(&mut self.young);
             self.weight = 0;

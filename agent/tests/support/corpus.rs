@@ -57,7 +57,12 @@ fn case(place: String, table: &Table) -> Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpora/evasion");
+    // The fuzzers read it too, from a folder further down.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|folder| folder.join("tests/corpora/evasion"))
+        .find(|folder| folder.is_dir())
+        .unwrap();
     let mut paths: Vec<_> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();

@@ -1,9 +1,11 @@
-//! `bench [NAME] [--json] [--rounds N]`: see `tidegate_tests::bench`.
+//! `bench [NAME] [--json] [--rounds N] [--seconds N] [--only TEXT]`: see
+//! `tidegate_tests::bench`. The last two are for `postgres`: how long a row
+//! takes, and the rows whose name contains a text.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use tidegate_tests::bench::{self, Bench, NAMES};
+use tidegate_tests::bench::{self, Bench, NAMES, postgres};
 use tidegate_tests::probe;
 
 fn main() -> ExitCode {
@@ -24,17 +26,26 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[&str]) -> Result<()> {
-    let (mut json, mut rounds, mut names) = (false, 5, Vec::new());
+    let (mut json, mut rounds, mut names) = (false, None, Vec::new());
+    let mut rows = postgres::Rows::default();
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match *argument {
             "--json" => json = true,
             "--rounds" => {
-                rounds = arguments.next().copied().unwrap_or_default().parse()?;
+                rounds = Some(arguments.next().copied().unwrap_or_default().parse()?);
             }
+            "--seconds" => {
+                rows.seconds = arguments.next().copied().unwrap_or_default().parse()?;
+            }
+            "--only" => rows.only = arguments.next().copied().unwrap_or_default().into(),
             name if NAMES.contains(&name) => names.push(name),
             other => {
-                bail!("`{other}` is not known: bench [{}] [--json] [--rounds N]", NAMES.join("|"))
+                bail!(
+                    "`{other}` is not known: bench [{}] [--json] [--rounds N] [--seconds N] \
+                     [--only TEXT]",
+                    NAMES.join("|")
+                )
             }
         }
     }
@@ -42,10 +53,20 @@ fn run(arguments: &[&str]) -> Result<()> {
         names = NAMES.to_vec();
     }
     bench::raise_descriptors()?;
-    let bench = Bench::start(rounds.max(1))?;
+    // A bench of its own: another server, other neighbours.
+    let others: Vec<&str> = names.iter().copied().filter(|name| *name != "postgres").collect();
+    let bench = match others.is_empty() {
+        true => None,
+        false => Some(Bench::start(rounds.unwrap_or(5).max(1))?),
+    };
+    rows.rounds = rounds.unwrap_or(1).max(1);
     let mut measures = Vec::new();
     for name in names {
-        let done = bench.run(name, &mut |case| eprintln!("{name}: {case} …"))?;
+        let tell = &mut |case: &str| eprintln!("{name}: {case} …");
+        let done = match &bench {
+            Some(bench) if name != "postgres" => bench.run(name, tell)?,
+            _ => postgres::run(&rows, tell)?,
+        };
         if json {
             for measure in &done {
                 println!("{}", serde_json::to_string(measure)?);

@@ -1,5 +1,6 @@
-//! The demo: a throwaway PostgreSQL, a cgroup with the agent attached, and two
-//! unmodified clients in it. It tells who connected, from where to where.
+//! The demo: a throwaway PostgreSQL, a cgroup with the agent attached, and
+//! unmodified clients in it. It tells who connected, from where to where, what was
+//! refused, and what the log knows of it and can prove.
 //!
 //! INVARIANT: every line of the story comes from the agent or from the clients
 //! themselves, and is checked against what the demo knows to be true;
@@ -7,17 +8,17 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tidegate_tests::agent::{Agent, Observer, Plan};
+use tidegate_tests::agent::{Agent, Observer, Plan, binary};
 use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program};
 use tidegate_tests::seen::{Event, Flow};
-use tidegate_tests::venv;
+use tidegate_tests::{venv, wait};
 
 const SCRIPT: &str = r#"
 import sys, psycopg
@@ -28,8 +29,9 @@ with psycopg.connect(sys.argv[1]) as connection:
 "#;
 
 const HARBOUR: &str = "CREATE TABLE ports_of_call (name text); \
-    INSERT INTO ports_of_call VALUES ('Bremen'), ('Porto'), ('Zierikzee'); \
-    SELECT inet_client_port(), count(*) FROM ports_of_call";
+    INSERT INTO ports_of_call VALUES ('Bremen'), ('Porto'), ('Zierikzee')";
+const COUNT: &str = "SELECT inet_client_port(), count(*) FROM ports_of_call";
+const WRECK: &str = "DROP TABLE ports_of_call";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -80,11 +82,12 @@ fn run(check: bool) -> Result<bool> {
     let mut promises = Promises { loud: check, broken: 0 };
     println!("· a PostgreSQL for the occasion …");
     let postgres = Postgres::start()?;
+    postgres.psql("app", HARBOUR)?;
     let root = Cgroup::fresh()?;
     let apps = root.child("apps")?;
     println!("  listening at 127.0.0.1:{}", postgres.port());
     println!("· the agent, attached to the cgroup {} …", root.name()?);
-    let mut agent = Agent::start(&root, Plan::postgres([postgres.port()]))?;
+    let mut agent = Agent::start(&root, Plan::postgres([postgres.port()]).policy("enforce"))?;
     let observer = agent.observe()?;
     let status = agent.status()?;
     println!(
@@ -104,8 +107,10 @@ fn run(check: bool) -> Result<bool> {
         flows.push(tell(client, &observer, &postgres, &apps, &mut promises)?);
     }
 
+    refuse(&apps, &postgres, &mut promises)?;
+
     let counts =
-        agent.wait_status("both connections to end", Duration::from_secs(10), |status| {
+        agent.wait_status("all connections to end", Duration::from_secs(10), |status| {
             status.open == 0
         })?;
     let events = observer.events()?;
@@ -117,12 +122,13 @@ fn run(check: bool) -> Result<bool> {
         counts.losses.direct,
         counts.losses.events
     );
-    promises.hold("two connections were opened and closed", {
-        count("opened") == 2 && count("closed") == 2 && flows.len() == 2
+    promises.hold("three connections were opened and closed", {
+        count("opened") == 3 && count("closed") == 3 && flows.len() == 2
     });
     promises.hold("nothing went direct, and no event was lost", {
         counts.losses.direct == 0 && counts.losses.events == 0
     });
+    remember(&agent, &mut promises)?;
     let detached = agent.detach();
     if let Err(error) = &detached {
         println!("{error:#}");
@@ -138,7 +144,7 @@ fn clients(apps: &Cgroup, postgres: &Postgres) -> Result<Vec<Client>> {
     let dsn = format!("{} sslmode=disable", postgres.dsn("app"));
     let place = |uid| Place::new().cgroup(apps).user(uid, uid);
     let mut psql = place(65_534).command(program("psql")?)?;
-    psql.args(["-XAtq", "-F", " ", "-v", "ON_ERROR_STOP=1", "-c", HARBOUR]).arg(&dsn);
+    psql.args(["-XAtq", "-F", " ", "-v", "ON_ERROR_STOP=1", "-c", COUNT]).arg(&dsn);
     let interpreter: PathBuf = venv::python()?;
     let mut python = place(0).command(interpreter)?;
     python.args(["-c", SCRIPT]).arg(&dsn);
@@ -154,6 +160,94 @@ fn clients(apps: &Cgroup, postgres: &Postgres) -> Result<Vec<Client>> {
             word: "psycopg.connect".into(),
         },
     ])
+}
+
+/// What a person at psql may not do in production, and what it reads then.
+fn refuse(apps: &Cgroup, postgres: &Postgres, promises: &mut Promises) -> Result<()> {
+    println!("\npsql, uid 65534, once more: {WRECK}");
+    let mut psql = Place::new().cgroup(apps).user(65_534, 65_534).command(program("psql")?)?;
+    psql.args(["-XAtq", "-c", WRECK, "-c", "SELECT 'the session goes on'"]);
+    psql.arg(format!("{} sslmode=disable", postgres.dsn("app"))).current_dir("/").env("HOME", "/");
+    let output = psql.stdin(Stdio::null()).output()?;
+    let (said, told) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    for line in told.lines().chain(said.lines()) {
+        println!("  {line}");
+    }
+    promises.hold("it is refused in words", told.contains("tidegate: drop on"));
+    promises.hold("the session goes on", said.trim() == "the session goes on");
+    let left = postgres.psql("app", "SELECT count(*) FROM ports_of_call")?;
+    promises.hold("nothing happened to the table", left.trim() == "3");
+    Ok(())
+}
+
+/// What the log knows, and that nobody can change it unnoticed.
+fn remember(agent: &Agent, promises: &mut Promises) -> Result<()> {
+    let settings = agent.settings_file();
+    let audit = |arguments: &[&str]| -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(binary()?);
+        command.arg("audit").args(arguments);
+        let output = command.output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    };
+    let config = settings.display().to_string();
+    println!("\ntidegate audit search ports_of_call --verdict held:");
+    // The last records become findable a moment later.
+    let found = wait::until("the refusal to be found", Duration::from_secs(15), || {
+        let asked = ["search", "ports_of_call", "--verdict", "held", "--config", &config];
+        let (_, found) = audit(&asked)?;
+        Ok(found.contains("DROP TABLE").then_some(found))
+    });
+    for line in found.as_deref().unwrap_or("nothing").lines() {
+        println!("  {line}");
+    }
+    promises.hold("the log finds who tried it", found.is_ok());
+    // Its head is signed each second: until then nothing is proven of the last.
+    let signed = wait::until("the last record to be signed", Duration::from_secs(15), || {
+        let (_, told) = audit(&["verify", "--config", &config])?;
+        Ok(told.contains("no record is behind the last checkpoint").then_some(()))
+    });
+    promises.hold("the last record is signed within seconds", signed.is_ok());
+    println!("\ntidegate audit verify:");
+    let (code, told) = audit(&["verify", "--config", &config])?;
+    println!("  {}", told.trim().replace('\n', "\n  "));
+    promises.hold("the log is as it was written", code == Some(0));
+
+    let folder = settings.with_file_name("log");
+    let copy = settings.with_file_name("forged");
+    let copied = Command::new("cp").arg("-a").arg(&folder).arg(&copy).status()?;
+    promises.hold("the log can be copied", copied.success());
+    let (forged, file) = forge(&copy)?;
+    println!("\none byte of a copy was changed ({file}); tidegate audit verify:");
+    let (code, told) = audit(&["verify", "--dir", &copy.display().to_string()])?;
+    println!("  {}", told.trim().replace('\n', "\n  "));
+    promises.hold("a changed byte is found", forged && code == Some(5));
+    Ok(())
+}
+
+/// Changes one letter of the refused statement where it lies in the log.
+fn forge(folder: &Path) -> Result<(bool, String)> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            let (forged, file) = forge(&path)?;
+            if forged {
+                return Ok((true, file));
+            }
+            continue;
+        }
+        let live = path.extension().is_some_and(|end| end == "live");
+        let mut bytes = if live { std::fs::read(&path)? } else { continue };
+        let place = bytes.windows(10).position(|part| part == b"DROP TABLE");
+        if let Some(byte) = place.and_then(|place| bytes.get_mut(place)) {
+            *byte = b'd';
+            std::fs::write(&path, bytes)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Ok((true, name));
+        }
+    }
+    Ok((false, "none".into()))
 }
 
 /// Runs a client and tells what the agent saw of it.

@@ -8,7 +8,7 @@ use tidegate_tests::postgres::Postgres;
 use tidegate_tests::scene::alone;
 use tidegate_tests::wire::{message, tls};
 
-use super::{open_house, scenarios};
+use super::{Scenario, open_house, scenarios};
 
 #[test]
 fn starts() -> Result<()> {
@@ -23,7 +23,7 @@ fn starts() -> Result<()> {
         ],
     )?;
     for (name, scenario) in [
-        ("direct TLS", direct_tls as fn(&mut Way<'_>) -> Result<()>),
+        ("direct TLS", direct_tls as Scenario),
         ("broken starts", broken),
         ("GSS encryption", gss),
         ("words before TLS", early_words),

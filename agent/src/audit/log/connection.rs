@@ -120,7 +120,8 @@ impl Connection {
             shown.map(|parameter| statement::shown(parameter, kept)).collect()
         };
         let policies = (!statement.policies.is_empty()).then(|| statement.policies.join("\n"));
-        let flags = u8::from(statement.in_transaction) * IN_TRANSACTION | u8::from(brief) * BRIEF;
+        let flags =
+            (u8::from(statement.in_transaction) * IN_TRANSACTION) | (u8::from(brief) * BRIEF);
         let position = self.append(shared, &mut state, &mut |group, flow, sequence| {
             let subject = statement.subject.map(|subject| {
                 group.define(subject.key, |_| Body::Statement(subject.json.clone()))

@@ -158,12 +158,16 @@ impl Sealed {
             .get(16..)
             .and_then(|header| postcard::from_bytes(header).ok())
             .ok_or(no("its head is damaged"))?;
+        // What counts positions leans on it: they don't overflow, and blocks
+        // follow one another.
+        let end = header.first.checked_add(header.count).ok_or(no("its head is wrong"))?;
         let mut place = head.len() as u64;
-        let mut blocks = Vec::new();
+        let mut blocks: Vec<Block> = Vec::new();
         for (first, raw, stored, sum) in header.blocks {
             let (raw, stored) = (usize::try_from(raw), usize::try_from(stored));
             let (Ok(raw), Ok(stored)) = (raw, stored) else { return Err(no("its head is wrong")) };
-            if raw > LARGEST_BLOCK || stored > LARGEST_BLOCK {
+            let least = blocks.last().map_or(header.first, |last| last.first);
+            if raw > LARGEST_BLOCK || stored > LARGEST_BLOCK || first < least || first > end {
                 return Err(no("its head is wrong"));
             }
             blocks.push(Block { first, raw, place, stored, sum });
@@ -235,3 +239,6 @@ const LARGEST_BLOCK: usize = 4 << 20;
 const LONGEST_HEADER: usize = 16 << 20;
 /// The sequencer has other things to do.
 const LEVEL: i32 = 3;
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,9 @@ impl Segment {
             why: "its head is damaged",
         })?;
         let (places, end) = places(&bytes, SEGMENT_HEAD);
+        if start.first.checked_add(places.len() as u64).is_none() {
+            return Err(StoreError::NoSegment { path: path.to_owned(), why: "its head is wrong" });
+        }
         let torn = frame::at(&bytes, end) == Found::Torn
             || bytes.get(end..).is_some_and(|rest| !is_empty(rest));
         bytes.truncate(end);
@@ -101,13 +104,17 @@ impl Segment {
                     if sealed.positions(number).end <= from {
                         continue;
                     }
-                    let Raw { first, bytes } = sealed.block(number)?;
-                    let (mut place, mut position) = (0, first);
-                    while let Found::Record { payload, next } = frame::at(&bytes, place) {
+                    let bytes = sealed.block(number)?.bytes;
+                    let mut place = 0;
+                    // What the head doesn't count is no record.
+                    for position in sealed.positions(number) {
+                        let Found::Record { payload, next } = frame::at(&bytes, place) else {
+                            break;
+                        };
                         if position >= from {
                             take(position, payload);
                         }
-                        (place, position) = (next, position + 1);
+                        place = next;
                     }
                 }
             }

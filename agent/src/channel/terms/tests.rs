@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Der, DestinationTerms, Protocol, Secret};
+use crate::model::{Der, DestinationTerms, PolicyMode, PolicyTerms, Protocol, Secret};
 
 fn terms() -> Terms {
     Terms {
@@ -7,12 +7,20 @@ fn terms() -> Terms {
         destinations: vec![DestinationTerms {
             name: "db.example:5432".into(),
             protocol: Protocol::Postgres,
+            environment: Some("staging".into()),
             tls: Default::default(),
             auth: Default::default(),
         }],
         system_roots: vec![Der(vec![1; 200_000]); 3],
         issuer: vec![Der(vec![2; 5])],
         passthrough: Vec::new(),
+        policy: PolicyTerms {
+            mode: PolicyMode::Shadow,
+            bare: true,
+            packs: vec!["read-only".into()],
+            own: vec![("own.cedar".into(), "permit (principal, action, resource);".into())],
+            enforced: vec!["shop.service".into()],
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 
 use crate::config::{self, ProtectTarget};
-use crate::model::{Event, EventKind, OriginalDestination, Process, Timestamp};
+use crate::model::{Event, EventKind, Kind as ActorKind, OriginalDestination, Process, Timestamp};
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
@@ -31,6 +31,9 @@ pub struct Filter {
     /// Only of this pod: its uid, or how it begins
     #[arg(long, value_name = "UID")]
     pod: Vec<String>,
+    /// Only of actors of this kind
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = actor_kind)]
+    kind: Vec<ActorKind>,
     /// Only to this database: PORT, HOST:PORT, CIDR:PORT or [IPV6]:PORT
     #[arg(long, value_name = "DESTINATION", value_parser = ProtectTarget::parse)]
     db: Vec<ProtectTarget>,
@@ -95,6 +98,7 @@ impl Resolved {
             })
             && any(&filter.container, |wanted| begins(&process.workload.container, wanted))
             && any(&filter.pod, |wanted| begins(&process.workload.pod, wanted))
+            && any(&filter.kind, |wanted| actor_of(&event.kind) == Some(*wanted))
             && any(&filter.db, |wanted| is_destination(wanted, destination, rule))
     }
 }
@@ -133,6 +137,23 @@ pub(super) fn parts(kind: &EventKind) -> (&Process, OriginalDestination, Option<
         | EventKind::Direct { process, destination, .. }
         | EventKind::Existing { process, destination, .. } => (process, *destination, None),
     }
+}
+
+/// Only who was led through the gate is placed.
+fn actor_of(kind: &EventKind) -> Option<ActorKind> {
+    match kind {
+        EventKind::Opened { flow }
+        | EventKind::Closed { flow, .. }
+        | EventKind::Failed { flow, .. } => Some(flow.actor.kind),
+        EventKind::Refused { .. } | EventKind::Direct { .. } | EventKind::Existing { .. } => None,
+    }
+}
+
+fn actor_kind(text: &str) -> Result<ActorKind, String> {
+    ActorKind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| {
+        let words: Vec<&str> = ActorKind::ALL.iter().map(|kind| kind.word()).collect();
+        format!("`{text}` is no kind of actor: they are {}", words.join(", "))
+    })
 }
 
 fn any<T>(wanted: &[T], matches: impl Fn(&T) -> bool) -> bool {

@@ -2,7 +2,7 @@
 
 use super::filter::{Kind, parts};
 use crate::cli::output::{Colour, Page, bytes, safe, span};
-use crate::model::{End, Event, EventKind, Peer, Process, RefusedWhy};
+use crate::model::{Actor, End, Event, EventKind, Peer, Process, RefusedWhy};
 
 /// A column's head, and how wide it is; longer texts push the rest aside.
 type Column = (&'static str, usize);
@@ -15,6 +15,9 @@ const WHAT: Column = ("WHAT", 28);
 const USER: Column = ("USER", 10);
 const PID: Column = ("PID", 7);
 const WORKLOAD: Column = ("WORKLOAD", 20);
+const ACTOR: Column = ("ACTOR", 18);
+const PERSON: Column = ("PERSON", 16);
+const SCRIPT: Column = ("SCRIPT", 24);
 const CLIENT: Column = ("CLIENT", 21);
 const NETNS: Column = ("NETNS", 10);
 const FLOW: Column = ("FLOW", 16);
@@ -24,7 +27,7 @@ const CGROUP: Column = ("CGROUP", 36);
 const COMMAND: Column = ("COMMAND", 0);
 
 const COLUMNS: [Column; 8] = [TIME, EVENT, DESTINATION, WHAT, USER, PID, WORKLOAD, COMMAND];
-const WIDE_COLUMNS: [Column; 13] = [
+const WIDE_COLUMNS: [Column; 16] = [
     FULL_TIME,
     EVENT,
     DESTINATION,
@@ -32,10 +35,13 @@ const WIDE_COLUMNS: [Column; 13] = [
     USER,
     PID,
     WORKLOAD,
+    ACTOR,
+    PERSON,
     CLIENT,
     NETNS,
     FLOW,
     EXE,
+    SCRIPT,
     CGROUP,
     COMMAND,
 ];
@@ -67,12 +73,16 @@ pub(super) fn event(event: &Event, page: Page, wide: bool) -> String {
         workload(process),
     ];
     if wide {
+        let actor = actor(&event.kind);
+        cells.push(actor.map(Actor::title).unwrap_or_default());
+        cells.push(actor.and_then(person).unwrap_or_default());
         let (client, netns, flow) = connection(&event.kind);
         cells.push(client.map(|client| client.to_string()).unwrap_or_default());
         cells.push(netns.map(|netns| netns.to_string()).unwrap_or_default());
         cells.push(flow.unwrap_or_default());
         let exe = process.exe.as_ref().map(|exe| exe.display().to_string());
         cells.push(exe.unwrap_or_default());
+        cells.push(actor.and_then(|actor| actor.program.script.clone()).unwrap_or_default());
         cells.push(process.cgroup.clone().unwrap_or_default());
     }
     cells.push(if process.command.is_empty() {
@@ -160,6 +170,25 @@ fn workload(process: &Process) -> String {
         (None, Some(container), _) => short(container),
         (None, None, unit) => unit.clone().unwrap_or_default(),
     }
+}
+
+fn actor(kind: &EventKind) -> Option<&Actor> {
+    match kind {
+        EventKind::Opened { flow }
+        | EventKind::Closed { flow, .. }
+        | EventKind::Failed { flow, .. } => Some(&*flow.actor),
+        EventKind::Refused { .. } | EventKind::Direct { .. } | EventKind::Existing { .. } => None,
+    }
+}
+
+/// `alice@192.0.2.7`
+fn person(actor: &Actor) -> Option<String> {
+    let person = actor.person.as_ref()?;
+    let user = person.user.as_ref().map_or("?", |user| &user.value);
+    Some(match &person.address {
+        Some(address) => format!("{user}@{}", address.value),
+        None => user.to_owned(),
+    })
 }
 
 fn connection(kind: &EventKind) -> (Option<Peer>, Option<u64>, Option<String>) {

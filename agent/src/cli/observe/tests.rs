@@ -62,6 +62,8 @@ fn filters_take_what_they_say() {
     ] {
         assert_eq!(taken(none), NONE, "{none}");
     }
+    assert_eq!(taken("--kind terminal,agent"), FLOWS);
+    assert_eq!(taken("--kind service"), NONE);
     assert_eq!(taken("--db 10.0.0.0/8:5432"), FLOWS);
     assert_eq!(taken("--db db.example:5432"), FLOWS);
     assert_eq!(taken("--db [2001:db8::7]:5432"), ["refused", "direct", "existing"]);
@@ -162,7 +164,11 @@ fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     for (key, inner) in map {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         found.insert(path.clone());
-        let inside = if path == "flow.process" { "process" } else { &path };
+        let inside = match path.as_str() {
+            "flow.process" => "process",
+            "flow.actor" => "actor",
+            other => other,
+        };
         paths(inner, inside, found);
     }
 }

@@ -40,9 +40,15 @@ fn yaml_is_plain_and_quotes_what_could_be_read_otherwise() {
         "text": "say \"hi\"\n",
         "list": ["a", { "b": [1, 2], "c": { "d": true } }, [["deep"]]],
     });
-    let expected = r#"address: "10.0.0.7:5432"
-empty: []
+    let expected = r#"schema: 1
+verdict: healthy
+"yes": "no"
 float: 1.5
+nothing: null
+empty: []
+none: {}
+address: "10.0.0.7:5432"
+text: "say \"hi\"\n"
 list:
   - a
   - b:
@@ -51,12 +57,6 @@ list:
     c:
       d: true
   - - - deep
-none: {}
-nothing: null
-schema: 1
-text: "say \"hi\"\n"
-verdict: healthy
-"yes": "no"
 "#;
     assert_eq!(yaml(&value), expected);
     assert_eq!(yaml(&json!("x")), "x\n");

@@ -7,7 +7,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::policy::Source;
 
 /// Where the operator's own policies are.
-pub(super) const FOLDER: &str = "/etc/tidegate/policies";
+pub(super) const FOLDER: &str = crate::config::POLICY_FOLDER;
 
 /// A file of tests and the policies beside it.
 pub(super) struct TestFile {

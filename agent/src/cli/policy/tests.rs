@@ -1,1 +1,131 @@
+use std::fs;
+use std::path::PathBuf;
 
+use clap::Parser;
+
+use super::explain::Explain;
+use super::{files, page};
+use crate::cli::output::Page;
+use crate::cli::tests::snapshot;
+use crate::cli::{Arguments, Command};
+use crate::model::Timestamp;
+use crate::policy::trial;
+use crate::sql::{Cell, cell};
+
+const PLAIN: Page = Page { width: None, colour: false };
+
+fn command(line: &[&str]) -> super::What {
+    let words = ["tidegate", "policy"].iter().chain(line);
+    match Arguments::try_parse_from(words).unwrap().command {
+        Command::Policy(policy) => policy.what,
+        _ => panic!("another command"),
+    }
+}
+
+fn explained(line: &[&str]) -> String {
+    let super::What::Explain(explain) = command(line) else { panic!("another command") };
+    page_of(&explain)
+}
+
+fn page_of(explain: &Explain) -> String {
+    let over = super::Over { paths: vec![], packs: vec![], bare: false };
+    let set = over.set().unwrap();
+    let cell = Cell::start(cell::Settings::default()).unwrap();
+    let told = explain.explain(&set, &cell, Timestamp(0)).unwrap();
+    let mut out = Vec::new();
+    page::explanation(&told, false, &mut out, PLAIN).unwrap();
+    // The generation is the content's: it would change with every word of a policy.
+    String::from_utf8(out).unwrap().replace(&set.generation().to_string(), "GENERATION")
+}
+
+#[test]
+fn an_explanation_is_this() {
+    let mut all = String::new();
+    for line in [
+        &["select c.name, lower(c.email), o.* from customers c join hr.orders o on o.cid = c.id"][..],
+        &["drop table customers, pg_temp.mine", "--as", "agent", "--db", "db.example:5432/shop"],
+        &[
+            "delete from customers",
+            "--as",
+            "terminal",
+            "--person",
+            "alice",
+            "--transaction",
+            "open",
+        ],
+        &["select pg_read_file('x'); truncate a", "--as", "/usr/bin/psql", "--env", "staging"],
+        &["drop table customers", "--as", "service", "--group", "unit:web.service"],
+        &["do $$begin null; end$$", "--as", "notebook", "--env", "development"],
+        &["rollback", "--as", "agent"],
+    ] {
+        let words: Vec<&str> = ["explain"].iter().chain(line).copied().collect();
+        all.push_str(&format!("$ tidegate policy {}\n{}\n", words.join(" "), explained(&words)));
+    }
+    snapshot("policy-explain", &all);
+}
+
+#[test]
+fn wrong_arguments_say_what_is_right() {
+    let super::What::Explain(explain) = command(&["explain", "select 1", "--as", "robot"]) else {
+        panic!("another command")
+    };
+    let set = crate::policy::Set::embedded().unwrap();
+    let cell = Cell::start(cell::Settings::default()).unwrap();
+    let failure = explain.explain(&set, &cell, Timestamp(0)).err().unwrap();
+    let told = failure.error.unwrap().to_string();
+    assert!(told.contains("`robot` is no kind of workload (one of terminal, agent,"), "{told}");
+    assert!(told.contains("or an executable's whole path"), "{told}");
+}
+
+/// A folder of its own, gone at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let path = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        for (file, text) in files {
+            fs::write(path.join(file), text).unwrap();
+        }
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+#[test]
+fn a_folder_s_policies_and_tests_are_found() {
+    let folder = Folder::new(
+        "policies",
+        &[
+            ("b.cedar", "permit (principal, action == Action::\"reveal\", resource);"),
+            (
+                "a.cedar",
+                "@id(\"none\") @reason(\"not here\") forbid (principal, action, resource);",
+            ),
+            ("a.test.toml", "[[case]]\nsql = \"select 1\"\nverdict = \"allow\"\n"),
+            ("note.txt", "no policy"),
+        ],
+    );
+    let policies = files::policies(std::slice::from_ref(&folder.0)).unwrap();
+    let names: Vec<_> = policies.iter().map(|file| file.name.rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["a.cedar", "b.cedar"]);
+    let tests = files::tests(std::slice::from_ref(&folder.0)).unwrap();
+    assert_eq!((tests.len(), tests[0].beside.len()), (1, 2));
+    let cell = Cell::start(cell::Settings::default()).unwrap();
+    let outcomes = trial::run(&tests[0].source, &tests[0].beside, &cell).unwrap();
+    let mut out = Vec::new();
+    page::outcomes(&outcomes, false, &mut out, PLAIN).unwrap();
+    let told = String::from_utf8(out).unwrap().replace(&*folder.0.to_string_lossy(), "FOLDER");
+    assert_eq!(
+        told,
+        "FOLDER/a.test.toml:1: select 1\n    refuse, not allow (none: tidegate: read on the \
+         database is refused: not here)\n0 passed, 1 failed\n"
+    );
+    let missing = files::policies(&[folder.0.join("nowhere")]).err().unwrap();
+    assert!(missing.error.unwrap().to_string().starts_with("cannot read `"));
+}

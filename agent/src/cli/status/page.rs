@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use crate::cli::output::{Cell, Colour, Page, Table, ago, safe};
-use crate::model::{Fences, Mode, Process, StatusReport, Timestamp, Verdict};
+use crate::model::{
+    Fences, Mode, PolicyMode, PolicyReport, Process, StatusReport, Timestamp, Verdict,
+};
 
 pub(super) fn write(
     out: &mut impl Write,
@@ -51,6 +53,7 @@ fn summary(
     let count = report.namespaces.len();
     let plural = if count == 1 { "" } else { "s" };
     line("listeners", format!("port {} in {count} network namespace{plural}", report.listen_port))?;
+    line("policy", policy(&report.policy))?;
     let canary = &report.canary;
     let last = match canary.last {
         Some(last) => format!("the last {} ago", ago(last, now)),
@@ -74,6 +77,34 @@ fn summary(
             losses.events, losses.untold, losses.direct
         ),
     )
+}
+
+/// What is done with decisions, and whose they are.
+fn policy(policy: &PolicyReport) -> String {
+    let does = match policy.mode {
+        PolicyMode::Enforce => "enforced",
+        PolicyMode::Shadow => "shadow: decided and recorded, nothing is changed",
+        PolicyMode::Off => return "off: nothing is decided".into(),
+    };
+    let mut parts = vec![does.to_owned()];
+    parts.extend(policy.generation.iter().map(|generation| format!("generation {generation}")));
+    if policy.bare {
+        parts.push("without the default policies".into());
+    }
+    match policy.packs.as_slice() {
+        [] => {}
+        [one] => parts.push(format!("pack {one}")),
+        many => parts.push(format!("packs {}", many.join(", "))),
+    }
+    match policy.files.len() {
+        0 => {}
+        1 => parts.push("1 file of your own".into()),
+        many => parts.push(format!("{many} files of your own")),
+    }
+    if policy.mode == PolicyMode::Enforce && !policy.enforced.is_empty() {
+        parts.push(format!("services out of shadow: {}", policy.enforced.join(", ")));
+    }
+    parts.join("; ")
 }
 
 fn section(out: &mut impl Write, page: Page, name: &str, table: &Table) -> io::Result<()> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Timestamp, samples};
+use crate::model::{PolicyMode, Timestamp, samples};
 
 fn shown(wide: bool, change: impl Fn(&mut crate::model::StatusReport)) -> String {
     let mut report = samples::status();
@@ -26,6 +26,7 @@ fn the_page_is_this() {
         fences.no_capabilities = false;
         fences.landlock = "the kernel has none".into();
         report.adopted.clear();
+        report.policy.mode = PolicyMode::Off;
         report.powerful.clear();
     });
     crate::cli::tests::snapshot("status-failing", &bad);
@@ -44,4 +45,34 @@ fn the_exit_code_tells_the_verdict() {
     ] {
         assert_eq!(exit_code(verdict, fail_on), exit);
     }
+}
+
+#[test]
+fn the_policies_are_told_in_one_line() {
+    let line = |change: fn(&mut crate::model::PolicyReport)| {
+        let page = shown(false, |report| change(&mut report.policy));
+        page.lines().find_map(|line| line.trim().strip_prefix("policy ")).unwrap().trim().to_owned()
+    };
+    let generation = "generation 0f3a9c5512d4e860";
+    assert_eq!(
+        line(|_| {}),
+        format!(
+            "enforced; {generation}; pack ai-agents; 1 file of your own; services out of shadow: \
+             shop.service"
+        )
+    );
+    let shadow = line(|policy| {
+        policy.mode = PolicyMode::Shadow;
+        policy.bare = true;
+        policy.packs.push("read-only".into());
+        policy.files.push("b.cedar".into());
+    });
+    assert_eq!(
+        shadow,
+        format!(
+            "shadow: decided and recorded, nothing is changed; {generation}; without the default \
+             policies; packs ai-agents, read-only; 2 files of your own"
+        )
+    );
+    assert_eq!(line(|policy| policy.mode = PolicyMode::Off), "off: nothing is decided");
 }

@@ -1,13 +1,16 @@
 //! A session's requests and answers, carried.
 
-use super::gate::Judged;
+use super::gate::{Granted, Intent, Judged, Recorded};
 use super::judge::{Judge, Judgement};
 use super::{Ask, Carriage, Fault, Turn};
+use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
 use crate::sql::Facts;
-use crate::wire::postgres::session::{ClientStep, Request, Runs, ServerStep, Session, What};
-use crate::wire::postgres::{Frontend, Side as WireSide, Span, Splice, WireError};
+use crate::wire::postgres::session::{
+    ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
+};
+use crate::wire::postgres::{Frontend, Side as WireSide, Span, Splice, Transaction, WireError};
 
 /// A session with all that judges it.
 #[derive(Debug)]
@@ -16,6 +19,11 @@ pub struct Carrying {
     pub judge: Judge,
     /// The request whose text is being read elsewhere, by its frame.
     pub held: Option<Held>,
+    /// Statements of the transaction that is open.
+    statements: u64,
+    was_open: bool,
+    /// The query of whose statements some have ended already.
+    told: u64,
 }
 
 /// A request that waits. Its frame stays where it is, and is taken anew once
@@ -81,7 +89,7 @@ impl<I: Io> Carriage<I> {
                     Err(error) => break Err(error),
                 }
             };
-            carrying.settle();
+            carrying.settle(&self.log);
             if self.down.is_empty() {
                 upstream.framer.consume_framed();
             } else {
@@ -131,7 +139,7 @@ impl<I: Io> Carriage<I> {
                     Err(error) => break Err(error),
                 };
                 let span = frame.span;
-                match carrying.ask(&frame, &mut self.up, turn) {
+                match carrying.ask(&frame, &mut self.up, &self.log, turn) {
                     Ok(Asked::Sent) => {}
                     Ok(Asked::Later) => {
                         client.framer.put_back(span);
@@ -189,7 +197,8 @@ enum Asked {
 
 impl Carrying {
     pub fn new(session: Session<Judged>, judge: Judge) -> Self {
-        let mut carrying = Self { session, judge, held: None };
+        let mut carrying =
+            Self { session, judge, held: None, statements: 0, was_open: false, told: 0 };
         carrying.judge.learn(&carrying.session);
         carrying
     }
@@ -220,9 +229,42 @@ impl Carrying {
     }
 
     /// Takes note of what has ended.
-    fn settle(&mut self) {
+    fn settle(&mut self, log: &Connection) {
+        let mut ended = TransactionEnd::RolledBack;
         for outcome in self.session.outcomes() {
             self.judge.ended(&outcome);
+            if let Ending::Complete(tag) = &outcome.ending {
+                ended = match &**tag {
+                    b"COMMIT" => TransactionEnd::Committed,
+                    b"PREPARE TRANSACTION" => TransactionEnd::Prepared,
+                    _ => ended,
+                };
+                self.statements += 1;
+            }
+            let Some(Granted { intent: Intent::Recorded(recorded), .. }) = &outcome.permit else {
+                continue;
+            };
+            let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
+            record(log, recorded, &outcome, more);
+        }
+        let open = self.session.transaction() != Transaction::Idle;
+        if self.was_open && !open {
+            log.transaction(ended, self.statements);
+        }
+        if !open {
+            self.statements = 0;
+        }
+        self.was_open = open;
+    }
+
+    /// The connection is gone: what isn't answered never will be.
+    pub fn close(&mut self, log: &Connection) {
+        self.session.close();
+        let open = self.was_open;
+        self.was_open = false;
+        self.settle(log);
+        if open {
+            log.transaction(TransactionEnd::Lost, self.statements);
         }
     }
 
@@ -230,9 +272,10 @@ impl Carrying {
         &mut self,
         frame: &crate::wire::postgres::Frame<'_>,
         up: &mut Splice,
+        log: &Connection,
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
-        let Self { session, judge, held } = self;
+        let Self { session, judge, held, .. } = self;
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {
                 up.pass(pass);
@@ -243,7 +286,7 @@ impl Carrying {
         };
         let read = held.take().filter(|held| held.span == ticket.span());
         let read = read.and_then(|held| held.facts);
-        match judge.judge(&runs, ticket.serial(), session, turn.means, read) {
+        match judge.judge(&runs, ticket.serial(), session, turn.means, log, read) {
             Judgement::Release(granted) => {
                 let effects = match &runs {
                     Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),
@@ -252,6 +295,21 @@ impl Carrying {
                 up.pass(session.release(ticket, granted, effects)?);
             }
             Judgement::Refuse(refusal) => {
+                let mut made = Vec::new();
+                session.refuse(ticket, refusal, &mut made)?;
+                up.insert(&made);
+            }
+            Judgement::Unrecorded(error) => {
+                let refusal = Refusal {
+                    record: "none".into(),
+                    message: format!("tidegate: this statement is not run: {error}"),
+                    detail: Some(
+                        "what can't be recorded is not run on a strict destination".into(),
+                    ),
+                    hint: Some(
+                        "free space for the log, or see `tidegate status` on the host".into(),
+                    ),
+                };
                 let mut made = Vec::new();
                 session.refuse(ticket, refusal, &mut made)?;
                 up.insert(&made);
@@ -275,4 +333,38 @@ impl Carrying {
         }
         Ok(Asked::Sent)
     }
+}
+
+/// Puts an end into the log. `more`: an end of this request is there already.
+fn record(log: &Connection, recorded: &Recorded, outcome: &Outcome<Judged>, more: bool) {
+    let (ending, sqlstate, tag) = match &outcome.ending {
+        // The Execute's end is the one that counts.
+        Ending::Accepted => return,
+        Ending::Answered if more => return,
+        Ending::Answered => (audit::Ending::Answered, None, None),
+        Ending::Complete(tag) => (audit::Ending::Complete, None, str::from_utf8(tag).ok()),
+        Ending::Suspended => (audit::Ending::Suspended, None, None),
+        Ending::Empty => (audit::Ending::Empty, None, None),
+        Ending::Failed(state) => (audit::Ending::Failed, str::from_utf8(state).ok(), None),
+        Ending::Refused => (audit::Ending::Refused, None, None),
+        Ending::Skipped => (audit::Ending::Skipped, None, None),
+        Ending::Lost => (audit::Ending::Lost, None, None),
+    };
+    let words = |tag: &'_ str| -> usize {
+        tag.find(|sign: char| sign.is_ascii_digit()).unwrap_or(tag.len())
+    };
+    let shown = tag.and_then(|tag| tag.get(..words(tag))).map(str::trim_end);
+    // The server's own count, where it tells one: rows that were changed count too.
+    let counted = tag.and_then(|tag| tag.rsplit(' ').next()?.parse().ok());
+    log.outcome(
+        &recorded.sealed,
+        &audit::Outcome {
+            index: outcome.index,
+            sqlstate,
+            tag: shown,
+            rows: counted.unwrap_or(outcome.rows),
+            latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..audit::Outcome::new(ending)
+        },
+    );
 }

@@ -1,9 +1,12 @@
 //! What a request needs to go upstream, and a row to go to the client.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
+use crate::audit::{Sealed, Subject};
 use crate::policy::Permit;
-use crate::sql::Facts;
+use crate::sql::{Facts, Reading};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
 /// The gate of every session.
@@ -15,11 +18,30 @@ impl Gate for Judged {
     type Screened = ();
 }
 
-/// A permit, with what is known of the statement that it was given for.
+/// What a request is released with.
 #[derive(Clone, Debug)]
 pub struct Granted {
+    #[expect(dead_code, reason = "it is the witness that this may run, and kept for that")]
     pub permit: Permit,
     pub statement: Arc<Understood>,
+    pub intent: Intent,
+}
+
+/// Whether what runs lies in the log before it runs.
+#[derive(Clone, Debug)]
+pub enum Intent {
+    /// It only prepares: what runs later has an intent of its own.
+    Prepares,
+    Recorded(Arc<Recorded>),
+}
+
+/// A request in the log, until its end is.
+#[derive(Debug)]
+pub struct Recorded {
+    pub sealed: Sealed,
+    pub at: Instant,
+    /// A Bind's is its first Execute's too.
+    pub used: AtomicBool,
 }
 
 /// One text, read.
@@ -28,4 +50,17 @@ pub struct Understood {
     pub facts: Arc<Facts>,
     /// What it does to the session's own names.
     pub effects: SqlEffects,
+    /// What is recorded of it; nothing of what isn't known.
+    pub subject: Option<Subject>,
+}
+
+impl Reading for Understood {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn weight(&self) -> usize {
+        // Its record holds the text and the names once more.
+        2 * self.facts.weight() + size_of::<Self>()
+    }
 }

@@ -5,8 +5,11 @@
 //! which settings a text will be read – is judged by the strictest reading.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use super::gate::{Granted, Judged, Understood};
+use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
 use crate::policy::{
@@ -49,6 +52,8 @@ enum Path {
 pub enum Judgement {
     Release(Granted),
     Refuse(Refusal),
+    /// It can't be recorded, and what isn't recorded isn't run.
+    Unrecorded(LogError),
     /// The text is too long to be read here: it is to be asked for.
     Read,
 }
@@ -59,7 +64,7 @@ impl Judge {
         let kind = subject.actor().kind;
         let scene = Scene::new(Target {
             server: destination.terms.name.clone(),
-            environment: None,
+            environment: destination.terms.environment.clone(),
             database: carried.database.clone().unwrap_or_default(),
             role: carried.role.clone().unwrap_or_default(),
             search_path: None,
@@ -69,7 +74,7 @@ impl Judge {
             subject,
             scene,
             kind,
-            unit: flow.process.workload.unit.clone(),
+            unit: flow.process.workload.system_unit().map(str::to_owned),
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
@@ -107,6 +112,7 @@ impl Judge {
         serial: u64,
         session: &Session<Judged>,
         means: &Means,
+        log: &Connection,
         read: Option<Facts>,
     ) -> Judgement {
         let statement = match runs {
@@ -140,7 +146,66 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial, session);
         }
-        self.decide(statement, serial, session, means)
+        let verdict = self.decide(&statement, session, means);
+        match self.record(runs, serial, &statement, &verdict, session, log) {
+            Err(error) => Judgement::Unrecorded(error),
+            Ok(intent) => match verdict {
+                Verdict::Allow(permit) => Judgement::Release(Granted { permit, statement, intent }),
+                Verdict::Refuse(refusal) => {
+                    Judgement::Refuse(refusal.words().refusal(number(&intent)))
+                }
+                Verdict::Hold(hold) => Judgement::Refuse(hold.words().refusal(number(&intent))),
+            },
+        }
+    }
+
+    /// Puts the request into the log, before anything comes of it.
+    fn record(
+        &self,
+        runs: &Runs<'_, Judged>,
+        serial: u64,
+        statement: &Understood,
+        verdict: &Verdict,
+        session: &Session<Judged>,
+        log: &Connection,
+    ) -> Result<Intent, LogError> {
+        let (way, portal) = match runs {
+            Runs::Query(_) => (Way::Query, None),
+            Runs::Parse(_) => (Way::Parse, None),
+            Runs::Bind(..) => (Way::Bind, None),
+            Runs::Execute(_, portal) => (Way::Execute, portal.as_ref()),
+            Runs::FunctionCall(_) => (Way::FunctionCall, None),
+        };
+        let allowed = matches!(verdict, Verdict::Allow(_));
+        if allowed && way == Way::Parse {
+            return Ok(Intent::Prepares);
+        }
+        // The first Execute of a portal is what its Bind was recorded for.
+        if let Some(Intent::Recorded(of_bind)) = portal.map(|known| &known.value.permit.intent)
+            && allowed
+            && !of_bind.used.swap(true, Ordering::Relaxed)
+        {
+            return Ok(Intent::Recorded(Arc::clone(of_bind)));
+        }
+        let policies = verdict.ruling().policies();
+        let policies: Vec<&str> = policies.iter().map(|policy| &*policy.id).collect();
+        let decided = match verdict {
+            Verdict::Allow(permit) => match permit.would() {
+                None => audit::Verdict::Allowed,
+                Some("would_hold") => audit::Verdict::WouldHold,
+                Some(_) => audit::Verdict::WouldRefuse,
+            },
+            Verdict::Refuse(_) => audit::Verdict::Refused,
+            Verdict::Hold(_) => audit::Verdict::Held,
+        };
+        let entry = audit::Statement {
+            policies: &policies,
+            in_transaction: session.in_transaction(),
+            ..audit::Statement::new(serial, way, statement.subject.as_ref(), decided)
+        };
+        let sealed = log.intent(&entry)?;
+        let used = AtomicBool::new(way != Way::Bind);
+        Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
     }
 
     /// A request has ended: what it changed counts from now on.
@@ -172,20 +237,20 @@ impl Judge {
         } else {
             &self.reading
         };
-        let cache = &means.shared.facts;
-        let facts = match (cache.get(text, reading, 0), read) {
-            (Some(facts), _) => facts,
-            (None, read) => {
-                let facts = Arc::new(match read {
-                    Some(read) => read,
-                    None => Cell::quick(text, reading)?,
-                });
-                cache.put(text, reading, 0, &facts);
-                facts
-            }
+        let cache = &means.shared.texts;
+        if let Some(known) = cache.get(text, reading, 0) {
+            return Some(known);
+        }
+        let facts = match read {
+            Some(read) => read,
+            None => Cell::quick(text, reading)?,
         };
         let effects = session_effects(&facts, text, reading);
-        Some(Arc::new(Understood { facts, effects }))
+        let shown = String::from_utf8_lossy(text);
+        let subject = Some(means.shared.log.subject(&shown, reading.strings, Some(&facts)));
+        let understood = Arc::new(Understood { facts: Arc::new(facts), effects, subject });
+        cache.put(text, reading, 0, &understood);
+        Some(understood)
     }
 
     /// How the text is to be read by whoever reads it elsewhere.
@@ -244,13 +309,7 @@ impl Judge {
         self.scene = Scene::new(Target { search_path: self.reading.search_path.clone(), ..target });
     }
 
-    fn decide(
-        &self,
-        statement: Arc<Understood>,
-        serial: u64,
-        session: &Session<Judged>,
-        means: &Means,
-    ) -> Judgement {
+    fn decide(&self, statement: &Understood, session: &Session<Judged>, means: &Means) -> Verdict {
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
             .map(|name| {
@@ -273,13 +332,17 @@ impl Judge {
             catalog: &NoCatalog,
         };
         let stance = policies.stance(self.kind, self.unit.as_deref());
-        let cache = &means.shared.rulings;
-        let record = || format!("{serial}");
-        match cache.decide(&policies.set, &question, stance) {
-            Verdict::Allow(permit) => Judgement::Release(Granted { permit, statement }),
-            Verdict::Refuse(refusal) => Judgement::Refuse(refusal.words().refusal(record())),
-            Verdict::Hold(hold) => Judgement::Refuse(hold.words().refusal(record())),
+        means.shared.rulings.decide(&policies.set, &question, stance)
+    }
+}
+
+/// The record's name, for who reads the refusal.
+fn number(intent: &Intent) -> String {
+    match intent {
+        Intent::Recorded(recorded) => {
+            recorded.sealed.record().map_or_else(|| "none".into(), |record| record.to_string())
         }
+        Intent::Prepares => "none".into(),
     }
 }
 
@@ -291,15 +354,16 @@ fn principal(flow: &Flow) -> Principal {
     let person = actor.person.as_ref().and_then(|person| {
         person.name.clone().or_else(|| person.user.as_ref().map(|user| user.value.clone()))
     });
-    let one = |kind, name: &Option<String>| {
-        name.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
+    let one = |kind, name: Option<&str>| {
+        name.into_iter().map(move |name| Group { kind, name: name.into() }).collect::<Vec<_>>()
     };
     let all = |kind, names: &[String]| {
         names.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
     };
     let groups = [
-        one(GroupKind::Unit, &workload.unit),
-        one(GroupKind::Container, &workload.container),
+        one(GroupKind::Unit, workload.system_unit()),
+        one(GroupKind::Container, workload.container.as_deref()),
+        one(GroupKind::Namespace, workload.system_namespace()),
         all(GroupKind::Team, &actor.teams),
         all(GroupKind::Group, &actor.groups),
     ];
@@ -313,7 +377,7 @@ fn principal(flow: &Flow) -> Principal {
             Kind::Unplaced => ActorKind::Unplaced,
         },
         workload: (actor.name.clone())
-            .or_else(|| workload.unit.clone())
+            .or_else(|| workload.system_unit().map(str::to_owned))
             .or_else(|| program.clone())
             .unwrap_or_else(|| process.comm.clone()),
         person,
@@ -328,6 +392,7 @@ fn unknown(why: &str) -> Arc<Understood> {
     Arc::new(Understood {
         facts: Arc::new(facts),
         effects: crate::wire::postgres::session::SqlEffects::unknown(),
+        subject: None,
     })
 }
 

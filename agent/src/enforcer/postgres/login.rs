@@ -1,14 +1,17 @@
 //! The login, between the legs: moves what the login's machine wants moved, and
 //! fetches what it asks for.
 
+use std::sync::Arc;
+
 use super::carrying::Carrying;
 use super::judge::Judge;
 use super::opening::Stage;
 use super::words::{CONNECTION_FAILURE, Fatal};
-use super::{Ask, Carriage, Fault, Turn};
+use super::{Ask, Carriage, Fault, Question, Subject, Turn};
 use crate::enforcer::means::{Means, fits};
 use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::relay::Io;
+use crate::enforcer::tls::{Hello, has_postgres_alpn};
 use crate::wire::postgres::login::{Chance, Facts, Leg, Login, Over, Sends, Step};
 use crate::wire::postgres::scram::{Salted, end_point_hash};
 use crate::wire::postgres::session::Authenticating;
@@ -112,10 +115,9 @@ impl<I: Io> Carriage<I> {
         match step {
             Step::Going => {}
             Step::Early => under_way.early = true,
-            Step::Verifier { .. } => {
-                // Nobody can be asked: it goes on as it can without.
-                let next = under_way.login.verifier::<Judged>(None, sends)?;
-                return self.step_login(next, under_way, sends, turn);
+            Step::Verifier { role, again } => {
+                under_way.waits = true;
+                turn.asks.push(Ask::Verifier(Box::new(self.question(role, again))));
             }
             Step::Derive(derivation) => {
                 under_way.waits = true;
@@ -125,6 +127,7 @@ impl<I: Io> Carriage<I> {
                 self.note_login(under_way);
                 self.upstream.framer.consume_framed();
                 self.client.framer.consume_framed();
+                let _ = self.log.session(&self.carried);
                 let judge = Judge::new(&self.flow, &self.destination, &self.carried);
                 self.stage = Stage::Session(Box::new(Carrying::new(*session, judge)));
                 self.send(sends)?;
@@ -139,6 +142,7 @@ impl<I: Io> Carriage<I> {
                     Over::Server => Some("by the server".into()),
                     Over::Denied(denial) => Some(denial.sqlstate().into()),
                 };
+                let _ = self.log.session(&self.carried);
                 self.stage = Stage::Ending;
                 self.send(sends)?;
                 if !matches!(over, Over::Server) {
@@ -160,13 +164,7 @@ impl<I: Io> Carriage<I> {
         salted: Option<Salted>,
         turn: &mut Turn<'_>,
     ) -> Result<(), Fault> {
-        let mut under_way = match std::mem::replace(&mut self.stage, Stage::Moving) {
-            Stage::Login(under_way) => under_way,
-            other => {
-                self.stage = other;
-                return Ok(());
-            }
-        };
+        let Some(mut under_way) = self.resumed() else { return Ok(()) };
         let Some(salted) = salted else {
             self.stage = Stage::Login(under_way);
             return Err(Fault::fatal(
@@ -175,13 +173,64 @@ impl<I: Io> Carriage<I> {
             ));
         };
         let mut sends = Sends::default();
-        under_way.waits = false;
         let step = under_way.login.derived::<Judged>(&salted, &mut sends)?;
+        self.resume(step, under_way, sends, turn)
+    }
+
+    /// The server was asked for a verifier.
+    pub(super) fn take_verifier(
+        &mut self,
+        found: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Fault> {
+        let Some(mut under_way) = self.resumed() else { return Ok(()) };
+        let mut sends = Sends::default();
+        let step = under_way.login.verifier::<Judged>(found, &mut sends)?;
+        self.resume(step, under_way, sends, turn)
+    }
+
+    /// The login that waited for a word, if there still is one.
+    fn resumed(&mut self) -> Option<Box<LoggingIn>> {
+        match std::mem::replace(&mut self.stage, Stage::Moving) {
+            Stage::Login(mut under_way) if under_way.waits => {
+                under_way.waits = false;
+                Some(under_way)
+            }
+            other => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+
+    fn resume(
+        &mut self,
+        step: Step<Judged>,
+        mut under_way: Box<LoggingIn>,
+        mut sends: Sends,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Fault> {
         if !self.step_login(step, &mut under_way, &mut sends, turn)? {
             self.stage = Stage::Login(under_way);
             self.send(&mut sends)?;
         }
         Ok(())
+    }
+
+    /// Which verifier is wanted, and of which server.
+    fn question(&self, role: Box<[u8]>, again: bool) -> Question {
+        let tls = self.upstream.tls.as_deref();
+        let subject = Subject {
+            rule: self.flow.rule.clone(),
+            address: self.flow.destination.0,
+            tls: tls.is_some() || self.destination.terms.tls.upstream_always,
+            hello: Hello {
+                name: self.carried.asked_name.clone(),
+                postgres: tls.is_some_and(|tls| has_postgres_alpn(tls.common())),
+            },
+            role,
+        };
+        Question { subject, destination: Arc::clone(&self.destination), again }
     }
 
     /// The client has gone: because of what it was asked?

@@ -5,6 +5,7 @@
 //! answers it, and the certificate that the client is shown is made after the
 //! server's was seen and verified.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -13,7 +14,7 @@ use super::carrying::Carrying;
 use super::login::LoggingIn;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
-use crate::enforcer::means::Means;
+use crate::enforcer::means::{Destination, Means};
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{
     Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
@@ -22,7 +23,8 @@ use crate::enforcer::tls::{
 use crate::model::{TlsCarried, Verify};
 use crate::wire::postgres::session::{Authenticating, Common, Greeted, Greeting};
 use crate::wire::postgres::{
-    Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, write_request,
+    Fault as WireFault, Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, WireError,
+    write_request,
 };
 
 #[derive(Debug)]
@@ -127,7 +129,9 @@ impl<I: Io> Carriage<I> {
     /// Neither leg has more to say for now; is one of them at its end?
     fn ended(&mut self, means: &Means) -> Result<bool, Fault> {
         if self.upstream.has_ended() {
-            if let Stage::Upstream(Then::Client { .. }) = &self.stage {
+            if let Stage::Upstream(Then::Client { .. }) = &self.stage
+                && !self.unasked
+            {
                 let why = Fatal::new(
                     CONNECTION_FAILURE,
                     "the server closed the connection while TLS was being set up",
@@ -187,14 +191,19 @@ impl<I: Io> Carriage<I> {
     }
 
     fn greet(&mut self, greeting: Greeting, means: &Means) -> Result<bool, Fault> {
-        let Some((opening, span)) = self.client.framer.opening()? else {
-            self.stage = Stage::Greeting(greeting);
-            return Ok(false);
+        let (opening, span) = match self.client.framer.opening() {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.stage = Stage::Greeting(greeting);
+                return Ok(false);
+            }
+            Err(error) => return self.unspoken(error),
         };
         if opening == Opening::DirectTls {
             let Greeted::DirectTls(greeting) = greeting.packet(opening, 0)? else {
                 return Ok(false);
             };
+            self.unasked = true;
             self.stage = Stage::Hello { greeting, hello: Vec::new() };
             return Ok(true);
         }
@@ -202,7 +211,7 @@ impl<I: Io> Carriage<I> {
         let behind = self.client.framer.unframed();
         let limits = &means.shared.common.limits;
         let opening = Opening::decode(packet.get(4..).unwrap_or_default(), limits)
-            .map_err(|fault| crate::wire::postgres::WireError::new(WireSide::Client, fault))?;
+            .map_err(|fault| WireError::new(WireSide::Client, fault))?;
         self.client.framer.consume_framed();
         match greeting.packet(opening, behind)? {
             Greeted::DirectTls(_) => Ok(false),
@@ -226,6 +235,28 @@ impl<I: Io> Carriage<I> {
         }
     }
 
+    /// A version or a packet that isn't understood: the server may say so in its
+    /// own words. From
+    /// here on nothing of the client's is passed on.
+    fn unspoken(&mut self, error: WireError) -> Result<bool, Fault> {
+        let span = self.client.framer.framed();
+        let packet = self.client.framer.bytes(span).to_vec();
+        // What has no length that could be is answered by nothing but the end, as
+        // the server does: who knows what speaks there.
+        if let WireFault::Length { .. } = error.fault {
+            return Err(Fault::NoPacket(error));
+        }
+        let theirs =
+            matches!(error.fault, WireFault::UnknownVersion { .. } | WireFault::Malformed { .. });
+        if !theirs || packet.is_empty() {
+            return Err(error.into());
+        }
+        self.note(&Fault::Wire(error));
+        self.say_upstream(&packet)?;
+        self.stage = Stage::Ending;
+        Ok(true)
+    }
+
     fn note_startup(&mut self, startup: &Startup<'_>) {
         let text = |name: &[u8]| {
             startup.parameter(name).map(|value| {
@@ -247,6 +278,13 @@ impl<I: Io> Carriage<I> {
         if let Some(fatal) = self.doomed.take() {
             return Err(Fault::fatal(fatal));
         }
+        if let Some(why) = self.unrecorded.take() {
+            return Err(Fault::fatal(
+                Fatal::new("58030", format!("tidegate takes no connection: {why}"))
+                    .detail("what can't be recorded is not run on a strict destination")
+                    .hint("free space for the log, or see `tidegate status` on the host"),
+            ));
+        }
         if self.destination.terms.tls.upstream_always && self.upstream.tls.is_none() {
             self.ask_for_tls()?;
             self.stage = Stage::AskedForUs(opened);
@@ -267,7 +305,7 @@ impl<I: Io> Carriage<I> {
     fn ask_for_tls(&mut self) -> Result<(), Fault> {
         let mut request = Vec::new();
         write_request(TLS_REQUEST, &mut request)
-            .map_err(|fault| crate::wire::postgres::WireError::new(WireSide::Inside, fault))?;
+            .map_err(|fault| WireError::new(WireSide::Inside, fault))?;
         self.say_upstream(&request)
     }
 
@@ -337,18 +375,8 @@ impl<I: Io> Carriage<I> {
     /// Starts TLS with the server, as the client would have: the same name
     /// asked for, the same protocol offered.
     fn secure_upstream(&mut self, said: &Hello) -> Result<(), Fault> {
-        let configured = self.destination.terms.tls.server_name.as_deref();
-        let name = said.name.as_deref().or(configured);
         let address = self.flow.destination.0.ip();
-        let name = name
-            .and_then(|name| ServerName::try_from(name.to_owned()).ok())
-            .unwrap_or_else(|| ServerName::IpAddress(address.into()));
-        let configs = self
-            .destination
-            .configs
-            .as_ref()
-            .map_err(|why| Fault::UpstreamTls(TlsError::Unwritable(why.clone())))?;
-        let tls = Tls::client(configs.of(said.postgres), name).map_err(Fault::UpstreamTls)?;
+        let tls = towards(&self.destination, address, said).map_err(Fault::UpstreamTls)?;
         self.upstream.secure(tls).map_err(Fault::UpstreamTls)
     }
 
@@ -482,7 +510,11 @@ impl<I: Io> Carriage<I> {
     }
 
     fn upstream_tls_failed(&mut self, error: TlsError, means: &Means) -> Result<(), Fault> {
-        if let Stage::Upstream(Then::Client { .. }) = &self.stage {
+        // Unasked, a handshake that fails is how a server says that it knows no
+        // such thing: its client may try another way.
+        if let Stage::Upstream(Then::Client { .. }) = &self.stage
+            && !self.unasked
+        {
             let fatal = Fatal::new(
                 CONNECTION_FAILURE,
                 format!("tidegate can't reach the server: its TLS failed: {error}"),
@@ -512,6 +544,17 @@ impl<I: Io> Carriage<I> {
         }
         self.upstream.say(bytes).map_err(Fault::UpstreamTls)
     }
+}
+
+/// TLS with a destination's server, as a client who said this would have it.
+pub fn towards(destination: &Destination, address: IpAddr, said: &Hello) -> Result<Tls, TlsError> {
+    let configured = destination.terms.tls.server_name.as_deref();
+    let name = said.name.as_deref().or(configured);
+    let name = name
+        .and_then(|name| ServerName::try_from(name.to_owned()).ok())
+        .unwrap_or_else(|| ServerName::IpAddress(address.into()));
+    let configs = destination.configs.as_ref().map_err(|why| TlsError::Unwritable(why.clone()))?;
+    Tls::client(configs.of(said.postgres), name)
 }
 
 fn tls_version(tls: &Tls) -> TlsCarried {

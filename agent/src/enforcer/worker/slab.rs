@@ -35,6 +35,22 @@ impl Key {
     }
 }
 
+impl Key {
+    /// Of something that stands in no slab, below 2³⁰: no slot has its
+    /// generation.
+    pub fn apart(number: u32) -> Self {
+        Self { generation: u32::MAX, slot: number & (APART - 1) }
+    }
+
+    /// The number of one that is apart.
+    pub fn number_apart(self) -> Option<u32> {
+        (self.generation == u32::MAX && self.slot < APART).then_some(self.slot)
+    }
+}
+
+/// What lies above is for a worker's own events.
+const APART: u32 = 1 << 30;
+
 impl<T> Slab<T> {
     pub fn new() -> Self {
         Self { slots: Vec::new(), free: Vec::new(), live: 0 }

@@ -376,7 +376,7 @@ fn the_keeper_s_death_ends_no_session_and_the_last_one_ends_the_worker() {
 }
 
 fn unread() -> Means {
-    Means::new(Shared::new().unwrap(), &crate::enforcer::rig::unread_terms())
+    Means::new(Shared::new().unwrap(), &crate::enforcer::rig::unread_terms(), None).unwrap()
 }
 
 /// An end that panics as soon as it is read.

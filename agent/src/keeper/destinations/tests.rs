@@ -1,7 +1,14 @@
 use super::*;
 
 fn protect(name: &str, target: ProtectTarget, mode: Mode, exclude: bool) -> Protect {
-    Protect { name: name.into(), target, mode, exclude, service: Default::default() }
+    Protect {
+        name: name.into(),
+        target,
+        mode,
+        exclude,
+        environment: None,
+        service: Default::default(),
+    }
 }
 
 fn empty() -> Destinations {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
-use tidegate_ebpf::{FLOW_CANARY, FLOW_IPV6_SOCKET, FLOW_MAPPED};
+use tidegate_ebpf::{FLOW_IPV6_SOCKET, FLOW_MAPPED};
 
 use super::{Gate, Homeless, Open, TURN};
 use crate::channel::{ChannelError, ToEnforcer};
@@ -126,6 +126,7 @@ impl Gate {
 
     /// Everything that is known of an attempt's connection.
     pub(super) fn flow_of(&mut self, cookie: u64) -> Option<Box<Flow>> {
+        let (process, actor) = self.who(cookie)?;
         let held = self.attempts.get(cookie)?;
         let raw = &held.flow;
         let (rule, mode) = match self.parts.destinations.rule(raw.rule) {
@@ -138,16 +139,11 @@ impl Gate {
             flags if flags & FLOW_IPV6_SOCKET != 0 => SocketKind::Ipv6,
             _ => SocketKind::Ipv4,
         };
-        let process = if raw.flags & FLOW_CANARY != 0 {
-            self.parts.processes.of_canary(raw)
-        } else {
-            self.parts.processes.of_flow(raw)
-        };
         Some(Box::new(Flow {
             id: FlowId { cookie: raw.cookie, connected_at: raw.connected_at },
             opened: Timestamp::now(),
             process,
-            actor: crate::model::Actor::unknown("not asked"),
+            actor,
             client: Peer(held.syn.source),
             destination: raw.destination.into(),
             netns: raw.netns,

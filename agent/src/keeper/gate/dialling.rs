@@ -11,9 +11,10 @@ use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
 use tidegate_ebpf::{Attempt, FLOW_CANARY, RawFlow, Token};
 
+use super::acquainted::again;
 use super::{Gate, Parts, Source, data};
 use crate::keeper::Tokens;
-use crate::keeper::attempts::{Held, Stage};
+use crate::keeper::attempts::{Held, Stage, Who};
 use crate::keeper::packet::Answer;
 use crate::keeper::upstream::{self, Dialled, Way};
 use crate::model::EventKind;
@@ -32,7 +33,7 @@ impl Gate {
                     Stage::Reached(_) => self.release_waiting(),
                     // It had been let go, and was lost on the way.
                     Stage::Released(..) => self.inject_syn(cookie),
-                    Stage::Dialling(_) | Stage::Hopeless => {}
+                    Stage::Dialling(_) | Stage::Failed(_) | Stage::Hopeless => {}
                 }
                 return;
             }
@@ -51,6 +52,7 @@ impl Gate {
             return;
         };
         self.attempts.insert(held);
+        self.ask_who(cookie);
         self.proceed(cookie);
     }
 
@@ -134,6 +136,10 @@ impl Gate {
             return;
         }
         let Some(held) = self.attempts.get_mut(cookie) else { return };
+        if matches!(held.who, Who::Asked) {
+            // Let in when it is known who it is.
+            return;
+        }
         match std::mem::replace(&mut held.stage, Stage::Hopeless) {
             Stage::Reached(socket) => held.stage = Stage::Released(socket),
             other => {
@@ -200,8 +206,12 @@ impl Gate {
 
     /// The destination can't be reached: the client is told what the keeper
     /// was told.
-    fn fail(&mut self, cookie: u64, error: &io::Error) {
+    pub(super) fn fail(&mut self, cookie: u64, error: &io::Error) {
         let Some(held) = self.attempts.get(cookie) else { return };
+        if matches!(held.who, Who::Asked) {
+            self.stage(cookie, Stage::Failed(again(error)));
+            return;
+        }
         let canary = held.flow.flags & FLOW_CANARY != 0;
         let (packet, silent) = match Answer::to(error) {
             Answer::Reset => (Some(held.syn.reset()), false),

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use tidegate_ebpf::counter;
 
 use super::{Gate, Order, Resolved, Upgrading};
-use crate::config::Settings;
+use crate::config::{PolicySettings, Settings};
+use crate::identity::Known;
 use crate::keeper::hooks::Maps;
 use crate::keeper::sys;
 use crate::keeper::terms::Prepared;
-use crate::model::{CanaryReport, Losses, NamespaceReport, STATUS_SCHEMA, StatusReport, Verdict};
+use crate::model::{
+    CanaryReport, Losses, NamespaceReport, PolicyReport, STATUS_SCHEMA, StatusReport, Verdict,
+};
 
 /// A new enforcer that isn't whole by then has failed.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(20);
@@ -25,8 +28,8 @@ impl Gate {
                     let _ = answer.send(Box::new(self.report()));
                 }
                 Order::Upgrade { binary, drain, done } => self.upgrade(binary, drain, done),
-                Order::Settings(settings, resolved, prepared, done) => {
-                    let result = self.apply(*settings, resolved, *prepared);
+                Order::Settings(settings, resolved, prepared, known, done) => {
+                    let result = self.apply(*settings, resolved, *prepared, *known);
                     let _ = done.send(result);
                 }
                 Order::Hosts(answer) => {
@@ -60,6 +63,7 @@ impl Gate {
                     self.canary.last_error = Some(error);
                 }
                 Order::Adopted(adopted) => self.parts.adopted = adopted,
+                Order::Known(answer) => self.on_known(*answer),
                 Order::Signed { worker, request, leaf } => self.signed(worker, request, leaf),
                 Order::Stop { detach, done } => {
                     self.detach = detach;
@@ -101,6 +105,7 @@ impl Gate {
         settings: Settings,
         resolved: Resolved,
         prepared: Prepared,
+        known: Known,
     ) -> Result<String, String> {
         let old = &self.parts.settings;
         let mut fixed = Vec::new();
@@ -141,6 +146,8 @@ impl Gate {
         }
         self.parts.settings = settings;
         self.parts.generation = generation;
+        self.parts.registrar.set(known, &self.parts.settings.identity);
+        self.acquainted.forget_all();
         for note in &notes {
             tracing::warn!("{note}");
         }
@@ -232,6 +239,7 @@ impl Gate {
             cgroup: self.parts.cgroup.clone(),
             listen_port: self.parts.settings.listen_port,
             generation: self.parts.generation,
+            policy: policy(&self.parts.settings.policy),
             canary: CanaryReport {
                 crossed: self.canary.crossed,
                 failed: self.canary.failed,
@@ -249,6 +257,17 @@ impl Gate {
             powerful: self.powerful.clone(),
             notes,
         }
+    }
+}
+
+fn policy(settings: &PolicySettings) -> PolicyReport {
+    PolicyReport {
+        mode: settings.mode,
+        generation: settings.generation.clone(),
+        bare: settings.bare,
+        packs: settings.packs.clone(),
+        files: settings.sources.iter().map(|(name, _)| name.clone()).collect(),
+        enforced: settings.enforced.clone(),
     }
 }
 

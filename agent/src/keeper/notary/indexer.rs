@@ -18,7 +18,7 @@ pub struct Indexer {
 
 impl Indexer {
     pub fn new(folder: PathBuf, owner: (u32, u32)) -> Self {
-        Self { folder, owner, child: None, start_at: Instant::now(), told: false }
+        Self { folder, owner, child: None, start_at: Instant::now() + FIRST, told: false }
     }
 
     /// To be called every now and then.
@@ -73,4 +73,6 @@ impl Drop for Indexer {
     }
 }
 
+/// A new log has its first signed head by then: before that it is none.
+const FIRST: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(10);

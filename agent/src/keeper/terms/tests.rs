@@ -1,6 +1,7 @@
 use super::*;
 use crate::config;
 use crate::keeper::ca::tests::{Folder, authority};
+use crate::model::PolicyMode;
 
 fn settings(folder: &Folder, text: &str) -> Settings {
     let text = text.replace("DIR", &folder.0.display().to_string());
@@ -179,4 +180,28 @@ fn kept_logins_go_to_the_destinations_they_are_for() {
     folder.file("logins", "hunter2", 0o600);
     let told = prepare(&settings(&folder, text)).err().unwrap();
     assert!(told.contains("/logins:1:") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn what_policies_hold_and_what_they_know_of_a_destination_goes_along() {
+    let text = "protect = [\"5432,environment=staging\", \"5433\"]\npolicy.mode = \"shadow\"\n\
+                policy.packs = [\"read-only\"]\npolicy.bare = true\n\
+                policy.enforce = [\"shop.service\"]";
+    let folder = Folder::new("terms-policy");
+    let mut settings = settings(&folder, text);
+    settings.policy.sources = vec![("own.cedar".into(), "// mine".into())];
+    let terms = prepare(&settings).unwrap().terms;
+    let environments: Vec<_> =
+        terms.destinations.iter().map(|one| one.environment.as_deref()).collect();
+    assert_eq!(environments, [Some("staging"), None]);
+    assert_eq!(
+        terms.policy,
+        PolicyTerms {
+            mode: PolicyMode::Shadow,
+            bare: true,
+            packs: vec!["read-only".into()],
+            own: vec![("own.cedar".into(), "// mine".into())],
+            enforced: vec!["shop.service".into()],
+        }
+    );
 }

@@ -99,3 +99,85 @@ fn a_forbid_that_fails_refuses() {
     let told = Asker::new(ActorKind::Terminal, None).told(&set, "select 1");
     assert!(told.starts_with("refuse Failed"), "{told}");
 }
+
+/// What the engine is asked holds to the schema: the policies were checked against it.
+#[test]
+fn every_question_conforms_to_the_schema() {
+    use std::str::FromStr;
+
+    use cedar_policy::{Entities, Request, Schema};
+
+    use super::{Things, for_each};
+    use crate::policy::asks::Asks;
+    use crate::policy::context::{bounded, common, of_statement};
+    use crate::policy::scene::uid;
+    use crate::policy::testing::facts;
+    use crate::policy::vocabulary::{Action, FactSet, schema};
+
+    let schema = Schema::from_str(&schema()).unwrap();
+    let asker = Asker::new(ActorKind::Agent, None);
+    let every = FactSet::ALL;
+    let mut count = 0;
+    for text in [
+        "select f(a) from t, s.u where t.x = 1; drop view v cascade; drop schema s",
+        "create materialized view m as select * from m; create role r; create temp table t (a int)",
+        "set role a; do $$begin null; end$$; grant select on t to bob; copy t to stdout",
+        "delete from t; update t set a = 1 where id <> 1; selec",
+        "create function f() returns int language sql as 'delete from t'; drop index s.i",
+    ] {
+        let facts = facts(text);
+        for_each(&asker.question(&facts), |about| {
+            let asks = Asks::of(about.statement, None, about.scene, about.catalog);
+            let mut things = Things::new(about.scene);
+            for ask in asks.all {
+                let uid = things.add(&ask.thing);
+                let context = bounded(of_statement(&about, every), ask.bound, every).unwrap();
+                let action = super::uid("Action", Action::Does(ask.effect).as_str());
+                let principal = asker.subject.uid().clone();
+                Request::new(principal, action, uid, context, Some(&schema)).unwrap();
+                count += 1;
+            }
+            let all = asker.subject.entities().iter().chain(about.scene.entities()).cloned();
+            Entities::from_entities(all.chain(things.entities), Some(&schema)).unwrap();
+        });
+    }
+    assert!(count > 20, "{count}");
+    let context =
+        cedar_policy::Context::from_pairs(common(&asker.scene, &asker.circumstances, every));
+    let connect = uid("Action", "connect");
+    let database = asker.scene.database().clone();
+    let principal = asker.subject.uid().clone();
+    Request::new(principal, connect, database, context.unwrap(), Some(&schema)).unwrap();
+    // The actions in the store are those of the schema.
+    let all: Vec<_> = Action::all().collect();
+    let store = super::store(&asker.subject, &asker.scene, &all, Vec::new()).unwrap();
+    for action in schema.action_entities().unwrap().iter() {
+        let groups = |entities: &Entities| -> Option<std::collections::BTreeSet<String>> {
+            let ancestors = entities.ancestors(&action.uid())?;
+            Some(ancestors.map(ToString::to_string).collect())
+        };
+        let expected = Entities::from_entities([action.clone()], Some(&schema)).unwrap();
+        if store.get(&action.uid()).is_some() {
+            assert_eq!(groups(&store), groups(&expected), "{}", action.uid());
+        }
+    }
+}
+
+#[test]
+fn a_connection_can_be_refused() {
+    let set = with(
+        r#"@id("no-agents") @reason("not on this server") forbid (principal in Kind::"agent",
+           action == Action::"connect", resource in Server::"db.example:5432");"#,
+    );
+    let told = |kind| {
+        let asker = Asker::new(kind, None);
+        set.connect(&asker.subject, &asker.scene, &asker.circumstances)
+    };
+    assert!(told(ActorKind::Terminal).allows());
+    let refused = told(ActorKind::Agent);
+    assert_eq!(refused.policies()[0].id.as_ref(), "no-agents");
+    assert_eq!(
+        refused.words().message,
+        "tidegate: connect on the database is refused: not on this server"
+    );
+}

@@ -1,1 +1,103 @@
+use crate::policy::testing::source;
+use crate::policy::{Layers, Set};
 
+fn remarks(text: &str) -> Vec<String> {
+    let set = Set::load(&Layers { bare: true, own: vec![source(text)], ..Layers::default() });
+    set.unwrap().remarks().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_ships_is_not_odd() {
+    for packs in [&[][..], &["ai-agents"], &["read-only"], &["ai-agents", "read-only"]] {
+        let packs = packs.iter().map(|name| (*name).to_owned()).collect();
+        let set = Set::load(&Layers { packs, ..Layers::default() }).unwrap();
+        assert_eq!(set.remarks(), []);
+    }
+}
+
+#[test]
+fn what_can_never_matter_is_found() {
+    assert_eq!(
+        remarks(
+            r#"@id("a") forbid (principal, action == Action::"drop", resource);
+@id("b") @reason("r") forbid (principal, action == Action::"read", resource)
+    when { context.bounded && !context.bounded };
+@id("c") @reason("r") forbid (principal, action == Action::"connect", resource is Table);
+@id("d") permit (principal in Kind::"agent", action == Action::"drop", resource is Table);
+@id("e") permit (principal, action in Action::"write", resource is Table);
+@id("f") permit (principal, action == Action::"insert",
+    resource is Table in Schema::"s/d/public") when { context.bounded };
+@id("g") @reason("r") forbid (principal, action == Action::"drop", resource) when { true };
+@id("h") @reason("flagged") permit (principal, action == Action::"insert", resource is Table);
+@id("i") permit (principal, action == Action::"read", resource is Table);"#
+        ),
+        [
+            "own.cedar:1: `a` has no `@reason`: whoever is refused by it will not know why",
+            "own.cedar:2: `b` can never fit: `context.bounded` can't both hold and not hold",
+            "own.cedar:4: `c` can never fit: no request is of that kind",
+            "own.cedar:5: `d` can never permit anything: `a` (own.cedar:1) forbids all of it",
+            "own.cedar:7: `f` can't change anything: `e` (own.cedar:6) permits all of it already",
+            "own.cedar:9: `g` can't change anything: `a` (own.cedar:1) forbids all of it already",
+        ]
+    );
+}
+
+#[test]
+fn of_two_that_are_the_same_one_stands() {
+    assert_eq!(
+        remarks(
+            r#"@id("a") permit (principal, action, resource);
+@id("b") permit (principal, action, resource);"#
+        ),
+        ["own.cedar:2: `b` can't change anything: `a` (own.cedar:1) permits all of it already"]
+    );
+    // One that may be lifted hides none that may not.
+    assert_eq!(
+        remarks(
+            r#"@id("a") @reason("r") @hold("approvers") forbid (principal, action, resource);
+@id("b") @reason("r") forbid (principal, action == Action::"drop", resource);"#
+        ),
+        [""; 0]
+    );
+}
+
+#[test]
+fn conditions_that_exclude_each_other_are_found() {
+    let of = |conditions: &str| {
+        let policy = format!(
+            "@id(\"a\") @reason(\"r\") forbid (principal, action == Action::\"read\", resource) \
+             {conditions};"
+        );
+        remarks(&policy).pop().unwrap_or_default().replace("own.cedar:1: `a` can never fit: ", "")
+    };
+    for (conditions, expected) in [
+        ("when { context.bounded }", ""),
+        ("when { context.bound == \"weak\" || context.bound == \"unbounded\" }", ""),
+        ("when { context.bounded } unless { context.cascade && context.bounded }", ""),
+        ("when { context.hour > 8 && context.hour < 18 }", ""),
+        (
+            "when { context.bounded } unless { context.cascade || context.bounded }",
+            "`context.bounded` can't both hold and not hold",
+        ),
+        (
+            "when { context.bound == \"weak\" } when { context.bound == \"bounded\" }",
+            "`context.bound` can't be both `weak` and `bounded`",
+        ),
+        (
+            "when { context.bound == \"unbound\" }",
+            "`context.bound` is never `unbound`: none, bounded, weak, unbounded",
+        ),
+        (
+            "when { context.transaction == \"aborted\" }",
+            "`context.transaction` is never `aborted`: idle, open, failed, pipeline",
+        ),
+        ("when { context.hour > 24 }", "`context.hour` is never more than 24"),
+        (
+            "when { context.hour > 18 && context.hour < 8 }",
+            "`context.hour` can't be both more than 18 and less than 8",
+        ),
+        ("when { context.weekday == 0 }", "`context.weekday` is never 0"),
+    ] {
+        assert_eq!(of(conditions), expected, "{conditions}");
+    }
+}

@@ -303,6 +303,11 @@ impl Framer {
         }
     }
 
+    /// All that was framed and isn't consumed.
+    pub fn framed(&self) -> Span {
+        Span { start: self.base + self.head as u64, length: self.cursor - self.head }
+    }
+
     /// Where the next frame will start.
     pub fn place(&self) -> u64 {
         self.base + self.cursor as u64

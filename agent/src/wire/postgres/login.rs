@@ -187,7 +187,9 @@ pub struct Login {
 
 #[derive(Debug)]
 enum Lookup {
-    Given(Box<Verifier>),
+    /// Several where a name stands for several servers: the server's own salt
+    /// says which one fits.
+    Given(Vec<Verifier>),
     /// By an auth_query.
     Ask,
     Absent,
@@ -266,11 +268,12 @@ impl Login {
             stage = Stage::Answering(Box::new(answering));
         } else {
             Opening::Startup(*startup).encode(&mut out.server).map_err(inside)?;
-            let known = terms.verifiers.iter().find(|known| known.role.as_bytes() == user);
-            match known.map(|known| Verifier::parse(&known.verifier.0)) {
-                Some(Ok(verifier)) => lookup = Lookup::Given(Box::new(verifier)),
-                Some(Err(_)) => account.broken = true,
-                None => {}
+            let known = terms.verifiers.iter().filter(|known| known.role.as_bytes() == user);
+            let (known, broken): (Vec<_>, Vec<_>) =
+                known.map(|known| Verifier::parse(&known.verifier.0)).partition(Result::is_ok);
+            account.broken = known.is_empty() && !broken.is_empty();
+            if !known.is_empty() {
+                lookup = Lookup::Given(known.into_iter().flatten().collect());
             }
         }
         Ok(Self {
@@ -379,7 +382,7 @@ impl Login {
     /// The verifier that was asked for: as `pg_authid` has it, or nothing.
     pub fn verifier<G: Gate>(&mut self, found: Option<&[u8]>, out: &mut Sends) -> Stepped<G> {
         let verifier = match found.map(Verifier::parse) {
-            Some(Ok(verifier)) => Some(Box::new(verifier)),
+            Some(Ok(verifier)) => Some(verifier),
             Some(Err(_)) => {
                 self.account.broken = true;
                 None
@@ -388,9 +391,11 @@ impl Login {
         };
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Fetching { offer, offered } => match verifier {
-                Some(verifier) => self.begin_verified(offer, Some(verifier), out),
+                Some(verifier) => self.begin_verified(offer, vec![verifier], out),
                 // Nobody shall learn which roles there are.
-                None if self.mode == AuthMode::Verifier => self.begin_verified(offer, None, out),
+                None if self.mode == AuthMode::Verifier => {
+                    self.begin_verified(offer, Vec::new(), out)
+                }
                 None => self.without_verifier(offer, &offered, out),
             },
             Stage::Verified(verified) => self.fetched_again(*verified, verifier, out),
@@ -519,7 +524,7 @@ impl Login {
         let tls = self.facts.client != Leg::Plain;
         match self.mode {
             AuthMode::Verifier if speakable => match self.lookup() {
-                Lookup::Given(verifier) => self.begin_verified(offer, Some(verifier), out),
+                Lookup::Given(known) => self.begin_verified(offer, known, out),
                 Lookup::Ask => self.fetch(offer, offered),
                 Lookup::Absent if self.account.broken => self.deny(Denial::BrokenVerifier, out),
                 Lookup::Absent => self.deny(Denial::NoVerifier, out),
@@ -529,7 +534,7 @@ impl Login {
                 self.ask_in_clear(Clear::Begin(offer), out)
             }
             AuthMode::Auto if offer.binds && tls && speakable => match self.lookup() {
-                Lookup::Given(verifier) => self.begin_verified(offer, Some(verifier), out),
+                Lookup::Given(known) => self.begin_verified(offer, known, out),
                 Lookup::Ask => self.fetch(offer, offered),
                 Lookup::Absent => self.without_verifier(offer, offered, out),
             },

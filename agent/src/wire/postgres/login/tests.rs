@@ -322,6 +322,24 @@ fn a_stale_verifier_is_fetched_again_where_it_can_be() {
 }
 
 #[test]
+fn of_several_verifiers_the_one_that_fits_is_taken() {
+    for order in [[old(), good()], [good(), old()], ["nonsense".into(), good()]] {
+        let scene = order.iter().fold(Scene::default(), |scene, one| scene.verifier(one));
+        let mut client = Client::new(Kind::Require, true, b"geheim");
+        let play = scene.play(&mut client, &mut Server::new(Takes::Plus, true), 1).unwrap();
+        assert!(play.ready, "{order:?}");
+        let account = play.login.account();
+        assert_eq!((account.way, account.stale, account.broken), (Way::Verifier, false, false));
+    }
+    // None of them: the query is asked.
+    let scene = Scene::default().verifier(&old()).verifier(&old()).query(&[Some(&good())]);
+    let mut client = Client::new(Kind::Require, true, b"geheim");
+    let play = scene.play(&mut client, &mut Server::new(Takes::Plus, true), 1).unwrap();
+    assert!(play.ready);
+    assert_eq!(play.asked, 1);
+}
+
+#[test]
 fn what_passes_passes_byte_for_byte() {
     for takes in Takes::ALL {
         for kind in [Kind::Libpq, Kind::Unbound] {

@@ -29,8 +29,9 @@ pub struct Verified {
 
 #[derive(Debug)]
 enum State {
-    /// The server's challenge is awaited.
-    Begun(client::Begun),
+    /// The server's challenge is awaited; it says which of the role's
+    /// verifiers fits.
+    Begun(client::Begun, Vec<Verifier>),
     /// The verifier doesn't fit, and is fetched anew.
     Again(Challenged),
     /// The client was made an offer.
@@ -60,12 +61,6 @@ impl Verified {
     pub fn is_doomed(&self) -> bool {
         matches!(self.state, State::Doomed)
     }
-
-    fn fits(&self, challenged: &Challenged) -> bool {
-        self.verifier.as_ref().is_none_or(|verifier| {
-            verifier.salt() == challenged.salt() && verifier.iterations() == challenged.iterations()
-        })
-    }
 }
 
 impl Login {
@@ -73,7 +68,7 @@ impl Login {
     pub(super) fn begin_verified<G: Gate>(
         &mut self,
         offer: Offer,
-        verifier: Option<Box<Verifier>>,
+        known: Vec<Verifier>,
         out: &mut Sends,
     ) -> Stepped<G> {
         self.ask(None);
@@ -85,7 +80,7 @@ impl Login {
         SaslInitial { mechanism, data: Some(Credential(&first)) }
             .encode(&mut out.server)
             .map_err(inside)?;
-        self.go_on(verifier, State::Begun(begun))
+        self.go_on(None, State::Begun(begun, known))
     }
 
     /// The server asks while the client is proven.
@@ -96,11 +91,13 @@ impl Login {
         out: &mut Sends,
     ) -> Stepped<G> {
         match (verified.state, asks) {
-            (State::Begun(begun), Authentication::SaslContinue(message)) => {
+            (State::Begun(begun, known), Authentication::SaslContinue(message)) => {
                 let challenged = begun.challenged(message, self.most).map_err(of_server)?;
-                let verified = Verified { state: State::Complete, ..verified };
-                if verified.fits(&challenged) {
-                    self.offer(verified.verifier, challenged, out)
+                let nobody = known.is_empty();
+                // Those that don't fit are of no more use.
+                let fitting = known.into_iter().find(|verifier| fits(verifier, &challenged));
+                if nobody || fitting.is_some() {
+                    self.offer(fitting.map(Box::new), challenged, out)
                 } else if self.may_ask {
                     self.may_ask = false;
                     let state = State::Again(challenged);
@@ -128,17 +125,15 @@ impl Login {
     pub(super) fn fetched_again<G: Gate>(
         &mut self,
         verified: Verified,
-        verifier: Option<Box<Verifier>>,
+        verifier: Option<Verifier>,
         out: &mut Sends,
     ) -> Stepped<G> {
         let State::Again(challenged) = verified.state else {
             return Err(inside(Fault::Undecided));
         };
-        let verified = Verified { verifier, state: State::Complete };
-        if verified.verifier.is_some() && verified.fits(&challenged) {
-            self.offer(verified.verifier, challenged, out)
-        } else {
-            self.stale(challenged, out)
+        match verifier.filter(|verifier| fits(verifier, &challenged)) {
+            Some(verifier) => self.offer(Some(Box::new(verifier)), challenged, out),
+            None => self.stale(challenged, out),
         }
     }
 
@@ -255,4 +250,9 @@ impl Login {
         self.stage = Stage::Verified(Box::new(Verified { verifier, state }));
         Ok(Step::Going)
     }
+}
+
+/// Whether a verifier is of the password that the server has now.
+fn fits(verifier: &Verifier, challenged: &Challenged) -> bool {
+    verifier.salt() == challenged.salt() && verifier.iterations() == challenged.iterations()
 }

@@ -1,0 +1,212 @@
+//! What masking costs: detectors over unclassified cells, and rows through the
+//! screen. `cargo bench --bench mask`; one line a case, and the same as JSON
+//! with `--json`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench fails by panicking")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use tidegate::mask::class::Class;
+use tidegate::mask::content::{self, Demand};
+use tidegate::mask::postgres::cell::Rules;
+use tidegate::mask::postgres::form::Form;
+use tidegate::mask::postgres::plan::{ColumnPlan, Treatment};
+use tidegate::mask::{Hand, HashKey, Mask, Plan, Screen, Screening};
+
+/// Bytes a second, the median of some rounds.
+fn rate(bytes: usize, mut round: impl FnMut()) -> f64 {
+    let mut rounds: Vec<f64> = (0..15)
+        .map(|_| {
+            let begun = Instant::now();
+            round();
+            bytes as f64 / begun.elapsed().as_secs_f64()
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+fn report(case: &str, rate: f64) {
+    let mega = rate / 1e6;
+    if std::env::args().any(|argument| argument == "--json") {
+        println!(
+            "{{\"bench\":\"mask\",\"case\":\"{case}\",\"metric\":\"rate\",\"value\":{mega:.0},\
+             \"unit\":\"MB/s\"}}"
+        );
+    } else {
+        println!("{case:<36} {mega:>8.0} MB/s");
+    }
+}
+
+/// Cells as databases hold them: states, titles, times, amounts, ids, texts; one
+/// in a hundred is somebody's.
+fn cells() -> Vec<Vec<u8>> {
+    let mut seed = 42_u64;
+    let mut dice = move |bound: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % bound
+    };
+    (0..200_000)
+        .map(|_| {
+            match dice(100) {
+                0 => format!("user{}@example.com", dice(10_000)),
+                1..=20 => {
+                    ["active", "pending", "in_progress", "EUR", "Berlin"][dice(5) as usize].into()
+                }
+                21..=35 => format!("Blue chair, model {}", dice(900)),
+                36..=45 => format!(
+                    "2024-0{}-1{} 10:11:12.{:06}+00",
+                    1 + dice(9),
+                    dice(10),
+                    dice(1_000_000)
+                ),
+                46..=55 => format!("{}.{:02}", dice(100_000), dice(100)),
+                56..=60 => format!(
+                    "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+                    dice(1 << 32),
+                    dice(1 << 16),
+                    dice(1 << 12),
+                    dice(1 << 12),
+                    dice(1 << 48)
+                ),
+                61..=70 => format!("{}", dice(1 << 31)),
+                71..=75 => format!("https://www.example.com/items/{}?page=2", dice(100_000)),
+                76..=78 => format!("{:032x}", u128::from(dice(1 << 60)) * 77_777_777_777),
+                79..=88 => {
+                    "The parcel was left with the neighbour, who will bring it over later".into()
+                }
+                _ => format!("customer asked about delivery of order {}", dice(1_000_000)),
+            }
+            .into_bytes()
+        })
+        .collect()
+}
+
+fn text() -> Form {
+    Form::Text { most: None, padded: false }
+}
+
+fn column(form: Form, treatment: Treatment) -> ColumnPlan {
+    ColumnPlan { form, binary: false, treatment }
+}
+
+fn row(cells: &[&str]) -> Vec<u8> {
+    let mut body = (cells.len() as u16).to_be_bytes().to_vec();
+    for cell in cells {
+        body.extend_from_slice(&(cell.len() as u32).to_be_bytes());
+        body.extend_from_slice(cell.as_bytes());
+    }
+    body
+}
+
+const CUSTOMER: [&str; 10] = [
+    "1048576",
+    "Jane van Doe",
+    "jane.doe@example.com",
+    "+49 30 90182012",
+    "1980-05-03",
+    "Lindenstraße 17",
+    "Berlin",
+    "active",
+    "2024-03-01 10:11:12.123456+00",
+    "1234.50",
+];
+
+fn rows(plan: &Plan, body: &[u8]) -> f64 {
+    const ROWS: usize = 100_000;
+    let mut screen = Screen::new(Hand { key: HashKey::new(b"key"), unicode: true });
+    rate((body.len() + 5) * ROWS, || {
+        for _ in 0..ROWS {
+            match screen.row(plan, black_box(body)).unwrap() {
+                Screening::Unchanged(screened) => drop(black_box(screened)),
+                Screening::Made(made) => {
+                    black_box(made.bytes());
+                }
+            }
+        }
+    })
+}
+
+fn main() {
+    let cells = cells();
+    let bytes: usize = cells.iter().map(Vec::len).sum();
+    let mut found = Vec::new();
+    let scanned = rate(bytes, || {
+        for cell in &cells {
+            content::scan(black_box(cell), Demand::Check, &mut found);
+            black_box(&found);
+        }
+    });
+    report("content of short cells", scanned);
+
+    let masked =
+        |class: Class| Treatment::Mask { class, mask: class.default_mask(), derived: false };
+    let scan = Treatment::Scan(Demand::Check);
+    let customer = Plan::new(
+        [
+            column(Form::Int(4), Treatment::Pass),
+            column(text(), masked(Class::PersonName)),
+            column(text(), masked(Class::Email)),
+            column(text(), masked(Class::Phone)),
+            column(Form::Date, masked(Class::BirthDate)),
+            column(text(), masked(Class::PostalAddress)),
+            column(text(), scan),
+            column(text(), scan),
+            column(Form::Timestamp, Treatment::Pass),
+            column(Form::Numeric, scan),
+        ]
+        .into(),
+        Rules::default(),
+    );
+    let body = row(&CUSTOMER);
+    report("10 columns, 5 of them masked", rows(&customer, &body));
+    let hashed = Plan::new(
+        customer
+            .columns()
+            .iter()
+            .map(|column| ColumnPlan {
+                treatment: match column.treatment {
+                    Treatment::Mask { class, derived, .. } => {
+                        Treatment::Mask { class, mask: Mask::Hash, derived }
+                    }
+                    other => other,
+                },
+                ..column.clone()
+            })
+            .collect(),
+        Rules::default(),
+    );
+    report("10 columns, 5 of them hashed", rows(&hashed, &body));
+
+    let harmless = row(&[
+        "1048576",
+        "ORD-2024-000123",
+        "in_progress",
+        "Blue chair",
+        "EUR",
+        "12",
+        "t",
+        "The parcel was left with the neighbour, who will bring it over later",
+        "2024-03-01 10:11:12.123456+00",
+        "1234.50",
+    ]);
+    let unclassified = Plan::new(
+        [
+            column(Form::Int(4), Treatment::Pass),
+            column(text(), Treatment::Scan(Demand::Form)),
+            column(text(), scan),
+            column(text(), scan),
+            column(text(), scan),
+            column(Form::Int(4), Treatment::Pass),
+            column(Form::Bool, Treatment::Pass),
+            column(text(), scan),
+            column(Form::Timestamp, Treatment::Pass),
+            column(Form::Numeric, scan),
+        ]
+        .into(),
+        Rules::default(),
+    );
+    report("10 columns, nothing found", rows(&unclassified, &harmless));
+}

@@ -1,0 +1,399 @@
+//! Asks a server for a role's verifier, over a connection of our own to it.
+//!
+//! ```text
+//! errand ⇄ End(TLS, frames) ⇄ the destination's server
+//! ```
+//!
+//! Driven by readiness, like a session. It is to the server what the session is
+//! for which it asks: the same name, the same certificate, verified by the same
+//! settings.
+//!
+//! Never: plaintext where the session that asks has TLS upstream; our password,
+//! in clear or as MD5 has it, to a server that isn't verified; a verifier in a
+//! log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::end::End;
+use super::opening::towards;
+use crate::enforcer::means::{Destination, Means};
+use crate::enforcer::relay::{Buffers, Io, Ready};
+use crate::enforcer::tls::{Hello, TlsError, Verified, VerifyRefused, verify};
+use crate::model::{AuthQuery, Verify};
+use crate::wire::postgres::errand::{self, Errands, Most, Refused, Wish};
+use crate::wire::postgres::login::{Chance, Denial, Leg};
+use crate::wire::postgres::scram::{Derivation, Password, Salted, Verifier, end_point_hash};
+use crate::wire::postgres::{
+    Authentication, Backend, Fault, Framer, Side, TLS_REQUEST, Tags, TlsAnswer, WireError,
+    write_request,
+};
+
+/// Whose verifier, and of which server. Who asks for the same gets the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// The destination's name.
+    pub rule: String,
+    pub address: SocketAddr,
+    /// The session that asks has TLS upstream.
+    pub tls: bool,
+    /// What its client said: a server may be another one for each name.
+    pub hello: Hello,
+    pub role: Box<[u8]>,
+}
+
+#[derive(Debug)]
+pub struct Question {
+    pub subject: Subject,
+    pub destination: Arc<Destination>,
+    /// The verifier that was known doesn't fit any more.
+    pub again: bool,
+}
+
+/// A verifier as the server keeps it.
+#[derive(Clone)]
+pub struct Kept(Zeroizing<Vec<u8>>);
+
+/// `None`: the role has none.
+pub type Found = Option<Kept>;
+
+impl Kept {
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+/// One that is under way.
+#[derive(Debug)]
+pub struct Errand<I> {
+    end: End<I>,
+    subject: Subject,
+    destination: Arc<Destination>,
+    stage: Stage,
+    /// Why our password isn't shown to this server.
+    unverified: Option<String>,
+    /// Bytes that were read from it.
+    received: usize,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// TLS was asked for.
+    Asked,
+    /// Its handshake is under way.
+    Shaking,
+    Speaking(Box<errand::Errand>),
+    /// Our password is being hashed.
+    Deriving(Box<errand::Errand>),
+    Over,
+}
+
+/// What came of a turn.
+#[derive(Debug)]
+#[must_use]
+pub enum Moved {
+    /// To be told when the server is ready.
+    Wait,
+    /// It is to be run, and [`Errand::derived`] to be called.
+    Derive(Derivation),
+    /// The server has said goodbye, or was told so.
+    Found(Found),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ErrandError {
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    #[error("its TLS failed: {0}")]
+    Tls(TlsError),
+    #[error("the server closed the connection; its own log says why")]
+    Closed,
+    #[error(
+        "the server speaks no TLS with us; it did with the client, so look at what stands between"
+    )]
+    NoTls,
+    #[error("the server is not talked to: {0}")]
+    Unverified(String),
+    #[error(
+        "the server asks for our password itself, and is not verified: {0}; or let it take \
+         scram-sha-256 from `auth_query.role`"
+    )]
+    InClear(String),
+    #[error(
+        "the server does not let `{role}` in: {refused}; see `auth_query.role`, \
+         `auth_query.database` and `auth_query.password_file`"
+    )]
+    Login { role: String, refused: Refused },
+    #[error("{0}; see `auth_query.role`")]
+    Denied(String),
+    #[error("`auth_query.query` failed: {0}; may `auth_query.role` run it?")]
+    Query(Refused),
+    #[error(
+        "the last column of what `auth_query.query` gives is no verifier as `pg_authid.rolpassword` \
+         has it"
+    )]
+    NoVerifier,
+    #[error("the terms have no `auth_query` any more")]
+    NoQuery,
+    #[error("the system has no randomness for a login")]
+    NoRandomness,
+}
+
+impl<I: Io> Errand<I> {
+    /// Begins on a connected socket.
+    pub fn begin(
+        io: I,
+        subject: Subject,
+        destination: Arc<Destination>,
+        means: &Means,
+    ) -> Result<Self, ErrandError> {
+        let mut framer = Framer::new(Side::Server, Arc::clone(&means.shared.common.limits));
+        // Rows are read whole; how long they are is bounded here.
+        framer.allow_pieces(Tags::default());
+        let mut end = End::new(io, framer);
+        let mut request = Vec::new();
+        write_request(TLS_REQUEST, &mut request).map_err(inside)?;
+        end.say(&request).map_err(ErrandError::Tls)?;
+        Ok(Self { end, subject, destination, stage: Stage::Asked, unverified: None, received: 0 })
+    }
+
+    pub fn notice(&mut self, ready: Ready) {
+        self.end.leg.notice(ready);
+    }
+
+    /// One turn. After [`Moved::Found`] or an error it is to be dropped.
+    pub fn advance(&mut self, means: &Means, buffers: &mut Buffers) -> Result<Moved, ErrandError> {
+        let moved = self.go(means, buffers);
+        self.end.rest(buffers);
+        moved
+    }
+
+    fn go(&mut self, means: &Means, buffers: &mut Buffers) -> Result<Moved, ErrandError> {
+        loop {
+            self.end.flush();
+            match self.step(means)? {
+                Some(Moved::Wait) => continue,
+                Some(moved) => return Ok(moved),
+                None => {}
+            }
+            if matches!(self.stage, Stage::Deriving(_)) {
+                return Ok(Moved::Wait);
+            }
+            if self.received > LONGEST {
+                return Err(too_long().into());
+            }
+            let read = if self.end.leg.readable && !self.end.has_ended() {
+                self.end.read(buffers).map_err(ErrandError::Tls)?
+            } else {
+                0
+            };
+            self.received = self.received.saturating_add(read);
+            if read == 0 {
+                let gone = self.end.has_ended() || self.end.leg.broken;
+                return if gone { Err(ErrandError::Closed) } else { Ok(Moved::Wait) };
+            }
+        }
+    }
+
+    /// The password is hashed. To be followed by a turn.
+    pub fn derived(&mut self, salted: &Salted) -> Result<(), ErrandError> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Deriving(mut errand) => {
+                let mut out = Zeroizing::new(Vec::new());
+                errand.derived(salted, &mut out)?;
+                self.stage = Stage::Speaking(errand);
+                self.end.say(&out).map_err(ErrandError::Tls)
+            }
+            other => {
+                self.stage = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// One step with what lies in the buffer; `Some(Wait)`: there may be more.
+    fn step(&mut self, means: &Means) -> Result<Option<Moved>, ErrandError> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Asked => self.answered(means),
+            Stage::Shaking => {
+                if !self.end.tls.as_ref().is_some_and(|tls| tls.is_ready()) {
+                    self.stage = Stage::Shaking;
+                    return Ok(None);
+                }
+                self.verify()?;
+                self.log_in(means).map(Some)
+            }
+            Stage::Speaking(errand) => self.speak(errand, means),
+            other => {
+                self.stage = other;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The answer to our request for TLS.
+    fn answered(&mut self, means: &Means) -> Result<Option<Moved>, ErrandError> {
+        match self.end.framer.tls_answer()? {
+            None => {
+                self.stage = Stage::Asked;
+                Ok(None)
+            }
+            Some(TlsAnswer::Tls) => {
+                self.end.framer.consume_framed();
+                let address = self.subject.address.ip();
+                let tls = towards(&self.destination, address, &self.subject.hello)
+                    .map_err(ErrandError::Tls)?;
+                self.end.secure(tls).map_err(ErrandError::Tls)?;
+                self.stage = Stage::Shaking;
+                Ok(Some(Moved::Wait))
+            }
+            Some(TlsAnswer::No) if !self.subject.tls => {
+                self.end.framer.consume_framed();
+                self.unverified = Some("it speaks no TLS".into());
+                self.log_in(means).map(Some)
+            }
+            Some(_) => Err(ErrandError::NoTls),
+        }
+    }
+
+    fn verify(&mut self) -> Result<(), ErrandError> {
+        let chain = self.end.tls.as_ref().and_then(|tls| tls.peer_chain()).unwrap_or_default();
+        let mode = self.destination.verify();
+        let configured = self.destination.terms.tls.server_name.as_deref();
+        let asked = self.subject.hello.name.as_deref();
+        match verify(chain, &self.destination.roots, mode, configured, asked) {
+            Ok(Verified::Not(why)) if mode != Verify::None => self.unverified = Some(why),
+            Ok(_) => {}
+            Err(VerifyRefused(why)) => return Err(ErrandError::Unverified(why)),
+        }
+        Ok(())
+    }
+
+    fn query(&self) -> Result<&AuthQuery, ErrandError> {
+        self.destination.terms.auth.query.as_ref().ok_or(ErrandError::NoQuery)
+    }
+
+    fn log_in(&mut self, means: &Means) -> Result<Moved, ErrandError> {
+        let query = self.query()?;
+        let leg = match self.end.tls.as_ref() {
+            None => Leg::Plain,
+            Some(tls) => Leg::Tls(
+                tls.peer_chain().and_then(<[_]>::first).and_then(|der| end_point_hash(der)),
+            ),
+        };
+        let wish = Wish {
+            role: &query.role,
+            password: Password::new(query.password.0.clone()),
+            database: &query.database,
+            leg,
+            nonce: Chance::draw().ok_or(ErrandError::NoRandomness)?.to_server,
+            most: Most { rows: MOST_ROWS, bytes: LONGEST },
+        };
+        let mut out = Vec::new();
+        let errand = errand::Errand::begin(wish, &means.shared.common.limits, &mut out)?;
+        self.end.say(&out).map_err(ErrandError::Tls)?;
+        self.stage = Stage::Speaking(Box::new(errand));
+        Ok(Moved::Wait)
+    }
+
+    fn speak(
+        &mut self,
+        mut errand: Box<errand::Errand>,
+        means: &Means,
+    ) -> Result<Option<Moved>, ErrandError> {
+        let Some(frame) = self.end.framer.frame()? else {
+            self.stage = Stage::Speaking(errand);
+            return Ok(None);
+        };
+        if let Some(why) = &self.unverified {
+            let message = Backend::decode(frame.tag, frame.body(), &means.shared.common.limits)
+                .map_err(|fault| WireError::new(Side::Server, fault))?;
+            if let Backend::Authentication(Authentication::Cleartext | Authentication::Md5 { .. }) =
+                message
+            {
+                return Err(ErrandError::InClear(why.clone()));
+            }
+        }
+        let mut out = Zeroizing::new(Vec::new());
+        let next = errand.server(&frame, &mut out)?;
+        self.end.framer.consume_framed();
+        self.end.say(&out).map_err(ErrandError::Tls)?;
+        let moved = match next {
+            Errands::Going => Moved::Wait,
+            Errands::Derive(derivation) => {
+                self.stage = Stage::Deriving(errand);
+                return Ok(Some(Moved::Derive(derivation)));
+            }
+            Errands::Ready => {
+                let mut question = Vec::new();
+                let role = Some(&*self.subject.role);
+                errand.ask(&self.query()?.query, &[role], &mut question)?;
+                self.end.say(&question).map_err(ErrandError::Tls)?;
+                Moved::Wait
+            }
+            Errands::Answered(answer) => {
+                let mut goodbye = Vec::new();
+                errand.end(&mut goodbye)?;
+                self.end.say(&goodbye).map_err(ErrandError::Tls)?;
+                self.end.finish();
+                return found(answer.map_err(ErrandError::Query)?).map(Moved::Found).map(Some);
+            }
+            Errands::Refused(refused) => {
+                let role = self.query()?.role.clone();
+                return Err(ErrandError::Login { role, refused });
+            }
+            Errands::Denied(denial) => return Err(denied(&denial, &self.query()?.role)),
+        };
+        self.stage = Stage::Speaking(errand);
+        Ok(Some(moved))
+    }
+}
+
+/// The last column of the first row. A role whose password is kept in another
+/// way has no verifier.
+fn found(rows: errand::Rows) -> Result<Found, ErrandError> {
+    let mut rows = rows;
+    let first = if rows.is_empty() { None } else { rows.swap_remove(0).pop() };
+    for value in rows.iter_mut().flatten().flatten() {
+        value.zeroize();
+    }
+    match first {
+        None | Some(None) => Ok(None),
+        Some(Some(value)) => {
+            let value = Zeroizing::new(value.into_vec());
+            if Verifier::parse(&value).is_ok() {
+                Ok(Some(Kept(value)))
+            } else if value.is_empty() || value.starts_with(b"md5") {
+                Ok(None)
+            } else {
+                Err(ErrandError::NoVerifier)
+            }
+        }
+    }
+}
+
+fn denied(denial: &Denial, role: &str) -> ErrandError {
+    ErrandError::Denied(denial.message(role))
+}
+
+fn inside(fault: Fault) -> WireError {
+    WireError::new(Side::Inside, fault)
+}
+
+fn too_long() -> WireError {
+    let fault = Fault::Limit { what: "an errand's answer is too long", limit: LONGEST };
+    WireError::new(Side::Server, fault)
+}
+
+/// The first is the one that counts.
+const MOST_ROWS: usize = 16;
+/// All that a server may say.
+const LONGEST: usize = 256 * 1024;

@@ -1,0 +1,162 @@
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use super::proc::{CLOCK_TICK, Mark};
+use super::*;
+use crate::model::{Kind, Relation};
+
+fn key(pid: u32) -> ProcessKey {
+    let mark = Mark::of(pid).unwrap();
+    ProcessKey { tgid: pid, started: mark.started * CLOCK_TICK, exec: 1 }
+}
+
+fn ended(mut child: Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Waits for all of an exec: the file changes first, the name and the arguments a
+/// moment later.
+fn settled(pid: u32, name: &str) {
+    let of = |what: &str| format!("/proc/{pid}/{what}");
+    let is = || {
+        std::fs::read_link(of("exe")).is_ok_and(|exe| exe.file_name().is_some_and(|n| n == name))
+            && std::fs::read_to_string(of("comm")).is_ok_and(|comm| comm.trim() == name)
+            && std::fs::read(of("cmdline")).is_ok_and(|line| line.starts_with(name.as_bytes()))
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is() {
+        assert!(Instant::now() < until, "{pid} doesn't become {name}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_line_is_remembered_beyond_its_parents_end() {
+    // A shell that starts another, which waits, and ends when it is told to.
+    let mut shell = Command::new("/bin/sh")
+        .args(["-c", "sh -c 'echo $$; exec sleep 60' & read _; exit 0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(shell.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    let child: u32 = line.trim().parse().unwrap();
+    settled(child, "sleep");
+    let kin = Kin::new(Arc::default());
+    let memory = Memory::default();
+    let whole = kin.line(key(child), &memory);
+    let pids: Vec<u32> = whole.iter().map(|seen| seen.pid).collect();
+    let own = std::process::id();
+    let parents: Vec<u32> = pids.iter().copied().filter(|pid| *pid != child).collect();
+    assert_eq!(parents[..2], [shell.id(), own], "{pids:?}");
+    assert!(whole.iter().all(|seen| !seen.ended));
+    // The parent ends; the child is init's (or a reaper's) now.
+    drop(shell.stdin.take());
+    let parent = shell.id();
+    shell.wait().unwrap();
+    assert_ne!(Mark::of(child).unwrap().parent, parent);
+    let later = kin.line(key(child), &memory);
+    let parent = later.iter().find(|seen| seen.pid == parent).unwrap();
+    assert!(parent.ended && parent.relation == Relation::Parent);
+    assert!(later.iter().any(|seen| seen.pid == own && !seen.ended));
+    Command::new("/bin/kill").arg(child.to_string()).status().unwrap();
+}
+
+#[test]
+fn what_a_process_was_before_is_remembered() {
+    let mut shell = Command::new("/bin/bash")
+        .arg0("bash")
+        .args(["-c", "read _; exec sleep 60"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    settled(shell.id(), "bash");
+    let kin = Kin::new(Arc::default());
+    let memory = Memory::default();
+    kin.remember(key(shell.id()), &memory);
+    drop(shell.stdin.take());
+    settled(shell.id(), "sleep");
+    let line = kin.line(key(shell.id()), &memory);
+    assert_eq!((line[0].program(), line[0].relation), ("sleep", Relation::Parent));
+    assert_eq!((line[1].program(), line[1].relation), ("bash", Relation::Before));
+    assert_eq!(line[1].pid, shell.id());
+    assert_eq!(line[2].pid, std::process::id());
+    ended(shell);
+}
+
+#[test]
+fn another_process_of_the_same_number_is_not_taken() {
+    let child = Command::new("sleep").arg("60").spawn().unwrap();
+    let right = key(child.id());
+    let wrong = ProcessKey { started: right.started + 5_000_000_000, ..right };
+    let kin = Kin::new(Arc::default());
+    let memory = Memory::default();
+    assert!(kin.line(wrong, &memory).is_empty());
+    assert!(!kin.line(right, &memory).is_empty());
+    ended(child);
+}
+
+fn asked(child: &Child) -> (Process, Arc<Actor>) {
+    let (orders, orders_rx) = Orders::new().unwrap();
+    let settings = IdentitySettings { directory: None, kinds: None, runtimes: Vec::new() };
+    let mount = crate::host::cgroup2_mount(Path::new("/")).unwrap_or("/sys/fs/cgroup".into());
+    let registrar = Registrar::start(known(&settings).unwrap(), &settings, &mount, orders).unwrap();
+    let right = key(child.id());
+    let zeroes = [0; size_of::<tidegate_ebpf::Attempt>()];
+    let mut flow = crate::keeper::abi::read::<tidegate_ebpf::Attempt>(&zeroes).unwrap().flow;
+    (flow.tgid, flow.tid, flow.started, flow.exec) = (right.tgid, right.tgid, right.started, 1);
+    flow.cookie = 7;
+    flow.comm[..5].copy_from_slice(b"sleep");
+    registrar.ask(&flow);
+    let order = orders_rx.recv_timeout(Duration::from_secs(20)).unwrap();
+    let Order::Known(answer) = order else { panic!("another order") };
+    assert_eq!(answer.cookie, 7);
+    (answer.process, answer.actor)
+}
+
+#[test]
+fn the_registrar_answers() {
+    let child = Command::new("sleep")
+        .arg0("sleep-with-a-secret")
+        .args(["60"])
+        .env("OTEL_SERVICE_NAME", "shop")
+        .env("CLAUDECODE", "1")
+        .spawn()
+        .unwrap();
+    settled(child.id(), "sleep");
+    let (process, actor) = asked(&child);
+    ended(child);
+    assert_eq!(process.comm, "sleep");
+    assert!(process.exe.is_some() && process.parent == Some(std::process::id()));
+    assert_eq!(process.command, ["sleep-with-a-secret", "60"]);
+    assert!(actor.complete, "{actor:?}");
+    assert_eq!((actor.kind, actor.name.as_deref()), (Kind::Agent, Some("claude-code")));
+    assert_eq!(actor.attribute("otel.service.name").unwrap().value, "shop");
+    assert_eq!(actor.ancestry[0].pid, std::process::id());
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert_eq!(actor.boot, boot.trim());
+}
+
+#[test]
+fn files_with_mistakes_are_told_together() {
+    let folder = std::env::temp_dir().join(format!("tidegate-known-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (kinds, directory) = (folder.join("kinds.toml"), folder.join("directory.toml"));
+    std::fs::write(&kinds, "x = 1\n").unwrap();
+    std::fs::write(&directory, "y = 1\n").unwrap();
+    let mut settings = IdentitySettings {
+        kinds: Some(kinds.clone()),
+        directory: Some(directory.clone()),
+        runtimes: Vec::new(),
+    };
+    let error = known(&settings).unwrap_err();
+    assert!(error.contains("kinds.toml:1:1: unknown key `x`"), "{error}");
+    assert!(error.contains("directory.toml:1:1: unknown key `y`"), "{error}");
+    settings.kinds = Some(folder.join("nowhere"));
+    assert!(known(&settings).unwrap_err().contains("cannot read `"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,0 +1,106 @@
+//! What a value is by its content alone: the spans in it that are sensitive.
+//!
+//! A cell goes through a gate first: one pass over its bytes that says which
+//! scanners could find anything at all. Most cells end there.
+//!
+//! INVARIANTS
+//! - The gate lets through everything that a scanner behind it would find.
+//! - Every scanner's time is linear in the cell, whatever is in it.
+//! - Found spans lie within the cell, in order, without overlap.
+//!
+//! Never judges by a part of a number or word: what has more of the same around
+//! it is something else.
+
+mod alnum;
+mod gate;
+mod mail;
+mod network;
+mod numbers;
+mod secrets;
+#[cfg(test)]
+mod tests;
+
+use super::class::Class;
+use gate::Gate;
+
+/// A sensitive span of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub start: usize,
+    pub end: usize,
+    pub class: Class,
+}
+
+/// How much a value must prove by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Demand {
+    /// A check digit is proof enough for a number without any form.
+    #[default]
+    Check,
+    /// The column's name says that its numbers are something else (orders,
+    /// versions, times): only forms that nothing else has.
+    Form,
+}
+
+/// Finds what is sensitive in a cell of text. `found` is cleared first.
+#[inline]
+pub fn scan(cell: &[u8], demand: Demand, found: &mut Vec<Found>) {
+    found.clear();
+    let gate = Gate::of(cell);
+    if !gate.is_shut() {
+        behind(cell, demand, gate, found);
+    }
+}
+
+/// Whether anything is sensitive in a cell of text.
+pub fn any(cell: &[u8], demand: Demand) -> bool {
+    let mut found = Vec::new();
+    scan(cell, demand, &mut found);
+    !found.is_empty()
+}
+
+fn behind(cell: &[u8], demand: Demand, gate: Gate, found: &mut Vec<Found>) {
+    if gate.secrets() {
+        secrets::scan(cell, found);
+    }
+    if gate.mail() {
+        mail::scan(cell, found);
+    }
+    if gate.network() {
+        network::scan(cell, found);
+    }
+    if gate.numbers() {
+        numbers::scan(cell, demand, found);
+    }
+    if gate.alnum() {
+        alnum::scan(cell, found);
+    }
+    if found.len() > 1 {
+        untangle(found);
+    }
+}
+
+/// In order and without overlap; of two that overlap, the one that begins
+/// first, then the longer one, stays. `user:password@host` is no address.
+fn untangle(found: &mut Vec<Found>) {
+    found.sort_by_key(|one| {
+        (one.start, one.class != Class::ConnectionString, std::cmp::Reverse(one.end))
+    });
+    let mut end = 0;
+    found.retain(|one| {
+        let stays = one.start >= end;
+        if stays {
+            end = one.end;
+        }
+        stays
+    });
+}
+
+fn is_word(sign: u8) -> bool {
+    sign.is_ascii_alphanumeric() || sign == b'_' || sign >= 0x80
+}
+
+/// The sign before a place, and the one at it.
+fn before(cell: &[u8], place: usize) -> Option<u8> {
+    cell.get(place.checked_sub(1)?).copied()
+}

@@ -1,0 +1,150 @@
+//! Numbers with letters in them: IBANs and the identity numbers of states that
+//! mix both.
+
+use super::{Found, before, is_word};
+use crate::mask::checks;
+use crate::mask::class::Class;
+
+const LONGEST: usize = 34;
+/// What the gate counts on.
+const LEAST_DIGITS: usize = 4;
+
+pub(super) fn scan(cell: &[u8], found: &mut Vec<Found>) {
+    let mut place = 0;
+    while place < cell.len() {
+        let rest = cell.get(place..).unwrap_or_default();
+        let length = rest.iter().take_while(|sign| is_word(**sign)).count();
+        if length == 0 {
+            place += 1;
+            continue;
+        }
+        // `X-1` is one thing with what is before it.
+        let joined = before(cell, place)
+            .is_some_and(|sign| matches!(sign, b'-' | b'+' | b'/' | b'=' | b'.'))
+            && place >= 2
+            && cell.get(place - 2).is_some_and(|sign| is_word(*sign))
+            && before(cell, place) != Some(b'=');
+        if let Some((class, taken)) = (!joined).then(|| known(rest, length)).flatten() {
+            found.push(Found { start: place, end: place + taken, class });
+            place += taken;
+        } else {
+            place += length + 1;
+        }
+    }
+}
+
+/// What begins with this word, and how long it is.
+fn known(rest: &[u8], length: usize) -> Option<(Class, usize)> {
+    let word = rest.get(..length)?;
+    let mut room = [0_u8; LONGEST];
+    if length <= LONGEST && (8..).contains(&length) {
+        let upper = upper(word, &mut room);
+        let letters = upper.iter().filter(|sign| sign.is_ascii_uppercase()).count();
+        let bounded = !matches!(rest.get(length), Some(b'-' | b'/' | b'+'))
+            || rest.get(length + 1).is_none_or(|sign| !is_word(*sign));
+        if bounded && letters > 0 && letters + LEAST_DIGITS <= length {
+            let class = match length {
+                9 if checks::es_dni(upper) => Some(Class::EsDni),
+                9 if checks::sg_nric(upper) => Some(Class::SgNric),
+                9 if is_like(word) && checks::uk_nino(upper) => Some(Class::UkNino),
+                10 if word.iter().all(|sign| !sign.is_ascii_lowercase())
+                    && checks::in_pan(upper) =>
+                {
+                    Some(Class::InPan)
+                }
+                15 if checks::fr_nir(upper) => Some(Class::FrNir),
+                16 if checks::it_fiscal_code(upper) => Some(Class::ItFiscalCode),
+                18 if checks::mx_curp(upper) => Some(Class::MxCurp),
+                18 if checks::cn_id(upper) => Some(Class::CnId),
+                _ => None,
+            };
+            if let Some(class) = class {
+                return Some((class, length));
+            }
+        }
+    }
+    match word {
+        // An IBAN, also in groups.
+        [a, b, c, d, ..]
+            if a.is_ascii_alphabetic()
+                && b.is_ascii_alphabetic()
+                && c.is_ascii_digit()
+                && d.is_ascii_digit() =>
+        {
+            grouped(rest, LONGEST, |text| {
+                text.iter().filter(|sign| sign.is_ascii_digit()).count() >= LEAST_DIGITS
+                    && checks::iban(text)
+            })
+            .map(|taken| (Class::Iban, taken))
+        }
+        // AB 12 34 56 C
+        [a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => {
+            grouped(rest, 9, |text| text.len() == 9 && checks::uk_nino(text))
+                .map(|taken| (Class::UkNino, taken))
+        }
+        // 131052-308T, 12345678-Z, X-1234567-L
+        digits if digits.len() == 6 && digits.iter().all(u8::is_ascii_digit) => {
+            let whole = rest.get(..11)?;
+            let ends = rest.get(11).is_none_or(|sign| !is_word(*sign));
+            let mut room = [0_u8; LONGEST];
+            (ends && checks::fi_hetu(upper(whole, &mut room))).then_some((Class::FiHetu, 11))
+        }
+        [sign, ..] if word.len() == 11 && sign.is_ascii_digit() => {
+            let mut room = [0_u8; LONGEST];
+            checks::fi_hetu(upper(word, &mut room)).then_some((Class::FiHetu, 11))
+        }
+        digits if matches!(digits.len(), 1 | 8) => {
+            grouped(rest, 9, |text| text.len() == 9 && checks::es_dni(text))
+                .map(|taken| (Class::EsDni, taken))
+        }
+        // S 1234567 D is never written; 1 85 12 2A … is.
+        _ => None,
+    }
+    .or_else(|| {
+        matches!(word, [b'1'..=b'4' | b'7' | b'8']).then_some(())?;
+        grouped(rest, 15, |text| text.len() == 15 && checks::fr_nir(text))
+            .map(|taken| (Class::FrNir, taken))
+    })
+}
+
+/// All capitals or none: not a word of some other alphabet of signs.
+fn is_like(word: &[u8]) -> bool {
+    let lower = word.iter().any(u8::is_ascii_lowercase);
+    let upper = word.iter().any(u8::is_ascii_uppercase);
+    !(lower && upper)
+}
+
+/// The longest text of groups, joined by single spaces or hyphens, that passes.
+fn grouped(rest: &[u8], most: usize, passes: impl Fn(&[u8]) -> bool) -> Option<usize> {
+    let mut room = [0_u8; LONGEST];
+    let (mut length, mut place, mut best) = (0, 0, None);
+    loop {
+        match rest.get(place) {
+            Some(sign) if sign.is_ascii_alphanumeric() => {
+                if length == most {
+                    return best;
+                }
+                *room.get_mut(length)? = sign.to_ascii_uppercase();
+                length += 1;
+                place += 1;
+                let ends = rest.get(place).is_none_or(|sign| !is_word(*sign));
+                if ends && passes(room.get(..length)?) {
+                    best = Some(place);
+                }
+            }
+            Some(b' ' | b'-')
+                if rest.get(place + 1).is_some_and(u8::is_ascii_alphanumeric) && place > 0 =>
+            {
+                place += 1;
+            }
+            _ => return best,
+        }
+    }
+}
+
+fn upper<'r>(word: &[u8], room: &'r mut [u8; LONGEST]) -> &'r [u8] {
+    for (to, from) in room.iter_mut().zip(word) {
+        *to = from.to_ascii_uppercase();
+    }
+    room.get(..word.len()).unwrap_or_default()
+}

@@ -1,0 +1,60 @@
+//! Addresses of mail.
+
+use super::{Found, is_word};
+use crate::mask::class::Class;
+
+const LONGEST_LOCAL: usize = 64;
+const LONGEST_DOMAIN: usize = 253;
+
+pub(super) fn scan(cell: &[u8], found: &mut Vec<Found>) {
+    let mut floor = 0;
+    for (at, _) in cell.iter().enumerate().filter(|(_, sign)| **sign == b'@') {
+        if at < floor {
+            continue;
+        }
+        let Some((start, end)) = around(cell, at, floor) else { continue };
+        found.push(Found { start, end, class: Class::Email });
+        floor = end;
+    }
+}
+
+fn around(cell: &[u8], at: usize, floor: usize) -> Option<(usize, usize)> {
+    let local = cell.get(floor..at)?;
+    let length = local
+        .iter()
+        .rev()
+        .take(LONGEST_LOCAL)
+        .take_while(|sign| is_word(**sign) || b".+-'%!#&*/=?^`{|}~".contains(sign))
+        .count();
+    // Not what only leads up to it: quotes, `mailto=`, an opening brace.
+    let mut start = at - length;
+    for (place, sign) in cell.iter().enumerate().take(at).skip(start) {
+        if b"='{|`/&?".contains(sign) && !(*sign == b'\'' && place > start) {
+            start = place + 1;
+        }
+    }
+    while cell.get(start).is_some_and(|sign| b".-'*".contains(sign)) && start < at {
+        start += 1;
+    }
+    let domain = cell.get(at + 1..)?;
+    let length = domain
+        .iter()
+        .take(LONGEST_DOMAIN)
+        .take_while(|sign| is_word(**sign) || matches!(sign, b'.' | b'-'))
+        .count();
+    let mut domain = domain.get(..length)?;
+    while let [head @ .., b'.' | b'-' | b'_'] = domain {
+        domain = head;
+    }
+    let dot = domain.iter().rposition(|sign| *sign == b'.')?;
+    let top = domain.get(dot + 1..)?;
+    let good_top = top.len() >= 2
+        && (top.iter().all(|sign| sign.is_ascii_alphabetic() || *sign >= 0x80)
+            || top.starts_with(b"xn--"));
+    let good = start < at
+        && dot > 0
+        && good_top
+        && !domain.windows(2).any(|pair| pair == b"..")
+        && domain.first() != Some(&b'-');
+    good.then_some((start, at + 1 + domain.len()))
+}

@@ -1,0 +1,364 @@
+//! Numbers: cards, phones, and what states give their people. A number is told
+//! by how its digits are grouped, then by its check.
+
+use super::{Demand, Found, before, is_word};
+use crate::mask::checks;
+use crate::mask::class::Class;
+
+const MOST_DIGITS: usize = 20;
+const MOST_GROUPS: usize = 10;
+
+/// Digits with what stands between them.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    start: usize,
+    end: usize,
+    digits: [u8; MOST_DIGITS],
+    count: usize,
+    groups: [u8; MOST_GROUPS],
+    between: [u8; MOST_GROUPS],
+    group_count: usize,
+    plus: bool,
+    bracket: bool,
+    /// More than anything here has.
+    over: bool,
+}
+
+pub(super) fn scan(cell: &[u8], demand: Demand, found: &mut Vec<Found>) {
+    let mut place = 0;
+    while let Some(&sign) = cell.get(place) {
+        if !sign.is_ascii_digit() {
+            place += 1;
+            continue;
+        }
+        let number = read(cell, place);
+        place = number.end.max(place + 1);
+        let word_before = before(cell, number.start).is_some_and(is_word);
+        let word_after = cell.get(number.end).is_some_and(|sign| is_word(*sign));
+        if number.over || word_before || word_after {
+            continue;
+        }
+        if let Some(found_here) = position(cell, &number) {
+            place = place.max(found_here.end);
+            found.push(found_here);
+            continue;
+        }
+        if number.count < 8 || is_fraction(cell, &number) {
+            continue;
+        }
+        if let Some(class) = number.class(demand) {
+            found.push(Found { start: number.start, end: number.end, class });
+        }
+    }
+}
+
+/// Reads from the first digit on.
+fn read(cell: &[u8], first: usize) -> Number {
+    let mut number = Number {
+        start: first,
+        end: first,
+        digits: [0; MOST_DIGITS],
+        count: 0,
+        groups: [0; MOST_GROUPS],
+        between: [0; MOST_GROUPS],
+        group_count: 0,
+        plus: false,
+        bracket: false,
+        over: false,
+    };
+    // `+49 …`, `(0)30 …`
+    let mut start = first;
+    if before(cell, start) == Some(b'(') {
+        number.bracket = true;
+        start -= 1;
+    }
+    if before(cell, start) == Some(b'+') {
+        number.plus = true;
+        start -= 1;
+    }
+    number.start = start;
+    let mut place = first;
+    loop {
+        let run = cell.get(place..).unwrap_or_default();
+        let length = run.iter().take_while(|sign| sign.is_ascii_digit()).count();
+        for sign in run.iter().take(length) {
+            match number.digits.get_mut(number.count) {
+                Some(digit) => *digit = sign - b'0',
+                None => number.over = true,
+            }
+            number.count += 1;
+        }
+        match number.groups.get_mut(number.group_count) {
+            Some(group) => *group = u8::try_from(length).unwrap_or(u8::MAX),
+            None => number.over = true,
+        }
+        place += length;
+        number.end = place;
+        let rest = cell.get(place..).unwrap_or_default();
+        // What may stand between two groups.
+        let (sign, taken) = match rest {
+            [sign @ (b' ' | b'-' | b'.' | b'/'), digit, ..] if digit.is_ascii_digit() => (*sign, 1),
+            [b')', digit, ..] if digit.is_ascii_digit() => (b')', 1),
+            [b' ' | b'-', b'(', digit, ..] if digit.is_ascii_digit() => (b'(', 2),
+            [b'(', digit, ..] if digit.is_ascii_digit() => (b'(', 1),
+            [b')', b' ' | b'-', digit, ..] if digit.is_ascii_digit() => (b')', 2),
+            // A dash with its spaces, and the one that no break may follow.
+            [b' ', b'-', b' ', digit, ..] if digit.is_ascii_digit() && number.count < 12 => {
+                (b'-', 3)
+            }
+            [0xc2, 0xa0, digit, ..] if digit.is_ascii_digit() => (b' ', 2),
+            _ => break,
+        };
+        if sign == b' ' && number.is_complete() {
+            break;
+        }
+        if sign == b'(' || sign == b')' {
+            number.bracket = true;
+        }
+        if let Some(between) = number.between.get_mut(number.group_count) {
+            *between = sign;
+        }
+        number.group_count += 1;
+        place += taken;
+    }
+    number.group_count += 1;
+    if number.bracket && cell.get(number.end) == Some(&b')') && number.group_count == 1 {
+        // Brackets around the whole of it.
+        number.start = first;
+        number.bracket = false;
+    }
+    number
+}
+
+/// `0.123456789012`, `-12.5`: what is counted, not what is given.
+fn is_fraction(cell: &[u8], number: &Number) -> bool {
+    let minus = before(cell, number.start) == Some(b'-')
+        && number.start.checked_sub(2).and_then(|place| cell.get(place)).is_none();
+    let decimal = number.group_count == 2 && number.between.first() == Some(&b'.');
+    let tail = cell.get(number.end);
+    let clock = tail == Some(&b':') && cell.get(number.end + 1).is_some_and(u8::is_ascii_digit);
+    minus || decimal || clock || before(cell, number.start) == Some(b'.')
+}
+
+/// Two decimals that may be a latitude and a longitude.
+fn position(cell: &[u8], first: &Number) -> Option<Found> {
+    if first.group_count != 2 || first.between.first() != Some(&b'.') || first.plus {
+        return None;
+    }
+    let rest = cell.get(first.end..)?;
+    let gap = rest.iter().take_while(|sign| matches!(sign, b',' | b' ' | b';' | b'-')).count();
+    if !(1..=4).contains(&gap) || rest.get(gap)?.is_ascii_digit().then_some(()).is_none() {
+        return None;
+    }
+    let second = read(cell, first.end + gap);
+    let decimals = |number: &Number| {
+        number.group_count == 2
+            && number.between.first() == Some(&b'.')
+            && number.groups.get(1).is_some_and(|count| *count >= 3)
+    };
+    let degrees = |number: &Number| {
+        let whole = usize::from(number.groups.first().copied().unwrap_or_default());
+        (1..=3).contains(&whole).then(|| {
+            number
+                .digits
+                .get(..whole)
+                .unwrap_or_default()
+                .iter()
+                .fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit))
+        })
+    };
+    let (one, two) = (degrees(first)?, degrees(&second)?);
+    let whole = !cell.get(second.end).is_some_and(|sign| is_word(*sign) || *sign == b',');
+    (decimals(first) && decimals(&second) && whole && one.min(two) <= 90 && one.max(two) <= 180)
+        .then(|| {
+            let minus = usize::from(before(cell, first.start) == Some(b'-'));
+            Found { start: first.start - minus, end: second.end, class: Class::GeoPosition }
+        })
+}
+
+impl Number {
+    /// Whether a space after this ends the number: what has its own joints, or
+    /// is long, has none.
+    fn is_complete(&self) -> bool {
+        let between = self.between.get(..self.group_count).unwrap_or_default();
+        let last = self.groups.get(self.group_count).copied().unwrap_or_default();
+        let jointed = between.len() >= 2 && !between.iter().any(|sign| b" ()".contains(sign));
+        let decimal = matches!(between, [b'.']);
+        self.count >= 16 || last >= 8 || (!self.plus && !self.bracket && jointed) || decimal
+    }
+
+    fn digits(&self) -> &[u8] {
+        self.digits.get(..self.count).unwrap_or_default()
+    }
+
+    fn groups(&self) -> &[u8] {
+        self.groups.get(..self.group_count).unwrap_or_default()
+    }
+
+    fn between(&self) -> &[u8] {
+        self.between.get(..self.group_count.saturating_sub(1)).unwrap_or_default()
+    }
+
+    /// The one sign that stands between all groups.
+    fn separator(&self) -> Option<u8> {
+        let between = self.between();
+        let first = between.first()?;
+        between.iter().all(|sign| sign == first).then_some(*first)
+    }
+
+    fn class(&self, demand: Demand) -> Option<Class> {
+        match self.plus {
+            true => self.phone(),
+            false if self.group_count == 1 => self.bare(demand),
+            false => self.grouped().or_else(|| self.phone()),
+        }
+    }
+
+    /// Digits without any form: only their check speaks for them.
+    fn bare(&self, demand: Demand) -> Option<Class> {
+        let digits = self.digits();
+        if demand == Demand::Form {
+            return None;
+        }
+        match digits.len() {
+            11 if checks::br_cpf(digits) => Some(Class::BrCpf),
+            11 if checks::no_fnr(digits) => Some(Class::NoFnr),
+            11 if checks::be_nrn(digits) => Some(Class::BeNrn),
+            11 if checks::pl_pesel(digits) => Some(Class::PlPesel),
+            11 if checks::de_tax_id(digits) => Some(Class::DeTaxId),
+            13 if checks::ch_ahv(digits) => Some(Class::ChAhv),
+            13 if checks::za_id(digits) => Some(Class::ZaId),
+            14 if is_clock(digits) => None,
+            14 if checks::br_cnpj(digits) => Some(Class::BrCnpj),
+            15 if checks::fr_nir(&self.signs()) => Some(Class::FrNir),
+            18 if checks::cn_id(&self.signs()) => Some(Class::CnId),
+            14..=16 if checks::card(digits) => Some(Class::CreditCard),
+            _ => None,
+        }
+    }
+
+    fn grouped(&self) -> Option<Class> {
+        let digits = self.digits();
+        let one = self.separator();
+        let plain = matches!(one, Some(b' ' | b'-'));
+        match self.groups() {
+            [4, 4, 4, 4] | [4, 6, 5] | [4, 6, 4] | [4, 4, 4, 1]
+                if plain && checks::card(digits) =>
+            {
+                Some(Class::CreditCard)
+            }
+            [3, 2, 4] if plain && checks::us_ssn(digits) => Some(Class::UsSsn),
+            [3, 2, 4] if plain && checks::us_itin(digits) => Some(Class::UsItin),
+            [4, 4, 4] if plain && checks::in_aadhaar(digits) => Some(Class::InAadhaar),
+            [3, 3, 4] if one == Some(b' ') && checks::uk_nhs(digits) => Some(Class::UkNhs),
+            [3, 3, 4] if one == Some(b'-') && checks::uk_nhs(digits) && !north_american(digits) => {
+                Some(Class::UkNhs)
+            }
+            [3, 3, 3] if plain && checks::ca_sin(digits) => Some(Class::CaSin),
+            [3, 3, 3] if one == Some(b' ') && checks::au_tfn(digits) => Some(Class::AuTfn),
+            [4, 5, 1] if plain && checks::au_medicare(digits) => Some(Class::AuMedicare),
+            [3, 3, 3, 2] if checks::br_cpf(digits) => Some(Class::BrCpf),
+            [2, 3, 3, 4, 2] if checks::br_cnpj(digits) => Some(Class::BrCnpj),
+            [2, 3, 3, 3] if one == Some(b' ') && checks::de_tax_id(digits) => Some(Class::DeTaxId),
+            [2, 2, 2, 3, 2] | [6, 3, 2] if checks::be_nrn(digits) => Some(Class::BeNrn),
+            [3, 4, 4, 2] if checks::ch_ahv(digits) => Some(Class::ChAhv),
+            [6, 5] if checks::no_fnr(digits) => Some(Class::NoFnr),
+            [6, 4] if one == Some(b'-') && self.is_hetu() => Some(Class::FiHetu),
+            [6, 4] if one == Some(b'-') && checks::se_personnummer(digits) => {
+                Some(Class::SePersonnummer)
+            }
+            [8, 4]
+                if one == Some(b'-')
+                    && digits.get(2..).is_some_and(checks::se_personnummer)
+                    && matches!(digits, [1, 8 | 9, ..] | [2, 0, ..]) =>
+            {
+                Some(Class::SePersonnummer)
+            }
+            [6, 4] if one == Some(b'-') && checks::dk_cpr(digits) => Some(Class::DkCpr),
+            [6, 7] if one == Some(b'-') && checks::kr_rrn(digits) => Some(Class::KrRrn),
+            [6, 4, 2, 1] | [6, 4, 3] if plain && checks::za_id(digits) => Some(Class::ZaId),
+            [1, 2, 2, 2, 3, 3, 2] | [13, 2] if checks::fr_nir(&self.signs()) => Some(Class::FrNir),
+            _ => None,
+        }
+    }
+
+    /// A Finnish one whose check is a digit too.
+    fn is_hetu(&self) -> bool {
+        let mut text = self.signs();
+        text.insert(6.min(text.len()), b'-');
+        checks::fi_hetu(&text)
+    }
+
+    fn phone(&self) -> Option<Class> {
+        let digits = self.digits();
+        let groups = self.groups();
+        let lengths = (8..=15).contains(&digits.len());
+        let slash = self.between().iter().filter(|sign| **sign == b'/').count();
+        let is = if self.plus {
+            // No country's code begins with 0; a fraction isn't a number.
+            lengths && digits.first() != Some(&0) && slash == 0 && groups.len() <= 7
+        } else if is_date(groups, self.between()) {
+            false
+        } else {
+            let leads = digits.first() == Some(&0) && digits.get(1) != Some(&0);
+            let abroad = digits.starts_with(&[0, 0]) && digits.get(2) != Some(&0);
+            let pairs =
+                matches!(groups, [2, 2, 2, 2, 2] | [2, 3, 2, 2] | [4, 2, 2, 2] | [3, 2, 2, 2]);
+            let formed = match groups {
+                [3, 3, 4] => north_american(digits) && slash == 0,
+                [1, 3, 3, 4] => {
+                    digits.first() == Some(&1) && digits.get(1..).is_some_and(north_american)
+                }
+                _ if abroad => (11..=15).contains(&digits.len()) && (2..=7).contains(&groups.len()),
+                _ if self.bracket => (9..=13).contains(&digits.len()) && groups.len() <= 5,
+                [2 | 3, ..] if pairs && leads => true,
+                [first, ..] => {
+                    leads
+                        && (2..=5).contains(first)
+                        && (2..=4).contains(&groups.len())
+                        && (9..=12).contains(&digits.len())
+                        && slash <= 1
+                        && !self.between().contains(&b'.')
+                }
+                [] => false,
+            };
+            // Where numbers begin without a 0: Spain, Portugal, Poland.
+            let nine = digits.len() == 9
+                && matches!(groups, [3, 3, 3] | [3, 2, 2, 2])
+                && self.separator() == Some(b' ')
+                && matches!(digits.first(), Some(6 | 7 | 9));
+            formed || nine
+        };
+        is.then_some(Class::Phone)
+    }
+
+    fn signs(&self) -> Vec<u8> {
+        self.digits().iter().map(|digit| digit + b'0').collect()
+    }
+}
+
+/// Area and exchange begin with 2 to 9, and the area isn't a service's.
+fn north_american(digits: &[u8]) -> bool {
+    let digit = |place: usize| digits.get(place).copied().unwrap_or_default();
+    digits.len() == 10 && digit(0) >= 2 && digit(3) >= 2 && !(digit(1) == 1 && digit(2) == 1)
+}
+
+/// `20240506070809`
+fn is_clock(digits: &[u8]) -> bool {
+    matches!(
+        digits,
+        [1, 9, _, _, 0 | 1, _, 0..=3, _, 0..=2, _, 0..=5, _, 0..=5, _]
+            | [2, 0, _, _, 0 | 1, _, 0..=3, _, 0..=2, _, 0..=5, _, 0..=5, _]
+    )
+}
+
+/// A date at the head: `2024-05-06 07`, `06.05.2024`.
+fn is_date(groups: &[u8], between: &[u8]) -> bool {
+    match (groups, between) {
+        ([4, 2, 2, ..] | [4, 1 | 2, 1 | 2, ..], [one, two, ..]) => {
+            one == two && matches!(one, b'-' | b'.' | b'/')
+        }
+        ([1 | 2, 1 | 2, 4, ..], [one, two, ..]) => one == two && matches!(one, b'-' | b'.' | b'/'),
+        _ => false,
+    }
+}

@@ -1,0 +1,451 @@
+//! Keys by their makers' forms, tokens, password hashes, private keys, and the
+//! values that stand behind a word like `password`.
+
+use super::gate::{LEAST_SECRET, is_key};
+use super::{Found, before};
+use crate::mask::class::Class;
+
+/// What a key begins with, and how long it is at least.
+const KEYS: &[(&[u8], usize)] = &[
+    // Clouds.
+    (b"AKIA", 20),
+    (b"ASIA", 20),
+    (b"ABIA", 20),
+    (b"ACCA", 20),
+    (b"AIza", 39),
+    (b"ya29.", 30),
+    (b"GOCSPX-", 30),
+    (b"dop_v1_", 60),
+    (b"doo_v1_", 60),
+    (b"hcp_", 30),
+    (b"hvs.", 24),
+    (b"hvb.", 24),
+    (b"dapi", 36),
+    (b"LTAI", 20),
+    (b"dckr_pat_", 30),
+    (b"fo1_", 30),
+    (b"FlyV1", 30),
+    (b"nfp_", 36),
+    (b"pscale_", 30),
+    (b"AGE-SECRET-KEY-1", 60),
+    // Code and packages.
+    (b"ghp_", 40),
+    (b"gho_", 40),
+    (b"ghu_", 40),
+    (b"ghs_", 40),
+    (b"ghr_", 40),
+    (b"github_pat_", 40),
+    (b"glpat-", 26),
+    (b"glptt-", 26),
+    (b"gldt-", 20),
+    (b"glrt-", 20),
+    (b"npm_", 40),
+    (b"pypi-", 40),
+    (b"rubygems_", 50),
+    (b"cio", 48),
+    (b"ATATT3", 50),
+    (b"ATCTT3", 50),
+    (b"lin_api_", 40),
+    (b"PMAK-", 40),
+    (b"sgp_", 40),
+    // Models.
+    (b"sk-ant-", 40),
+    (b"sk-proj-", 40),
+    (b"sk-svcacct-", 40),
+    (b"sk-or-v1-", 40),
+    (b"sk-", 40),
+    (b"hf_", 34),
+    (b"r8_", 38),
+    (b"gsk_", 40),
+    (b"xai-", 60),
+    (b"pplx-", 40),
+    // Payment.
+    (b"sk_live_", 24),
+    (b"sk_test_", 24),
+    (b"rk_live_", 24),
+    (b"rk_test_", 24),
+    (b"whsec_", 30),
+    (b"sq0atp-", 28),
+    (b"sq0csp-", 40),
+    (b"EAAA", 60),
+    (b"rzp_live_", 20),
+    (b"rzp_test_", 20),
+    (b"access_token$production$", 50),
+    (b"shpat_", 36),
+    (b"shpss_", 36),
+    (b"shpca_", 36),
+    (b"shppa_", 36),
+    // Talk, mail and watching.
+    (b"xoxb-", 24),
+    (b"xoxp-", 24),
+    (b"xoxa-", 24),
+    (b"xoxr-", 24),
+    (b"xoxs-", 24),
+    (b"xoxe.", 24),
+    (b"xapp-", 24),
+    (b"SG.", 60),
+    (b"key-", 36),
+    (b"SK", 34),
+    (b"EAAC", 60),
+    (b"NRAK-", 32),
+    (b"NRJS-", 20),
+    (b"glsa_", 40),
+    (b"glc_", 40),
+    (b"sntrys_", 40),
+    (b"sntryu_", 40),
+    (b"phc_", 40),
+    (b"dp.pt.", 40),
+    (b"ddp_", 36),
+    (b"secret_", 40),
+    (b"ntn_", 40),
+    (b"figd_", 40),
+    (b"tskey-", 30),
+    (b"AAAA", 140),
+];
+
+pub(super) fn scan(cell: &[u8], found: &mut Vec<Found>) {
+    tokens(cell, found);
+    if cell.contains(&b'$') || cell.contains(&b'{') || cell.len() == 35 {
+        hashes(cell, found);
+    }
+    if let Some(one) = private_key(cell) {
+        found.push(one);
+    }
+    if cell.contains(&b':') || cell.contains(&b'=') {
+        credentials(cell, found);
+        assigned(cell, found);
+    }
+}
+
+fn tokens(cell: &[u8], found: &mut Vec<Found>) {
+    let mut place = 0;
+    while place < cell.len() {
+        let rest = cell.get(place..).unwrap_or_default();
+        let length = rest.iter().take_while(|sign| is_key(**sign)).count();
+        if length >= LEAST_SECRET {
+            let word = rest.get(..length).unwrap_or_default();
+            if let Some((from, class)) = token(word) {
+                // Keys of some makers go on with signs of base 64.
+                let more = rest.get(length..).unwrap_or_default();
+                let more = more.iter().take_while(|sign| matches!(sign, b'=' | b'+' | b'/'));
+                let end = place + length + if class == Class::ApiKey { more.count() } else { 0 };
+                found.push(Found { start: place + from, end, class });
+            }
+        }
+        place += length.max(1);
+    }
+}
+
+/// Where in a word of key signs a key begins.
+fn token(word: &[u8]) -> Option<(usize, Class)> {
+    if word.starts_with(b"eyJ") && is_jwt(word) {
+        return Some((0, Class::Jwt));
+    }
+    if is_key_of_maker(word) {
+        return Some((0, Class::ApiKey));
+    }
+    // Behind a prefix of somebody's own.
+    let mut tries = 4;
+    for (place, _) in word.iter().enumerate().filter(|(_, sign)| matches!(sign, b'_' | b'-' | b'.'))
+    {
+        let tail = word.get(place + 1..)?;
+        if tail.len() < LEAST_SECRET || tries == 0 {
+            return None;
+        }
+        tries -= 1;
+        if tail.starts_with(b"eyJ") && is_jwt(tail) {
+            return Some((place + 1, Class::Jwt));
+        }
+        // Two letters are no proof in the middle of a word.
+        if !tail.starts_with(b"SK") && !tail.starts_with(b"cio") && is_key_of_maker(tail) {
+            return Some((place + 1, Class::ApiKey));
+        }
+    }
+    None
+}
+
+fn is_jwt(word: &[u8]) -> bool {
+    let mut parts = word.split(|sign| *sign == b'.');
+    let head = parts.next().is_some_and(|head| head.len() >= 10);
+    let body = parts.next().is_some_and(|body| body.len() >= 4);
+    head && body && parts.next().is_some_and(|sign| sign.len() >= 10) && word.len() >= 40
+}
+
+/// The first two signs of every key: most words end here.
+const HEADS: [u64; 1024] = {
+    let mut heads = [0_u64; 1024];
+    let mut rest = KEYS;
+    while let [(prefix, _), others @ ..] = rest {
+        if let [one, two, ..] = prefix {
+            let head = (*one as usize) << 8 | *two as usize;
+            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+            {
+                heads[head >> 6] |= 1 << (head & 63);
+            }
+        }
+        rest = others;
+    }
+    heads
+};
+
+fn is_key_of_maker(word: &[u8]) -> bool {
+    let Some([one, two]) = word.first_chunk() else { return false };
+    let head = usize::from(*one) << 8 | usize::from(*two);
+    if HEADS.get(head >> 6).is_none_or(|heads| heads >> (head & 63) & 1 == 0) {
+        return false;
+    }
+    KEYS.iter().any(|(prefix, least)| {
+        let Some(tail) = word.strip_prefix(*prefix) else { return false };
+        if word.len() < *least {
+            return false;
+        }
+        let random =
+            || tail.iter().any(u8::is_ascii_digit) && tail.iter().any(u8::is_ascii_alphabetic);
+        match *prefix {
+            b"AKIA" | b"ASIA" | b"ABIA" | b"ACCA" => {
+                word.len() == 20
+                    && tail.iter().all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit())
+            }
+            b"AIza" => word.len() == 39,
+            b"LTAI" => word.len() <= 30 && tail.iter().all(u8::is_ascii_alphanumeric) && random(),
+            // Two letters and 32 of base 16.
+            b"SK" => word.len() == 34 && tail.iter().all(u8::is_ascii_hexdigit),
+            b"key-" | b"dapi" => tail.iter().take(32).all(u8::is_ascii_hexdigit),
+            b"cio" | b"secret_" | b"hcp_" | b"fo1_" => {
+                tail.iter().all(u8::is_ascii_alphanumeric) && random()
+            }
+            b"sk-" => random() && tail.iter().filter(|sign| **sign == b'-').count() < 4,
+            b"AAAA" | b"EAAA" | b"EAAC" => random() && tail.iter().all(|sign| *sign != b'.'),
+            _ => random(),
+        }
+    })
+}
+
+/// Hashes of passwords by their own marks.
+fn hashes(cell: &[u8], found: &mut Vec<Found>) {
+    const MARKS: &[(&[u8], usize)] = &[
+        (b"$2a$", 60),
+        (b"$2b$", 60),
+        (b"$2x$", 60),
+        (b"$2y$", 60),
+        (b"$argon2", 40),
+        (b"$1$", 20),
+        (b"$5$", 30),
+        (b"$6$", 60),
+        (b"$7$", 30),
+        (b"$y$", 30),
+        (b"$apr1$", 30),
+        (b"$P$", 34),
+        (b"$H$", 34),
+        (b"$S$", 50),
+        (b"$scrypt$", 40),
+        (b"$pbkdf2", 40),
+        (b"pbkdf2_sha", 40),
+        (b"pbkdf2:sha", 40),
+        (b"scrypt:", 60),
+        (b"bcrypt_sha256$", 60),
+        (b"argon2$argon2", 40),
+        (b"SCRAM-SHA-256$", 60),
+        (b"SCRAM-SHA-1$", 60),
+        (b"{SSHA", 30),
+        (b"{SHA", 20),
+        (b"{MD5}", 24),
+        (b"{SMD5}", 24),
+        (b"{CRYPT}", 20),
+        (b"{PBKDF2", 40),
+        (b"{bcrypt}", 60),
+        (b"{noop}", 7),
+    ];
+    let is_part =
+        |sign: &u8| sign.is_ascii_graphic() && !b"\"'<>,;".contains(sign) || *sign == b',';
+    let mut place = 0;
+    while let Some(&sign) = cell.get(place) {
+        let starts = matches!(sign, b'$' | b'{' | b'p' | b's' | b'b' | b'a' | b'S')
+            && before(cell, place).is_none_or(|sign| !sign.is_ascii_alphanumeric());
+        let rest = cell.get(place..).unwrap_or_default();
+        if starts && MARKS.iter().any(|(mark, _)| rest.starts_with(mark)) {
+            let length = rest.iter().take_while(|sign| is_part(sign)).count();
+            let long = MARKS.iter().any(|(mark, least)| rest.starts_with(mark) && length >= *least);
+            if long {
+                let (start, end) = (place, place + length);
+                found.push(Found { start, end, class: Class::PasswordHash });
+            }
+            place += length.max(1);
+        } else {
+            place += 1;
+        }
+    }
+    // PostgreSQL's own: md5 and 32 digits of base 16.
+    if let Some(tail) = cell.strip_prefix(b"md5")
+        && tail.len() == 32
+        && tail.iter().all(u8::is_ascii_hexdigit)
+    {
+        found.push(Found { start: 0, end: cell.len(), class: Class::PasswordHash });
+    }
+}
+
+/// From `-----BEGIN … PRIVATE KEY` to its end, or all that follows.
+fn private_key(cell: &[u8]) -> Option<Found> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    const END: &[u8] = b"-----END ";
+    let found = |start, end| Some(Found { start, end, class: Class::PrivateKey });
+    let start = find(cell, BEGIN).or_else(|| find(cell, b"PuTTY-User-Key-File"))?;
+    let head = cell.get(start..)?;
+    if head.starts_with(BEGIN) && find(head.get(..64).unwrap_or(head), b"PRIVATE KEY").is_none() {
+        return None;
+    }
+    let Some(end) = find(head, END) else { return found(start, cell.len()) };
+    let tail = head.get(end + END.len()..)?;
+    let close = find(tail, b"-----").map_or(tail.len(), |place| place + 5);
+    found(start, start + end + END.len() + close)
+}
+
+/// The password of `scheme://user:password@host`.
+fn credentials(cell: &[u8], found: &mut Vec<Found>) {
+    let mut floor = 0;
+    while let Some(place) = cell.get(floor..).and_then(|rest| find(rest, b"://")) {
+        let start = floor + place + 3;
+        let rest = cell.get(start..).unwrap_or_default();
+        let length = rest
+            .iter()
+            .take_while(|sign| sign.is_ascii_graphic() && !b"/\"'<>?#".contains(sign))
+            .count();
+        let authority = rest.get(..length).unwrap_or_default();
+        floor = start;
+        let Some(at) = authority.iter().rposition(|sign| *sign == b'@') else { continue };
+        let Some(colon) = authority.iter().position(|sign| *sign == b':') else { continue };
+        if colon + 1 < at {
+            found.push(Found {
+                start: start + colon + 1,
+                end: start + at,
+                class: Class::ConnectionString,
+            });
+        }
+    }
+}
+
+/// So much of a value is looked at to judge it.
+const JUDGED: usize = 256;
+
+/// The value behind a word that announces a secret: `password=…`, `api_key: …`.
+fn assigned(cell: &[u8], found: &mut Vec<Found>) {
+    let mut floor = 0;
+    for (place, &sign) in cell.iter().enumerate() {
+        if !matches!(sign, b'=' | b':') || place < floor {
+            continue;
+        }
+        let head = cell.get(..place).unwrap_or_default().trim_ascii_end();
+        let head = head.strip_suffix(b"\"").or_else(|| head.strip_suffix(b"'")).unwrap_or(head);
+        let length = head
+            .iter()
+            .rev()
+            .take(40)
+            .take_while(|sign| sign.is_ascii_alphanumeric() || matches!(sign, b'_' | b'-'))
+            .count();
+        let Some(word) = head.get(head.len() - length..) else { continue };
+        let Some((class, strict)) = announces(word) else { continue };
+        let class = if class == Class::Password && names_server(cell) {
+            Class::ConnectionString
+        } else {
+            class
+        };
+        let tail = cell.get(place + 1..).unwrap_or_default();
+        let gap = tail.iter().take_while(|sign| matches!(sign, b' ' | b'=' | b'>')).count().min(3);
+        let tail = tail.get(gap..).unwrap_or_default();
+        let (quote, tail) = match tail {
+            [quote @ (b'"' | b'\''), rest @ ..] => (Some(*quote), rest),
+            _ => (None, tail),
+        };
+        let goes_on = |sign: &&u8| match quote {
+            Some(quote) => **sign != quote,
+            None => **sign > b' ' && !b";&,\"')}".contains(sign),
+        };
+        let mut length = tail.iter().take(JUDGED).take_while(goes_on).count();
+        let value = tail.get(..length).unwrap_or_default();
+        if quote.is_none() && value.ends_with(b".") && strict {
+            length -= 1;
+        }
+        let value = tail.get(..length).unwrap_or_default();
+        let odd = value.iter().any(|sign| !sign.is_ascii_lowercase());
+        let good = value.len() >= 3
+            && !value.starts_with(b"$")
+            && !value.starts_with(b"<")
+            && !value.starts_with(b"{")
+            && !value.starts_with("•".as_bytes())
+            && (sign == b'=' || odd && value.len() >= 6)
+            && !(strict && value.len() < 12);
+        if good {
+            if length == JUDGED {
+                length = tail.iter().take_while(goes_on).count();
+            }
+            let start = cell.len() - tail.len();
+            floor = start + length;
+            found.push(Found { start, end: start + length, class });
+        }
+    }
+}
+
+/// Whether a text of settings says where a database is.
+fn names_server(cell: &[u8]) -> bool {
+    const SERVERS: [&[u8]; 4] = [b"host=", b"server=", b"dbname=", b"data source="];
+    let head = cell.get(..JUDGED).unwrap_or(cell).to_ascii_lowercase();
+    SERVERS.iter().any(|one| find(&head, one).is_some())
+}
+
+/// Whether a word announces a secret, and whether its value must be long.
+fn announces(word: &[u8]) -> Option<(Class, bool)> {
+    let mut room = [0_u8; 40];
+    let mut length = 0;
+    for sign in word.iter().filter(|sign| sign.is_ascii_alphanumeric()) {
+        *room.get_mut(length)? = sign.to_ascii_lowercase();
+        length += 1;
+    }
+    let word = room.get(..length)?;
+    const PASSWORDS: &[&[u8]] = &[
+        b"password",
+        b"passwd",
+        b"pwd",
+        b"passphrase",
+        b"passwort",
+        b"kennwort",
+        b"motdepasse",
+        b"contrasena",
+        b"senha",
+        b"wachtwoord",
+    ];
+    const KEYS: &[&[u8]] = &[
+        b"apikey",
+        b"secretkey",
+        b"accesskey",
+        b"accountkey",
+        b"clientsecret",
+        b"secret",
+        b"accesstoken",
+        b"authtoken",
+        b"refreshtoken",
+        b"bearer",
+        b"sharedaccesskey",
+        b"privatekey",
+        b"secretaccesskey",
+    ];
+    if PASSWORDS.iter().any(|one| word.ends_with(one)) {
+        return Some((Class::Password, false));
+    }
+    if word == b"token" || KEYS.iter().any(|one| word.ends_with(one)) {
+        return Some((Class::ApiKey, true));
+    }
+    None
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    let first = *what.first()?;
+    let mut from = 0;
+    loop {
+        let rest = text.get(from..)?;
+        let place = from + rest.iter().position(|sign| *sign == first)?;
+        if text.get(place..)?.starts_with(what) {
+            return Some(place);
+        }
+        from = place + 1;
+    }
+}

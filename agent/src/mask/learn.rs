@@ -1,0 +1,221 @@
+//! How a catalog is learnt: what to ask a server, and how to read its answers.
+//! Asks nothing itself.
+//!
+//! Every name in the questions is qualified, so that nobody's function or table
+//! answers in the server's place; every answer is text. What can't be read is
+//! left out: then it isn't known, and is scanned.
+
+use std::collections::HashMap;
+
+use super::catalog::{Catalog, Column, Relation, Type, TypeSort};
+
+#[cfg(test)]
+mod tests;
+
+/// One thing to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    SearchPath,
+    Types,
+    Columns,
+    Views,
+    Parents,
+}
+
+impl Question {
+    /// In the order in which they are best asked.
+    pub const ALL: &[Self] =
+        &[Self::SearchPath, Self::Types, Self::Columns, Self::Views, Self::Parents];
+
+    /// The statement for all tables and types outside the server's own schemas.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::SearchPath => {
+                "SELECT s FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) AS s"
+            }
+            // Types of the server's own are known without asking.
+            Self::Types => {
+                "SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, \
+                 t.typbasetype, t.typtypmod, t.typrelid \
+                 FROM pg_catalog.pg_type t \
+                 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace \
+                 WHERE t.oid OPERATOR(pg_catalog.>=) 16384 \
+                 LIMIT 100000"
+            }
+            Self::Columns => {
+                "SELECT c.oid, n.nspname, c.relname, c.relkind, a.attnum, a.attname, a.atttypid, \
+                 a.atttypmod, pg_catalog.col_description(c.oid, a.attnum) \
+                 FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
+                 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,c}') \
+                 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+                 AND (c.oid OPERATOR(pg_catalog.>=) 16384 \
+                 OR n.nspname OPERATOR(pg_catalog.=) 'pg_catalog') \
+                 ORDER BY c.oid, a.attnum \
+                 LIMIT 500000"
+            }
+            Self::Views => {
+                "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) \
+                 FROM pg_catalog.pg_class c \
+                 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}') \
+                 AND c.oid OPERATOR(pg_catalog.>=) 16384 \
+                 LIMIT 20000"
+            }
+            Self::Parents => {
+                "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i \
+                 ORDER BY i.inhseqno LIMIT 100000"
+            }
+        }
+    }
+
+    /// The statement for one table alone: an OID that turned up since.
+    pub fn sql_for(self, relation: u32) -> Option<String> {
+        let all = self.sql();
+        let filter = match self {
+            Self::Columns => {
+                "(c.oid OPERATOR(pg_catalog.>=) 16384 OR n.nspname OPERATOR(pg_catalog.=) 'pg_catalog')"
+            }
+            Self::Views => "c.oid OPERATOR(pg_catalog.>=) 16384",
+            _ => return None,
+        };
+        Some(all.replace(filter, &format!("c.oid OPERATOR(pg_catalog.=) {relation}")))
+    }
+}
+
+/// Reads the answers; [`Learner::finish`] puts them into a catalog.
+#[derive(Debug, Default)]
+pub struct Learner {
+    search_path: Vec<Box<str>>,
+    types: Vec<Type>,
+    relations: HashMap<u32, Relation>,
+    views: HashMap<u32, Box<str>>,
+    parents: HashMap<u32, Vec<u32>>,
+    /// Rows that could not be read.
+    unread: u64,
+}
+
+impl Learner {
+    /// One row of an answer, in text format.
+    pub fn row<'v>(
+        &mut self,
+        question: Question,
+        values: impl IntoIterator<Item = Option<&'v [u8]>>,
+    ) {
+        let values: Vec<Option<&str>> = values
+            .into_iter()
+            .map(|value| value.and_then(|value| str::from_utf8(value).ok()))
+            .collect();
+        if self.read(question, &values).is_none() {
+            self.unread += 1;
+        }
+    }
+
+    pub fn unread(&self) -> u64 {
+        self.unread
+    }
+
+    fn read(&mut self, question: Question, values: &[Option<&str>]) -> Option<()> {
+        let text = |place: usize| values.get(place).copied().flatten();
+        match question {
+            Question::SearchPath => self.search_path.push(text(0)?.into()),
+            Question::Types => {
+                let number = |place: usize| text(place)?.parse::<u32>().ok();
+                let sort = match (text(3)?, text(4)?) {
+                    ("b", "A") if number(5)? != 0 => TypeSort::Array { of: number(5)? },
+                    ("d", _) => {
+                        TypeSort::Domain { of: number(6)?, modifier: text(7)?.parse().ok()? }
+                    }
+                    ("e", _) => TypeSort::Enum,
+                    ("r", _) => TypeSort::Range,
+                    ("m", _) => TypeSort::Multirange,
+                    ("c", _) => TypeSort::Composite { relation: number(8)? },
+                    _ => TypeSort::Base,
+                };
+                let (oid, schema, name) = (number(0)?, text(1)?.into(), text(2)?.into());
+                self.types.push(Type { oid, schema, name, sort });
+            }
+            Question::Columns => {
+                let oid = text(0)?.parse().ok()?;
+                let column = Column {
+                    number: text(4)?.parse().ok()?,
+                    name: text(5)?.into(),
+                    type_oid: text(6)?.parse().ok()?,
+                    modifier: text(7)?.parse().ok()?,
+                    comment: text(8).map(Into::into),
+                    class: None,
+                };
+                let (schema, name) = (text(1)?, text(2)?);
+                let kind = text(3)?.chars().next()?;
+                self.relations
+                    .entry(oid)
+                    .or_insert_with(|| Relation {
+                        oid,
+                        schema: schema.into(),
+                        name: name.into(),
+                        kind,
+                        columns: Vec::new(),
+                        definition: None,
+                        parents: Vec::new(),
+                    })
+                    .columns
+                    .push(column);
+            }
+            Question::Views => {
+                self.views.insert(text(0)?.parse().ok()?, text(1)?.into());
+            }
+            Question::Parents => {
+                self.parents
+                    .entry(text(0)?.parse().ok()?)
+                    .or_default()
+                    .push(text(1)?.parse().ok()?);
+            }
+        }
+        Some(())
+    }
+
+    /// Puts what was read into the catalog; classes that were known stay.
+    pub fn finish(mut self, catalog: &mut Catalog) {
+        if !self.search_path.is_empty() {
+            catalog.search_path = self.search_path;
+        }
+        for one in self.types {
+            catalog.learn_type(one);
+        }
+        // Parents first: parts take their classes over. Their depth is bounded.
+        let mut waiting: Vec<u32> = self.relations.keys().copied().collect();
+        waiting.sort_unstable();
+        for _ in 0..DEEPEST_PARTITION {
+            let (ready, later): (Vec<u32>, Vec<u32>) = waiting.iter().partition(|oid| {
+                let parents = self.parents.get(oid).into_iter().flatten();
+                parents.clone().all(|parent| !waiting.contains(parent))
+            });
+            for oid in ready {
+                take(&mut self.relations, &self.views, &self.parents, oid, catalog);
+            }
+            waiting = later;
+            if waiting.is_empty() {
+                break;
+            }
+        }
+        for oid in waiting {
+            take(&mut self.relations, &self.views, &self.parents, oid, catalog);
+        }
+    }
+}
+
+const DEEPEST_PARTITION: usize = 8;
+
+fn take(
+    relations: &mut HashMap<u32, Relation>,
+    views: &HashMap<u32, Box<str>>,
+    parents: &HashMap<u32, Vec<u32>>,
+    oid: u32,
+    catalog: &mut Catalog,
+) {
+    if let Some(mut relation) = relations.remove(&oid) {
+        relation.definition = views.get(&oid).cloned();
+        relation.parents = parents.get(&oid).cloned().unwrap_or_default();
+        catalog.learn(relation);
+    }
+}

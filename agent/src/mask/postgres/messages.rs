@@ -1,0 +1,263 @@
+//! What a server says beside rows: errors, notices, parameters, notifications.
+//!
+//! An error can quote a value (`Key (email)=(…) already exists`). What stands
+//! where the server puts values is masked by its place, not by the language the
+//! server speaks; everything else is scanned.
+
+use super::cell::{Cells, Rules, Shown};
+use super::screen::{Made, Screen, Screened, Screening, Unshowable, begin, finish};
+use crate::mask::content::Demand;
+use crate::wire::postgres::{Fields, Notification, Parameter};
+
+/// How far what a message says can be trusted to hold no value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Care {
+    /// What belongs to no statement, or to one that touches nothing sensitive.
+    #[default]
+    Scan,
+    /// The statement touches what is sensitive, or isn't understood.
+    Touches,
+}
+
+/// Code of the field with the position in the client's own text.
+const POSITION: u8 = b'P';
+const WHERE: u8 = b'W';
+const INTERNAL_QUERY: u8 = b'q';
+
+impl Screen {
+    /// ErrorResponse and NoticeResponse: `tag` is `E` or `N`.
+    pub fn message(
+        &mut self,
+        tag: u8,
+        fields: Fields<'_>,
+        care: Care,
+        rules: &Rules,
+    ) -> Result<Screening<'_>, Unshowable> {
+        let start = begin(&mut self.made, tag);
+        let state: [u8; 5] =
+            fields.sqlstate().and_then(|state| state.first_chunk().copied()).unwrap_or(*b"XX000");
+        // What the server says of the client's own text holds no value of a table.
+        let of_text = fields.field(POSITION).is_some() && !state.starts_with(b"22");
+        let mut changed = false;
+        for field in fields.iter() {
+            self.made.push(field.code);
+            let place = place_of(field.code, state, care, of_text);
+            changed |= text(&mut self.cells, rules, place, field.text, &mut self.made);
+            self.made.push(0);
+        }
+        self.made.push(0);
+        if !changed {
+            return Ok(Screening::Unchanged(Screened(())));
+        }
+        finish(&mut self.made, start)?;
+        Ok(Screening::Made(Made { bytes: &self.made }))
+    }
+
+    /// ParameterStatus. A session can set a parameter to a value it has read.
+    pub fn parameter(
+        &mut self,
+        parameter: Parameter<'_>,
+        care: Care,
+        rules: &Rules,
+    ) -> Result<Screening<'_>, Unshowable> {
+        // Of the others the server takes only words that it knows.
+        let free = matches!(parameter.name, b"application_name" | b"search_path")
+            || !parameter.name.iter().all(|sign| sign.is_ascii_alphabetic() || *sign == b'_');
+        let place = match care {
+            Care::Touches if free => Place::All,
+            _ => Place::Scan,
+        };
+        let start = begin(&mut self.made, b'S');
+        self.made.extend_from_slice(parameter.name);
+        self.made.push(0);
+        if !text(&mut self.cells, rules, place, parameter.value, &mut self.made) {
+            return Ok(Screening::Unchanged(Screened(())));
+        }
+        self.made.push(0);
+        finish(&mut self.made, start)?;
+        Ok(Screening::Made(Made { bytes: &self.made }))
+    }
+
+    /// NotificationResponse. The channel's name stays: the client listens to it.
+    pub fn notification(
+        &mut self,
+        notification: Notification<'_>,
+        rules: &Rules,
+    ) -> Result<Screening<'_>, Unshowable> {
+        let start = begin(&mut self.made, b'A');
+        self.made.extend_from_slice(&notification.process.to_be_bytes());
+        self.made.extend_from_slice(notification.channel);
+        self.made.push(0);
+        if !text(&mut self.cells, rules, Place::Document, notification.payload, &mut self.made) {
+            return Ok(Screening::Unchanged(Screened(())));
+        }
+        self.made.push(0);
+        finish(&mut self.made, start)?;
+        Ok(Screening::Made(Made { bytes: &self.made }))
+    }
+}
+
+/// Where in a text values may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nowhere: a code, a name of an object.
+    Nowhere,
+    Scan,
+    /// As Scan; a document's keys count too.
+    Document,
+    /// Behind `=(`, else in brackets: what violates a constraint.
+    Brackets,
+    /// Between quotes, and behind the last colon.
+    Quoted,
+    All,
+}
+
+fn place_of(code: u8, state: [u8; 5], care: Care, of_text: bool) -> Place {
+    let [class @ .., _, _, _] = state;
+    match code {
+        // Severity, state, the server's file, line, routine, positions.
+        b'S' | b'V' | b'C' | b'F' | b'L' | b'R' | POSITION | b'p' => Place::Nowhere,
+        // Names of schema, table, column, type, constraint.
+        b's' | b't' | b'c' | b'd' | b'n' => Place::Nowhere,
+        b'D' if &class == b"23" => Place::Brackets,
+        b'M' | b'D' | WHERE if &class == b"22" => Place::Quoted,
+        WHERE if care == Care::Touches => Place::Quoted,
+        INTERNAL_QUERY => Place::Scan,
+        // What somebody's code raises may be made of anything.
+        b'M' | b'D' | b'H' if care == Care::Touches && matches!(&state, b"P0001" | b"00000") => {
+            Place::All
+        }
+        b'M' | b'D' | b'H' if care == Care::Touches && !of_text => Place::Quoted,
+        _ => Place::Scan,
+    }
+}
+
+/// Writes a text masked; says whether anything was.
+fn text(cells: &mut Cells, rules: &Rules, place: Place, text: &[u8], out: &mut Vec<u8>) -> bool {
+    match place {
+        Place::Nowhere => {
+            out.extend_from_slice(text);
+            false
+        }
+        Place::Scan => scanned(cells, rules, text, out),
+        Place::Document => match cells.text(rules, Demand::Check, text, out) {
+            Shown::Same => {
+                out.extend_from_slice(text);
+                false
+            }
+            Shown::Made => true,
+            Shown::Null => {
+                dots(cells, out);
+                true
+            }
+        },
+        Place::All => {
+            if text.is_empty() {
+                return false;
+            }
+            dots(cells, out);
+            true
+        }
+        Place::Brackets => brackets(cells, rules, text, out),
+        Place::Quoted => quoted(cells, rules, text, out),
+    }
+}
+
+fn dots(cells: &Cells, out: &mut Vec<u8>) {
+    for _ in 0..3 {
+        out.extend_from_slice(cells.hand.dot());
+    }
+}
+
+fn scanned(cells: &mut Cells, rules: &Rules, text: &[u8], out: &mut Vec<u8>) -> bool {
+    match cells.spans(rules, Demand::Check, text, out) {
+        Shown::Same => {
+            out.extend_from_slice(text);
+            false
+        }
+        Shown::Made => true,
+        Shown::Null => {
+            dots(cells, out);
+            true
+        }
+    }
+}
+
+/// `Key (email)=(jane@doe.com) already exists.`,
+/// `Failing row contains (1, jane, …).`
+fn brackets(cells: &mut Cells, rules: &Rules, text: &[u8], out: &mut Vec<u8>) -> bool {
+    // Values may hold brackets: from the first that opens to the last that closes.
+    let equals = text.windows(2).position(|pair| pair == b"=(");
+    let open = equals.map(|place| place + 1).or_else(|| {
+        let names = text.starts_with(b"Key ");
+        text.iter().position(|sign| *sign == b'(').filter(|_| !names)
+    });
+    let close = text.iter().rposition(|sign| *sign == b')');
+    let (Some(open), Some(close)) = (open, close) else {
+        return scanned(cells, rules, text, out);
+    };
+    if open >= close {
+        return scanned(cells, rules, text, out);
+    }
+    let head = text.get(..=open).unwrap_or_default();
+    // Of an exclusion constraint there are two: both values are between.
+    out.extend_from_slice(head);
+    dots(cells, out);
+    out.extend_from_slice(text.get(close..).unwrap_or_default());
+    true
+}
+
+/// `invalid input syntax for type integer: "jane"`,
+/// `COPY t, line 3, column a: "jane"`, `JSON data, line 1: {"a":…`
+fn quoted(cells: &mut Cells, rules: &Rules, text: &[u8], out: &mut Vec<u8>) -> bool {
+    const PAIRS: &[(&[u8], &[u8])] = &[
+        (b"\"", b"\""),
+        ("«".as_bytes(), "»".as_bytes()),
+        ("„".as_bytes(), "“".as_bytes()),
+        ("“".as_bytes(), "”".as_bytes()),
+        ("»".as_bytes(), "«".as_bytes()),
+        ("「".as_bytes(), "」".as_bytes()),
+    ];
+    let mut changed = false;
+    for (place, line) in text.split(|sign| *sign == b'\n').enumerate() {
+        if place > 0 {
+            out.push(b'\n');
+        }
+        // A value may hold a quote: from the first to the last of a kind.
+        let first = PAIRS
+            .iter()
+            .filter_map(|(open, close)| {
+                let start = find(line, open)? + open.len();
+                let end = rfind(line, close).filter(|end| *end >= start)?;
+                Some((start, end))
+            })
+            .min();
+        match first {
+            Some((start, end)) => {
+                let head = line.get(..start).unwrap_or_default();
+                scanned(cells, rules, head, out);
+                dots(cells, out);
+                scanned(cells, rules, line.get(end..).unwrap_or_default(), out);
+                changed = true;
+            }
+            None => match line.windows(2).position(|pair| pair == b": ") {
+                // The tail of a line of data.
+                Some(colon) if line.starts_with(b"JSON") || line.starts_with(b"COPY") => {
+                    out.extend_from_slice(line.get(..colon + 2).unwrap_or_default());
+                    dots(cells, out);
+                    changed = true;
+                }
+                _ => changed |= scanned(cells, rules, line, out),
+            },
+        }
+    }
+    changed
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
+fn rfind(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).rposition(|window| window == what)
+}

@@ -1,0 +1,342 @@
+//! What is done to each column of a result: made once for a shape, carried out
+//! for each row.
+
+use std::sync::Arc;
+
+use super::cell::Rules;
+use super::form::Form;
+use crate::mask::catalog::Catalog;
+use crate::mask::class::Class;
+use crate::mask::content::Demand;
+use crate::mask::lineage::{Origins, Traced};
+use crate::mask::names::{self, Named};
+use crate::mask::style::Mask;
+use crate::wire::postgres::Column;
+use crate::wire::postgres::session::Description;
+
+/// What is done to a column's cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Treatment {
+    #[default]
+    Pass,
+    /// Each by its content.
+    Scan(Demand),
+    /// All of each.
+    Mask {
+        class: Class,
+        mask: Mask,
+        /// Made of a sensitive value: also a document's keys may be one.
+        derived: bool,
+    },
+    /// A plan's text: literals may be values.
+    Literals,
+}
+
+/// The names of a column, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ColumnName<'a> {
+    pub schema: &'a str,
+    pub table: &'a str,
+    pub column: &'a str,
+}
+
+/// The word of the policy: what is to be done to a class, in a column or
+/// wherever it turns up. [`Mask::Keep`] reveals it.
+pub trait Reveal {
+    fn mask(&self, class: Class, column: Option<ColumnName<'_>>) -> Mask;
+}
+
+/// Nothing is revealed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unrevealed;
+
+impl Reveal for Unrevealed {
+    fn mask(&self, class: Class, _column: Option<ColumnName<'_>>) -> Mask {
+        class.default_mask()
+    }
+}
+
+/// Everything is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Revealed;
+
+impl Reveal for Revealed {
+    fn mask(&self, _class: Class, _column: Option<ColumnName<'_>>) -> Mask {
+        Mask::Keep
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnPlan {
+    pub form: Form,
+    pub binary: bool,
+    pub treatment: Treatment,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub(super) columns: Box<[ColumnPlan]>,
+    pub(super) rules: Rules,
+    /// For every column, where their number isn't known.
+    pub(super) any: Option<ColumnPlan>,
+    passes: bool,
+}
+
+impl Plan {
+    /// `columns` with the format each will come in. What the origins say counts
+    /// where the server doesn't name a table's column.
+    pub fn of<'a>(
+        columns: impl IntoIterator<Item = (Column<'a>, u16)>,
+        origins: &Origins,
+        catalog: &Catalog,
+        reveal: &dyn Reveal,
+    ) -> Self {
+        let columns: Vec<_> = columns.into_iter().collect();
+        let traced = origins.traced.as_deref().filter(|traced| traced.len() == columns.len());
+        let rules = rules(traced, catalog, reveal);
+        let columns = columns.into_iter().enumerate().map(|(place, (column, format))| {
+            let traced = traced.and_then(|traced| traced.get(place)).unwrap_or(&origins.untold);
+            let form = catalog.form(column.type_oid, column.modifier, reveal);
+            let treatment = treatment(&column, &form, traced, catalog, reveal);
+            ColumnPlan { form, binary: format == 1, treatment }
+        });
+        Self::new(columns.collect(), rules)
+    }
+
+    pub fn new(columns: Box<[ColumnPlan]>, rules: Rules) -> Self {
+        let passes = columns.iter().all(|column| column.treatment == Treatment::Pass);
+        Self { columns, rules, any: None, passes }
+    }
+
+    /// The lines of EXPLAIN. `touches`: the statement reads what is sensitive, or
+    /// isn't understood.
+    pub fn of_explain(count: usize, touches: bool, reveal: &dyn Reveal) -> Self {
+        let treatment = if touches { Treatment::Literals } else { Treatment::Scan(Demand::Check) };
+        let form = Form::Text { most: None, padded: false };
+        let column = ColumnPlan { form, binary: false, treatment };
+        Self::new(vec![column; count].into(), rules(None, &Catalog::default(), reveal))
+    }
+
+    /// COPY to the client. It has no description: what its columns are is known
+    /// by the statement alone.
+    pub fn of_copy(
+        origins: &Origins,
+        binary: bool,
+        catalog: &Catalog,
+        reveal: &dyn Reveal,
+    ) -> Self {
+        let rules = rules(origins.traced.as_deref(), catalog, reveal);
+        let plan = |traced: &Traced| {
+            let known = traced.origin.and_then(|(relation, number)| {
+                Some((relation, number, catalog.column(relation, number)?))
+            });
+            let (form, column) = match known {
+                Some((relation, number, known)) => (
+                    catalog.form(known.type_oid, known.modifier, reveal),
+                    Column {
+                        name: known.name.as_bytes(),
+                        table: relation,
+                        attribute: i16::try_from(number).unwrap_or_default(),
+                        type_oid: known.type_oid,
+                        type_size: -1,
+                        modifier: known.modifier,
+                        format: u16::from(binary),
+                    },
+                ),
+                None => {
+                    let text = Form::Text { most: None, padded: false };
+                    let column = Column {
+                        name: b"",
+                        table: 0,
+                        attribute: 0,
+                        type_oid: 0,
+                        type_size: -1,
+                        modifier: -1,
+                        format: u16::from(binary),
+                    };
+                    (if binary { Form::Unknown } else { text }, column)
+                }
+            };
+            let treatment = treatment(&column, &form, traced, catalog, reveal);
+            ColumnPlan { form, binary, treatment }
+        };
+        match &origins.traced {
+            Some(traced) if !traced.is_empty() => {
+                Self::new(traced.iter().map(plan).collect(), rules)
+            }
+            _ => Self {
+                any: Some(plan(&origins.untold)),
+                passes: false,
+                ..Self::new(Box::default(), rules)
+            },
+        }
+    }
+
+    /// Whether rows go by without being looked at.
+    pub fn passes(&self) -> bool {
+        self.passes
+    }
+
+    pub fn columns(&self) -> &[ColumnPlan] {
+        &self.columns
+    }
+
+    /// The classes of columns that are masked whole.
+    pub fn classes(&self) -> impl Iterator<Item = Class> + '_ {
+        self.columns.iter().filter_map(|column| match column.treatment {
+            Treatment::Mask { class, .. } => Some(class),
+            _ => None,
+        })
+    }
+}
+
+pub(super) fn rules(traced: Option<&[Traced]>, catalog: &Catalog, reveal: &dyn Reveal) -> Rules {
+    let mut rules = Rules::default();
+    for (mask, class) in rules.masks.iter_mut().zip(Class::ALL) {
+        *mask = reveal.mask(*class, None);
+    }
+    for traced in traced.into_iter().flatten() {
+        for relation in &traced.rows_of {
+            for column in catalog.relation(*relation).into_iter().flat_map(|one| &one.columns) {
+                if let Some((class, _)) = column.class {
+                    let mask = reveal.mask(class, catalog.name_of(*relation, column.number));
+                    rules.keys.insert(column.name.as_bytes().into(), (class, mask));
+                }
+            }
+        }
+    }
+    rules
+}
+
+fn treatment(
+    column: &Column<'_>,
+    form: &Form,
+    traced: &Traced,
+    catalog: &Catalog,
+    reveal: &dyn Reveal,
+) -> Treatment {
+    let label = String::from_utf8_lossy(column.name);
+    let scan = || match form.can_be_scanned() {
+        true if names::innocent(&label) => Treatment::Scan(Demand::Form),
+        true => Treatment::Scan(Demand::Check),
+        false => Treatment::Pass,
+    };
+    let masked = |class: Class, name: Option<ColumnName<'_>>, derived: bool| {
+        match reveal.mask(class, name) {
+            Mask::Keep => Treatment::Pass,
+            // Part of a part, or of something else: what would stay isn't known.
+            Mask::Partial | Mask::Truncate if derived => {
+                Treatment::Mask { class, mask: Mask::Redact, derived }
+            }
+            mask => Treatment::Mask { class, mask, derived },
+        }
+    };
+    let number = u16::try_from(column.attribute).unwrap_or_default();
+    if column.table != 0 && number != 0 {
+        if let Some(known) = catalog.column(column.table, number) {
+            let name = catalog.name_of(column.table, number);
+            return match known.class {
+                Some((class, _)) => masked(class, name, false),
+                None if names::innocent(&known.name) && form.can_be_scanned() => {
+                    Treatment::Scan(Demand::Form)
+                }
+                None => scan(),
+            };
+        }
+    } else {
+        // The strictest of its sources counts.
+        let strictest = traced
+            .sources
+            .iter()
+            .map(|source| {
+                let name =
+                    source.relation.and_then(|relation| catalog.name_of(relation, source.number));
+                (reveal.mask(source.class, name), source)
+            })
+            .filter(|(mask, _)| *mask != Mask::Keep)
+            .max_by_key(|(mask, _)| *mask);
+        let by_key = !traced.rows_of.is_empty()
+            && matches!(form, Form::Json | Form::Jsonb | Form::Composite(_) | Form::Xml);
+        match strictest {
+            Some(_) if by_key && traced.whole_rows_only => return scan(),
+            Some((mask, source)) => {
+                let class = if traced.sources.iter().all(|one| one.class == source.class) {
+                    source.class
+                } else {
+                    Class::Opaque
+                };
+                let derived = traced.derived || class == Class::Opaque;
+                let mask = match mask {
+                    Mask::Partial | Mask::Truncate if derived => Mask::Redact,
+                    mask => mask,
+                };
+                return Treatment::Mask { class, mask, derived };
+            }
+            // All that it is made of may be seen.
+            None if !traced.sources.is_empty() => return Treatment::Pass,
+            None if traced.certain => return scan(),
+            None => {}
+        }
+    }
+    let named = Named { column: &label, kind: form.kind(), ..Named::default() };
+    match names::classify(&named) {
+        Some((class, _)) => masked(class, None, false),
+        None => scan(),
+    }
+}
+
+/// The plans of a session, by the shape of the answer.
+#[derive(Debug, Default)]
+pub struct Plans {
+    known: Vec<Entry>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    description: Arc<Description>,
+    formats: Box<[u16]>,
+    context: u64,
+    plan: Arc<Plan>,
+    used: u64,
+}
+
+/// Plans that a session keeps.
+const MOST_PLANS: usize = 64;
+
+impl Plans {
+    /// The plan for a description in these formats; `context` stands for all
+    /// else it depends on: the text, the catalog's generation, the policy's.
+    pub fn plan(
+        &mut self,
+        description: &Arc<Description>,
+        formats: impl Iterator<Item = u16>,
+        context: u64,
+        make: impl FnOnce(&[u16]) -> Plan,
+    ) -> Arc<Plan> {
+        self.clock += 1;
+        let formats: Box<[u16]> = formats.collect();
+        if let Some(entry) = self.known.iter_mut().find(|entry| {
+            entry.context == context
+                && Arc::ptr_eq(&entry.description, description)
+                && entry.formats == formats
+        }) {
+            entry.used = self.clock;
+            return Arc::clone(&entry.plan);
+        }
+        let plan = Arc::new(make(&formats));
+        let entry = Entry {
+            description: Arc::clone(description),
+            formats,
+            context,
+            plan: Arc::clone(&plan),
+            used: self.clock,
+        };
+        if self.known.len() < MOST_PLANS {
+            self.known.push(entry);
+        } else if let Some(oldest) = self.known.iter_mut().min_by_key(|entry| entry.used) {
+            *oldest = entry;
+        }
+        plan
+    }
+}

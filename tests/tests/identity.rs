@@ -1,0 +1,446 @@
+//! Who is behind a connection: real programs, real ancestors, real cgroups.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tidegate_tests::agent::Plan;
+use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::clients::{Clients, Language};
+use tidegate_tests::folder::TempFolder;
+use tidegate_tests::place::Place;
+use tidegate_tests::probe::{self, Task};
+use tidegate_tests::scene::{Scene, alone};
+use tidegate_tests::seen::{Actor, Event, Flow};
+use tidegate_tests::wait::until_true;
+
+const ID: &str = "3f4c9d6b1a2e5f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
+/// Nobody's uid.
+const UID: u32 = 4242;
+
+fn flow_of(event: &Event) -> Result<&Flow> {
+    event.flow.as_ref().context("an opening without a flow")
+}
+
+/// The opening whose command line has this label.
+fn opened(scene: &Scene, label: &str) -> Result<Flow> {
+    let event = scene.observer.wait_for(
+        &format!("the opening of {label}"),
+        Duration::from_secs(20),
+        |event| {
+            event.event == "opened"
+                && event.whose().is_some_and(|who| who.command.iter().any(|word| word == label))
+        },
+    );
+    Ok(flow_of(&event.with_context(|| scene.agent.tail())?)?.clone())
+}
+
+fn run(command: &mut Command) -> Result<u32> {
+    let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let pid = child.id();
+    let output = child.wait_with_output()?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {} {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(pid)
+}
+
+/// Starts a client by these words, after others.
+fn command(place: &Place<'_>, words: &[String]) -> Result<Command> {
+    let (program, arguments) = words.split_first().context("no words")?;
+    let mut command = place.command(program)?;
+    command.args(arguments);
+    Ok(command)
+}
+
+fn quoted(words: &[String]) -> String {
+    words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
+}
+
+fn parents(actor: &Actor) -> Vec<u32> {
+    actor.ancestry.iter().filter(|a| a.relation == "parent").map(|a| a.pid).collect()
+}
+
+#[test]
+fn every_interpreter_is_told_with_its_script() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let clients = Clients::fresh()?;
+    for language in
+        [Language::Python, Language::Node, Language::Java, Language::Shell, Language::Perl]
+    {
+        let label = format!("--{language:?}");
+        let words = clients.words(language, scene.echo.v4(), &label);
+        let mut client = command(&scene.inside().user(UID, UID), &words)?;
+        client.current_dir(clients.folder()).env("OTEL_SERVICE_NAME", format!("shop-{language:?}"));
+        let pid = run(&mut client)?;
+        let Flow { process, actor, .. } = opened(&scene, &label)?;
+        ensure!(process.key.tgid == pid && process.uid == UID, "{process:?}");
+        let exe = language.program()?;
+        ensure!(process.exe.as_deref() == exe.to_str(), "{process:?} for {}", exe.display());
+        ensure!(actor.program.script == Some(clients.script(language)), "{:?}", actor.program);
+        ensure!(actor.program.folder.as_deref() == clients.folder().to_str(), "{actor:?}");
+        ensure!(actor.complete && parents(&actor)[0] == std::process::id(), "{actor:?}");
+        let name = actor.attributes.iter().find(|one| one.name == "otel.service.name");
+        let name = name.context("no service name")?;
+        ensure!(name.value == format!("shop-{language:?}") && name.confidence == "claimed");
+        // Its file, as the file system has it.
+        let file = actor.program.file.context("no file")?;
+        ensure!(file.inode == std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&exe)?));
+        if let Some(hash) = file.sha256 {
+            let told = Command::new("sha256sum").arg(&exe).output()?.stdout;
+            ensure!(String::from_utf8_lossy(&told).starts_with(&hash), "{hash}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_chain_of_users_and_a_terminal_are_told() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let clients = Clients::fresh()?;
+    let words = clients.words(Language::Shell, scene.echo.v4(), "--chained");
+    // A terminal of its own, then a shell, then su to nobody, then the script.
+    let inner = format!("su -s /bin/bash nobody -c \"{}\"; true", quoted(&words));
+    let script = "import pty, sys; sys.exit(pty.spawn(['/bin/bash', '-c', sys.argv[1]]) != 0)";
+    let mut outer = scene.inside().command("/usr/bin/python3")?;
+    outer.args(["-SE", "-c", script, &inner]).stdout(Stdio::null());
+    let pid = run(&mut outer)?;
+    let Flow { process, actor, .. } = opened(&scene, "--chained")?;
+    ensure!(process.user.as_deref() == Some("nobody"), "{process:?}");
+    let programs: Vec<&str> = actor.ancestry.iter().map(|one| one.comm.as_str()).collect();
+    ensure!(programs.contains(&"su"), "{programs:?}");
+    let python = actor.ancestry.iter().find(|one| one.pid == pid).context("no python")?;
+    ensure!(python.script.as_deref() == Some("-c") && !python.ended, "{python:?}");
+    ensure!(parents(&actor).contains(&std::process::id()), "{actor:?}");
+    // su has given its command a session of its own, without the terminal.
+    ensure!(actor.kind == "terminal" && actor.reason.contains("has a terminal"), "{actor:?}");
+    let person = actor.person.context("nobody behind a terminal")?;
+    ensure!(person.via == "login", "{person:?}");
+    let switch = person.switches.last().context("no change of user")?;
+    ensure!(
+        (switch.by.as_deref(), switch.from.as_str(), switch.to.as_str())
+            == (Some("su"), "root", "nobody"),
+        "{person:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_parent_that_ended_first_is_remembered() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let clients = Clients::fresh()?;
+    let mut words = clients.words(Language::Python, scene.echo.v4(), "--orphan");
+    // It connects when its standard input ends: when the script that started it
+    // has ended, which holds the other end of the pipe.
+    let patient = clients.folder().join("patient.py");
+    let client = std::fs::read_to_string(clients.folder().join("client.py"))?;
+    std::fs::write(&patient, format!("import sys\nsys.stdin.read()\n{client}"))?;
+    let starter = clients.folder().join("starter.sh");
+    std::fs::write(&starter, "#!/bin/bash\nexec 4> >(exec \"$@\")\nsleep 0.5\n")?;
+    run(Command::new("chmod").arg("755").arg(&starter))?;
+    for word in &mut words {
+        if word.ends_with("client.py") {
+            *word = patient.display().to_string();
+        }
+    }
+    let mut all = vec![starter.display().to_string()];
+    all.extend(words);
+    let pid = run(&mut command(&scene.inside().user(UID, UID), &all)?)?;
+    let Flow { actor, .. } = opened(&scene, "--orphan")?;
+    let told = actor
+        .ancestry
+        .iter()
+        .find(|one| one.pid == pid && one.relation == "parent")
+        .with_context(|| format!("{actor:?}"))?;
+    ensure!(told.ended && told.script.as_deref() == starter.to_str(), "{told:?}");
+    ensure!(parents(&actor).contains(&std::process::id()), "{actor:?}");
+    Ok(())
+}
+
+#[test]
+fn what_an_agent_starts_is_the_agents() -> Result<()> {
+    let _alone = alone();
+    let folder = TempFolder::fresh()?;
+    let directory = folder.path().join("directory.toml");
+    std::fs::write(&directory, format!("[users.{UID}]\nteams = [\"robots\"]\n"))?;
+    let kinds = folder.path().join("kinds.toml");
+    std::fs::write(
+        &kinds,
+        "[[rule]]\nkind = \"notebook\"\nname = \"house\"\nscript = [\"*/client.pl\"]\nown = true\n",
+    )?;
+    let scene = Scene::with(|port| {
+        Plan::unread([port])
+            .setting("[identity]")
+            .setting(&format!("directory = \"{}\"", directory.display()))
+            .setting(&format!("kinds = \"{}\"", kinds.display()))
+    })?;
+    let clients = Clients::fresh()?;
+    let agent = clients.folder().join("claude");
+    std::fs::copy("/bin/bash", &agent)?;
+    let words = clients.words(Language::Python, scene.echo.v4(), "--tool");
+    let line = format!("{}; true", quoted(&words));
+    let place = scene.inside().user(UID, UID);
+    run(place.command(&agent)?.args(["-c", &line]))?;
+    let Flow { actor, .. } = opened(&scene, "--tool")?;
+    ensure!(
+        (actor.kind.as_str(), actor.name.as_deref(), actor.confidence.as_deref())
+            == ("agent", Some("claude-code"), Some("likely")),
+        "{actor:?}"
+    );
+    ensure!(actor.teams == ["robots"], "{actor:?}");
+    // By a variable it inherited, where the ancestry is gone: its own word.
+    let words = clients.words(Language::Python, scene.echo.v4(), "--claimed");
+    run(command(&place, &words)?.env("GEMINI_CLI", "1"))?;
+    let Flow { actor, .. } = opened(&scene, "--claimed")?;
+    ensure!((actor.kind.as_str(), actor.confidence.as_deref()) == ("agent", Some("claimed")));
+    // The host's own rule goes first.
+    let words = clients.words(Language::Perl, scene.echo.v4(), "--house");
+    run(command(&place, &words)?.env("GEMINI_CLI", "1"))?;
+    let Flow { actor, .. } = opened(&scene, "--house")?;
+    ensure!((actor.kind.as_str(), actor.name.as_deref()) == ("notebook", Some("house")));
+    // A file with a mistake doesn't replace what holds.
+    std::fs::write(&kinds, "[[rule]]\nkind = \"robot\"\n")?;
+    let output = scene.agent.order(&["reload"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success() && said.contains("kinds.toml:2:8"), "{said}");
+    std::fs::write(&kinds, "")?;
+    scene.agent.must(&["reload"])?;
+    let words = clients.words(Language::Perl, scene.echo.v4(), "--reloaded");
+    run(&mut command(&place, &words)?)?;
+    ensure!(opened(&scene, "--reloaded")?.actor.name.is_none());
+    Ok(())
+}
+
+#[test]
+fn secrets_in_command_lines_are_told_to_nobody() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let clients = Clients::fresh()?;
+    let mut words = clients.words(Language::Python, scene.echo.v4(), "--quiet-one");
+    words.extend(["--password=hunter2", "postgres://app:hunter2@db/shop"].map(str::to_owned));
+    let line = format!("{}; true", quoted(&words));
+    run(scene.inside().command("/bin/bash")?.args(["-c", &line]).env("PGPASSWORD", "hunter2"))?;
+    let flow = opened(&scene, "--quiet-one")?;
+    ensure!(flow.process.command.contains(&"--password=***".to_owned()), "{:?}", flow.process);
+    let all = scene.agent.must(&["observe", "-o", "jsonl"])?;
+    ensure!(all.contains("--quiet-one") && !all.contains("hunter2"), "a secret was told");
+    Ok(())
+}
+
+/// Answers like Docker's own socket, for one container.
+fn runtime(path: &std::path::Path) -> Result<std::thread::JoinHandle<()>> {
+    let listener = UnixListener::bind(path)?;
+    let json = format!(
+        r#"{{"Id":"{ID}","Name":"/shop-web-1","Image":"sha256:00","Config":{{"Image":"shop/web:1","Labels":{{"com.docker.compose.service":"web"}}}},"HostConfig":{{"RestartPolicy":{{"Name":"always"}}}}}}"#
+    );
+    Ok(std::thread::spawn(move || {
+        // One question is enough for all: the answer is kept.
+        if let Ok((mut stream, _)) = listener.accept() {
+            let mut question = [0; 4096];
+            let length = stream.read(&mut question).unwrap_or(0);
+            let asked = String::from_utf8_lossy(&question[..length]).into_owned();
+            if asked.starts_with(&format!("GET /containers/{ID}/json ")) {
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let _ = write!(stream, "{head}{:x}\r\n{json}\r\n0\r\n\r\n", json.len());
+            }
+        }
+    }))
+}
+
+#[test]
+fn a_container_is_told_and_who_enters_it() -> Result<()> {
+    let _alone = alone();
+    let folder = TempFolder::fresh()?;
+    let socket = folder.path().join("docker.sock");
+    let answering = runtime(&socket)?;
+    let scene = Scene::with(|port| {
+        Plan::unread([port])
+            .setting("[identity]")
+            .setting(&format!("runtimes = [\"{}\"]", socket.display()))
+    })?;
+    let clients = Clients::fresh()?;
+    let slice = scene.root.child("system.slice")?;
+    let container: Cgroup = slice.child(&format!("docker-{ID}.scope"))?;
+    let place = Place::new().cgroup(&container);
+
+    // The container's first process, in a pid namespace of its own.
+    let words = clients.words(Language::Python, scene.echo.v4(), "--first");
+    let mut first = place.command("unshare")?;
+    run(first.args(["--pid", "--fork", "--mount-proc"]).args(&words))?;
+    let Flow { process, actor, .. } = opened(&scene, "--first")?;
+    let workload = &process.workload;
+    ensure!(workload.container.as_deref() == Some(ID), "{workload:?}");
+    ensure!(workload.runtime.as_deref() == Some("docker"), "{workload:?}");
+    ensure!(workload.image.as_deref() == Some("shop/web:1"), "{workload:?}");
+    ensure!(workload.container_name.as_deref() == Some("shop-web-1"), "{workload:?}");
+    ensure!(workload.managed == Some(true), "{workload:?}");
+    ensure!((actor.kind.as_str(), actor.confidence.as_deref()) == ("service", Some("certain")));
+    ensure!(actor.person.is_none(), "{actor:?}");
+
+    // One that stays, and somebody who comes in from outside.
+    let mut staying = place.command("unshare")?;
+    let mut staying: Child =
+        staying.args(["--pid", "--fork", "--kill-child", "sleep", "60"]).spawn()?;
+    let inner = || -> Result<u32> {
+        let children = format!("/proc/{0}/task/{0}/children", staying.id());
+        Ok(std::fs::read_to_string(children)?.trim().parse()?)
+    };
+    until_true("the container's first process", Duration::from_secs(5), || inner().is_ok())?;
+    let enter = format!(
+        "import ctypes, os, sys\n\
+         libc = ctypes.CDLL(None, use_errno=True)\n\
+         assert libc.setns(os.open('/proc/{}/ns/pid', 0), 0) == 0, os.strerror(ctypes.get_errno())\n\
+         pid = os.fork()\n\
+         if pid == 0:\n\
+         \x20   open('{}/cgroup.procs', 'w').write('0')\n\
+         \x20   os.execvp(sys.argv[1], sys.argv[1:])\n\
+         sys.exit(os.waitpid(pid, 0)[1] != 0)\n",
+        inner()?,
+        container.path().display(),
+    );
+    let words = clients.words(Language::Python, scene.echo.v4(), "--entered");
+    let mut entering = scene.inside().command("/usr/bin/python3")?;
+    let entered = run(entering.args(["-SE", "-c", &enter]).args(&words));
+    staying.kill()?;
+    staying.wait()?;
+    entered?;
+    let Flow { process, actor, .. } = opened(&scene, "--entered")?;
+    ensure!(process.workload.container.as_deref() == Some(ID), "{process:?}");
+    ensure!(process.workload.image.as_deref() == Some("shop/web:1"), "the answer was not kept");
+    ensure!(actor.kind == "unplaced" && actor.reason.contains("entered container"), "{actor:?}");
+    ensure!(actor.person.context("nobody came in")?.via == "exec");
+    let _ = answering.join();
+    Ok(())
+}
+
+/// How a crowd's client is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Probe,
+    Client(Language),
+    /// A script under `su`.
+    Su,
+}
+
+const CROWD: [(Way, usize); 5] = [
+    (Way::Probe, 330),
+    (Way::Client(Language::Shell), 250),
+    (Way::Client(Language::Python), 200),
+    (Way::Su, 120),
+    (Way::Client(Language::Node), 60),
+];
+/// A machine's start is slow: fewer of these.
+const JAVAS: usize = 40;
+const AT_A_TIME: usize = 48;
+
+fn start(scene: &Scene, clients: &Clients, way: Way, label: &str) -> Result<Child> {
+    let to = scene.echo.v4();
+    let place = scene.inside();
+    let mut command = match way {
+        Way::Probe => {
+            probe::command(&place.user(UID, UID), &Task::Touch { to, label: label.into() })?
+        }
+        Way::Client(language) => {
+            command(&place.user(UID, UID), &clients.words(language, to, label))?
+        }
+        Way::Su => {
+            let mut su = place.command("su")?;
+            let words = clients.words(Language::Shell, to, label);
+            // Two commands, so that the shell stays.
+            let line = format!("{}; true", quoted(&words));
+            su.args(["-s", "/bin/bash", "nobody", "-c", &line]);
+            su
+        }
+    };
+    Ok(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?)
+}
+
+fn is_right(clients: &Clients, way: Way, pid: u32, flow: &Flow) -> Result<()> {
+    let Flow { process, actor, .. } = flow;
+    ensure!(actor.complete, "it was not complete");
+    let line = parents(actor);
+    let own = std::process::id();
+    ensure!(line.contains(&own), "the harness is none of {line:?}");
+    let language = match way {
+        Way::Client(language) => Some(language),
+        Way::Su => Some(Language::Shell),
+        Way::Probe => None,
+    };
+    if let Some(language) = language {
+        ensure!(process.exe.as_deref() == language.program()?.to_str(), "{:?}", process.exe);
+        ensure!(actor.program.script == Some(clients.script(language)), "{:?}", actor.program);
+    }
+    if way == Way::Su {
+        ensure!(process.user.as_deref() == Some("nobody"), "{:?}", process.user);
+        let su = actor.ancestry.iter().find(|one| one.pid == pid).context("no su")?;
+        ensure!(su.comm == "su", "{su:?}");
+        let at = line.iter().position(|one| *one == pid).context("su is no parent")?;
+        ensure!(at >= 1 && line.get(at + 1) == Some(&own), "{line:?}");
+    } else {
+        ensure!(process.key.tgid == pid && process.uid == UID, "pid {pid}: {process:?}");
+        ensure!(line.first() == Some(&own) && process.parent == Some(own), "{line:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_thousand_short_lives_of_six_kinds_are_each_told_right() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let clients = Clients::fresh()?;
+    let mut all: Vec<Way> = CROWD.iter().flat_map(|(way, count)| vec![*way; *count]).collect();
+    all.extend(vec![Way::Client(Language::Java); JAVAS]);
+    ensure!(all.len() == 1000);
+    // Mixed, the same in every run.
+    let mut state = 7_u64;
+    for index in (1..all.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        all.swap(index, (state >> 33) as usize % (index + 1));
+    }
+    let mut expected: HashMap<String, (Way, u32)> = HashMap::new();
+    let mut running: Vec<(Way, Child)> = Vec::new();
+    let ended = |(way, child): (Way, Child)| -> Result<()> {
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{way:?}: {} {said}", output.status);
+        Ok(())
+    };
+    for (index, way) in all.into_iter().enumerate() {
+        if running.len() == AT_A_TIME {
+            ended(running.remove(0))?;
+        }
+        let label = format!("life-{index}-");
+        let child = start(&scene, &clients, way, &label).with_context(|| format!("{way:?}"))?;
+        expected.insert(label, (way, child.id()));
+        running.push((way, child));
+    }
+    running.into_iter().try_for_each(ended)?;
+    until_true("every opening to be told", Duration::from_secs(30), || {
+        scene.observer.events().is_ok_and(|events| {
+            events.iter().filter(|event| event.event == "opened").count() >= expected.len()
+        })
+    })?;
+    let mut wrong = Vec::new();
+    for event in scene.observer.events()?.iter().filter(|event| event.event == "opened") {
+        let flow = flow_of(event)?;
+        let line = flow.process.command.join(" ");
+        let label = expected.keys().find(|label| line.contains(label.as_str())).cloned();
+        let label = label.with_context(|| format!("nobody's: {line}"))?;
+        let (way, pid) = expected.remove(&label).context("told twice")?;
+        if let Err(error) = is_right(&clients, way, pid, flow) {
+            wrong.push(format!("{way:?} {label}: {error:#}"));
+        }
+    }
+    ensure!(expected.is_empty(), "{} were not told of", expected.len());
+    ensure!(wrong.is_empty(), "{} of 1000 are wrong, first: {}", wrong.len(), wrong[0]);
+    Ok(())
+}

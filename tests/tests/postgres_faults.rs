@@ -1,0 +1,194 @@
+//! A server or a client that fails at every single byte of a recorded session:
+//! the other side learns it at once, and the agent keeps nothing of it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use tidegate_tests::agent::{Agent, Plan};
+use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::dialer::Dialer;
+use tidegate_tests::diff::all;
+use tidegate_tests::kernel::descriptors;
+use tidegate_tests::place::Place;
+use tidegate_tests::recorded::{Fault, PATIENCE, Session, Side, is_beginning, play};
+use tidegate_tests::scene::alone;
+use tidegate_tests::{ports, wait};
+
+struct Ground {
+    agent: Agent,
+    work: Cgroup,
+    _root: Cgroup,
+    listener: TcpListener,
+}
+
+impl Ground {
+    fn start() -> Result<Self> {
+        let port = ports::fresh()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let root = Cgroup::fresh()?;
+        let work = root.child("work")?;
+        let agent = Agent::start(&root, Plan::postgres([port]))?;
+        Ok(Self { agent, work, _root: root, listener })
+    }
+
+    /// One session by way of `dialer`, in which `failing` fails at byte `at`.
+    fn once(
+        &self,
+        dialer: &mut Dialer,
+        session: &Session,
+        fault: Option<(Side, Fault, usize)>,
+    ) -> Result<()> {
+        let of = |side| fault.and_then(|(by, how, at)| (by == side).then_some((how, at)));
+        let begun = Instant::now();
+        let client = dialer.open(self.listener.local_addr()?)?;
+        let (server, _) = self.listener.accept()?;
+        let (client, server) = std::thread::scope(|scope| {
+            let server =
+                scope.spawn(|| side(server, session, Side::Server, of(Side::Server), fault));
+            let client = side(client, session, Side::Client, of(Side::Client), fault);
+            (client, server.join())
+        });
+        let server = server.map_err(|_| anyhow!("the server's thread panicked"))?;
+        for (who, seen, other) in
+            [(Side::Client, client, Side::Server), (Side::Server, server, Side::Client)]
+        {
+            let seen = seen.with_context(|| format!("the {who:?}'s side"))?;
+            is_beginning(&seen.received, &session.said_by(other))
+                .map_err(|why| anyhow!("the {who:?} received: {why}"))?;
+            if fault.is_none() {
+                let all = session.said_by(other).len();
+                ensure!(seen.received.len() == all, "the {who:?} received a part only");
+            }
+        }
+        ensure!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());
+        Ok(())
+    }
+
+    fn held(&self) -> Result<BTreeMap<u32, usize>> {
+        let mut held = BTreeMap::new();
+        for pid in self.agent.processes()? {
+            if let Ok(count) = descriptors(pid) {
+                held.insert(pid, count);
+            }
+        }
+        Ok(held)
+    }
+}
+
+/// Who is stalled gives up waiting before the harness does.
+fn side(
+    stream: std::net::TcpStream,
+    session: &Session,
+    who: Side,
+    mine: Option<(Fault, usize)>,
+    fault: Option<(Side, Fault, usize)>,
+) -> Result<tidegate_tests::recorded::Seen> {
+    let stalled = matches!(fault, Some((by, Fault::Stall, _)) if by != who);
+    if !stalled {
+        return play(stream, session, who, mine);
+    }
+    let watched = stream.try_clone()?;
+    let hurry = std::thread::spawn(move || {
+        // As soon as nothing more has come for a moment.
+        std::thread::sleep(Duration::from_millis(15));
+        let _ = watched.shutdown(std::net::Shutdown::Both);
+    });
+    let seen = play(stream, session, who, mine);
+    hurry.join().map_err(|_| anyhow!("a thread panicked"))?;
+    seen
+}
+
+fn every_byte(names: &[&str], step: usize) -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start()?;
+    for led in [false, true] {
+        let place = if led { Place::new().cgroup(&ground.work) } else { Place::new() };
+        let mut dialer = Dialer::start(&place)?;
+        let way = if led { "through the agent" } else { "directly" };
+        // What is taken once is taken now.
+        for name in names {
+            ground.once(&mut dialer, &Session::read(name)?, None).context(way)?;
+        }
+        let before = ground.held()?;
+        let mut count = 0;
+        for name in names {
+            let session = Session::read(name)?;
+            for failing in [Side::Client, Side::Server] {
+                let length = session.said_by(failing).len();
+                for fault in Fault::ALL {
+                    // A stall takes its time; it has nothing to do with bytes'
+                    // values, so every seventh is enough.
+                    let step = if fault == Fault::Stall { step * 7 } else { step };
+                    for at in (1..length).step_by(step) {
+                        ground
+                            .once(&mut dialer, &session, Some((failing, fault, at)))
+                            .with_context(|| {
+                                format!(
+                                    "{name}, {way}: {failing:?} {fault:?} at byte {at}{}",
+                                    ground.agent.tail()
+                                )
+                            })?;
+                        count += 1;
+                    }
+                }
+            }
+        }
+        eprintln!("{count} faults {way}");
+        if led {
+            let status = ground.agent.wait_status(
+                "every session to be over",
+                Duration::from_secs(15),
+                |it| it.open == 0 && it.enforcers.iter().all(|enforcer| enforcer.sessions == 0),
+            )?;
+            ensure!(status.enforcers.len() == 1, "{:?}", status.enforcers);
+            ensure!(status.enforcers[0].restarts == 0, "the enforcer died: {status:?}");
+            let mut last = None;
+            wait::until("descriptors to be where they were", Duration::from_secs(15), || {
+                let now = ground.held()?;
+                let same = before.iter().all(|(pid, was)| {
+                    // The canary's own connection may be under way.
+                    now.get(pid).is_none_or(|now| *now <= *was + 4)
+                });
+                last = Some(now);
+                Ok(same.then_some(()))
+            })
+            .with_context(|| format!("before: {before:?}, now: {last:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fault_at_every_byte_of_a_session() -> Result<()> {
+    every_byte(&["raw_copy"], 1)
+}
+
+#[test]
+fn a_fault_at_some_bytes_of_other_sessions() -> Result<()> {
+    // Not `refused`: its server answers only once it has all of a pipeline of several
+    // Syncs, and tidegate hands on what stands behind a Sync when that is answered.
+    let names = ["raw_pipeline", "login_scram", "psycopg_notify"];
+    every_byte(&names, if all() { 1 } else { 29 })
+}
+
+/// A server that is not there, or that ends at once, says so to the client.
+#[test]
+fn a_server_that_says_nothing() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start()?;
+    let to: SocketAddr = ground.listener.local_addr()?;
+    for led in [false, true] {
+        let place = if led { Place::new().cgroup(&ground.work) } else { Place::new() };
+        let mut dialer = Dialer::start(&place)?;
+        for _ in 0..50 {
+            let client = dialer.open(to)?;
+            drop(ground.listener.accept()?);
+            let session = Session::read("raw_copy")?;
+            let seen = play(client, &session, Side::Client, None)?;
+            is_beginning(&seen.received, b"").map_err(|why| anyhow!(why))?;
+        }
+    }
+    Ok(())
+}

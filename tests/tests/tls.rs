@@ -1,0 +1,132 @@
+//! TLS on both legs: what clients can believe, and what they are told.
+
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use tidegate_tests::agent::{Agent, Plan};
+use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::place::Place;
+use tidegate_tests::postgres::{Postgres, program};
+use tidegate_tests::scene::alone;
+
+struct Carried {
+    agent: Agent,
+    work: Cgroup,
+    _root: Cgroup,
+    postgres: Postgres,
+}
+
+impl Carried {
+    /// `more`: keys of the destination.
+    fn start(more: &str) -> Result<Self> {
+        let postgres = Postgres::with_tls()?;
+        let root = Cgroup::fresh()?;
+        let work = root.child("work")?;
+        let roots = postgres.authority().context("no authority")?.root();
+        let more = more.replace("ROOTS", &format!("roots = {:?}", roots.display().to_string()));
+        let none: [u16; 0] = [];
+        let plan =
+            Plan::postgres(none).setting(&format!("[[protect]]\nto = {}\n{more}", postgres.port()));
+        let agent = Agent::start(&root, plan)?;
+        Ok(Self { agent, work, _root: root, postgres })
+    }
+
+    fn psql(&self, host: &str, dsn: &str) -> Result<Output> {
+        let mut psql: Command = Place::new().cgroup(&self.work).command(program("psql")?)?;
+        psql.args([
+            "-XAtq",
+            "-c",
+            "SELECT 'hello', ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+        ]);
+        psql.arg(format!(
+            "host={host} hostaddr=127.0.0.1 port={} user=app password=tide dbname=app {dsn}",
+            self.postgres.port()
+        ));
+        Ok(psql.output()?)
+    }
+
+    fn says(&self, host: &str, dsn: &str, expected: &str) -> Result<()> {
+        let output = self.psql(host, dsn)?;
+        let out = String::from_utf8_lossy(&output.stdout);
+        let err = String::from_utf8_lossy(&output.stderr);
+        ensure!(out.trim() == expected, "{dsn}: {out}{err}\n{}", self.agent.tail());
+        Ok(())
+    }
+
+    fn fails(&self, host: &str, dsn: &str, expected: &str) -> Result<()> {
+        let output = self.psql(host, dsn)?;
+        let err = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success(), "{dsn} succeeded");
+        ensure!(err.contains(expected), "{dsn}: {err}\n{}", self.agent.tail());
+        Ok(())
+    }
+
+    /// The host's CA, as `tidegate run` has made it.
+    fn trusted(&self) -> String {
+        format!("sslrootcert={}", self.agent.authority().display())
+    }
+}
+
+#[test]
+fn a_verified_server_satisfies_a_client_that_verifies_by_any_of_its_names() -> Result<()> {
+    let _alone = alone();
+    let carried = Carried::start("verify = \"full\"\nROOTS\n")?;
+    let trusted = carried.trusted();
+    for host in ["localhost", "db.tidegate.test"] {
+        carried.says(host, &format!("sslmode=verify-full {trusted}"), "hello|t")?;
+    }
+    // The server's certificate isn't for this name: who verifies isn't deceived,
+    // and who doesn't is told.
+    let asked = format!("sslmode=verify-full {trusted}");
+    carried.fails("other.test", &asked, "certificate verify failed")?;
+    carried.fails("other.test", "sslmode=require", "not for `other.test`")?;
+    carried.says("localhost", &format!("sslmode=verify-ca {trusted}"), "hello|t")?;
+    // Who trusts the server's own authority alone has pinned it.
+    let own = carried.postgres.authority().context("no authority")?.root();
+    let pinned = format!("sslmode=verify-full sslrootcert={}", own.display());
+    carried.fails("localhost", &pinned, "certificate verify failed")
+}
+
+#[test]
+fn a_server_that_cannot_be_verified_is_shown_as_one() -> Result<()> {
+    let _alone = alone();
+    let carried = Carried::start("")?;
+    let trusted = carried.trusted();
+    carried.says("localhost", "sslmode=require", "hello|t")?;
+    carried.says("localhost", "sslmode=prefer", "hello|t")?;
+    carried.fails(
+        "localhost",
+        &format!("sslmode=verify-full {trusted}"),
+        "certificate verify failed",
+    )
+}
+
+#[test]
+fn where_it_must_be_verified_the_client_is_told_why_it_is_not() -> Result<()> {
+    let _alone = alone();
+    let carried = Carried::start("verify = \"full\"\n")?;
+    carried.fails("localhost", "sslmode=require", "no trusted root has signed its certificate")?;
+    // Not to be gone around by asking for no TLS where the server wants none.
+    carried.says("localhost", "sslmode=disable", "hello|f")
+}
+
+#[test]
+fn unverified_by_the_settings_the_configured_name_is_signed() -> Result<()> {
+    let _alone = alone();
+    let carried = Carried::start("verify = \"none\"\nserver_name = \"configured.test\"\n")?;
+    let trusted = carried.trusted();
+    carried.says("configured.test", &format!("sslmode=verify-full {trusted}"), "hello|t")?;
+    carried.fails(
+        "localhost",
+        &format!("sslmode=verify-full {trusted}"),
+        "does not match host name",
+    )
+}
+
+#[test]
+fn a_client_without_tls_is_carried_by_tls_where_the_settings_say_so() -> Result<()> {
+    let _alone = alone();
+    let carried = Carried::start("upstream_tls = \"always\"\nverify = \"ca\"\nROOTS\n")?;
+    carried.says("localhost", "sslmode=disable", "hello|t")?;
+    carried.says("localhost", "sslmode=require", "hello|t")
+}
