@@ -218,10 +218,11 @@ fn keep(
     for note in &notes {
         tracing::warn!("{note}");
     }
-    let notary = notary::Notary::of(&settings, user_of(&settings))?;
+    let owner = user_of(&settings);
+    let notary = notary::Notary::of(&settings, owner)?;
     observers.note_to(notary.clone());
-    let enforcers =
-        Enforcers::new(recipe(&settings, notary.clone()), crate::channel::seal_terms(&terms)?);
+    let recipe = recipe(&settings, owner, notary.clone());
+    let enforcers = Enforcers::new(recipe, crate::channel::seal_terms(&terms)?);
     let parts = Parts {
         settings,
         maps,
@@ -311,8 +312,7 @@ fn user_of(settings: &Settings) -> (u32, u32) {
     })
 }
 
-fn recipe(settings: &Settings, log: Option<notary::Notary>) -> Recipe {
-    let (uid, gid) = user_of(settings);
+fn recipe(settings: &Settings, (uid, gid): (u32, u32), log: Option<notary::Notary>) -> Recipe {
     let binary = PathBuf::from("/proc/self/exe");
     Recipe { binary, uid, gid, workers: settings.enforcer.workers, log }
 }

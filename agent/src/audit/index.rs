@@ -106,7 +106,8 @@ CREATE TABLE IF NOT EXISTS flows(
     id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, process INTEGER NOT NULL,
     destination TEXT, rule TEXT, database TEXT, role TEXT, uses INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS flows_process ON flows(process);
-CREATE TABLE IF NOT EXISTS phrases(id INTEGER PRIMARY KEY, phrase TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS phrases(
+    id INTEGER PRIMARY KEY, phrase TEXT NOT NULL UNIQUE, uses INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS classes(
     class TEXT NOT NULL, phrase INTEGER NOT NULL, PRIMARY KEY(class, phrase)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records(
@@ -118,6 +119,8 @@ CREATE INDEX IF NOT EXISTS records_flow ON records(flow) WHERE flow IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_verdict ON records(verdict) WHERE verdict > 1;
 CREATE INDEX IF NOT EXISTS records_masked ON records(masked) WHERE masked IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_kind ON records(kind) WHERE kind >= 40;
+CREATE INDEX IF NOT EXISTS records_life ON records(kind) WHERE kind < 32;
+CREATE INDEX IF NOT EXISTS records_sqlstate ON records(sqlstate) WHERE sqlstate IS NOT NULL;
 ";
 
 #[cfg(test)]

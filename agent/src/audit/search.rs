@@ -10,8 +10,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::index::{Index, IndexError};
-use super::record::{KINDS, RecordId};
-use super::render::{self, parsed};
+use super::record::{self, KINDS, RecordId};
+use super::render::{self, Definitions, parsed};
+use super::store::Segments;
+use super::store::segments::Lookup;
 use super::{Ending, Verdict};
 
 /// All that is set must fit; of several of one kind, any.
@@ -71,6 +73,9 @@ pub struct Hit {
     pub process: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<Value>,
+    /// What other kinds than statements tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -89,7 +94,25 @@ pub struct Outcome {
 impl Index {
     pub fn search(&self, query: &Query) -> Result<Vec<Hit>, IndexError> {
         let wrong = |error| IndexError::Database { path: self.folder().index(), error };
-        find(&self.database, query).map_err(wrong)
+        let mut hits = find(&self.database, query).map_err(wrong)?;
+        self.tell_facts(&mut hits)?;
+        Ok(hits)
+    }
+
+    /// What isn't a statement tells its facts in the log alone.
+    fn tell_facts(&self, hits: &mut [Hit]) -> Result<(), IndexError> {
+        let tells = |hit: &Hit| !matches!(hit.kind, "statement" | "opened");
+        if !hits.iter().any(tells) {
+            return Ok(());
+        }
+        let mut segments = Segments::read(self.folder())?;
+        for hit in hits.iter_mut().filter(|hit| tells(hit)) {
+            let Lookup::Payload(payload) = segments.payload(hit.record) else { continue };
+            let Ok((id, body)) = record::decode(payload) else { continue };
+            let rendered = render::render(id, &body, &mut Definitions::default());
+            hit.facts = rendered.get(hit.kind).cloned();
+        }
+        Ok(())
     }
 }
 
@@ -119,61 +142,81 @@ impl Where {
     }
 }
 
+/// By what the rows are looked up; what isn't filters them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Text,
+    Flow,
+    Class,
+    /// By what stands in few rows: refusals, failures, the agent's own records.
+    Rare,
+    /// In the order of time, until enough have matched.
+    Time,
+}
+
 fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
-    let texts = texts(database, query)?;
-    let flows = flows(database, query)?;
+    let chosen = [
+        (Way::Text, texts(database, query)?),
+        (Way::Flow, flows(database, query)?),
+        (Way::Class, classes(database, query)?),
+    ];
     let total: i64 =
         database
             .query_row("SELECT coalesce((SELECT sum(uses) FROM flows), 0)", [], |row| row.get(0))?;
+    let kinds = kinds(query);
+    let rare = query.verdict.iter().any(|verdict| verdict.code() > 1)
+        && !query.verdict.is_empty()
+        && query.verdict.iter().all(|verdict| verdict.code() > 1)
+        || !query.sqlstate.is_empty()
+        || !kinds.is_empty() && (kinds.iter().all(|k| *k >= 40) || kinds.iter().all(|k| *k < 32));
     // A narrow choice is looked up; a wide one filters what is gone through.
-    let narrow = |uses: i64| uses < total / WIDE + 1_000;
-    let by_text = texts.as_ref().is_some_and(|chosen| narrow(chosen.uses));
-    let by_flow = flows.as_ref().is_some_and(|chosen| narrow(chosen.uses))
-        && !(by_text && texts.as_ref().map(|t| t.uses) <= flows.as_ref().map(|f| f.uses));
-    let by_text = by_text && !by_flow;
+    let narrowest = chosen
+        .iter()
+        .filter_map(|(way, chosen)| Some((*way, chosen.as_ref()?.uses)))
+        .filter(|(_, uses)| *uses < total / WIDE + 1_000)
+        .min_by_key(|(_, uses)| *uses);
+    let way = narrowest.map_or(if rare { Way::Rare } else { Way::Time }, |(way, _)| way);
+    let sign = |own: Way| if way == own { "" } else { "+" };
     let mut clause = Where::default();
-    if texts.is_some() {
-        let column = if by_text { "records.text" } else { "+records.text" };
-        clause.parts.push(format!("{column} IN (SELECT id FROM temp.texts_wanted)"));
-    }
-    if flows.is_some() {
-        let column = if by_flow { "records.flow" } else { "+records.flow" };
-        clause.parts.push(format!("{column} IN (SELECT id FROM temp.flows_wanted)"));
+    for (own, chosen) in &chosen {
+        if chosen.is_none() {
+            continue;
+        }
+        let plus = sign(*own);
+        clause.parts.push(match own {
+            Way::Text => format!("{plus}records.text IN (SELECT id FROM temp.texts_wanted)"),
+            Way::Flow => format!("{plus}records.flow IN (SELECT id FROM temp.flows_wanted)"),
+            _ if way == Way::Class => "records.id IN (
+                SELECT id FROM records WHERE text IN (SELECT id FROM temp.class_texts) UNION
+                SELECT id FROM records WHERE masked IN (SELECT id FROM temp.class_phrases))"
+                .into(),
+            _ => "(+records.text IN (SELECT id FROM temp.class_texts) OR
+                +records.masked IN (SELECT id FROM temp.class_phrases))"
+                .into(),
+        });
     }
     let times = [(query.since, ">="), (query.until, "<")];
     for (at, sign) in times.into_iter().filter_map(|(at, sign)| Some((at?, sign))) {
-        clause.any(&[i64::try_from(at << 12).unwrap_or(i64::MAX)], |value| {
-            format!("records.id {sign} {value}")
-        });
+        let at = i64::try_from(at.min(u64::MAX >> 13) << 12).unwrap_or(i64::MAX);
+        clause.any(&[at], |value| format!("records.id {sign} {value}"));
     }
-    let looked_up = by_text || by_flow;
-    let rare: Vec<i64> = query.verdict.iter().map(|verdict| i64::from(verdict.code())).collect();
-    let sign = if looked_up || rare.iter().any(|verdict| *verdict <= 1) { "+" } else { "" };
-    clause.any(&rare, |value| format!("{sign}records.verdict = {value}"));
-    if sign.is_empty() && !rare.is_empty() {
-        // So that the index of these is seen to fit.
-        clause.parts.push("records.verdict > 1".into());
+    let plus = sign(Way::Rare);
+    let verdicts: Vec<i64> =
+        query.verdict.iter().map(|verdict| i64::from(verdict.code())).collect();
+    clause.any(&verdicts, |value| format!("{plus}records.verdict = {value}"));
+    clause.any(&query.sqlstate, |value| format!("{plus}records.sqlstate = {value}"));
+    clause.any(&kinds, |value| format!("{plus}records.kind = {value}"));
+    if way == Way::Rare {
+        // So that the indexes of these are seen to fit.
+        if !verdicts.is_empty() && verdicts.iter().all(|verdict| *verdict > 1) {
+            clause.parts.push("records.verdict > 1".into());
+        }
+        if !kinds.is_empty() && kinds.iter().all(|kind| *kind >= 40) {
+            clause.parts.push("records.kind >= 40".into());
+        } else if !kinds.is_empty() && kinds.iter().all(|kind| *kind < 32) {
+            clause.parts.push("records.kind < 32".into());
+        }
     }
-    if !query.class.is_empty() {
-        // Touched by the text, or masked in the answer.
-        let mut classes = Where { values: std::mem::take(&mut clause.values), ..Where::default() };
-        classes.any(&query.class, |value| {
-            format!(
-                "+records.text IN (SELECT text FROM touched WHERE name = {value} AND what = 2)
-                 OR +records.masked IN (SELECT phrase FROM classes WHERE class = {value})"
-            )
-        });
-        clause.values = std::mem::take(&mut classes.values);
-        clause.parts.append(&mut classes.parts);
-    }
-    let kinds: Vec<i64> = query
-        .kinds
-        .iter()
-        .filter_map(|word| KINDS.iter().find(|(_, known)| known == word))
-        .map(|(code, _)| i64::from(*code))
-        .collect();
-    clause.any(&kinds, |value| format!("+records.kind = {value}"));
-    clause.any(&query.sqlstate, |value| format!("+records.sqlstate = {value}"));
     let order = if query.oldest { "ASC" } else { "DESC" };
     let sql = format!(
         "SELECT records.id, writer, position, kind, texts.json, verdict, ending, rows, latency,
@@ -233,6 +276,7 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
         role: row.get(12)?,
         flow: json(13)?,
         process: json(14)?,
+        facts: None,
     })
 }
 
@@ -256,6 +300,36 @@ fn choose(
     database.prepare(&sql)?.execute(params_from_iter(clause.values))?;
     let sql = format!("SELECT coalesce(sum(uses), 0) FROM {from} WHERE id IN temp.{table}");
     Ok(Chosen { uses: database.query_row(&sql, [], |row| row.get(0))? })
+}
+
+fn kinds(query: &Query) -> Vec<i64> {
+    let known = |word: &String| KINDS.iter().find(|(_, known)| known == word);
+    query.kinds.iter().filter_map(known).map(|(code, _)| i64::from(*code)).collect()
+}
+
+/// Texts that touch a class, and answers that were masked for it.
+fn classes(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen>> {
+    if query.class.is_empty() {
+        return Ok(None);
+    }
+    let mut touching = Where::default();
+    touching.any(&query.class, |value| {
+        format!("id IN (SELECT text FROM touched WHERE name = {value} AND what = 2)")
+    });
+    let texts = choose(database, "class_texts", "texts", touching)?;
+    let mut masked = Where::default();
+    masked.any(&query.class, |value| {
+        format!("id IN (SELECT phrase FROM classes WHERE class = {value})")
+    });
+    choose(database, "class_phrases", "phrases", masked)?;
+    // Counted as far as it matters.
+    let rows: i64 = database.query_row(
+        "SELECT count(*) FROM (SELECT 1 FROM records
+         WHERE masked IN (SELECT id FROM temp.class_phrases) LIMIT 200000)",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(Some(Chosen { uses: texts.uses + rows }))
 }
 
 fn texts(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen>> {

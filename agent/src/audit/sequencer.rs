@@ -8,7 +8,7 @@
 mod keeping;
 mod recovery;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -21,7 +21,7 @@ use super::log::{Log, LogError, Shared};
 use super::record::Body;
 use super::store::live::Spare;
 use super::store::sealed;
-use super::store::{Live, Tree};
+use super::store::{Live, StoreError, Tree};
 use crate::ledger::merkle::{self, Hash, Range};
 use crate::model::{LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome};
 
@@ -62,6 +62,8 @@ pub(super) struct Work {
     segments: VecDeque<Reading>,
     unfinished: Vec<crate::model::LogWriter>,
     look_again: Instant,
+    /// Writers that had no lock when they were looked for.
+    without_lock: HashSet<u64>,
     removing: Option<keeping::Removal>,
     refused: bool,
 }
@@ -121,6 +123,7 @@ impl Work {
             segments: VecDeque::new(),
             unfinished: welcome.unfinished.clone(),
             look_again: Instant::now(),
+            without_lock: HashSet::new(),
             removing: None,
             refused: false,
         })
@@ -185,7 +188,9 @@ impl Work {
                 LogNote::Read { uid, command } => {
                     self.log.tell(Body::Read, &json!({ "uid": uid, "command": command }))
                 }
-                LogNote::Observed { event } => self.log.tell(Body::Observed, &event),
+                LogNote::Observed { event } => {
+                    self.log.tell(Body::Observed, &super::render::parsed(&event))
+                }
             },
         };
         if let Err(error) = told {
@@ -295,7 +300,12 @@ impl Work {
             if !reading.live.is_full() || reading.position < reading.live.next() {
                 return Ok(());
             }
-            sealed::seal(&self.shared.folder, reading.live.path(), reading.live.written())?;
+            if reading.live.count() == 0 {
+                let path = reading.live.path();
+                std::fs::remove_file(path).map_err(StoreError::io("remove", path))?;
+            } else {
+                sealed::seal(&self.shared.folder, reading.live.path(), reading.live.written())?;
+            }
             self.segments.pop_front();
         }
         Ok(())

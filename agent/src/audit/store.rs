@@ -110,20 +110,13 @@ impl Folder {
     }
 }
 
-/// A new file in place of an old one, whole or not at all. It is brought to the
-/// disk at most once a second: a database on the same disk waits for its own.
+/// A new file in place of an old one, whole or not at all. Done when records
+/// are let go, which is seldom: what they came to is on the disk before they go.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    static SYNCED: std::sync::Mutex<Option<std::time::Instant>> = std::sync::Mutex::new(None);
     use std::io::Write;
     let new = path.with_extension("new");
     let mut file = std::fs::File::create(&new).map_err(StoreError::io("make", &new))?;
-    file.write_all(bytes).map_err(StoreError::io("write", &new))?;
-    let mut synced = SYNCED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if synced.is_none_or(|at| at.elapsed() >= std::time::Duration::from_secs(1)) {
-        file.sync_data().map_err(StoreError::io("write", &new))?;
-        *synced = Some(std::time::Instant::now());
-    }
-    drop(synced);
+    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(StoreError::io("write", &new))?;
     std::fs::rename(&new, path).map_err(StoreError::io("rename", &new))
 }
 

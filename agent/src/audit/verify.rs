@@ -75,7 +75,7 @@ pub fn verify(
 ) -> Result<Verified, VerifyError> {
     let held = held.map(|note| key.open(note)).transpose().map_err(VerifyError::Held)?;
     let mut auditor = Auditor::new(folder, key, held)?;
-    let heads = auditor.heads()?;
+    let heads = auditor.heads();
     for head in &heads {
         if !auditor.batch(head) {
             break;
@@ -86,6 +86,7 @@ pub fn verify(
 
 struct Auditor<'k> {
     key: &'k VerifierKey,
+    notes: Vec<String>,
     stored: Tree,
     segments: Segments,
     /// As computed.
@@ -119,6 +120,8 @@ impl<'k> Auditor<'k> {
                 Tree::without_base(folder)
             }
         };
+        // Before the segments: what a head covers is in them by then.
+        let notes = stored.notes()?;
         let segments = Segments::read(folder)?;
         findings.extend(segments.broken.iter().map(|error| Finding {
             record: None,
@@ -139,6 +142,7 @@ impl<'k> Auditor<'k> {
         };
         Ok(Self {
             key,
+            notes,
             stored,
             segments,
             tree,
@@ -157,9 +161,9 @@ impl<'k> Auditor<'k> {
     }
 
     /// All heads whose signature is good, in the tree's order.
-    fn heads(&mut self) -> Result<Vec<Checkpoint>, VerifyError> {
+    fn heads(&mut self) -> Vec<Checkpoint> {
         let mut heads = Vec::new();
-        for (note, number) in self.stored.notes()?.iter().zip(1..) {
+        for (note, number) in std::mem::take(&mut self.notes).iter().zip(1..) {
             match self.key.open(note) {
                 Ok(head) => heads.push(head),
                 Err(error) => self.find(None, None, format!("checkpoint {number}: {error}")),
@@ -169,7 +173,7 @@ impl<'k> Auditor<'k> {
         heads.dedup();
         // Before what was removed there is nothing to hold them against.
         heads.retain(|head| head.size > self.stored.base().end());
-        Ok(heads)
+        heads
     }
 
     /// One head and the records that it brought. False: nothing behind it can

@@ -9,6 +9,7 @@
 //! on from a head that it can't read. Then the log is another one, with another
 //! key and name.
 
+mod catching_up;
 mod files;
 mod indexer;
 
@@ -185,7 +186,7 @@ impl Office {
     fn welcome(&mut self, writer: LogChannel) {
         let before = self.head.clone();
         let number = self.head.enlist();
-        if let Err(error) = self.files.store(&self.head) {
+        if let Err(error) = self.files.store_now(&self.head) {
             self.head = before;
             tracing::error!("an enforcer gets no log: {error}");
             return;

@@ -37,7 +37,9 @@ impl Observers {
         if !matches!(event.kind, EventKind::Opened { .. } | EventKind::Closed { .. })
             && let Some(notary) = &inside.notary
         {
-            notary.note(LogNote::Observed { event: Box::new((*event).clone()) });
+            // The channel's form doesn't take what JSON flattens.
+            let event = serde_json::to_string(&*event).unwrap_or_default();
+            notary.note(LogNote::Observed { event });
         }
         if inside.kept.len() >= KEPT {
             inside.kept.pop_front();

@@ -114,6 +114,32 @@ impl Head {
         LogAnswer::Signed { note }
     }
 
+    /// Takes in a head that this key signed, and that was not stored: the loss of
+    /// power may take the last ones. `leaves` are those that it brought; what
+    /// was signed proves them. False, and nothing is changed: they don't lead
+    /// there.
+    pub fn replay(&mut self, signed: &Checkpoint, note: &str, leaves: &[Hash]) -> bool {
+        let Batch { writer, first, count } = signed.batch;
+        let known = self.writers.get(&writer).map_or(first, |known| known.sequenced);
+        let mut tree = self.tree.clone();
+        for leaf in leaves {
+            tree.push(*leaf);
+        }
+        let follows = signed.origin == self.origin
+            && count == leaves.len() as u64
+            && known == first
+            && tree.end() == signed.size
+            && tree.root() == Some(signed.root);
+        if follows {
+            self.tree = tree;
+            self.next_writer = self.next_writer.max(writer.saturating_add(1));
+            let known = self.writers.entry(writer).or_default();
+            known.sequenced = first + count;
+            known.note = Some(note.to_owned());
+        }
+        follows
+    }
+
     /// For the signer's own folder.
     pub fn to_text(&self) -> String {
         let stored = Stored {

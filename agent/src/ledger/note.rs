@@ -179,6 +179,27 @@ pub fn peek(note: &str) -> Option<Checkpoint> {
     Checkpoint::parse(body).ok()
 }
 
+/// Notes one behind the other, each ended by an empty line after a signature.
+pub fn split(text: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = String::new();
+    let mut signed = false;
+    for line in text.lines() {
+        if line.is_empty() && signed {
+            notes.push(std::mem::take(&mut note));
+            signed = false;
+            continue;
+        }
+        signed |= line.starts_with("— ");
+        note.push_str(line);
+        note.push('\n');
+    }
+    if !note.trim().is_empty() {
+        notes.push(note);
+    }
+    notes
+}
+
 /// The private key. Never shown.
 pub struct SigningKey {
     pair: Ed25519KeyPair,

@@ -129,8 +129,8 @@ pub enum LogNote {
         uid: u32,
         command: String,
     },
-    /// The kernel or the keeper refused it, or let it go.
+    /// The kernel or the keeper refused it, or let it go: an event as JSON.
     Observed {
-        event: Box<super::Event>,
+        event: String,
     },
 }

@@ -110,7 +110,9 @@ fn statements_are_found_by_everything_they_are_asked_for() {
     // Its parent and itself.
     assert_eq!(count(Query { tree: vec![4000], ..query() }), 48);
     assert_eq!(count(Query { tree: vec![200], ..query() }), 24);
-    assert_eq!(count(Query { kinds: one("session"), ..query() }), 2);
+    let sessions = index.search(&Query { kinds: one("session"), ..query() }).unwrap();
+    assert_eq!(sessions.len(), 2);
+    assert_eq!(sessions[0].facts.as_ref().unwrap()["database"], "billing");
     assert_eq!(count(Query { since: Some(u64::MAX >> 12), ..query() }), 0);
     assert_eq!(count(Query { until: Some(1), ..query() }), 0);
     let both = Query {

@@ -60,7 +60,9 @@ impl State {
         if let Some(live) = self.live.take() {
             live.close();
         }
-        self.spare = None;
+        if let Some(spare) = self.spare.take() {
+            spare.remove();
+        }
     }
 }
 

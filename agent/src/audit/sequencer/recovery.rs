@@ -18,18 +18,21 @@ impl Work {
             if left.writer == self.shared.writer {
                 continue;
             }
-            if self.is_alive(left.writer) || !self.recover(&left)? {
+            if self.may_live(left.writer) || !self.recover(&left)? {
                 self.unfinished.push(left);
             }
         }
         Ok(())
     }
 
-    /// Whether the process that writes under this number is still there: its
-    /// lock ends with it, however it ends.
-    fn is_alive(&self, writer: u64) -> bool {
-        std::fs::File::open(self.shared.folder.lock(writer))
-            .is_ok_and(|lock| lock.try_lock().is_err())
+    /// Whether the process that writes under this number may still be there: its
+    /// lock ends with it, however it ends. One that has no lock may be about to
+    /// make it; a minute later it won't.
+    fn may_live(&mut self, writer: u64) -> bool {
+        match std::fs::File::open(self.shared.folder.lock(writer)) {
+            Ok(lock) => lock.try_lock().is_err(),
+            Err(_) => self.without_lock.insert(writer),
+        }
     }
 
     /// True when nothing of it is left to do.

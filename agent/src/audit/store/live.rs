@@ -53,6 +53,11 @@ impl Spare {
         }
     }
 
+    /// It isn't needed any more.
+    pub fn remove(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+
     /// The segment itself.
     pub fn into_live(self, folder: &Folder, start: Start) -> Result<Live, StoreError> {
         let Self { map, file, path: spare } = self;

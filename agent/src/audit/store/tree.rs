@@ -177,7 +177,7 @@ impl Tree {
     pub fn drop_notes(&self, before: u64) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         let kept: String = self
-            .notes()?
+            .read_notes()?
             .into_iter()
             .filter(|note| note::peek(note).is_none_or(|head| head.size > before))
             .map(|note| note + "\n")
@@ -195,34 +195,20 @@ impl Tree {
 
     /// All signed heads, as they stand there.
     pub fn notes(&self) -> Result<Vec<String>, StoreError> {
+        // Not while one is being added; a copy elsewhere has no writers.
+        let lock = File::open(self.folder.join("lock"));
+        let _held = lock.and_then(|lock| lock.lock_shared().map(|()| lock));
+        self.read_notes()
+    }
+
+    fn read_notes(&self) -> Result<Vec<String>, StoreError> {
         let path = self.folder.join(CHECKPOINTS);
         match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(split_notes(&text)),
+            Ok(text) => Ok(note::split(&text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(StoreError::io("read", &path)(error)),
         }
     }
-}
-
-/// Notes one behind the other, each ended by an empty line after a signature.
-pub fn split_notes(text: &str) -> Vec<String> {
-    let mut notes = Vec::new();
-    let mut note = String::new();
-    let mut signed = false;
-    for line in text.lines() {
-        if line.is_empty() && signed {
-            notes.push(std::mem::take(&mut note));
-            signed = false;
-            continue;
-        }
-        signed |= line.starts_with("— ");
-        note.push_str(line);
-        note.push('\n');
-    }
-    if !note.trim().is_empty() {
-        notes.push(note);
-    }
-    notes
 }
 
 fn read_base(folder: &std::path::Path) -> Result<Range, StoreError> {

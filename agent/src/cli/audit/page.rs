@@ -79,7 +79,10 @@ fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
     let program = pid.map_or_else(String::new, |pid| format!("{comm}[{pid}]"));
     let what = match hit.kind {
         "statement" => of(&hit.statement, &["/text", "/fingerprint"]),
-        other => format!("({other})"),
+        other => match &hit.facts {
+            Some(facts) => format!("({other}) {}", facts),
+            None => format!("({other})"),
+        },
     };
     let verdict = hit.verdict.unwrap_or_default();
     let colour = match verdict {

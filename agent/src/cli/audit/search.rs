@@ -8,6 +8,7 @@ use clap::Args;
 use super::{Where, index_failure, page};
 use crate::audit::Verdict;
 use crate::audit::index::Index;
+use crate::audit::record::KINDS;
 use crate::audit::search::Query;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
@@ -76,7 +77,7 @@ pub struct Search {
     #[arg(long, value_name = "CODE")]
     sqlstate: Vec<String>,
     /// Only records of this kind: `statement`, `opened`, `session`, `agent` …
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Vec<String>,
     /// Only the first that matches
     #[arg(long)]
@@ -131,6 +132,17 @@ impl Moment {
         }
     }
 }
+
+fn kind(text: &str) -> Result<String, String> {
+    let known = || KINDS.iter().filter(|(code, _)| *code >= FIRST_EVENT).map(|(_, word)| *word);
+    if known().any(|word| word == text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no kind: {}", known().collect::<Vec<_>>().join(", ")))
+}
+
+/// Those before are told once, for others to refer to.
+const FIRST_EVENT: u8 = 16;
 
 fn verdict(text: &str) -> Result<Verdict, String> {
     Verdict::from_word(text).ok_or_else(|| {

@@ -17,6 +17,7 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::catching_up::catch_up;
 use crate::ledger::{Head, SigningKey};
 use crate::model::Timestamp;
 
@@ -63,12 +64,27 @@ pub fn open(folder: &Path, owner: (u32, u32)) -> Result<(Files, SigningKey, Head
     let lock = own.join("lock");
     let locked = File::create(&lock).map_err(file("make", &lock))?;
     locked.try_lock().map_err(|_| NotaryError::InUse(folder.to_owned()))?;
-    let (key, head) = match kept(&own)? {
+    let (key, mut head) = match kept(&own)? {
         Some(kept) => kept,
         None => new(folder, &own)?,
     };
-    let id = key.verifier().name.rsplit('/').next().unwrap_or_default().to_owned();
-    let log = folder.join(id);
+    let log_of =
+        |key: &SigningKey| folder.join(key.verifier().name.rsplit('/').next().unwrap_or_default());
+    let key = match catch_up(&mut head, &key, &log_of(&key)) {
+        Ok(0) => key,
+        Ok(taken) => {
+            tracing::warn!("{taken} signed heads of the log were not stored and are taken in");
+            key
+        }
+        Err(why) => {
+            tracing::error!("the log can't be signed on: {why}");
+            lay_aside(&own)?;
+            let (key, begun) = new(folder, &own)?;
+            head = begun;
+            key
+        }
+    };
+    let log = log_of(&key);
     DirBuilder::new().recursive(true).mode(0o750).create(&log).map_err(file("make", &log))?;
     std::os::unix::fs::chown(&log, Some(owner.0), Some(owner.1)).map_err(file("give", &log))?;
     let public = folder.join("key.pub");
@@ -101,21 +117,27 @@ fn kept(own: &Path) -> Result<Option<(SigningKey, Head)>, NotaryError> {
         Some((key, head))
     });
     if kept.is_none() {
-        tracing::error!(
-            "the log's key or head in `{}` is lost: what was signed before stays as it is, and a \
-             new log begins, with a new key (`tidegate audit key`)",
-            own.display()
-        );
-        let aside = Timestamp::now().0;
-        for name in ["key", "head"] {
-            let path = own.join(name);
-            if path.exists() {
-                let to = own.join(format!("{name}.lost-{aside}"));
-                std::fs::rename(&path, &to).map_err(file("lay aside", &path))?;
-            }
-        }
+        lay_aside(own)?;
     }
     Ok(kept)
+}
+
+/// What was signed before stays as it is, and can still be verified.
+fn lay_aside(own: &Path) -> Result<(), NotaryError> {
+    tracing::error!(
+        "the log's key or head in `{}` is lost: what was signed before stays as it is, and a new \
+         log begins, with a new key (`tidegate audit key`)",
+        own.display()
+    );
+    let aside = Timestamp::now().0;
+    for name in ["key", "head"] {
+        let path = own.join(name);
+        if path.exists() {
+            let to = own.join(format!("{name}.lost-{aside}"));
+            std::fs::rename(&path, &to).map_err(file("lay aside", &path))?;
+        }
+    }
+    Ok(())
 }
 
 fn new(folder: &Path, own: &Path) -> Result<(SigningKey, Head), NotaryError> {
@@ -138,13 +160,20 @@ fn new(folder: &Path, own: &Path) -> Result<(SigningKey, Head), NotaryError> {
 
 impl Files {
     /// Whole or not at all. It is brought to the disk at most once a second: a
-    /// kill loses nothing, and a loss of power what it takes from the log too.
+    /// kill loses nothing, and what a loss of power takes is taken in again from
+    /// the log ([`super::catching_up`]).
     pub fn store(&mut self, head: &Head) -> Result<(), NotaryError> {
         let due = self.synced.is_none_or(|at| at.elapsed() >= Duration::from_secs(1));
         if due {
             self.synced = Some(Instant::now());
         }
         put(&self.own.join("head"), head.to_text().as_bytes(), due)
+    }
+
+    /// On the disk when it returns: a writer's number is given once.
+    pub fn store_now(&mut self, head: &Head) -> Result<(), NotaryError> {
+        self.synced = None;
+        self.store(head)
     }
 }
 

@@ -37,7 +37,8 @@ impl Indexer {
             }
             None => {}
         }
-        if self.start_at > Instant::now() {
+        // The first writer makes the log.
+        if self.start_at > Instant::now() || !self.folder.join("segments").is_dir() {
             return;
         }
         self.start_at = Instant::now() + PAUSE;

@@ -124,3 +124,40 @@ fn a_lost_head_is_never_signed_on() {
         assert_eq!(head.size(), 0);
     }
 }
+
+/// As after a loss of power that took the last stored heads.
+#[test]
+fn what_was_signed_is_never_contradicted_by_an_older_head() {
+    let scratch = Scratch::new("power");
+    let (mut files, key, mut head) = files::open(&scratch.0, owner()).unwrap();
+    let tree = files.log.join("tree");
+    std::fs::create_dir_all(&tree).unwrap();
+    let writer = head.enlist();
+    files.store_now(&head).unwrap();
+    let older = head.to_text();
+    let mut notes = String::new();
+    let mut leaves = Vec::new();
+    for first in [0, 10] {
+        let FromLog::Append(asked) = append(writer, first, head.size(), 10) else { return };
+        leaves.extend((first..first + 10).flat_map(|number| leaf(&number.to_be_bytes())));
+        let LogAnswer::Signed { note } = head.append(&asked, &key, Timestamp::now()) else {
+            panic!("not signed")
+        };
+        notes.push_str(&format!("{note}\n"));
+    }
+    std::fs::write(tree.join("checkpoints"), &notes).unwrap();
+    std::fs::write(tree.join("leaves-00000000"), &leaves).unwrap();
+    let own = scratch.0.join("keeper/head");
+    drop(files);
+    std::fs::write(&own, &older).unwrap();
+    let (files, same, caught_up) = files::open(&scratch.0, owner()).unwrap();
+    assert_eq!(same.verifier(), key.verifier());
+    assert_eq!(caught_up, head);
+    drop(files);
+    // A head that can't be reached any more is not signed on: another log begins.
+    std::fs::write(&own, &older).unwrap();
+    std::fs::write(tree.join("leaves-00000000"), [7; 640]).unwrap();
+    let (_, other, begun) = files::open(&scratch.0, owner()).unwrap();
+    assert_ne!(other.verifier(), key.verifier());
+    assert_eq!(begun.size(), 0);
+}

@@ -119,3 +119,36 @@ fn a_broken_state_is_never_gone_on_from() {
         assert!(Head::from_text(&wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn what_was_signed_and_not_stored_is_taken_in_and_nothing_else() {
+    let (mut head, writer) = head();
+    signed(head.append(&append(&head, writer, 0, &leaves(0..10)), &key(), AT));
+    let mut stored = head.clone();
+    let LogAnswer::Signed { note } =
+        head.append(&append(&head, writer, 10, &leaves(10..15)), &key(), AT)
+    else {
+        panic!("not signed")
+    };
+    let checkpoint = key().verifier().open(&note).unwrap();
+    let before = stored.clone();
+    for wrong in [leaves(10..14), leaves(10..16), leaves(11..16), leaves(0..5)] {
+        assert!(!stored.replay(&checkpoint, &note, &wrong));
+        assert_eq!(stored, before);
+    }
+    assert!(stored.replay(&checkpoint, &note, &leaves(10..15)));
+    assert_eq!(stored, head);
+    assert!(!stored.replay(&checkpoint, &note, &leaves(10..15)));
+    // A writer that joined meanwhile is known by what it brought.
+    let mut earlier = Head::new(head.origin.clone());
+    let LogAnswer::Signed { note } = ({
+        let mut fresh = Head::new(head.origin.clone());
+        let writer = fresh.enlist();
+        fresh.append(&append(&fresh, writer, 0, &leaves(0..3)), &key(), AT)
+    }) else {
+        panic!("not signed")
+    };
+    let checkpoint = key().verifier().open(&note).unwrap();
+    assert!(earlier.replay(&checkpoint, &note, &leaves(0..3)));
+    assert_eq!(earlier.enlist(), 2);
+}
