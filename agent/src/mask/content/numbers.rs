@@ -303,7 +303,7 @@ impl Number {
             let leads = digits.first() == Some(&0) && digits.get(1) != Some(&0);
             let abroad = digits.starts_with(&[0, 0]) && digits.get(2) != Some(&0);
             // A postal code with its addition, two numbers with a dash.
-            if matches!(groups, [5.., _]) && self.separator() == Some(b'-') {
+            if matches!(groups, [first, _] if *first >= 5) && self.separator() == Some(b'-') {
                 return None;
             }
             let pairs =
