@@ -272,8 +272,13 @@ impl Judge {
         let subject = Some(means.shared.log.subject(&shown, reading.strings, Some(&facts)));
         let defines = defines(&facts);
         let mentions = Mentions::of(text);
-        let understood =
-            Arc::new(Understood { facts: Arc::new(facts), effects, subject, defines, mentions });
+        let understood = Arc::new(Understood {
+            facts: means.shared.alike.of(facts),
+            effects,
+            subject,
+            defines,
+            mentions,
+        });
         cache.put(text, reading, 0, &understood);
         Some(understood)
     }
