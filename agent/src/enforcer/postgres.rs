@@ -20,6 +20,7 @@ mod gate;
 mod judge;
 mod login;
 mod opening;
+mod parameters;
 mod words;
 
 use std::sync::Arc;

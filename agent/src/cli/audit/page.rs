@@ -1,5 +1,6 @@
 //! What was found, for people.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::audit::Verified;
@@ -67,6 +68,12 @@ pub fn hits(out: &mut impl Write, page: Page, wide: bool, hits: &[Hit]) -> io::R
     table.write(out, page)
 }
 
+fn masked(cells: &BTreeMap<String, u64>) -> String {
+    let cells: Vec<String> =
+        cells.iter().map(|(class, count)| format!("{class}:{count}")).collect();
+    cells.join(" ")
+}
+
 fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
     let of = |value: &Option<serde_json::Value>, pointers: &[&str]| -> String {
         pointers
@@ -107,7 +114,7 @@ fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
             Cell::new(of(&hit.process, &["/workload/unit"])),
             Cell::new(of(&hit.process, &["/actor/name"])),
             Cell::new(hit.role.clone().unwrap_or_default()),
-            Cell::new(outcome.map(|outcome| outcome.masked.join(" ")).unwrap_or_default()),
+            Cell::new(outcome.map(|outcome| masked(&outcome.masked)).unwrap_or_default()),
             Cell::new(hit.policies.join(" ")),
         ]);
     }

@@ -363,6 +363,7 @@ fn record(log: &Connection, recorded: &Recorded, outcome: &Outcome<Judged>, more
             sqlstate,
             tag: shown,
             rows: counted.unwrap_or(outcome.rows),
+            bytes: outcome.bytes,
             latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..audit::Outcome::new(ending)
         },

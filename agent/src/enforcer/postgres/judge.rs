@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use super::parameters;
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
@@ -198,10 +199,13 @@ impl Judge {
             Verdict::Refuse(_) => audit::Verdict::Refused,
             Verdict::Hold(_) => audit::Verdict::Held,
         };
+        let subject = statement.subject.as_ref();
+        let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
             policies: &policies,
+            parameters: &parameters,
             in_transaction: session.in_transaction(),
-            ..audit::Statement::new(serial, way, statement.subject.as_ref(), decided)
+            ..audit::Statement::new(serial, way, subject, decided)
         };
         let sealed = log.intent(&entry)?;
         let used = AtomicBool::new(way != Way::Bind);
@@ -333,6 +337,18 @@ impl Judge {
         };
         let stance = policies.stance(self.kind, self.unit.as_deref());
         means.shared.rulings.decide(&policies.set, &question, stance)
+    }
+}
+
+/// What is bound to a statement, or given to a function.
+fn bound<'f>(runs: &Runs<'f, Judged>, kept: bool) -> Vec<audit::Parameter<'f>> {
+    match runs {
+        Runs::Bind(bind, known) => {
+            let types = known.as_ref().map_or(&[][..], |known| known.value.parameters());
+            parameters::told(bind.parameters, bind.formats, types, kept)
+        }
+        Runs::FunctionCall(call) => parameters::told(call.arguments, call.formats, &[], kept),
+        _ => Vec::new(),
     }
 }
 
