@@ -241,8 +241,15 @@ impl Carrying {
                 };
                 self.statements += 1;
             }
-            let Some(Granted { intent: Intent::Recorded(recorded), .. }) = &outcome.permit else {
-                continue;
+            let turned_away;
+            let recorded = match &outcome.permit {
+                Some(Granted { intent: Intent::Recorded(recorded), .. }) => recorded,
+                Some(_) => continue,
+                None => {
+                    turned_away = self.judge.turned_away(outcome.serial);
+                    let Some(recorded) = &turned_away else { continue };
+                    recorded
+                }
             };
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
             record(log, recorded, &outcome, more);
@@ -346,7 +353,7 @@ fn record(log: &Connection, recorded: &Recorded, outcome: &Outcome<Judged>, more
         Ending::Suspended => (audit::Ending::Suspended, None, None),
         Ending::Empty => (audit::Ending::Empty, None, None),
         Ending::Failed(state) => (audit::Ending::Failed, str::from_utf8(state).ok(), None),
-        Ending::Refused => (audit::Ending::Refused, None, None),
+        Ending::Refused => (audit::Ending::Refused, Some(Refusal::SQLSTATE), None),
         Ending::Skipped => (audit::Ending::Skipped, None, None),
         Ending::Lost => (audit::Ending::Lost, None, None),
     };

@@ -4,6 +4,7 @@
 //! each time it runs. What can't be told – which statement a name means, under
 //! which settings a text will be read – is judged by the strictest reading.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -33,6 +34,8 @@ pub struct Judge {
     path: Path,
     /// The latest request after which texts may be read otherwise.
     unsettled: u64,
+    /// What was refused and is in the log: how that ended is recorded too.
+    turned_away: VecDeque<(u64, Arc<Recorded>)>,
 }
 
 /// What is known of `search_path`, which servers before 18 don't report.
@@ -79,6 +82,7 @@ impl Judge {
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
+            turned_away: VecDeque::new(),
         }
     }
 
@@ -148,7 +152,13 @@ impl Judge {
             self.follow(&statement, serial, session);
         }
         let verdict = self.decide(&statement, session, means);
-        match self.record(runs, serial, &statement, &verdict, session, log) {
+        let recorded = self.record(runs, serial, &statement, &verdict, session, log);
+        if let (Ok(Intent::Recorded(intent)), Verdict::Refuse(_) | Verdict::Hold(_)) =
+            (&recorded, &verdict)
+        {
+            self.turned_away.push_back((serial, Arc::clone(intent)));
+        }
+        match recorded {
             Err(error) => Judgement::Unrecorded(error),
             Ok(intent) => match verdict {
                 Verdict::Allow(permit) => Judgement::Release(Granted { permit, statement, intent }),
@@ -210,6 +220,15 @@ impl Judge {
         let sealed = log.intent(&entry)?;
         let used = AtomicBool::new(way != Way::Bind);
         Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
+    }
+
+    /// The record of a request that was refused. They are asked for in order.
+    pub fn turned_away(&mut self, serial: u64) -> Option<Arc<Recorded>> {
+        while self.turned_away.front().is_some_and(|(earlier, _)| *earlier < serial) {
+            self.turned_away.pop_front();
+        }
+        let (found, recorded) = self.turned_away.front()?;
+        (*found == serial).then(|| Arc::clone(recorded))
     }
 
     /// A request has ended: what it changed counts from now on.
