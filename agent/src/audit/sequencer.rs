@@ -163,7 +163,10 @@ impl Work {
                 told = Some(Instant::now());
             }
             self.tell_health();
-            self.shared.wait(EVERY);
+            if !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(BREATH);
+            }
+            self.shared.wait(EVERY.saturating_sub(BREATH));
         }
         self.shared.lock().end();
         let ended = self.turn().and_then(|()| if self.is_done() { self.finish() } else { Ok(()) });
@@ -369,6 +372,9 @@ impl Work {
 }
 
 const EVERY: Duration = Duration::from_secs(1);
+/// Between two heads: what a head covers is on the disk before it is signed, and
+/// the disk is the databases' too.
+const BREATH: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 const MOST_AT_ONCE: usize = 1 << 16;
