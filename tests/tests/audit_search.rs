@@ -183,6 +183,18 @@ fn every_question_is_one_command() -> Result<()> {
     ground.finds(&["--class", "email", "--since", "7d"], &["mail", "bound"])?;
     ground.finds(&["--class", "email", "--user", "4242"], &["mail"])?;
     ground.finds(&["--class", "iban"], &[])?;
+    // … and who saw them in the clear: nobody, where nothing permits it.
+    let outcome = &agent.search(&["--class", "email", "--user", "4242"])?[0]["outcome"];
+    ensure!(outcome["masked"]["email"] == 2 && outcome["seen"].is_null(), "{outcome}");
+    // A text that names no column: what the answer held is told.
+    ground.psql(&reader, &[], "app", "SELECT *, 'tag-all' FROM customers")?;
+    ground.finds(&["--class", "email", "--user", "4242"], &["mail", "all"])?;
+    let permit = "@id(\"own/clear\")\npermit (principal, action == Action::\"reveal\", resource);";
+    std::fs::write(agent.policies().join("own.cedar"), permit)?;
+    agent.must(&["reload"])?;
+    ground.psql(&reader, &[], "app", "SELECT *, 'tag-clear' FROM customers")?;
+    let hits = agent.search(&["clear", "--kind", "statement"])?;
+    eprintln!("{}", hits[0]["outcome"]);
 
     // Refused, and why; held, for its owner to approve.
     for statement in

@@ -119,7 +119,7 @@ CREATE TABLE IF NOT EXISTS classes(
 CREATE TABLE IF NOT EXISTS records(
     id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, position INTEGER NOT NULL,
     kind INTEGER NOT NULL, flow INTEGER, text INTEGER, verdict INTEGER, policies INTEGER,
-    ending INTEGER, rows INTEGER, bytes INTEGER, latency INTEGER, masked INTEGER, cells TEXT,
+    ending INTEGER, rows INTEGER, bytes INTEGER, latency INTEGER, masked INTEGER, cells TEXT, seen TEXT,
     sqlstate TEXT, outcome INTEGER);
 CREATE INDEX IF NOT EXISTS records_text ON records(text) WHERE text IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_flow ON records(flow) WHERE flow IS NOT NULL;

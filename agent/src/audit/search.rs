@@ -94,6 +94,9 @@ pub struct Outcome {
     /// How many cells of which class were masked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub masked: BTreeMap<String, u64>,
+    /// … and how many were shown in the clear.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<String, u64>,
 }
 
 impl Index {
@@ -264,7 +267,7 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
     let order = if query.oldest { "ASC" } else { "DESC" };
     let sql = format!(
         "SELECT records.id, writer, position, kind, texts.json, verdict, ending, rows, latency,
-         sqlstate, outcome, flows.database, flows.role, flows.json, processes.json, cells, bytes,
+         sqlstate, outcome, flows.database, flows.role, flows.json, processes.json, cells, bytes, seen,
          (SELECT phrase FROM phrases WHERE phrases.id = records.policies)
          FROM (SELECT * FROM records WHERE {} ORDER BY id {order} LIMIT {}) AS records
          LEFT JOIN texts ON texts.id = records.text LEFT JOIN flows ON flows.id = records.flow
@@ -290,6 +293,7 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
     let code = |column: usize| row.get::<_, Option<u8>>(column);
     let outcome: Option<i64> = row.get(10)?;
     let cells: Option<String> = row.get(15)?;
+    let seen: Option<String> = row.get(17)?;
     let outcome = match outcome {
         Some(position) => Some(Outcome {
             record: id(position)?,
@@ -300,10 +304,11 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
             sqlstate: row.get(9)?,
             tag: None,
             masked: counts(cells.as_deref().unwrap_or_default()),
+            seen: counts(seen.as_deref().unwrap_or_default()),
         }),
         None => None,
     };
-    let policies: Option<String> = row.get(17)?;
+    let policies: Option<String> = row.get(18)?;
     Ok(Hit {
         schema: render::SCHEMA,
         record: id(row.get(2)?)?,

@@ -285,6 +285,8 @@ pub struct Outcome<'s> {
     pub latency_us: u64,
     /// Cells masked, by class.
     pub masked: &'s [(&'s str, u64)],
+    /// Cells of a sensitive class that were shown in the clear.
+    pub seen: &'s [(&'s str, u64)],
 }
 
 impl Outcome<'_> {
@@ -298,6 +300,7 @@ impl Outcome<'_> {
             bytes: 0,
             latency_us: 0,
             masked: &[],
+            seen: &[],
         }
     }
 }

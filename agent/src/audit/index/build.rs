@@ -331,62 +331,71 @@ impl Taker<'_> {
         let Some(row) = row else {
             return self.plain(id, &Body::Outcome(outcome.clone()), flow);
         };
-        let (mut masked, mut shown) = (None, None);
-        if !outcome.masked.is_empty() {
+        let (mut classes, mut masked, mut seen) = (None, None, None);
+        if !outcome.masked.is_empty() || !outcome.seen.is_empty() {
             let cells = self.cells(id, row, outcome)?;
-            let names: Vec<&str> = cells.keys().map(String::as_str).collect();
-            let phrase = format!("masked {}", names.join(" "));
-            masked = Some(definitions::phrase(database, &phrase, &names)?);
-            let counts = cells.iter().map(|(class, count)| format!("{class} {count}"));
-            shown = Some(counts.collect::<Vec<_>>().join(" "));
+            let names = |cells: &Cells| -> Vec<String> { cells.keys().cloned().collect() };
+            let (hidden, clear) = (names(&cells.0), names(&cells.1));
+            let phrase = format!("masked {} seen {}", hidden.join(" "), clear.join(" "));
+            let all: Vec<&str> = hidden.iter().chain(&clear).map(String::as_str).collect();
+            classes = Some(definitions::phrase(database, &phrase, &all)?);
+            (masked, seen) = (Some(written(&cells.0)), Some(written(&cells.1)));
         }
         database
             .prepare_cached(
                 "UPDATE records SET ending = ?2, rows = coalesce(rows, 0) + ?3, latency = ?4,
                  masked = coalesce(?5, masked), sqlstate = ?6, outcome = ?7,
-                 bytes = coalesce(bytes, 0) + ?8, cells = coalesce(?9, cells) WHERE id = ?1",
+                 bytes = coalesce(bytes, 0) + ?8, cells = coalesce(?9, cells),
+                 seen = coalesce(?10, seen) WHERE id = ?1",
             )?
             .execute(params![
                 row,
                 outcome.ending,
                 number(outcome.rows),
                 number(outcome.latency_us),
-                masked,
+                classes,
                 outcome.sqlstate.as_deref(),
                 number(id.position),
                 number(outcome.bytes),
-                shown,
+                masked,
+                seen,
             ])
             .map(drop)
     }
 
-    /// How many cells of each class were masked, those of earlier statements of
-    /// the same text among them.
-    fn cells(
-        &self,
-        id: RecordId,
-        row: i64,
-        outcome: &Outcome,
-    ) -> rusqlite::Result<BTreeMap<String, u64>> {
-        let mut cells = BTreeMap::new();
+    /// How many cells of each class were masked and shown, those of earlier
+    /// statements of the same text among them.
+    fn cells(&self, id: RecordId, row: i64, outcome: &Outcome) -> rusqlite::Result<(Cells, Cells)> {
+        let (mut masked, mut seen) = (Cells::new(), Cells::new());
         if outcome.index > 0 {
-            let known: Option<String> = self
+            let known: (Option<String>, Option<String>) = self
                 .database
-                .prepare_cached("SELECT cells FROM records WHERE id = ?1")?
-                .query_row([row], |row| row.get(0))?;
-            cells = counts(known.as_deref().unwrap_or_default());
+                .prepare_cached("SELECT cells, seen FROM records WHERE id = ?1")?
+                .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            masked = counts(known.0.as_deref().unwrap_or_default());
+            seen = counts(known.1.as_deref().unwrap_or_default());
         }
-        for (class, count) in &outcome.masked {
-            if let Some(class) = self.rows.word(id, *class) {
-                *cells.entry(class.to_owned()).or_default() += count;
+        for (told, cells) in [(&outcome.masked, &mut masked), (&outcome.seen, &mut seen)] {
+            for (class, count) in told {
+                if let Some(class) = self.rows.word(id, *class) {
+                    *cells.entry(class.to_owned()).or_default() += count;
+                }
             }
         }
-        Ok(cells)
+        Ok((masked, seen))
     }
 }
 
+/// By class.
+type Cells = BTreeMap<String, u64>;
+
+fn written(cells: &Cells) -> String {
+    let counts = cells.iter().map(|(class, count)| format!("{class} {count}"));
+    counts.collect::<Vec<_>>().join(" ")
+}
+
 /// `email 12 phone 3`
-pub fn counts(cells: &str) -> BTreeMap<String, u64> {
+pub fn counts(cells: &str) -> Cells {
     let words: Vec<&str> = cells.split_whitespace().collect();
     let pairs = words.as_chunks().0.iter();
     pairs.filter_map(|[class, count]| Some(((*class).to_owned(), count.parse().ok()?))).collect()

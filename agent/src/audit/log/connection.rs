@@ -166,8 +166,10 @@ impl Connection {
         let intent = sealed.position;
         let written = self.append(shared, &mut state, &mut |group, flow, sequence| {
             let tag = outcome.tag.map(|tag| group.words(tag));
-            let masked: Vec<(u64, u64)> =
-                outcome.masked.iter().map(|(class, cells)| (group.words(class), *cells)).collect();
+            let mut classes = |all: &[(&str, u64)]| -> Vec<(u64, u64)> {
+                all.iter().map(|(class, cells)| (group.words(class), *cells)).collect()
+            };
+            let (masked, seen) = (classes(outcome.masked), classes(outcome.seen));
             group.put(|here| {
                 Body::Outcome(record::Outcome {
                     head: Head { at, flow: here - flow, sequence },
@@ -180,6 +182,7 @@ impl Connection {
                     bytes: outcome.bytes,
                     latency_us: outcome.latency_us,
                     masked: masked.iter().map(|(class, cells)| (here - class, *cells)).collect(),
+                    seen: seen.iter().map(|(class, cells)| (here - class, *cells)).collect(),
                 })
             });
         });

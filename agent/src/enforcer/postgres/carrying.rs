@@ -470,7 +470,7 @@ fn record(
     let classes = |tally: &Tally| -> Vec<(&'static str, u64)> {
         tally.iter().map(|(class, count)| (class.as_str(), count)).collect()
     };
-    let masked = classes(&counts.masked);
+    let (masked, seen) = (classes(&counts.masked), classes(&counts.seen));
     let (ending, sqlstate, tag) = match &outcome.ending {
         // The Execute's end is the one that counts.
         Ending::Accepted => return,
@@ -499,6 +499,7 @@ fn record(
             rows: counted.unwrap_or(outcome.rows),
             bytes: outcome.bytes,
             masked: &masked,
+            seen: &seen,
             latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..audit::Outcome::new(ending)
         },
