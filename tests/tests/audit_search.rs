@@ -189,12 +189,14 @@ fn every_question_is_one_command() -> Result<()> {
     // A text that names no column: what the answer held is told.
     ground.psql(&reader, &[], "app", "SELECT *, 'tag-all' FROM customers")?;
     ground.finds(&["--class", "email", "--user", "4242"], &["mail", "all"])?;
-    let permit = "@id(\"own/clear\")\npermit (principal, action == Action::\"reveal\", resource);";
+    let permit = "@id(\"own/clear\")\npermit (principal, action == Action::\"reveal\", \
+                  resource in Class::\"person\");";
     std::fs::write(agent.policies().join("own.cedar"), permit)?;
     agent.must(&["reload"])?;
-    ground.psql(&reader, &[], "app", "SELECT *, 'tag-clear' FROM customers")?;
-    let hits = agent.search(&["clear", "--kind", "statement"])?;
-    eprintln!("{}", hits[0]["outcome"]);
+    ground.psql(&reader, &[], "app", "SELECT *, 'tag-shown' FROM customers")?;
+    ground.finds(&["--class", "email", "--user", "4242"], &["mail", "all", "shown"])?;
+    let outcome = &agent.search(&["shown", "--class", "email"])?[0]["outcome"];
+    ensure!(outcome["seen"]["email"] == 2 && outcome["masked"].is_null(), "{outcome}");
 
     // Refused, and why; held, for its owner to approve.
     for statement in
