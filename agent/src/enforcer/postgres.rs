@@ -21,6 +21,7 @@ mod judge;
 mod learning;
 mod login;
 mod opening;
+mod parameters;
 mod screening;
 mod seen;
 mod sights;

@@ -4,11 +4,13 @@
 //! each time it runs. What can't be told – which statement a name means, under
 //! which settings a text will be read – is judged by the strictest reading.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Mentions, Recorded, Understood};
+use super::parameters;
 use super::seen::Seen;
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
@@ -36,6 +38,8 @@ pub struct Judge {
     path: Path,
     /// The latest request after which texts may be read otherwise.
     unsettled: u64,
+    /// What was refused and is in the log: how that ended is recorded too.
+    turned_away: VecDeque<(u64, Arc<Recorded>)>,
     /// What is known of the database.
     catalog: Arc<Catalog>,
 }
@@ -84,6 +88,7 @@ impl Judge {
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
+            turned_away: VecDeque::new(),
             catalog: Arc::default(),
         }
     }
@@ -166,7 +171,13 @@ impl Judge {
             self.follow(&statement, serial, session);
         }
         let verdict = self.decide(&statement, session, means);
-        match self.record(runs, serial, &statement, &verdict, session, log) {
+        let recorded = self.record(runs, serial, &statement, &verdict, session, log);
+        if let (Ok(Intent::Recorded(intent)), Verdict::Refuse(_) | Verdict::Hold(_)) =
+            (&recorded, &verdict)
+        {
+            self.turned_away.push_back((serial, Arc::clone(intent)));
+        }
+        match recorded {
             Err(error) => Judgement::Unrecorded(error),
             Ok(intent) => match verdict {
                 Verdict::Allow(permit) => {
@@ -220,14 +231,26 @@ impl Judge {
             Verdict::Refuse(_) => audit::Verdict::Refused,
             Verdict::Hold(_) => audit::Verdict::Held,
         };
+        let subject = statement.subject.as_ref();
+        let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
             policies: &policies,
+            parameters: &parameters,
             in_transaction: session.in_transaction(),
-            ..audit::Statement::new(serial, way, statement.subject.as_ref(), decided)
+            ..audit::Statement::new(serial, way, subject, decided)
         };
         let sealed = log.intent(&entry)?;
         let used = AtomicBool::new(way != Way::Bind);
         Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
+    }
+
+    /// The record of a request that was refused. They are asked for in order.
+    pub fn turned_away(&mut self, serial: u64) -> Option<Arc<Recorded>> {
+        while self.turned_away.front().is_some_and(|(earlier, _)| *earlier < serial) {
+            self.turned_away.pop_front();
+        }
+        let (found, recorded) = self.turned_away.front()?;
+        (*found == serial).then(|| Arc::clone(recorded))
     }
 
     /// A request has ended: what it changed counts from now on.
@@ -409,6 +432,18 @@ fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Under
 fn defines(facts: &Facts) -> bool {
     let effects = facts.effects();
     [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
+}
+
+/// What is bound to a statement, or given to a function.
+fn bound<'f>(runs: &Runs<'f, Judged>, kept: bool) -> Vec<audit::Parameter<'f>> {
+    match runs {
+        Runs::Bind(bind, known) => {
+            let types = known.as_ref().map_or(&[][..], |known| known.value.parameters());
+            parameters::told(bind.parameters, bind.formats, types, kept)
+        }
+        Runs::FunctionCall(call) => parameters::told(call.arguments, call.formats, &[], kept),
+        _ => Vec::new(),
+    }
 }
 
 /// The record's name, for who reads the refusal.
