@@ -49,6 +49,18 @@ pub fn log_channel(
     Ok(channel.map(|channel| (channel, folder)))
 }
 
+/// The channel by which parser processes come, beside all others.
+pub fn parsers_channel(
+    named: Option<RawFd>,
+    others: &[RawFd],
+) -> Result<Option<OwnedFd>, EnforcerError> {
+    let Some(number) = named else { return Ok(None) };
+    if others.contains(&number) {
+        return Err(EnforcerError::Inherited { number, why: "it is named twice" });
+    }
+    Ok(channels(&[number])?.pop())
+}
+
 #[expect(unsafe_code, reason = "a number from the arguments becomes a descriptor")]
 fn take(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: used for one call only, which fails harmlessly if it isn't open.

@@ -1,12 +1,14 @@
 //! A session's requests and answers, carried.
 
-use super::gate::{Granted, Intent, Judged, Recorded};
+use std::sync::Arc;
+
+use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::judge::{Judge, Judgement};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
-use crate::sql::Facts;
+use crate::sql::LexingState;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
 };
@@ -31,7 +33,9 @@ pub struct Carrying {
 #[derive(Debug)]
 pub struct Held {
     span: Span,
-    facts: Option<Facts>,
+    /// How the text was to be read when it was given away.
+    reading: LexingState,
+    understood: Option<Arc<Understood>>,
 }
 
 /// What came of moving one direction.
@@ -179,12 +183,12 @@ impl<I: Io> Carriage<I> {
         }
     }
 
-    /// The facts of the text that was being read.
-    pub(super) fn take_facts(&mut self, facts: Facts) {
+    /// The text that was being read.
+    pub(super) fn take_understood(&mut self, understood: Arc<Understood>) {
         if let Stage::Session(carrying) = &mut self.stage
             && let Some(held) = &mut carrying.held
         {
-            held.facts = Some(facts);
+            held.understood = Some(understood);
         }
     }
 }
@@ -204,7 +208,8 @@ impl Carrying {
     }
 
     fn takes_client(&self) -> bool {
-        self.session.takes_client() && self.held.as_ref().is_none_or(|held| held.facts.is_some())
+        self.session.takes_client()
+            && self.held.as_ref().is_none_or(|held| held.understood.is_some())
     }
 
     #[inline]
@@ -284,8 +289,11 @@ impl Carrying {
             ClientStep::Wait => return Ok(Asked::Later),
             ClientStep::Runs(request) => request,
         };
-        let read = held.take().filter(|held| held.span == ticket.span());
-        let read = read.and_then(|held| held.facts);
+        // What was read under other settings means something else now.
+        let read = held
+            .take()
+            .filter(|held| held.span == ticket.span() && held.reading == judge.reading(session))
+            .and_then(|held| held.understood);
         match judge.judge(&runs, ticket.serial(), session, turn.means, log, read) {
             Judgement::Release(granted) => {
                 let effects = match &runs {
@@ -325,8 +333,9 @@ impl Carrying {
                     Ok(_) => &[],
                     Err(fault) => return Err(WireError::new(WireSide::Client, fault)),
                 };
-                turn.asks.push(Ask::Read { text: text.into(), reading: judge.reading(session) });
-                *held = Some(Held { span: ticket.span(), facts: None });
+                let reading = judge.reading(session);
+                turn.asks.push(Ask::Read { text: text.into(), reading: reading.clone() });
+                *held = Some(Held { span: ticket.span(), reading, understood: None });
                 session.take_back(ticket);
                 return Ok(Asked::Later);
             }

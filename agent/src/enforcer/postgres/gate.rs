@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::audit::{Sealed, Subject};
+use crate::audit::{Log, Sealed, Subject};
 use crate::policy::Permit;
-use crate::sql::{Facts, Reading};
+use crate::sql::facts::Doubt;
+use crate::sql::{Effects, Facts, LexingState, Reading, session_effects};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
 /// The gate of every session.
@@ -52,6 +53,23 @@ pub struct Understood {
     pub effects: SqlEffects,
     /// What is recorded of it; nothing of what isn't known.
     pub subject: Option<Subject>,
+}
+
+impl Understood {
+    /// All that follows from a text and its facts. Takes as long as the text is long.
+    pub fn new(text: &[u8], reading: &LexingState, mut facts: Facts, log: &Log) -> Self {
+        let effects = session_effects(&facts, text, reading);
+        let shown = String::from_utf8_lossy(text);
+        let subject = Some(log.subject(&shown, reading.strings, Some(&facts)));
+        facts.mark_repeats();
+        Self { facts: Arc::new(facts), effects, subject }
+    }
+
+    /// A text of which nothing is known but why.
+    pub fn unknown(why: &str) -> Self {
+        let facts = Arc::new(Facts::unknown(Doubt::Parser(why.into()), Effects::NONE));
+        Self { facts, effects: SqlEffects::unknown(), subject: None }
+    }
 }
 
 impl Reading for Understood {

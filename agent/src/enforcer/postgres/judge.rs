@@ -15,8 +15,8 @@ use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, 
 use crate::policy::{
     Circumstances, NoCatalog, Question, Scene, Set, Subject, Target, Transaction, Verdict,
 };
-use crate::sql::facts::{Doubt, Facts, Scope, Setting};
-use crate::sql::{Cell, Effect, Effects, Encoding, LexingState, Strings, session_effects};
+use crate::sql::facts::{Facts, Scope, Setting};
+use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
 use crate::wire::postgres::Transaction as Said;
 use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
 
@@ -104,8 +104,8 @@ impl Judge {
         }
     }
 
-    /// Judges one request. `read`: the facts of its text, where they were read
-    /// elsewhere.
+    /// Judges one request. `read`: what its text was understood as, where it was read
+    /// elsewhere, under the settings of [`Judge::reading`] now.
     pub fn judge(
         &mut self,
         runs: &Runs<'_, Judged>,
@@ -113,7 +113,7 @@ impl Judge {
         session: &Session<Judged>,
         means: &Means,
         log: &Connection,
-        read: Option<Facts>,
+        read: Option<Arc<Understood>>,
     ) -> Judgement {
         let statement = match runs {
             Runs::Query(text) => match self.understand(text, session, means, read) {
@@ -227,7 +227,7 @@ impl Judge {
         text: &[u8],
         session: &Session<Judged>,
         means: &Means,
-        read: Option<Facts>,
+        read: Option<Arc<Understood>>,
     ) -> Option<Arc<Understood>> {
         let mut uncertain;
         let reading = if session.is_waiting_for(self.unsettled) {
@@ -238,17 +238,16 @@ impl Judge {
             &self.reading
         };
         let cache = &means.shared.texts;
-        if let Some(known) = cache.get(text, reading, 0) {
-            return Some(known);
-        }
-        let facts = match read {
+        let understood = match read {
             Some(read) => read,
-            None => Cell::quick(text, reading)?,
+            None => {
+                if let Some(known) = cache.get(text, reading, 0) {
+                    return Some(known);
+                }
+                let facts = Cell::quick(text, reading)?;
+                Arc::new(Understood::new(text, reading, facts, &means.shared.log))
+            }
         };
-        let effects = session_effects(&facts, text, reading);
-        let shown = String::from_utf8_lossy(text);
-        let subject = Some(means.shared.log.subject(&shown, reading.strings, Some(&facts)));
-        let understood = Arc::new(Understood { facts: Arc::new(facts), effects, subject });
         cache.put(text, reading, 0, &understood);
         Some(understood)
     }
@@ -388,12 +387,7 @@ fn principal(flow: &Flow) -> Principal {
 }
 
 fn unknown(why: &str) -> Arc<Understood> {
-    let facts = Facts::unknown(Doubt::Parser(why.into()), Effects::NONE);
-    Arc::new(Understood {
-        facts: Arc::new(facts),
-        effects: crate::wire::postgres::session::SqlEffects::unknown(),
-        subject: None,
-    })
+    Arc::new(Understood::unknown(why))
 }
 
 /// The functions that client libraries call by number: those of large objects.
