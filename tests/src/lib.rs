@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod catalog;
 pub mod certificates;
 pub mod cgroup;
 pub mod clients;

@@ -10,8 +10,8 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::EnforcerError;
 use super::fences::{self, User};
+use super::{EnforcerError, inherited};
 use crate::channel::{Channel, ChannelError, FromCell, ToCell};
 use crate::sql::cell::lanes::Lanes;
 use crate::sql::cell::process;
@@ -19,6 +19,8 @@ use crate::sql::cell::process;
 /// A parser process's whole life: what is asked comes by the standard input, and the
 /// answers go to the standard output. It ends when nobody holds the other end.
 pub fn parse(uid: u32, gid: u32) -> Result<(), EnforcerError> {
+    // Whatever else whoever started it had open is no business of its own.
+    inherited::close_others();
     // Where memory is short, this goes first. What can't be written stays as it was.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let fences = fences::raise_for_parser(User { uid, gid }, process::confine)?;

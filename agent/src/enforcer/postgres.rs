@@ -20,6 +20,8 @@ mod gate;
 mod judge;
 mod login;
 mod opening;
+mod probe;
+mod temporary;
 mod words;
 
 use std::sync::Arc;

@@ -332,6 +332,10 @@ pub enum Note {
     InexactNames,
     /// A temporary relation may stand before one of the same name.
     Temporary,
+    /// IF NOT EXISTS: what is there already may be of another kind.
+    IfNotExists,
+    /// ON COMMIT DROP.
+    DropsAtCommit,
     /// DROP … CASCADE, TRUNCATE … CASCADE: more goes than is named.
     Cascade,
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::judge::{Judge, Judgement};
+use super::probe::{Probe, Probed};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
 use crate::sql::LexingState;
+use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
 };
@@ -21,6 +23,9 @@ pub struct Carrying {
     pub judge: Judge,
     /// The request whose text is being read elsewhere, by its frame.
     pub held: Option<Held>,
+    /// What the server is being asked on our own account. Nothing else goes up
+    /// meanwhile.
+    probe: Option<Probe>,
     /// Statements of the transaction that is open.
     statements: u64,
     was_open: bool,
@@ -74,6 +79,7 @@ impl<I: Io> Carriage<I> {
     pub(super) fn carry_down(&mut self, turn: &mut Turn<'_>) -> Result<Pumped, Fault> {
         let Stage::Session(carrying) = &mut self.stage else { return Ok(Pumped::Done) };
         let (client, upstream) = (&mut self.client, &mut self.upstream);
+        let limits = &turn.means.shared.common.limits;
         let mut budget = BUDGET;
         loop {
             let passed = client
@@ -85,7 +91,7 @@ impl<I: Io> Carriage<I> {
             let answered = loop {
                 match upstream.framer.frame() {
                     Ok(Some(frame)) => {
-                        if let Err(error) = carrying.answer(&frame, &mut self.down) {
+                        if let Err(error) = carrying.answer(&frame, &mut self.down, limits) {
                             break Err(error);
                         }
                     }
@@ -201,8 +207,15 @@ enum Asked {
 
 impl Carrying {
     pub fn new(session: Session<Judged>, judge: Judge) -> Self {
-        let mut carrying =
-            Self { session, judge, held: None, statements: 0, was_open: false, told: 0 };
+        let mut carrying = Self {
+            session,
+            judge,
+            held: None,
+            probe: None,
+            statements: 0,
+            was_open: false,
+            told: 0,
+        };
         carrying.judge.learn(&carrying.session);
         carrying
     }
@@ -217,7 +230,19 @@ impl Carrying {
         &mut self,
         frame: &crate::wire::postgres::Frame<'_>,
         down: &mut Splice,
+        limits: &Limits,
     ) -> Result<(), WireError> {
+        if let Some(probe) = &mut self.probe {
+            match probe.take(frame, limits) {
+                Probed::Theirs => {}
+                Probed::Ours => return Ok(()),
+                Probed::Over(told) => {
+                    self.probe = None;
+                    self.judge.learn_own(told, &self.session);
+                    return Ok(());
+                }
+            }
+        }
         match self.session.server(frame)? {
             ServerStep::Plain(pass) => down.pass(pass),
             ServerStep::Refused(bytes) => down.insert(&bytes),
@@ -252,6 +277,9 @@ impl Carrying {
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
             record(log, recorded, &outcome, more);
         }
+        if self.session.is_quiet() {
+            self.judge.rests(&self.session);
+        }
         let open = self.session.transaction() != Transaction::Idle;
         if self.was_open && !open {
             log.transaction(ended, self.statements);
@@ -280,7 +308,13 @@ impl Carrying {
         log: &Connection,
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
-        let Self { session, judge, held, .. } = self;
+        let Self { session, judge, held, probe, .. } = self;
+        let runs = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
+        if runs && session.is_quiet() && judge.asks_server(turn.means) {
+            up.insert(&Probe::question());
+            *probe = Some(Probe::default());
+            return Ok(Asked::Later);
+        }
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {
                 up.pass(pass);

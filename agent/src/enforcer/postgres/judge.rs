@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use super::probe::Told;
+use super::temporary::{Rest, Temporary};
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
 use crate::policy::{
-    Circumstances, NoCatalog, Question, Scene, Set, Subject, Target, Transaction, Verdict,
+    Circumstances, NoCatalog, Question, Scene, Set, Stance, Subject, Target, Transaction, Verdict,
 };
 use crate::sql::facts::{Facts, Scope, Setting};
 use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
@@ -32,6 +34,9 @@ pub struct Judge {
     path: Path,
     /// The latest request after which texts may be read otherwise.
     unsettled: u64,
+    temporary: Temporary,
+    /// Whether the server's process is this session's alone. `None`: it wasn't asked.
+    own: Option<bool>,
 }
 
 /// What is known of `search_path`, which servers before 18 don't report.
@@ -78,6 +83,8 @@ impl Judge {
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
+            temporary: Temporary::default(),
+            own: None,
         }
     }
 
@@ -146,7 +153,12 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial, session);
         }
+        self.know_temporary();
         let verdict = self.decide(&statement, session, means);
+        if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
+            let at_once = !matches!(runs, Runs::Bind(..));
+            self.temporary.follow(&statement.facts, serial, at_once);
+        }
         match self.record(runs, serial, &statement, &verdict, session, log) {
             Err(error) => Judgement::Unrecorded(error),
             Ok(intent) => match verdict {
@@ -210,6 +222,16 @@ impl Judge {
 
     /// A request has ended: what it changed counts from now on.
     pub fn ended(&mut self, outcome: &Outcome<Judged>) {
+        let serial = outcome.serial;
+        match &outcome.ending {
+            Ending::Complete(tag) => self.temporary.completed(serial, outcome.index, tag),
+            Ending::Failed(_) | Ending::Refused | Ending::Skipped | Ending::Lost => {
+                self.temporary.ended(serial, true);
+            }
+            Ending::Accepted | Ending::Answered | Ending::Empty | Ending::Suspended => {
+                self.temporary.ended(serial, false);
+            }
+        }
         let Path::Setting { serial, .. } = self.path else { return };
         if outcome.serial != serial {
             return;
@@ -219,6 +241,57 @@ impl Judge {
             // Of a query's end its statements' ends were told before.
             (Ending::Answered | Ending::Suspended, before) => self.path = before,
             _ => {}
+        }
+    }
+
+    /// Everything is answered.
+    pub fn rests(&mut self, session: &Session<Judged>) {
+        self.temporary.rests(match session.transaction() {
+            Said::Idle => Rest::Idle,
+            Said::Open => Rest::Open,
+            Said::Failed => Rest::Failed,
+        });
+    }
+
+    /// Whether a decision to come hangs on what only the server can say. Never where
+    /// nothing is changed by decisions.
+    pub fn asks_server(&self, means: &Means) -> bool {
+        if self.temporary.is_empty() || self.own == Some(false) {
+            return false;
+        }
+        let unknown = self.own.is_none()
+            || matches!(self.path, Path::Settled) && self.reading.search_path.is_none();
+        let stance = means.policies.stance(self.kind, self.unit.as_deref());
+        unknown && stance == Stance::Enforced
+    }
+
+    /// The server has answered, or failed to.
+    pub fn learn_own(&mut self, told: Option<Told>, session: &Session<Judged>) {
+        let Some(Told { process, search_path }) = told else {
+            self.own = Some(false);
+            return;
+        };
+        self.own = Some(session.key().is_some_and(|key| key.process == process));
+        // What was set for this transaction only is gone after it.
+        if matches!(self.path, Path::Settled) {
+            self.set_path(Some(search_path));
+        }
+    }
+
+    /// Names count as this session's own tables where they can mean nothing else.
+    fn know_temporary(&mut self) {
+        let known = &self.scene.target().temporary;
+        if known.is_empty() && self.temporary.is_empty() {
+            return;
+        }
+        let plain = |path: &str| !path.to_ascii_lowercase().contains("pg_temp");
+        let usable = self.own == Some(true)
+            && matches!(self.path, Path::Settled)
+            && self.reading.search_path.as_deref().is_some_and(plain);
+        let names = if usable { self.temporary.names() } else { Vec::new() };
+        if *known != names {
+            let target = self.scene.target().clone();
+            self.scene = Scene::new(Target { temporary: names, ..target });
         }
     }
 

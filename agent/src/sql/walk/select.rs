@@ -385,6 +385,7 @@ impl<'t> Walk<'t, '_> {
         if let Some(into) = of.into_clause().or_else(|| leftmost_into(of)) {
             self.verb(Verb::SelectInto);
             self.effect(Effect::Create);
+            self.into_clause(into);
             if let Some(range) = into.rel() {
                 self.range(range, Uses::of(Use::Defined).with(Use::Written));
             }
