@@ -82,7 +82,7 @@ impl Catalog {
         parts.push("SELECT 'server', pg_postmaster_start_time()::text".into());
         let listed = "SELECT format('%I.%I', nspname, relname), relkind FROM pg_class c \
                       JOIN pg_namespace n ON n.oid = relnamespace \
-                      WHERE relkind IN ('r', 'm', 'S') AND nspname !~ '^pg_(catalog|toast|temp)' \
+                      WHERE (relkind IN ('r', 'S') OR relkind = 'm' AND relispopulated) AND nspname !~ '^pg_(catalog|toast|temp)' \
                       AND nspname <> 'information_schema' ORDER BY 1";
         for line in ask(listed)?.lines() {
             let Some((name, kind)) = line.rsplit_once('|') else { continue };
