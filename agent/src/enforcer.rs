@@ -7,6 +7,7 @@
 //! to it, connected. It outlives the keeper for as long as a session lasts.
 
 mod carriage;
+mod catalogs;
 mod fences;
 mod hashing;
 mod inherited;

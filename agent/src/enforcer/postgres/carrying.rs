@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::judge::{Judge, Judgement};
+use super::learning::Learning;
 use super::probe::{Probe, Probed};
+use super::screening::{Counts, Screening};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
+use crate::mask::Tally;
 use crate::sql::LexingState;
-use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
 };
-use crate::wire::postgres::{Frontend, Side as WireSide, Span, Splice, Transaction, WireError};
+use crate::wire::postgres::{
+    Frame, Frontend, Side as WireSide, Span, Splice, Tags, Transaction, WireError,
+};
 
 /// A session with all that judges it.
 #[derive(Debug)]
@@ -26,6 +30,9 @@ pub struct Carrying {
     /// What the server is being asked on our own account. Nothing else goes up
     /// meanwhile.
     probe: Option<Probe>,
+    pub screening: Screening,
+    /// The database's catalog is being learnt: requests wait.
+    learning: Option<Box<Learning>>,
     /// Statements of the transaction that is open.
     statements: u64,
     was_open: bool,
@@ -79,7 +86,6 @@ impl<I: Io> Carriage<I> {
     pub(super) fn carry_down(&mut self, turn: &mut Turn<'_>) -> Result<Pumped, Fault> {
         let Stage::Session(carrying) = &mut self.stage else { return Ok(Pumped::Done) };
         let (client, upstream) = (&mut self.client, &mut self.upstream);
-        let limits = &turn.means.shared.common.limits;
         let mut budget = BUDGET;
         loop {
             let passed = client
@@ -88,18 +94,28 @@ impl<I: Io> Carriage<I> {
             if !passed || !client.flush() {
                 return Ok(Pumped::Blocked);
             }
+            let mut ours = Vec::new();
             let answered = loop {
+                upstream.framer.allow_pieces(carrying.pieces(turn));
                 match upstream.framer.frame() {
                     Ok(Some(frame)) => {
-                        if let Err(error) = carrying.answer(&frame, &mut self.down, limits) {
+                        let taken = match carrying.learns(&frame, turn) {
+                            true => carrying.learn(&frame, &mut ours, turn),
+                            false => carrying.answer(&frame, &mut self.down, turn),
+                        };
+                        if let Err(error) = taken {
                             break Err(error);
                         }
                     }
                     Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
+                    Err(error) => break Err(error.into()),
                 }
             };
             carrying.settle(&self.log);
+            if !ours.is_empty() {
+                upstream.say(&ours).map_err(Fault::UpstreamTls)?;
+                upstream.flush();
+            }
             if self.down.is_empty() {
                 upstream.framer.consume_framed();
             } else {
@@ -138,7 +154,11 @@ impl<I: Io> Carriage<I> {
                 return Ok(Pumped::Blocked);
             }
             let mut waits = false;
+            let mut ours = Vec::new();
             let asked = loop {
+                if carrying.begins_to_learn(!client.framer.has_more(), &mut ours, turn)? {
+                    break Ok(());
+                }
                 if !carrying.takes_client() {
                     waits = true;
                     break Ok(());
@@ -159,6 +179,11 @@ impl<I: Io> Carriage<I> {
                     Err(error) => break Err(error),
                 }
             };
+            if !ours.is_empty() {
+                upstream.say(&ours).map_err(Fault::UpstreamTls)?;
+                upstream.flush();
+                return Ok(Pumped::Blocked);
+            }
             if self.up.is_empty() {
                 client.framer.consume_framed();
             } else {
@@ -206,34 +231,102 @@ enum Asked {
 }
 
 impl Carrying {
-    pub fn new(session: Session<Judged>, judge: Judge) -> Self {
+    pub fn new(session: Session<Judged>, judge: Judge, screening: Screening) -> Self {
         let mut carrying = Self {
             session,
             judge,
             held: None,
             probe: None,
+            screening,
+            learning: None,
             statements: 0,
             was_open: false,
             told: 0,
         };
-        carrying.judge.learn(&carrying.session);
+        carrying.hear_parameters();
         carrying
     }
 
+    fn hear_parameters(&mut self) {
+        self.judge.learn(&self.session);
+        self.screening.set_unicode(self.session.parameters().unicode());
+    }
+
     fn takes_client(&self) -> bool {
-        self.session.takes_client()
+        self.learning.is_none()
+            && self.probe.is_none()
+            && self.session.takes_client()
             && self.held.as_ref().is_none_or(|held| held.understood.is_some())
     }
+
+    /// Which frames of the server's may come in pieces.
+    fn pieces(&mut self, turn: &Turn<'_>) -> Tags {
+        match self.learning {
+            Some(_) => Tags::default(),
+            None => self.screening.pieces(&self.judge, turn.means),
+        }
+    }
+
+    // ---- the catalog --------------------------------------------------------
+
+    /// Asks for the catalog, if it is time and nothing is under way. `quiet`: the
+    /// client asks for nothing, so there is no hurry.
+    fn begins_to_learn(
+        &mut self,
+        quiet: bool,
+        ours: &mut Vec<u8>,
+        turn: &Turn<'_>,
+    ) -> Result<bool, WireError> {
+        let session = &self.session;
+        if quiet
+            || self.learning.is_some()
+            || self.probe.is_some()
+            || self.held.is_some()
+            || !self.screening.wants_to_learn(&self.judge, turn.means)
+            || !session.is_quiet()
+            || session.is_over()
+            || session.is_replication()
+            || session.in_transaction()
+            || session.transaction() != Transaction::Idle
+        {
+            return Ok(false);
+        }
+        let careful = session.statement(b"").is_some();
+        let identity = self.screening.begins_to_learn();
+        self.learning = Some(Box::new(Learning::begin(identity, careful, ours)?));
+        Ok(true)
+    }
+
+    fn learns(&self, frame: &Frame<'_>, turn: &Turn<'_>) -> bool {
+        self.learning.is_some() && Learning::takes(frame, &turn.means.shared.common.limits)
+    }
+
+    fn learn(
+        &mut self,
+        frame: &Frame<'_>,
+        ours: &mut Vec<u8>,
+        turn: &Turn<'_>,
+    ) -> Result<(), Fault> {
+        let Some(learning) = &mut self.learning else { return Ok(()) };
+        let shared = &turn.means.shared;
+        if let Some(known) = learning.take(frame, &shared.common.limits, &shared.catalogs, ours)? {
+            self.screening.learnt(known);
+            self.learning = None;
+        }
+        Ok(())
+    }
+
+    // ---- answers ------------------------------------------------------------
 
     #[inline]
     fn answer(
         &mut self,
-        frame: &crate::wire::postgres::Frame<'_>,
+        frame: &Frame<'_>,
         down: &mut Splice,
-        limits: &Limits,
-    ) -> Result<(), WireError> {
+        turn: &Turn<'_>,
+    ) -> Result<(), Fault> {
         if let Some(probe) = &mut self.probe {
-            match probe.take(frame, limits) {
+            match probe.take(frame, &turn.means.shared.common.limits) {
                 Probed::Theirs => {}
                 Probed::Ours => return Ok(()),
                 Probed::Over(told) => {
@@ -244,14 +337,17 @@ impl Carrying {
             }
         }
         match self.session.server(frame)? {
-            ServerStep::Plain(pass) => down.pass(pass),
+            ServerStep::Plain(pass) => {
+                self.screening.pass(frame, down)?;
+                down.pass(pass);
+            }
             ServerStep::Refused(bytes) => down.insert(&bytes),
             ServerStep::Ours => {}
             ServerStep::Shows(shown) => {
                 let parameter = shown.what == What::Parameter;
-                down.pass(shown.unchanged(&()));
+                self.screening.show(shown, frame, down, &self.judge, turn.means)?;
                 if parameter {
-                    self.judge.learn(&self.session);
+                    self.hear_parameters();
                 }
             }
         }
@@ -271,11 +367,12 @@ impl Carrying {
                 };
                 self.statements += 1;
             }
+            let counts = self.screening.ended(&outcome);
             let Some(Granted { intent: Intent::Recorded(recorded), .. }) = &outcome.permit else {
                 continue;
             };
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
-            record(log, recorded, &outcome, more);
+            record(log, recorded, &outcome, more, counts.unwrap_or_default());
         }
         if self.session.is_quiet() {
             self.judge.rests(&self.session);
@@ -303,12 +400,12 @@ impl Carrying {
 
     fn ask(
         &mut self,
-        frame: &crate::wire::postgres::Frame<'_>,
+        frame: &Frame<'_>,
         up: &mut Splice,
         log: &Connection,
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
-        let Self { session, judge, held, probe, .. } = self;
+        let Self { session, judge, held, probe, screening, .. } = self;
         let runs = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
         if runs && session.is_quiet() && judge.asks_server(turn.means) {
             up.insert(&Probe::question());
@@ -328,12 +425,24 @@ impl Carrying {
             .take()
             .filter(|held| held.span == ticket.span() && held.reading == judge.reading(session))
             .and_then(|held| held.understood);
+        judge.know(screening.catalog());
         match judge.judge(&runs, ticket.serial(), session, turn.means, log, read) {
             Judgement::Release(granted) => {
                 let effects = match &runs {
                     Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),
                     _ => Default::default(),
                 };
+                screening.released(&granted);
+                // Rows that are to be looked at must have been described.
+                if let Runs::Execute(execute, Some(portal)) = &runs
+                    && portal.value.is_undescribed()
+                    && granted.statement.facts.running().any(|one| one.returns.is_some())
+                    && !turn.means.policies.is_off()
+                {
+                    let mut describe = Vec::new();
+                    session.describe_portal(execute.portal, &mut describe)?;
+                    up.insert(&describe);
+                }
                 up.pass(session.release(ticket, granted, effects)?);
             }
             Judgement::Refuse(refusal) => {
@@ -379,7 +488,17 @@ impl Carrying {
 }
 
 /// Puts an end into the log. `more`: an end of this request is there already.
-fn record(log: &Connection, recorded: &Recorded, outcome: &Outcome<Judged>, more: bool) {
+fn record(
+    log: &Connection,
+    recorded: &Recorded,
+    outcome: &Outcome<Judged>,
+    more: bool,
+    counts: Counts,
+) {
+    let classes = |tally: &Tally| -> Vec<(&'static str, u64)> {
+        tally.iter().map(|(class, count)| (class.as_str(), count)).collect()
+    };
+    let masked = classes(&counts.masked);
     let (ending, sqlstate, tag) = match &outcome.ending {
         // The Execute's end is the one that counts.
         Ending::Accepted => return,
@@ -406,6 +525,7 @@ fn record(log: &Connection, recorded: &Recorded, outcome: &Outcome<Judged>, more
             sqlstate,
             tag: shown,
             rows: counted.unwrap_or(outcome.rows),
+            masked: &masked,
             latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..audit::Outcome::new(ending)
         },

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::audit::{Log, Sealed, Subject};
 use crate::policy::Permit;
 use crate::sql::facts::Doubt;
-use crate::sql::{Effects, Facts, LexingState, Reading, session_effects};
+use crate::sql::{Effect, Effects, Facts, LexingState, Reading, session_effects};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
 /// The gate of every session.
@@ -16,7 +16,7 @@ pub struct Judged;
 
 impl Gate for Judged {
     type Permit = Granted;
-    type Screened = ();
+    type Screened = crate::mask::Screened;
 }
 
 /// What a request is released with.
@@ -25,6 +25,8 @@ pub struct Granted {
     #[expect(dead_code, reason = "it is the witness that this may run, and kept for that")]
     pub permit: Permit,
     pub statement: Arc<Understood>,
+    /// The prepared statement or cursor that it names.
+    pub behind: Option<Arc<Understood>>,
     pub intent: Intent,
 }
 
@@ -53,6 +55,8 @@ pub struct Understood {
     pub effects: SqlEffects,
     /// What is recorded of it; nothing of what isn't known.
     pub subject: Option<Subject>,
+    /// It changes what the database's catalog says.
+    pub defines: bool,
 }
 
 impl Understood {
@@ -61,14 +65,18 @@ impl Understood {
         let effects = session_effects(&facts, text, reading);
         let shown = String::from_utf8_lossy(text);
         let subject = Some(log.subject(&shown, reading.strings, Some(&facts)));
+        let defines = {
+            let effects = facts.effects();
+            [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
+        };
         facts.mark_repeats();
-        Self { facts: Arc::new(facts), effects, subject }
+        Self { facts: Arc::new(facts), effects, subject, defines }
     }
 
     /// A text of which nothing is known but why.
     pub fn unknown(why: &str) -> Self {
         let facts = Arc::new(Facts::unknown(Doubt::Parser(why.into()), Effects::NONE));
-        Self { facts, effects: SqlEffects::unknown(), subject: None }
+        Self { facts, effects: SqlEffects::unknown(), subject: None, defines: false }
     }
 }
 

@@ -10,14 +10,18 @@ use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::probe::Told;
+use super::seen::Seen;
 use super::temporary::{Rest, Temporary};
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
+use crate::mask::postgres::plan::ColumnName;
+use crate::mask::{Catalog, Class, Mask};
 use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
 use crate::policy::{
-    Circumstances, NoCatalog, Question, Scene, Set, Stance, Subject, Target, Transaction, Verdict,
+    Circumstances, Question, RevealScope, Scene, Set, Sight, Stance, Subject, Target, Transaction,
+    Verdict, Viewed,
 };
-use crate::sql::facts::{Facts, Scope, Setting};
+use crate::sql::facts::{Facts, Scope, Setting, Verb};
 use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
 use crate::wire::postgres::Transaction as Said;
 use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
@@ -37,6 +41,8 @@ pub struct Judge {
     temporary: Temporary,
     /// Whether the server's process is this session's alone. `None`: it wasn't asked.
     own: Option<bool>,
+    /// What is known of the database.
+    catalog: Arc<Catalog>,
 }
 
 /// What is known of `search_path`, which servers before 18 don't report.
@@ -85,6 +91,19 @@ impl Judge {
             unsettled: 0,
             temporary: Temporary::default(),
             own: None,
+            catalog: Arc::default(),
+        }
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The database is known better.
+    #[inline]
+    pub fn know(&mut self, catalog: &Arc<Catalog>) {
+        if !Arc::ptr_eq(&self.catalog, catalog) {
+            self.catalog = Arc::clone(catalog);
         }
     }
 
@@ -162,7 +181,10 @@ impl Judge {
         match self.record(runs, serial, &statement, &verdict, session, log) {
             Err(error) => Judgement::Unrecorded(error),
             Ok(intent) => match verdict {
-                Verdict::Allow(permit) => Judgement::Release(Granted { permit, statement, intent }),
+                Verdict::Allow(permit) => {
+                    let behind = behind(&statement, session);
+                    Judgement::Release(Granted { permit, statement, behind, intent })
+                }
                 Verdict::Refuse(refusal) => {
                     Judgement::Refuse(refusal.words().refusal(number(&intent)))
                 }
@@ -401,11 +423,51 @@ impl Judge {
             facts: &statement.facts,
             prepared: &prepared,
             circumstances: Circumstances { transaction, ..Circumstances::new(Timestamp::now()) },
-            catalog: &NoCatalog,
+            catalog: &Seen { judge: self, means },
         };
-        let stance = policies.stance(self.kind, self.unit.as_deref());
-        means.shared.rulings.decide(&policies.set, &question, stance)
+        means.shared.rulings.decide(&policies.set, &question, self.stance(means))
     }
+
+    pub fn stance(&self, means: &Means) -> Stance {
+        means.policies.stance(self.kind, self.unit.as_deref())
+    }
+
+    /// What the policies can say of this actor's sight at all.
+    pub fn scope_of_reveal(&self, means: &Means) -> RevealScope {
+        means.policies.set.scope_of_reveal(&self.subject, &self.scene)
+    }
+
+    /// What is done to a class, in a column or wherever it turns up.
+    pub fn mask(&self, means: &Means, class: Class, column: ColumnName<'_>) -> Mask {
+        let ColumnName { schema, table, column } = column;
+        let path = class.path();
+        let viewed = Viewed { schema, table, column, class: &path };
+        let circumstances = Circumstances::new(Timestamp::now());
+        let sights =
+            means.policies.set.reveal(&self.subject, &self.scene, &circumstances, &[viewed]);
+        match sights.into_iter().next() {
+            Some(Sight::Clear { .. }) => Mask::Keep,
+            Some(Sight::Masked { mask: Some(mask), .. }) => {
+                mask.parse().unwrap_or_else(|_| class.default_mask())
+            }
+            Some(Sight::Masked { mask: None, .. }) | None => class.default_mask(),
+        }
+    }
+}
+
+/// The prepared statement or cursor that a text names, by what the session knows.
+fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Understood>> {
+    let handle = statement.facts.running().find_map(|one| {
+        let named = matches!(one.verb, Verb::Execute | Verb::Fetch);
+        one.handle.as_deref().filter(|_| named).map(|handle| (one.verb, handle))
+    });
+    let (verb, handle) = handle?;
+    if verb == Verb::Execute {
+        let known = session.statement(handle.as_bytes()).filter(|known| known.certain)?;
+        return Some(Arc::clone(&known.value.permit.statement));
+    }
+    let known = session.portal(handle.as_bytes()).filter(|known| known.certain)?;
+    Some(Arc::clone(&known.value.permit.statement))
 }
 
 /// The record's name, for who reads the refusal.
