@@ -29,6 +29,7 @@ pub mod postgres;
 pub mod probe;
 pub mod recorded;
 pub mod scene;
+pub mod script;
 pub mod seen;
 pub mod stream;
 pub mod sys;

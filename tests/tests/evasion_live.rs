@@ -24,9 +24,9 @@ use toml_edit::DocumentMut;
 const VICTIMS: &str = r#"
 CREATE TABLE customers (id int PRIMARY KEY, name text, email text, x int, a int, b int, deleted bool DEFAULT false);
 INSERT INTO customers SELECT n, 'c' || n, 'c' || n || '@example.com', n, n, n FROM generate_series(1, 100) n;
-CREATE TABLE orders (id int PRIMARY KEY, customer_id int REFERENCES customers, total int);
+CREATE TABLE orders (id int PRIMARY KEY, customer_id int REFERENCES customers, total int, cid int, name text, x int, created_at timestamptz);
 INSERT INTO orders SELECT n, n, n FROM generate_series(1, 100) n;
-CREATE TABLE t (id int, a int, b int, x int, d date, j jsonb);
+CREATE TABLE t (id int, a int, b int, x int, d date, data jsonb);
 INSERT INTO t SELECT n, n, n, n FROM generate_series(1, 100) n;
 CREATE TABLE s AS SELECT * FROM customers; CREATE TABLE x AS SELECT * FROM t;
 CREATE TABLE log (a text); CREATE TABLE audit (delete int, "update" int); INSERT INTO audit VALUES (1, 2);

@@ -232,6 +232,9 @@ pub struct Column {
     /// False: only the catalog can tell whether the name means this relation's
     /// column or another's.
     pub certain: bool,
+    /// Somewhere its relation stands before it: `t.f` calls `f(t)` where `t` has no
+    /// such column. A bare name never does.
+    pub qualified: bool,
 }
 
 /// One output column.
