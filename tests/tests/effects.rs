@@ -6,7 +6,7 @@
 //! transaction a number for it (nothing is stored without one), within one the rows
 //! that its own counters say were written, the catalogs' included.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use tidegate::sql::facts::{Note, Verb};
+use tidegate::sql::facts::{Note, ObjectKind, Verb};
 use tidegate::sql::{Cell, Encoding, Facts, LexingState, Strings, cell};
 use tidegate_tests::agent::target_folder;
 use tidegate_tests::folder::TempFolder;
@@ -24,17 +24,31 @@ use tidegate_tests::wire::tape::Tape;
 use tidegate_tests::wire::{Connection, Message, message};
 
 /// What takes a number or writes a row, and changes nothing that others have: each
-/// with why.
-fn is_no_change(facts: &Facts) -> bool {
+/// with why. `own`: the session's temporary tables.
+fn is_no_change(facts: &Facts, own: &HashSet<String>) -> bool {
+    const HARMLESS: &[&str] = &[
+        // Sequences move when they are read.
+        "nextval",
+        "pg_notify",
+        // Asks for the number itself.
+        "txid_current",
+        "pg_current_xact_id",
+    ];
     facts.running().all(|statement| {
+        let relations = statement.objects.iter().filter(|one| one.kind == ObjectKind::Relation);
         // Locks lie in the rows themselves.
         statement.notes.contains(&Note::RowLocks)
-            // Sequences move when they are read.
-            || statement.calls.iter().any(|call| matches!(&*call.name, "nextval" | "pg_notify"))
-            // Temporary tables of one's own, and listening.
+            || statement.calls.iter().any(|call| HARMLESS.contains(&&*call.name))
+            // ON COMMIT DELETE ROWS empties what is only read, too.
+            || statement.verb == Verb::Select
+                && relations.map(|one| own.contains(&*one.name)).reduce(|a, b| a && b) == Some(true)
             || matches!(
                 statement.verb,
+                // Temporary tables of one's own, and listening.
                 Verb::Discard | Verb::Listen | Verb::Unlisten | Verb::Notify | Verb::Lock
+                // What was done before, and was judged then, is kept or undone.
+                | Verb::ReleaseSavepoint | Verb::RollbackTo
+                | Verb::CommitPrepared | Verb::RollbackPrepared
             )
     })
 }
@@ -58,6 +72,8 @@ struct Session {
     rests: u8,
     /// Cursors and prepared statements, and whether what they run is a pure read.
     handles: HashMap<String, bool>,
+    /// Its temporary tables.
+    own: HashSet<String>,
 }
 
 impl Session {
@@ -68,7 +84,8 @@ impl Session {
         connection.send(&message::startup(message::PROTOCOL, &parameters))?;
         let said = connection.login("app", "tide")?;
         let state = LexingState { server_major: Some(15), ..LexingState::default() };
-        let mut session = Self { connection, state, rests: b'I', handles: HashMap::new() };
+        let (handles, own) = (HashMap::new(), HashSet::new());
+        let mut session = Self { connection, state, rests: b'I', handles, own };
         for message in &said {
             session.hear(message);
         }
@@ -137,6 +154,8 @@ impl Session {
     fn is_read(&mut self, facts: &Facts) -> bool {
         let mut read = facts.understood() && facts.effects().is_pure_read();
         for statement in facts.running() {
+            let made = statement.objects.iter().filter(|one| one.temporary);
+            self.own.extend(made.map(|one| one.name.to_string()));
             let Some(handle) = statement.handle.as_deref() else { continue };
             match statement.verb {
                 Verb::Prepare | Verb::DeclareCursor => {
@@ -213,7 +232,7 @@ fn play_script(
         }
         figures.changed += 1;
         if read {
-            if !is_no_change(&facts) {
+            if !is_no_change(&facts, &session.own) {
                 let shown: String = text.chars().take(300).collect();
                 figures.wrong.push(format!("{name}: {shown}"));
             }

@@ -254,7 +254,7 @@ impl Set {
 
 /// Different statements of one text that are asked about: what asks takes time that
 /// others wait.
-const MOST_STATEMENTS: usize = 2_048;
+const MOST_STATEMENTS: usize = 1_024;
 
 /// Each statement that runs, with what it needs to be asked about.
 fn for_each(question: &Question<'_>, mut each: impl FnMut(About<'_>)) {

@@ -116,8 +116,12 @@ impl Cell {
         self.lanes.as_ref()
     }
 
-    /// Reads a small text on the caller's stack. `None`: it is for the workers.
+    /// Reads a small text on the caller's stack, and refuses one that nobody reads.
+    /// `None`: it is for the workers.
     pub fn quick(text: &[u8], state: &LexingState) -> Option<Facts> {
+        if text.len() > Bounds::PROCESS.bytes {
+            return Some(attempt(text, state, Bounds::PROCESS));
+        }
         if text.len() > Bounds::SMALL.bytes {
             return None;
         }
@@ -125,7 +129,8 @@ impl Cell {
         (!exceeds(&facts)).then_some(facts)
     }
 
-    /// Answers through `reply`, at once or from another thread. Never blocks.
+    /// Answers through `reply`, at once or from another thread. Never blocks. For what
+    /// [`Cell::quick`] didn't read.
     pub fn submit(&self, text: Box<[u8]>, state: &LexingState, reply: Reply) {
         let job = Job { text, state: state.clone(), reply: Some(reply) };
         if job.text.len() <= Bounds::LARGE.bytes {
@@ -136,11 +141,11 @@ impl Cell {
                     job.refuse("the parser's threads have ended");
                 }
             }
-        } else if job.text.len() > Bounds::PROCESS.bytes {
-            let facts = attempt(&job.text, &job.state, Bounds::PROCESS);
-            job.answer(facts);
         } else {
             match &self.lanes {
+                _ if job.text.len() > Bounds::PROCESS.bytes => {
+                    job.refuse("nobody reads a text of this length");
+                }
                 Some(lanes) => lanes.submit(job),
                 None => job.refuse("no parser process for a text of this length"),
             }
