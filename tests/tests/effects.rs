@@ -92,6 +92,13 @@ impl Session {
         Ok(session)
     }
 
+    /// Ends it, and waits until the server has cleared away behind it: that takes
+    /// numbers too.
+    fn leave(self) {
+        // Whatever was left to say, the end is what counts.
+        let _ = self.connection.leave();
+    }
+
     fn hear(&mut self, message: &Message) {
         match message.kind {
             b'Z' => self.rests = message.body.first().copied().unwrap_or_default(),
@@ -194,6 +201,7 @@ fn play_script(
             Step::Statement(text) => text,
             Step::Data(_) => continue,
             Step::Connect => {
+                session.leave();
                 session = Session::open(postgres)?;
                 continue;
             }
@@ -242,6 +250,7 @@ fn play_script(
         judged.sort();
         *figures.judged.entry(judged.join(" ")).or_default() += 1;
     }
+    session.leave();
     Ok(())
 }
 
