@@ -57,6 +57,27 @@ pub struct Understood {
     pub subject: Option<Subject>,
     /// It changes what the database's catalog says.
     pub defines: bool,
+    pub mentions: Mentions,
+}
+
+/// Words of a text that can put a value where it has no column.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mentions {
+    pub settings: bool,
+    pub notifications: bool,
+    pub large_objects: bool,
+}
+
+impl Mentions {
+    pub fn of(text: &[u8]) -> Self {
+        let has =
+            |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
+        Self {
+            settings: has(b"set_config"),
+            notifications: has(b"notify"),
+            large_objects: has(b"lo_") || has(b"lowrite"),
+        }
+    }
 }
 
 impl Understood {
@@ -70,13 +91,15 @@ impl Understood {
             [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
         };
         facts.mark_repeats();
-        Self { facts: Arc::new(facts), effects, subject, defines }
+        let mentions = Mentions::of(text);
+        Self { facts: Arc::new(facts), effects, subject, defines, mentions }
     }
 
     /// A text of which nothing is known but why.
     pub fn unknown(why: &str) -> Self {
         let facts = Arc::new(Facts::unknown(Doubt::Parser(why.into()), Effects::NONE));
-        Self { facts, effects: SqlEffects::unknown(), subject: None, defines: false }
+        let mentions = Mentions::default();
+        Self { facts, effects: SqlEffects::unknown(), subject: None, defines: false, mentions }
     }
 }
 
