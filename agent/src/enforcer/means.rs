@@ -82,6 +82,7 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     pub fn new() -> Result<Self, String> {
+        let cell = Cell::start(cell::Settings { processes: true, ..Default::default() });
         let limits = Limits { chunk: CHUNK, ..Limits::default() };
         Ok(Self {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
@@ -91,7 +92,7 @@ impl Shared {
             log: Log::off(),
             rulings: Arc::new(policy::Cache::new(RULINGS)),
             catalogs: Arc::default(),
-            cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),
+            cell: Arc::new(cell.map_err(|error| error.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
             asked_at_once: Arc::default(),
         })

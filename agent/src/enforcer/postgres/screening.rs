@@ -467,9 +467,8 @@ impl Screening {
                     || statement.verb == Verb::Show && columns().any(told));
             if settings || (objects_told && reads_large_objects(statement)) {
                 // Of whatever table: what lies there is anybody's.
-                let nobodys = columns().map(|(column, format)| {
-                    (Column { table: 0, attribute: 0, ..column }, format)
-                });
+                let nobodys = columns()
+                    .map(|(column, format)| (Column { table: 0, attribute: 0, ..column }, format));
                 return Plan::of(nobodys, &Origins::dark(), &catalog, reveal);
             }
             if unforeseen {
