@@ -298,6 +298,11 @@ fn no_other_way_out_leaks() -> Result<()> {
     hunt("ways_out.sql", &[Way::Simple])
 }
 
+#[test]
+fn what_is_made_before_it_is_learnt_leaks_nothing() -> Result<()> {
+    hunt("made.sql", &[Way::Simple])
+}
+
 // ---- what must arrive -------------------------------------------------------
 
 #[test]
