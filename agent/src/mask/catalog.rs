@@ -382,7 +382,8 @@ impl Catalog {
         all.filter_map(|oid| self.relation(*oid)).filter(move |one| match schema {
             Some(_) if temporary => one.schema.starts_with("pg_temp"),
             Some(schema) => *one.schema == *schema,
-            None => true,
+            // On nobody's search path.
+            None => &*one.schema != "information_schema",
         })
     }
 
