@@ -67,7 +67,11 @@ fn an_application_and_psql_see_no_difference() -> Result<()> {
     for statement in &all {
         let answer = |led: bool| -> Result<String> {
             let mut psql = ground.place(led).command(program("psql")?)?;
-            psql.args(["-Xat", "-c", statement]).arg(ground.postgres.dsn("app"));
+            psql.arg("-Xat");
+            for one in statement.split(" ;; ") {
+                psql.args(["-c", one]);
+            }
+            psql.arg(ground.postgres.dsn("app"));
             let output = psql.output()?;
             // What fails is to fail in the same words.
             Ok([output.stdout, output.stderr]
@@ -118,7 +122,8 @@ fn tools_see_no_difference() -> Result<()> {
             let mut command = ground.place(led).command(program)?;
             command.args(&arguments).env("PGHOST", "127.0.0.1").env("PGPORT", &port);
             command.env("PGUSER", "app").env("PGDATABASE", "app");
-            let text = run(&mut command).with_context(|| ground.agent.tail())?;
+            let text = run(&mut command)
+                .with_context(|| format!("{name}, led: {led}{}", ground.agent.tail()))?;
             // A dump's own random word.
             let keep = |line: &&str| !line.contains("restrict ");
             said.push(text.lines().filter(keep).collect::<Vec<_>>().join("\n"));

@@ -101,6 +101,8 @@ pub enum TypeSort {
     },
 }
 
+/// Below are the server's own.
+const FIRST_OWN: u32 = 16_384;
 /// Types within types go no deeper.
 const DEEPEST: u32 = 16;
 /// In which one table is filled: more are taken for one that fills all of it.
@@ -126,7 +128,11 @@ impl Catalog {
                 .and_then(|old| old.columns.iter().find(|old| old.number == column.number))
                 // Under another name it is the same column.
                 .and_then(|old| old.class);
-            column.class = known.or(column.class).or_else(|| names::classify(&named));
+            column.class = known.or(column.class).or_else(|| {
+                // The server's own words about structure: `ordinal_position`.
+                let own = relation.oid < FIRST_OWN && &*relation.schema == "information_schema";
+                names::classify(&named).filter(|_| !own)
+            });
             if column.class.is_none() {
                 let texts = can_hold_text(&form);
                 let made =
