@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
+use super::cancels::Cancels;
 use super::hashing::Hashing;
 use super::postgres::Understood;
 use super::tls::{ClientConfigs, Leaves};
@@ -33,6 +34,8 @@ pub struct Shared {
     pub rulings: Arc<policy::Cache>,
     pub cell: Arc<Cell>,
     pub hashing: Hashing,
+    /// The statements that wait and may be cancelled.
+    pub cancels: Cancels,
     /// Programs that leave when they are asked for a password in clear once
     /// SCRAM has begun, by their file: they are asked at once.
     pub asked_at_once: Arc<Mutex<HashSet<PathBuf>>>,
@@ -85,6 +88,7 @@ impl Shared {
             rulings: Arc::new(policy::Cache::new(RULINGS)),
             cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
+            cancels: Cancels::default(),
             asked_at_once: Arc::default(),
         })
     }

@@ -1,6 +1,7 @@
 //! A session's requests and answers, carried.
 
 use super::gate::{Granted, Intent, Judged, Recorded};
+use super::holding::Holding;
 use super::judge::{Judge, Judgement};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
@@ -17,7 +18,8 @@ use crate::wire::postgres::{Frontend, Side as WireSide, Span, Splice, Transactio
 pub struct Carrying {
     pub session: Session<Judged>,
     pub judge: Judge,
-    /// The request whose text is being read elsewhere, by its frame.
+    /// The request whose text is being read elsewhere, or that waits for an
+    /// approval, by its frame.
     pub held: Option<Held>,
     /// Statements of the transaction that is open.
     statements: u64,
@@ -31,7 +33,10 @@ pub struct Carrying {
 #[derive(Debug)]
 pub struct Held {
     span: Span,
+    /// Its text is being read.
+    reading: bool,
     facts: Option<Facts>,
+    hold: Option<Holding>,
 }
 
 /// What came of moving one direction.
@@ -130,6 +135,9 @@ impl<I: Io> Carriage<I> {
             let mut waits = false;
             let asked = loop {
                 if !carrying.takes_client() {
+                    if client.leg.has_hung_up() && carrying.give_up(turn.asks) {
+                        continue;
+                    }
                     waits = true;
                     break Ok(());
                 }
@@ -185,7 +193,14 @@ impl<I: Io> Carriage<I> {
             && let Some(held) = &mut carrying.held
         {
             held.facts = Some(facts);
+            held.reading = false;
         }
+    }
+}
+
+impl Held {
+    fn waits(&self) -> bool {
+        self.reading || self.hold.as_ref().is_some_and(Holding::waits)
     }
 }
 
@@ -203,8 +218,13 @@ impl Carrying {
         carrying
     }
 
+    /// The hold of the request that waits.
+    pub fn holding_mut(&mut self) -> Option<&mut Holding> {
+        self.held.as_mut()?.hold.as_mut()
+    }
+
     fn takes_client(&self) -> bool {
-        self.session.takes_client() && self.held.as_ref().is_none_or(|held| held.facts.is_some())
+        self.session.takes_client() && self.held.as_ref().is_none_or(|held| !held.waits())
     }
 
     #[inline]
@@ -284,9 +304,10 @@ impl Carrying {
             ClientStep::Wait => return Ok(Asked::Later),
             ClientStep::Runs(request) => request,
         };
-        let read = held.take().filter(|held| held.span == ticket.span());
-        let read = read.and_then(|held| held.facts);
-        match judge.judge(&runs, ticket.serial(), session, turn.means, log, read) {
+        let known = held.take().filter(|held| held.span == ticket.span());
+        let (read, hold) = known.map_or((None, None), |held| (held.facts, held.hold));
+        let serial = ticket.serial();
+        match judge.judge(&runs, serial, session, turn.means, log, read, hold.as_ref()) {
             Judgement::Release(granted) => {
                 let effects = match &runs {
                     Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),
@@ -298,6 +319,18 @@ impl Carrying {
                 let mut made = Vec::new();
                 session.refuse(ticket, refusal, &mut made)?;
                 up.insert(&made);
+            }
+            Judgement::Cancel(refusal) => {
+                let mut made = Vec::new();
+                session.cancel(ticket, refusal, &mut made)?;
+                up.insert(&made);
+            }
+            Judgement::Hold(asking, ruling) => {
+                turn.asks.push(Ask::Hold(asking));
+                let hold = Some(Holding::asked(ruling));
+                *held = Some(Held { span: ticket.span(), reading: false, facts: None, hold });
+                session.take_back(ticket);
+                return Ok(Asked::Later);
             }
             Judgement::Unrecorded(error) => {
                 let refusal = Refusal {
@@ -326,7 +359,7 @@ impl Carrying {
                     Err(fault) => return Err(WireError::new(WireSide::Client, fault)),
                 };
                 turn.asks.push(Ask::Read { text: text.into(), reading: judge.reading(session) });
-                *held = Some(Held { span: ticket.span(), facts: None });
+                *held = Some(Held { span: ticket.span(), reading: true, facts: None, hold });
                 session.take_back(ticket);
                 return Ok(Asked::Later);
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::audit::{Sealed, Subject};
+use crate::model::HoldPass;
 use crate::policy::Permit;
 use crate::sql::{Facts, Reading};
 use crate::wire::postgres::session::{Gate, SqlEffects};
@@ -25,6 +26,8 @@ pub struct Granted {
     pub permit: Permit,
     pub statement: Arc<Understood>,
     pub intent: Intent,
+    /// The approval by which it passes. A portal's is good for its execution too.
+    pub pass: Option<Arc<HoldPass>>,
 }
 
 /// Whether what runs lies in the log before it runs.

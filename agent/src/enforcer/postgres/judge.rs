@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use super::holding::{self, Asking, Holding};
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
-use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
+use crate::model::{
+    ActorKind, Carried, Flow, Group, GroupKind, HoldPass, Kind, Principal, Timestamp, Withdrawal,
+};
 use crate::policy::{
-    Circumstances, NoCatalog, Question, Scene, Set, Subject, Target, Transaction, Verdict,
+    Circumstances, NoCatalog, Question, Ruling, Scene, Set, Subject, Target, Transaction, Verdict,
+    Words,
 };
 use crate::sql::facts::{Doubt, Facts, Scope, Setting};
 use crate::sql::{Cell, Effect, Effects, Encoding, LexingState, Strings, session_effects};
@@ -27,6 +31,8 @@ pub struct Judge {
     scene: Scene,
     kind: ActorKind,
     unit: Option<String>,
+    /// Somebody sits at a terminal and can wait.
+    terminal: bool,
     /// How the server reads texts, as far as it has said.
     reading: LexingState,
     path: Path,
@@ -56,6 +62,10 @@ pub enum Judgement {
     Unrecorded(LogError),
     /// The text is too long to be read here: it is to be asked for.
     Read,
+    /// Somebody must approve it: that is to be asked for.
+    Hold(Box<Asking>, Arc<Ruling>),
+    /// It waited, and its client has cancelled it.
+    Cancel(Refusal),
 }
 
 impl Judge {
@@ -75,6 +85,7 @@ impl Judge {
             scene,
             kind,
             unit: flow.process.workload.system_unit().map(str::to_owned),
+            terminal: kind == ActorKind::Terminal && flow.actor.program.terminal.is_some(),
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
@@ -105,7 +116,8 @@ impl Judge {
     }
 
     /// Judges one request. `read`: the facts of its text, where they were read
-    /// elsewhere.
+    /// elsewhere. `held`: how far its hold is, where there is one.
+    #[expect(clippy::too_many_arguments, reason = "all that a decision hangs on")]
     pub fn judge(
         &mut self,
         runs: &Runs<'_, Judged>,
@@ -114,6 +126,7 @@ impl Judge {
         means: &Means,
         log: &Connection,
         read: Option<Facts>,
+        held: Option<&Holding>,
     ) -> Judgement {
         let statement = match runs {
             Runs::Query(text) => match self.understand(text, session, means, read) {
@@ -146,20 +159,63 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial, session);
         }
-        let verdict = self.decide(&statement, session, means);
-        match self.record(runs, serial, &statement, &verdict, session, log) {
-            Err(error) => Judgement::Unrecorded(error),
-            Ok(intent) => match verdict {
-                Verdict::Allow(permit) => Judgement::Release(Granted { permit, statement, intent }),
-                Verdict::Refuse(refusal) => {
-                    Judgement::Refuse(refusal.words().refusal(number(&intent)))
+        let pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
+        let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
+        let verdict = self.decide(&statement, session, means, lifted);
+        if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
+            let told = Told { hold: refused.id.as_ref().map(|id| &*id.0), approver: None };
+            let decided = match refused.why {
+                holding::Why::Noted { .. } => audit::Verdict::Held,
+                _ => audit::Verdict::Refused,
+            };
+            let told = (decided, told);
+            let intent = match self.record(runs, serial, &statement, &verdict, session, log, Some(told)) {
+                Ok(intent) => intent,
+                Err(error) => return Judgement::Unrecorded(error),
+            };
+            let refusal = holding.words(refused).refusal(number(&intent));
+            return match refused.why {
+                holding::Why::Gone(Withdrawal::Cancelled) => Judgement::Cancel(refusal),
+                _ => Judgement::Refuse(refusal),
+            };
+        }
+        let mut unheld = None;
+        if verdict.is_liftable() {
+            // Parsed by the server it harms nobody; its values come with the Bind.
+            if let (Runs::Parse(_), Some(permit)) = (runs, verdict.to_prepare(&statement.facts)) {
+                let intent = Intent::Prepares;
+                return Judgement::Release(Granted { permit, statement, intent, pass: None });
+            }
+            match self.asking(runs, &statement, &verdict, session) {
+                Ok(asking) => {
+                    return Judgement::Hold(Box::new(asking), Arc::clone(verdict.ruling()));
                 }
-                Verdict::Hold(hold) => Judgement::Refuse(hold.words().refusal(number(&intent))),
-            },
+                Err(why) => unheld = Some(format!("an approval could lift this, but {why}")),
+            }
+        }
+        let told = pass.as_ref().map(|pass| {
+            let told = Told { hold: Some(&pass.id.0), approver: Some(&pass.by) };
+            (audit::Verdict::Approved, told)
+        });
+        let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
+        match self.record(runs, serial, &statement, &verdict, session, log, told) {
+            Err(error) => Judgement::Unrecorded(error),
+            Ok(intent) => {
+                let words = match verdict {
+                    Verdict::Allow(permit) => {
+                        return Judgement::Release(Granted { permit, statement, intent, pass });
+                    }
+                    Verdict::Refuse(refusal) => refusal.words(),
+                    Verdict::Hold(hold) => hold.words(),
+                };
+                let hint = unheld.or(words.hint.clone());
+                Judgement::Refuse(Words { hint, ..words }.refusal(number(&intent)))
+            }
         }
     }
 
     /// Puts the request into the log, before anything comes of it.
+    #[expect(clippy::too_many_arguments, reason = "all that is told of it")]
     fn record(
         &self,
         runs: &Runs<'_, Judged>,
@@ -168,6 +224,7 @@ impl Judge {
         verdict: &Verdict,
         session: &Session<Judged>,
         log: &Connection,
+        told: Option<(audit::Verdict, Told<'_>)>,
     ) -> Result<Intent, LogError> {
         let (way, portal) = match runs {
             Runs::Query(_) => (Way::Query, None),
@@ -176,7 +233,8 @@ impl Judge {
             Runs::Execute(_, portal) => (Way::Execute, portal.as_ref()),
             Runs::FunctionCall(_) => (Way::FunctionCall, None),
         };
-        let allowed = matches!(verdict, Verdict::Allow(_));
+        let refused = told.is_some_and(|(decided, _)| decided != audit::Verdict::Approved);
+        let allowed = matches!(verdict, Verdict::Allow(_)) && !refused;
         if allowed && way == Way::Parse {
             return Ok(Intent::Prepares);
         }
@@ -198,7 +256,10 @@ impl Judge {
             Verdict::Refuse(_) => audit::Verdict::Refused,
             Verdict::Hold(_) => audit::Verdict::Held,
         };
+        let (decided, told) = told.unwrap_or((decided, Told::default()));
         let entry = audit::Statement {
+            hold: told.hold,
+            approver: told.approver,
             policies: &policies,
             in_transaction: session.in_transaction(),
             ..audit::Statement::new(serial, way, statement.subject.as_ref(), decided)
@@ -309,7 +370,35 @@ impl Judge {
         self.scene = Scene::new(Target { search_path: self.reading.search_path.clone(), ..target });
     }
 
-    fn decide(&self, statement: &Understood, session: &Session<Judged>, means: &Means) -> Verdict {
+    /// Whether the client reads UTF-8.
+    pub fn is_unicode(&self) -> bool {
+        self.reading.encoding == Encoding::Utf8
+    }
+
+    pub(super) fn has_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        self.scene.target()
+    }
+
+    /// `search_path`, as far as it is known.
+    pub(super) fn known_path(&self) -> Option<&str> {
+        match self.reading.search_path.as_deref() {
+            None => Some("(default)"),
+            Some(LOST) => None,
+            Some(path) => Some(path),
+        }
+    }
+
+    fn decide(
+        &self,
+        statement: &Understood,
+        session: &Session<Judged>,
+        means: &Means,
+        lifted: &[String],
+    ) -> Verdict {
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
             .map(|name| {
@@ -328,11 +417,32 @@ impl Judge {
             scene: &self.scene,
             facts: &statement.facts,
             prepared: &prepared,
-            circumstances: Circumstances { transaction, ..Circumstances::new(Timestamp::now()) },
+            circumstances: Circumstances {
+                transaction,
+                lifted,
+                ..Circumstances::new(Timestamp::now())
+            },
             catalog: &NoCatalog,
         };
         let stance = policies.stance(self.kind, self.unit.as_deref());
         means.shared.rulings.decide(&policies.set, &question, stance)
+    }
+}
+
+/// What its record says of a hold.
+#[derive(Clone, Copy, Default)]
+struct Told<'t> {
+    hold: Option<&'t str>,
+    approver: Option<&'t str>,
+}
+
+/// The approval of the Bind that made the portal: it was for that execution.
+fn of_portal<'r>(runs: &'r Runs<'_, Judged>) -> Option<&'r Arc<HoldPass>> {
+    match runs {
+        Runs::Execute(_, Some(known)) if known.certain && known.value.certain => {
+            known.value.permit.pass.as_ref()
+        }
+        _ => None,
     }
 }
 
