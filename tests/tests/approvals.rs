@@ -64,14 +64,20 @@ impl Held {
         let psql = program("psql")?;
         let line = format!("'{}' -XAtn -P pager=off '{}'", psql.display(), self.dsn());
         let mut script = Place::new().cgroup(&self.work).user(uid, uid).command("script")?;
-        script.args(["-qfec", &line, "/dev/null"]).env("TERM", "dumb");
+        script.args(["-qfec", &line, "/dev/null"]).env("TERM", "dumb").env("HOME", "/nowhere");
         Terminal::start(script)
     }
 
     fn python(&self, script: &str) -> Result<String> {
-        let place = Place::new().cgroup(&self.work).user(ASKER, ASKER);
-        let mut python = place.command(venv::python()?)?;
+        self.python_as(ASKER, script)
+    }
+
+    /// The interpreter may be one that only root can start: it becomes another user
+    /// before it connects.
+    fn python_as(&self, uid: u32, script: &str) -> Result<String> {
+        let mut python = Place::new().cgroup(&self.work).command(venv::python()?)?;
         python.args(["-c", &format!("{PYTHON}{script}")]).arg(self.dsn());
+        python.arg(uid.to_string()).env("HOME", "/nowhere");
         run(&mut python).with_context(|| self.agent.tail())
     }
 
@@ -191,8 +197,9 @@ impl Drop for Terminal {
 }
 
 const PYTHON: &str = r#"
-import sys, re, psycopg
+import os, sys, re, psycopg
 dsn = sys.argv[1]
+os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
 refused = psycopg.errors.InsufficientPrivilege
 def say(*words):
     print(*words, flush=True)
@@ -260,7 +267,7 @@ fn on_a_terminal_it_waits_until_somebody_else_approves() -> Result<()> {
     let folder = held.agent.settings_file().with_file_name("log").display().to_string();
     let found = wait::until("the statement in the log", PATIENCE, || {
         let found = Command::new(binary()?)
-            .args(["audit", "search", "--verdict", "approved", "-o", "jsonl", "--log", &folder])
+            .args(["audit", "search", "--verdict", "approved", "-o", "jsonl", "--dir", &folder])
             .output()?;
         let text = String::from_utf8_lossy(&found.stdout).into_owned();
         Ok(text.contains(&id).then_some(text))
@@ -373,11 +380,8 @@ fn a_program_is_refused_with_the_id_and_passes_once_when_it_comes_again() -> Res
     held.approve(&id, &[])?;
     ensure!(held.rows()? == "100", "{}", held.rows()?);
     // Another actor, another database, another text: none of them is this one.
-    let place = Place::new().cgroup(&held.work).user(OTHER, OTHER);
-    let mut python = place.command(venv::python()?)?;
     let once = "c = psycopg.connect(dsn, autocommit=True)\nsay(attempt(c, 'DELETE FROM customers'))\n";
-    python.args(["-c", &format!("{PYTHON}{once}")]).arg(held.dsn());
-    ensure!(id_of(run(&mut python)?.lines().next())? != id, "another actor's");
+    ensure!(id_of(held.python_as(OTHER, once)?.lines().next())? != id, "another actor's");
     let said = held.python(
         "c = psycopg.connect(dsn, autocommit=True)\n\
          say(attempt(c, 'DELETE FROM  customers'))\n\

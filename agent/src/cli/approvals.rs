@@ -184,7 +184,7 @@ impl Watch {
             let hold = match answer? {
                 Answer::Hold(hold) => hold,
                 Answer::Done { .. } => break,
-                other => return Err(refused(other)),
+                other => return Err(unexpected(other)),
             };
             match self.output {
                 Format::Table => page::line(&mut out, page, &hold)?,
@@ -203,7 +203,7 @@ impl Watch {
 fn ask(reach: &Reach, order: &Order) -> Result<Vec<Hold>, Failure> {
     match reach.client()?.ask(order)?.next() {
         Some(Ok(Answer::Holds { holds })) => Ok(holds),
-        Some(Ok(other)) => Err(refused(other)),
+        Some(Ok(other)) => Err(unexpected(other)),
         Some(Err(error)) => Err(error.into()),
         None => Err(crate::control::ControlError::Ended.into()),
     }
@@ -219,16 +219,9 @@ fn decide(reach: &Reach, order: &Order) -> Result<Exit, Failure> {
             super::say(&message);
             Ok(Exit::Waiting)
         }
-        Some(Ok(other)) => Err(refused(other)),
+        Some(Ok(other)) => Err(unexpected(other)),
         Some(Err(error)) => Err(error.into()),
         None => Err(crate::control::ControlError::Ended.into()),
-    }
-}
-
-fn refused(answer: Answer) -> Failure {
-    match answer {
-        Answer::Denied { error } => Failure::text(Exit::Denied, error),
-        other => unexpected(other),
     }
 }
 

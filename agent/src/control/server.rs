@@ -193,7 +193,7 @@ where
             full
         }
         Err(error) => {
-            asker.send(&Answer::Failed { error });
+            asker.send(&Answer::Denied { error });
             return;
         }
     };
