@@ -67,7 +67,9 @@ pub enum ApprovalError {
     NoReason,
     #[error("a reason has at most {0} bytes and no line breaks")]
     Reason(usize),
-    #[error("`{part}` marks nothing in this statement: it has {literals} literals and {parameters} parameters")]
+    #[error(
+        "`{part}` marks nothing in this statement: it has {literals} literals and {parameters} parameters"
+    )]
     Mark { part: String, literals: usize, parameters: usize },
     #[error("an approval is for 1 s at least and for {0} days at most")]
     Lasts(u64),

@@ -266,13 +266,17 @@ fn on_a_terminal_it_waits_until_somebody_else_approves() -> Result<()> {
     ensure!(of == [("asked", ""), ("approved", "a test")], "{of:?}");
     let folder = held.agent.settings_file().with_file_name("log").display().to_string();
     let found = wait::until("the statement in the log", PATIENCE, || {
-        let found = Command::new(binary()?)
-            .args(["audit", "search", "--verdict", "approved", "-o", "jsonl", "--dir", &folder])
-            .output()?;
-        let text = String::from_utf8_lossy(&found.stdout).into_owned();
-        Ok(text.contains(&id).then_some(text))
+        let export =
+            Command::new(binary()?).args(["audit", "export", "--dir", &folder]).output()?;
+        let text = String::from_utf8_lossy(&export.stdout).into_owned();
+        let line = text.lines().find(|line| {
+            line.contains("\"verdict\":\"approved\"")
+                && line.contains(&format!("\"hold\":\"{id}\""))
+        });
+        Ok(line.map(str::to_owned))
     })?;
-    ensure!(found.contains("\"root\""), "no approver in {found}");
+    ensure!(found.contains("\"approver\":\"root\""), "no approver in {found}");
+    ensure!(found.contains("default/unbounded"), "not which policy was lifted: {found}");
     Ok(())
 }
 
@@ -292,7 +296,8 @@ fn denied_or_too_late_it_is_refused_and_the_session_goes_on() -> Result<()> {
     let id = terminal.held("TRUNCATE customers;")?;
     terminal.wait_for("nobody has given it in time")?;
     held.wait_state(&id, "expired")?;
-    let (code, said) = exit(&held.agent.order(&["approvals", "approve", &id, "--reason", "late"])?);
+    let (code, said) =
+        exit(&held.agent.order(&["approvals", "approve", &id, "--reason", "late"])?);
     ensure!(code == Some(1) && said.contains("is expired already"), "{said}");
     ensure!(held.rows()? == "100", "{}", held.rows()?);
     terminal.is_alive()
@@ -308,7 +313,8 @@ fn a_cancel_withdraws_it_and_so_does_the_clients_end() -> Result<()> {
     terminal.wait_for("57014: canceling statement due to user request")?;
     let hold = held.wait_state(&id, "withdrawn")?;
     ensure!(hold["state"]["why"] == "cancelled", "{hold}");
-    let (code, said) = exit(&held.agent.order(&["approvals", "approve", &id, "--reason", "late"])?);
+    let (code, said) =
+        exit(&held.agent.order(&["approvals", "approve", &id, "--reason", "late"])?);
     ensure!(code == Some(1) && said.contains("withdrawn already"), "{said}");
     terminal.is_alive()?;
 
@@ -380,7 +386,8 @@ fn a_program_is_refused_with_the_id_and_passes_once_when_it_comes_again() -> Res
     held.approve(&id, &[])?;
     ensure!(held.rows()? == "100", "{}", held.rows()?);
     // Another actor, another database, another text: none of them is this one.
-    let once = "c = psycopg.connect(dsn, autocommit=True)\nsay(attempt(c, 'DELETE FROM customers'))\n";
+    let once =
+        "c = psycopg.connect(dsn, autocommit=True)\nsay(attempt(c, 'DELETE FROM customers'))\n";
     ensure!(id_of(held.python_as(OTHER, once)?.lines().next())? != id, "another actor's");
     let said = held.python(
         "c = psycopg.connect(dsn, autocommit=True)\n\
@@ -537,7 +544,10 @@ fn new_policies_hold_for_what_waits_and_drop_nothing() -> Result<()> {
     let mut terminal = held.terminal(ASKER)?;
     let id = terminal.held("DELETE FROM customers;")?;
     let own = held.agent.policies().join("own.cedar");
-    std::fs::write(&own, "@id(\"own/other\")\n@reason(\"no\")\nforbid (principal, action == Action::\"drop\", resource);")?;
+    std::fs::write(
+        &own,
+        "@id(\"own/other\")\n@reason(\"no\")\nforbid (principal, action == Action::\"drop\", resource);",
+    )?;
     held.agent.must(&["reload"])?;
     ensure!(held.hold(&id)?["state"]["is"] == "waiting", "{:?}", held.holds());
     held.approve(&id, &[])?;
@@ -546,7 +556,10 @@ fn new_policies_hold_for_what_waits_and_drop_nothing() -> Result<()> {
     // What is forbidden meanwhile, no approval of before lets through.
     held.postgres.psql("app", "INSERT INTO customers VALUES (1, 'x')")?;
     let id = terminal.held("DELETE FROM customers WHERE true;")?;
-    std::fs::write(&own, "@id(\"own/never\")\n@reason(\"nobody deletes here\")\nforbid (principal, action == Action::\"delete\", resource);")?;
+    std::fs::write(
+        &own,
+        "@id(\"own/never\")\n@reason(\"nobody deletes here\")\nforbid (principal, action == Action::\"delete\", resource);",
+    )?;
     held.agent.must(&["reload"])?;
     held.approve(&id, &[])?;
     terminal.wait_for("nobody deletes here")?;

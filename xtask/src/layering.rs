@@ -42,7 +42,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "keeper",
         &[
-            "model", "host", "channel", "control", "config", "identity", "telemetry", "ledger",
+            "model",
+            "host",
+            "channel",
+            "control",
+            "config",
+            "identity",
+            "telemetry",
+            "ledger",
             "approval",
         ],
     ),

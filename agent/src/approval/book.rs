@@ -270,9 +270,8 @@ impl Book {
     /// must not be lost by others' noise; but there is an end to it.
     fn forget(&mut self) {
         for (most, granted) in [(MOST_OVER, false), (MOST_GRANTED, true)] {
-            let goes = |hold: &Hold| {
-                hold.state != HoldState::Waiting && hold.grant.is_some() == granted
-            };
+            let goes =
+                |hold: &Hold| hold.state != HoldState::Waiting && hold.grant.is_some() == granted;
             let count = self.holds.iter().filter(|hold| goes(hold)).count();
             let mut surplus = count.saturating_sub(most);
             self.holds.retain(|hold| {

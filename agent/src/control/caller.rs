@@ -13,12 +13,8 @@ use crate::model::Caller;
 
 pub(super) fn of(pid: Pid, uid: Uid, gid: Gid) -> Caller {
     let asked = clock_gettime(ClockId::Boottime);
-    let unknown = Caller {
-        uid: uid.as_raw(),
-        gids: vec![gid.as_raw()],
-        login_uid: None,
-        known: false,
-    };
+    let unknown =
+        Caller { uid: uid.as_raw(), gids: vec![gid.as_raw()], login_uid: None, known: false };
     let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     read(&folder, &unknown, asked.tv_sec).unwrap_or(unknown)
 }

@@ -27,9 +27,7 @@ use super::postgres::{Ask, Turn, Word};
 use super::relay::{Buffers, Io, Progress, Ready, Side, Socket};
 use super::tls::Wanted;
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
-use crate::model::{
-    CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms, Withdrawal,
-};
+use crate::model::{CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms, Withdrawal};
 use credits::Credits;
 use errands::Errands;
 use holds::Holds;

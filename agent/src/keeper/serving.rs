@@ -66,7 +66,8 @@ pub fn start(
     server
         .serve(move |order, asker| {
             // A watcher may stay for ever, and is owed no last word.
-            let _until_answered = (!matches!(order, Order::Observe { .. } | Order::WatchHolds)).then(|| busy.enter());
+            let _until_answered =
+                (!matches!(order, Order::Observe { .. } | Order::WatchHolds)).then(|| busy.enter());
             serve(order, asker, &orders, &observers, &reload);
         })
         .map_err(|error| KeeperError::Control { path: path.to_owned(), reason: error.to_string() })

@@ -73,7 +73,8 @@ pub fn whole(out: &mut impl Write, page: Page, hold: &Hold, now: Timestamp) -> i
     let left = if left.is_empty() { left } else { format!(", {left} left") };
     field("hold", &format!("{} ({}{left})", hold.id, state(hold)))?;
     field("since", &format!("{} ({} ago)", hold.since, ago(hold.since, now)))?;
-    let waits = if hold.waits { "its statement waits" } else { "it was refused, and may come again" };
+    let waits =
+        if hold.waits { "its statement waits" } else { "it was refused, and may come again" };
     field("", "")?;
     field("asked", &format!("{} ×, {waits}", hold.times))?;
     field("who", &who(&hold.flow))?;

@@ -21,7 +21,7 @@ use crate::model::{
     Timestamp, Withdrawal,
 };
 use crate::policy::{Ruling, Set, Verdict, Words};
-use crate::sql::{Encoding, LexingState, Lexer, Strings, TokenKind};
+use crate::sql::{Encoding, Lexer, LexingState, Strings, TokenKind};
 use crate::wire::postgres::session::{CancelKey, Runs, Session};
 use crate::wire::postgres::{Bind, Field, write_notice};
 
@@ -69,8 +69,13 @@ pub struct Refused {
 #[derive(Clone, Debug)]
 pub enum Why {
     /// It passes when it comes again, once it is approved.
-    Noted { until: Timestamp },
-    Denied { by: String, reason: String },
+    Noted {
+        until: Timestamp,
+    },
+    Denied {
+        by: String,
+        reason: String,
+    },
     Expired,
     Gone(Withdrawal),
     Full(String),
@@ -112,8 +117,9 @@ impl Holding {
             return;
         }
         match word {
-            HoldWord::Answer(HoldAnswer::Passes(pass))
-            | HoldWord::End(HoldEnd::Approved(pass)) => self.state = State::Passes(Arc::new(pass)),
+            HoldWord::Answer(HoldAnswer::Passes(pass)) | HoldWord::End(HoldEnd::Approved(pass)) => {
+                self.state = State::Passes(Arc::new(pass))
+            }
             HoldWord::Answer(HoldAnswer::Waits { id, .. }) => self.state = State::Waits(id),
             HoldWord::Answer(HoldAnswer::Noted { id, until }) => {
                 let id = Some(id);
@@ -262,7 +268,8 @@ impl Judge {
         }
         let reading = self.reading(session);
         let text = readable(&text, &reading)?;
-        let path = self.known_path().ok_or("its search_path isn't known: set it by itself first")?;
+        let path =
+            self.known_path().ok_or("its search_path isn't known: set it by itself first")?;
         let settings = format!(
             "search_path {}, standard_conforming_strings {}",
             path,
@@ -300,7 +307,9 @@ fn readable<'t>(text: &'t [u8], reading: &LexingState) -> Result<&'t str, &'stat
         return Err("only a text in UTF-8 can be shown: set client_encoding to UTF8");
     }
     if reading.strings == Strings::Uncertain {
-        return Err("how its strings are read isn't certain: set standard_conforming_strings first");
+        return Err(
+            "how its strings are read isn't certain: set standard_conforming_strings first",
+        );
     }
     Ok(text)
 }

@@ -163,16 +163,18 @@ impl Judge {
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         let verdict = self.decide(&statement, session, means, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
-            let told = Told { hold: refused.id.as_ref().map(|id| &*id.0), approver: None };
+            let hold = refused.id.as_ref().map(|id| &*id.0);
+            let told = Told { hold, ..Told::default() };
             let decided = match refused.why {
                 holding::Why::Noted { .. } => audit::Verdict::Held,
                 _ => audit::Verdict::Refused,
             };
             let told = (decided, told);
-            let intent = match self.record(runs, serial, &statement, &verdict, session, log, Some(told)) {
-                Ok(intent) => intent,
-                Err(error) => return Judgement::Unrecorded(error),
-            };
+            let intent =
+                match self.record(runs, serial, &statement, &verdict, session, log, Some(told)) {
+                    Ok(intent) => intent,
+                    Err(error) => return Judgement::Unrecorded(error),
+                };
             let refusal = holding.words(refused).refusal(number(&intent));
             return match refused.why {
                 holding::Why::Gone(Withdrawal::Cancelled) => Judgement::Cancel(refusal),
@@ -194,7 +196,8 @@ impl Judge {
             }
         }
         let told = pass.as_ref().map(|pass| {
-            let told = Told { hold: Some(&pass.id.0), approver: Some(&pass.by) };
+            let told =
+                Told { hold: Some(&pass.id.0), approver: Some(&pass.by), lifted: &pass.policies };
             (audit::Verdict::Approved, told)
         });
         let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
@@ -245,8 +248,10 @@ impl Judge {
         {
             return Ok(Intent::Recorded(Arc::clone(of_bind)));
         }
-        let policies = verdict.ruling().policies();
-        let policies: Vec<&str> = policies.iter().map(|policy| &*policy.id).collect();
+        let decisive = verdict.ruling().policies();
+        let mut policies: Vec<&str> = decisive.iter().map(|policy| &*policy.id).collect();
+        // Of one that was lifted, those that were.
+        policies.extend(told.iter().flat_map(|(_, told)| told.lifted).map(String::as_str));
         let decided = match verdict {
             Verdict::Allow(permit) => match permit.would() {
                 None => audit::Verdict::Allowed,
@@ -434,6 +439,7 @@ impl Judge {
 struct Told<'t> {
     hold: Option<&'t str>,
     approver: Option<&'t str>,
+    lifted: &'t [String],
 }
 
 /// The approval of the Bind that made the portal: it was for that execution.

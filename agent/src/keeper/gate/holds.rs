@@ -135,9 +135,8 @@ impl Gate {
         let now = Timestamp::now();
         match order {
             Wanted::Holds { all } => {
-                let open = |hold: &&Hold| {
-                    all || hold.state == HoldState::Waiting || hold.grant.is_some()
-                };
+                let open =
+                    |hold: &&Hold| all || hold.state == HoldState::Waiting || hold.grant.is_some();
                 let holds = self.holds.book.holds().iter().filter(open).cloned().collect();
                 Answer::Holds { holds }
             }
