@@ -215,7 +215,7 @@ pub enum Withdrawal {
     Disconnected,
     /// The enforcer that had it was replaced.
     Drained,
-    /// The enforcer that had it ended.
+    /// The enforcer that had it ended, or the keeper did.
     Lost,
 }
 
@@ -225,7 +225,7 @@ impl Withdrawal {
             Self::Cancelled => "the client cancelled it",
             Self::Disconnected => "the connection ended",
             Self::Drained => "the agent was upgraded",
-            Self::Lost => "the agent's enforcer ended",
+            Self::Lost => "the agent was restarted",
         }
     }
 }
@@ -312,13 +312,9 @@ pub struct HoldEvent {
     pub database: String,
     pub role: String,
     pub waits: bool,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub by: Option<Approver>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reach: Option<Reach>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<Withdrawal>,
 }
 

@@ -75,7 +75,6 @@ pub fn whole(out: &mut impl Write, page: Page, hold: &Hold, now: Timestamp) -> i
     field("since", &format!("{} ({} ago)", hold.since, ago(hold.since, now)))?;
     let waits =
         if hold.waits { "its statement waits" } else { "it was refused, and may come again" };
-    field("", "")?;
     field("asked", &format!("{} ×, {waits}", hold.times))?;
     field("who", &who(&hold.flow))?;
     field("process", &format!("{} {}", process.key.tgid, process.command_line()))?;
@@ -112,7 +111,7 @@ pub fn whole(out: &mut impl Write, page: Page, hold: &Hold, now: Timestamp) -> i
         let name = Varying::Parameter(number).to_string();
         let value = match parameter {
             HoldParameter::Null => "NULL".to_owned(),
-            HoldParameter::Text(text) => format!("'{}'", safe(text)),
+            HoldParameter::Text(text) => format!("'{}'", safe(&text.replace('\'', "''"))),
             HoldParameter::Binary(hex) => format!("binary {hex}"),
         };
         writeln!(out, "    {} = {value}", page.paint(Colour::Yellow, &name))?;

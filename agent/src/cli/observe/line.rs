@@ -147,8 +147,7 @@ fn what(kind: &EventKind) -> String {
         EventKind::Existing { adopted: false, .. } => "older than the agent: ended".into(),
         EventKind::Hold { hold, .. } => {
             let by = hold.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-            let reason = hold.reason.as_ref().map(|reason| format!(": {reason}"));
-            format!("hold {} {}{by}{}", hold.id, hold.step.word(), reason.unwrap_or_default())
+            format!("{} {}{by}", hold.id, hold.step.word())
         }
     }
 }

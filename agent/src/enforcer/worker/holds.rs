@@ -19,7 +19,8 @@ use crate::wire::postgres::session::CancelKey;
 pub struct Holds {
     /// A session waits for one at a time.
     held: HashMap<Key, Held>,
-    /// No approval is waited for any more: the worker drains.
+    /// The worker drains: nothing waits any more, and what comes is refused with an
+    /// id, as a program's is.
     closed: bool,
 }
 
@@ -36,13 +37,11 @@ impl Holds {
 
 impl<I: Io> Sessions<I> {
     pub(super) fn ask_to_hold(&mut self, key: Key, flow: FlowId, asking: Asking) {
-        if self.holds.closed {
-            return self.post.send(key, Word::Hold(HoldWord::Gone(Withdrawal::Drained)));
-        }
         if self.keeper_lost {
             return self.post.send(key, Word::Hold(HoldWord::Gone(Withdrawal::Lost)));
         }
         let Asking { asked, waits, cancel } = asking;
+        let waits = waits && !self.holds.closed;
         self.requests += 1;
         let request = self.requests;
         self.told.push(ToKeeper::Hold { request, flow, asked: Box::new(asked), waits });
