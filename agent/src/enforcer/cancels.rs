@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::wire::postgres::session::CancelKey;
 
 type Tell = Box<dyn Fn() + Send>;
+/// By process and secret.
+type Expected = HashMap<(u32, Box<[u8]>), Tell>;
 
 /// Of the whole process. An entry lives for as long as its statement is held.
 #[derive(Clone, Default)]
-pub struct Cancels(Arc<Mutex<HashMap<(u32, Box<[u8]>), Tell>>>);
+pub struct Cancels(Arc<Mutex<Expected>>);
 
 impl Cancels {
     /// `tell` must not wait, nor come back here.
@@ -29,7 +31,7 @@ impl Cancels {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(u32, Box<[u8]>), Tell>> {
+    fn lock(&self) -> MutexGuard<'_, Expected> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
