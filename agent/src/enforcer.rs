@@ -8,6 +8,7 @@
 
 mod cancels;
 mod carriage;
+mod catalogs;
 mod fences;
 mod hashing;
 mod inherited;

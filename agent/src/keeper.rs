@@ -17,6 +17,7 @@ mod enforcers;
 mod existing;
 mod gate;
 mod hooks;
+mod marks;
 mod names;
 mod namespaces;
 mod notary;

@@ -23,11 +23,12 @@ pub mod names;
 pub mod postgres;
 pub mod style;
 pub mod value;
+pub mod views;
 
 pub use catalog::Catalog;
 pub use class::{Class, Tally};
 pub use lineage::Origins;
-pub use postgres::plan::{Plan, Plans, Reveal, Revealed, Unrevealed};
+pub use postgres::plan::{Plan, Reveal, Revealed, Unrevealed};
 pub use postgres::screen::{Made, Screen, Screened, Screening, Unshowable};
 pub use style::Mask;
 pub use value::{Hand, HashKey};

@@ -37,7 +37,7 @@ pub use catalog::{Catalog, NoCatalog};
 pub use context::{Circumstances, Transaction};
 pub use decide::Question;
 pub use permit::{Cause, Hold, Permit, Refusal, Ruling, Stance, Verdict, Why, Words};
-pub use reveal::{Sight, Viewed};
+pub use reveal::{RevealScope, Sight, Viewed};
 pub use scene::{PRODUCTION, Scene, Subject, Target};
 pub use set::{Generation, Layers, Set};
 pub use source::{Mistake, Mistakes, Place, Policy, Source};

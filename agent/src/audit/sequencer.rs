@@ -138,7 +138,10 @@ impl Work {
                 tracing::error!("records wait for their signature: {error}");
                 told = Some(Instant::now());
             }
-            self.shared.wait(EVERY);
+            if !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(BREATH);
+            }
+            self.shared.wait(EVERY.saturating_sub(BREATH));
         }
         self.shared.lock().end();
         let ended = self
@@ -320,6 +323,9 @@ impl Work {
 }
 
 const EVERY: Duration = Duration::from_secs(1);
+/// Between two heads: what a head covers is on the disk before it is signed, and
+/// the disk is the databases' too.
+const BREATH: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 const MOST_AT_ONCE: usize = 1 << 16;

@@ -10,10 +10,12 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
 use super::cancels::Cancels;
+use super::catalogs::Catalogs;
 use super::hashing::Hashing;
 use super::postgres::Understood;
 use super::tls::{ClientConfigs, Leaves};
 use crate::audit::Log;
+use crate::mask::HashKey;
 use crate::model::{
     ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, PolicyMode, PolicyTerms, Protocol,
     Terms, Verify, Who,
@@ -32,6 +34,7 @@ pub struct Shared {
     /// Where everything is recorded; every session makes a connection of it.
     pub log: Log,
     pub rulings: Arc<policy::Cache>,
+    pub catalogs: Arc<Catalogs>,
     pub cell: Arc<Cell>,
     pub hashing: Hashing,
     /// The statements that wait and may be cancelled.
@@ -49,6 +52,8 @@ pub struct Means {
     destinations: HashMap<String, Arc<Destination>>,
     passthrough: Vec<Passthrough>,
     pub policies: Policies,
+    /// The key of the marks that stand for masked values.
+    pub marks: HashKey,
     /// For flows of a destination that the terms don't name (any more).
     fallback: Arc<Destination>,
 }
@@ -86,6 +91,7 @@ impl Shared {
             texts: Arc::new(Cache::new(FACTS)),
             log: Log::off(),
             rulings: Arc::new(policy::Cache::new(RULINGS)),
+            catalogs: Arc::default(),
             cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
             cancels: Cancels::default(),
@@ -119,6 +125,7 @@ impl Means {
             destinations,
             passthrough: terms.passthrough.clone(),
             policies,
+            marks: HashKey::new(&terms.marks.0),
             fallback: Arc::new(Destination::new(nameless, &system)),
         })
     }
@@ -186,6 +193,11 @@ impl Policies {
         };
         let set = Set::load(&layers).map_err(|mistakes| mistakes.to_string())?;
         Ok(Self { set: Arc::new(set), mode: *mode, enforced: enforced.clone() })
+    }
+
+    /// Nothing is decided for anybody.
+    pub fn is_off(&self) -> bool {
+        self.mode == PolicyMode::Off
     }
 
     pub fn stance(&self, kind: ActorKind, unit: Option<&str>) -> Stance {

@@ -19,8 +19,12 @@ mod errand;
 mod gate;
 mod holding;
 mod judge;
+mod learning;
 mod login;
 mod opening;
+mod screening;
+mod seen;
+mod sights;
 mod words;
 
 use std::sync::Arc;
@@ -29,6 +33,7 @@ use super::means::{Destination, Means};
 use super::relay::{Buffers, Io, Progress, Ready, Side};
 use super::tls::{Leaf, TlsError, Wanted};
 use crate::audit::Connection;
+use crate::mask::Unshowable;
 use crate::model::{Carried, Closing, End as Ending, Flow, Mode, Withdrawal};
 use crate::sql::{Facts, LexingState};
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
@@ -116,6 +121,9 @@ enum Fault {
     ClientTls(TlsError),
     #[error("TLS with the server failed: {0}")]
     UpstreamTls(TlsError),
+    /// What can't be masked isn't shown.
+    #[error("{0}")]
+    Unshowable(#[from] Unshowable),
     /// Told to the client, on our own account.
     #[error("{}", .0.message)]
     Fatal(Fatal),
@@ -291,6 +299,10 @@ impl<I: Io> Carriage<I> {
                     format!("tidegate ended this session: {error}"),
                 )
                 .hint("tidegate passes on only what it understands; see `tidegate observe`"),
+            ),
+            Fault::Unshowable(error) => Some(
+                Fatal::new(words::PROTOCOL_VIOLATION, format!("tidegate ended this session: {error}"))
+                    .hint("what this actor may not see in the clear is masked; see `reveal` in the policies"),
             ),
             Fault::UpstreamTls(error) => Some(Fatal::new(
                 words::CONNECTION_FAILURE,

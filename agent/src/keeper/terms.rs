@@ -19,6 +19,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 
 use super::ca::{self, Authority, Name};
+use super::marks;
 use crate::config::logins::{self, KeptLogin};
 use crate::config::{
     AuthSettings, ClientFiles, LoginSettings, PolicySettings, Protect, ProtectTarget,
@@ -124,6 +125,10 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
     if !faults.0.is_empty() {
         return Err(faults.0.join("\n"));
     }
+    let marks = marks::key(&settings.ca).unwrap_or_else(|(key, why)| {
+        notes.push(why);
+        key
+    });
     Ok(Prepared {
         terms: Terms {
             generation: 0,
@@ -132,6 +137,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
             issuer,
             passthrough,
             policy: policy(&settings.policy),
+            marks,
         },
         grounds: Arc::new(Grounds { authority, destinations: grounds }),
         notes,

@@ -13,22 +13,23 @@ use serde::{Deserialize, Serialize};
 
 use super::class::Class;
 use super::content::Demand;
+use super::lineage::Carried;
 use super::names::{self, Evidence, Named};
 use super::postgres::form::{Field, Form};
 use super::postgres::plan::{ColumnName, Reveal, Treatment};
 use super::style::Mask;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Cheap to clone: what two of them share is there once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
-    relations: HashMap<u32, Relation>,
+    relations: HashMap<u32, Arc<Relation>>,
     types: HashMap<u32, Type>,
-    /// By schema and name.
-    #[serde(skip)]
-    by_name: HashMap<(Box<str>, Box<str>), u32>,
-    /// In the order of the session's search path.
-    pub search_path: Vec<Box<str>>,
+    /// By name, in whichever schema.
+    by_name: HashMap<Box<str>, Vec<u32>>,
+    /// What was made of sensitive columns, by the table's name: also of tables
+    /// that nobody has described yet.
+    made: HashMap<Box<str>, Vec<Arc<Carried>>>,
     /// Changes with every change of a class, a table or a type.
-    #[serde(skip)]
     generation: u64,
 }
 
@@ -87,6 +88,8 @@ pub enum TypeSort {
 
 /// Types within types go no deeper.
 const DEEPEST: u32 = 16;
+/// In which one table is filled: more are taken for one that fills all of it.
+const MOST_WAYS: usize = 64;
 
 impl Catalog {
     /// Takes a table in, and finds its columns' classes.
@@ -109,6 +112,10 @@ impl Catalog {
                 .filter(|old| old.name == column.name)
                 .and_then(|old| old.class);
             column.class = known.or(column.class).or_else(|| names::classify(&named));
+            if column.class.is_none() {
+                let made = self.made_of(Some(&relation.schema), &relation.name, &column.name);
+                column.class = made.map(|class| (class, Evidence::Lineage));
+            }
         }
         // A part of a table has what the whole has.
         for parent in relation.parents.clone() {
@@ -119,8 +126,9 @@ impl Catalog {
             }
         }
         self.generation += 1;
-        self.by_name.insert((relation.schema.clone(), relation.name.clone()), relation.oid);
-        self.relations.insert(relation.oid, relation);
+        self.forget_name(relation.oid);
+        self.by_name.entry(relation.name.clone()).or_default().push(relation.oid);
+        self.relations.insert(relation.oid, Arc::new(relation));
     }
 
     pub fn learn_type(&mut self, one: Type) {
@@ -132,46 +140,97 @@ impl Catalog {
 
     /// Gives a column a class. Never takes one away: that is `keep`'s, by policy.
     pub fn classify(&mut self, relation: u32, number: u16, class: Class, evidence: Evidence) {
-        let column = self
-            .relations
-            .get_mut(&relation)
-            .and_then(|one| one.columns.iter_mut().find(|column| column.number == number));
-        if let Some(column) = column
-            && (column.class.is_none() || evidence == Evidence::Policy)
-            && column.class != Some((class, evidence))
-        {
-            column.class = Some((class, evidence));
+        let Some(relation) = self.relations.get_mut(&relation) else { return };
+        let Some(place) = relation.columns.iter().position(|column| column.number == number) else {
+            return;
+        };
+        let known = relation.columns.get(place).and_then(|column| column.class);
+        if (known.is_none() || evidence == Evidence::Policy) && known != Some((class, evidence)) {
+            if let Some(column) = Arc::make_mut(relation).columns.get_mut(place) {
+                column.class = Some((class, evidence));
+            }
             self.generation += 1;
         }
+    }
+
+    /// Whether it is known that a table was filled like that.
+    pub fn knows(&self, carried: &Carried) -> bool {
+        let known = self.made.get(&carried.relation);
+        // A table that is filled in so many ways may hold it anywhere.
+        known.is_some_and(|all| all.len() > MOST_WAYS || all.iter().any(|one| **one == *carried))
+    }
+
+    /// A statement fills a table with what is sensitive.
+    pub fn carry(&mut self, mut carried: Carried) {
+        if self.knows(&carried) {
+            return;
+        }
+        let known = self.made.entry(carried.relation.clone()).or_default();
+        if known.len() >= MOST_WAYS {
+            carried.others = Some(Class::Opaque);
+        }
+        known.push(Arc::new(carried.clone()));
+        self.generation += 1;
+        let found: Vec<Arc<Relation>> =
+            self.named(carried.schema.as_deref(), &carried.relation).cloned().collect();
+        for relation in found {
+            for column in relation.columns.iter().filter(|column| column.class.is_none()) {
+                let class = self.made_of(Some(&relation.schema), &relation.name, &column.name);
+                if let Some(class) = class {
+                    self.classify(relation.oid, column.number, class, Evidence::Lineage);
+                }
+            }
+        }
+    }
+
+    /// The class of what a table's column was filled with.
+    pub fn made_of(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<Class> {
+        let all = self.made.get(relation)?;
+        let fitting = || {
+            all.iter().filter(|one| match (schema, one.schema.as_deref()) {
+                (Some(one), Some(other)) => one == other,
+                _ => true,
+            })
+        };
+        let named = fitting()
+            .flat_map(|one| &one.named)
+            .find(|(name, _)| **name == *column)
+            .map(|(_, class)| *class);
+        named.or_else(|| fitting().find_map(|one| one.others))
     }
 
     /// A table is gone or changed: it is learnt anew.
     pub fn forget(&mut self, relation: u32) {
-        if let Some(gone) = self.relations.remove(&relation) {
-            self.by_name.remove(&(gone.schema, gone.name));
+        self.forget_name(relation);
+        if self.relations.remove(&relation).is_some() {
             self.generation += 1;
         }
     }
 
-    /// After it was read from where it was kept.
-    pub fn index(&mut self) {
-        self.by_name = self
-            .relations
-            .values()
-            .map(|one| ((one.schema.clone(), one.name.clone()), one.oid))
-            .collect();
-        self.generation += 1;
+    fn forget_name(&mut self, relation: u32) {
+        let Some(known) = self.relations.get(&relation) else { return };
+        if let Some(all) = self.by_name.get_mut(&known.name) {
+            all.retain(|oid| *oid != relation);
+        }
+    }
+
+    /// Forgets the tables that aren't there any more.
+    pub fn keep_only(&mut self, there: impl Fn(u32) -> bool) {
+        let gone: Vec<u32> = self.relations.keys().copied().filter(|oid| !there(*oid)).collect();
+        for oid in gone {
+            self.forget(oid);
+        }
     }
 
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+    pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.relations.values()
     }
 
-    pub fn relation(&self, oid: u32) -> Option<&Relation> {
+    pub fn relation(&self, oid: u32) -> Option<&Arc<Relation>> {
         self.relations.get(&oid)
     }
 
@@ -185,18 +244,20 @@ impl Catalog {
         Some(ColumnName { schema: &relation.schema, table: &relation.name, column: &column.name })
     }
 
-    /// What a name means; without a schema, on the search path.
-    pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Relation> {
-        let in_schema = |schema: &str| {
-            self.by_name.get(&(schema.into(), name.into())).and_then(|oid| self.relation(*oid))
-        };
-        match schema {
-            Some(schema) => in_schema(schema),
-            None => ["pg_temp", "pg_catalog"]
-                .into_iter()
-                .chain(self.search_path.iter().map(|schema| &**schema))
-                .find_map(in_schema),
-        }
+    /// All that a name may mean. Without a schema the session's search path
+    /// decides, which nobody knows for certain: it is each of that name.
+    pub fn named<'c>(
+        &'c self,
+        schema: Option<&'c str>,
+        name: &str,
+    ) -> impl Iterator<Item = &'c Arc<Relation>> {
+        let all = self.by_name.get(name).into_iter().flatten();
+        let temporary = schema == Some("pg_temp");
+        all.filter_map(|oid| self.relation(*oid)).filter(move |one| match schema {
+            Some(_) if temporary => one.schema.starts_with("pg_temp"),
+            Some(schema) => *one.schema == *schema,
+            None => true,
+        })
     }
 
     /// How values of a type are written.

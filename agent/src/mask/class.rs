@@ -175,6 +175,12 @@ impl Tally {
         }
     }
 
+    pub fn add_many(&mut self, class: Class, many: u64) {
+        if let Some(count) = self.counts.get_mut(class as usize) {
+            *count = count.saturating_add(many);
+        }
+    }
+
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
             *mine = mine.saturating_add(theirs);

@@ -15,7 +15,6 @@ mod tests;
 /// One thing to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Question {
-    SearchPath,
     Types,
     Columns,
     Views,
@@ -24,15 +23,11 @@ pub enum Question {
 
 impl Question {
     /// In the order in which they are best asked.
-    pub const ALL: &[Self] =
-        &[Self::SearchPath, Self::Types, Self::Columns, Self::Views, Self::Parents];
+    pub const ALL: &[Self] = &[Self::Types, Self::Columns, Self::Views, Self::Parents];
 
     /// The statement for all tables and types outside the server's own schemas.
     pub fn sql(self) -> &'static str {
         match self {
-            Self::SearchPath => {
-                "SELECT s FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) AS s"
-            }
             // Types of the server's own are known without asking.
             Self::Types => {
                 "SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, \
@@ -86,11 +81,11 @@ impl Question {
 /// Reads the answers; [`Learner::finish`] puts them into a catalog.
 #[derive(Debug, Default)]
 pub struct Learner {
-    search_path: Vec<Box<str>>,
     types: Vec<Type>,
     relations: HashMap<u32, Relation>,
     views: HashMap<u32, Box<str>>,
     parents: HashMap<u32, Vec<u32>>,
+    columns: usize,
     /// Rows that could not be read.
     unread: u64,
 }
@@ -118,7 +113,6 @@ impl Learner {
     fn read(&mut self, question: Question, values: &[Option<&str>]) -> Option<()> {
         let text = |place: usize| values.get(place).copied().flatten();
         match question {
-            Question::SearchPath => self.search_path.push(text(0)?.into()),
             Question::Types => {
                 let number = |place: usize| text(place)?.parse::<u32>().ok();
                 let sort = match (text(3)?, text(4)?) {
@@ -136,6 +130,7 @@ impl Learner {
                 self.types.push(Type { oid, schema, name, sort });
             }
             Question::Columns => {
+                self.columns += 1;
                 let oid = text(0)?.parse().ok()?;
                 let column = Column {
                     number: text(4)?.parse().ok()?,
@@ -176,11 +171,12 @@ impl Learner {
 
     /// Puts what was read into the catalog; classes that were known stay.
     pub fn finish(mut self, catalog: &mut Catalog) {
-        if !self.search_path.is_empty() {
-            catalog.search_path = self.search_path;
-        }
         for one in self.types {
             catalog.learn_type(one);
+        }
+        // Of a list that was cut nothing follows from what isn't on it.
+        if self.columns < MOST_COLUMNS {
+            catalog.keep_only(|oid| self.relations.contains_key(&oid));
         }
         // Parents first: parts take their classes over. Their depth is bounded.
         let mut waiting: Vec<u32> = self.relations.keys().copied().collect();
@@ -201,10 +197,13 @@ impl Learner {
         for oid in waiting {
             take(&mut self.relations, &self.views, &self.parents, oid, catalog);
         }
+        super::views::classify(catalog);
     }
 }
 
 const DEEPEST_PARTITION: usize = 8;
+/// As the question asks for.
+const MOST_COLUMNS: usize = 500_000;
 
 fn take(
     relations: &mut HashMap<u32, Relation>,

@@ -7,10 +7,12 @@
 //! - What touches something sensitive in a way that can't be followed is
 //!   [`Class::Opaque`].
 
+use std::sync::Arc;
+
 use super::catalog::{Catalog, Relation};
 use super::class::Class;
 use super::names::{self, Named};
-use crate::sql::facts::{CallClass, Object, ObjectKind, Origin, Output, Statement, Verb};
+use crate::sql::facts::{self, CallClass, Object, ObjectKind, Origin, Output, Statement, Verb};
 use crate::sql::{ColumnUse, Effect, Path, Step};
 
 #[cfg(test)]
@@ -208,16 +210,27 @@ fn expand(
     Some(())
 }
 
-fn relation_of<'c>(
-    statement: &Statement,
+/// Each table that an object of the text may be.
+fn relations_of<'c>(
+    statement: &'c Statement,
     catalog: &'c Catalog,
     object: u32,
-) -> Option<&'c Relation> {
-    let object = statement.objects.get(object as usize)?;
-    if object.temporary {
-        return catalog.find(Some("pg_temp"), &object.name);
-    }
-    catalog.find(object.schema.as_deref(), &object.name)
+) -> impl Iterator<Item = &'c Arc<Relation>> {
+    let object = statement.objects.get(object as usize);
+    object.into_iter().flat_map(|object| {
+        let schema = if object.temporary { Some("pg_temp") } else { object.schema.as_deref() };
+        catalog.named(schema, &object.name)
+    })
+}
+
+/// The only one that it can be.
+fn relation_of<'c>(
+    statement: &'c Statement,
+    catalog: &'c Catalog,
+    object: u32,
+) -> Option<&'c Arc<Relation>> {
+    let mut all = relations_of(statement, catalog, object);
+    all.next().filter(|_| all.next().is_none())
 }
 
 fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
@@ -374,35 +387,53 @@ fn is_count(statement: &Statement, path: Path) -> bool {
 /// it may be is known.
 fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<SourceClass>, bool) {
     let Some(column) = statement.columns.get(place) else { return (Vec::new(), false) };
-    let of = |relation: &Relation, column: &super::catalog::Column| {
-        column.class.map(|(class, _)| SourceClass {
+    let mut found: Vec<SourceClass> = Vec::new();
+    let mut certain = true;
+    let mut any = false;
+    for relation in relations_of(statement, catalog, column.relation) {
+        any = true;
+        let (classes, sure) = classes_in(relation, column);
+        certain &= sure;
+        for class in classes {
+            if !found.contains(&class) {
+                found.push(class);
+            }
+        }
+    }
+    if any {
+        return (found, certain);
+    }
+    // Only its name speaks, and what was put into it.
+    let object = statement.objects.get(column.relation as usize);
+    let table = object.map_or("", |object| &*object.name);
+    let schema = object.and_then(|object| object.schema.as_deref());
+    let class = column.name.as_deref().and_then(|name| {
+        let named = Named { table, column: name, ..Named::default() };
+        catalog.made_of(schema, table, name).or(names::classify(&named).map(|(class, _)| class))
+    });
+    let source = class.map(|class| SourceClass { class, relation: None, number: 0 });
+    (source.into_iter().collect(), false)
+}
+
+fn classes_in(relation: &Relation, column: &facts::Column) -> (Vec<SourceClass>, bool) {
+    let of = |one: &super::catalog::Column| {
+        one.class.map(|(class, _)| SourceClass {
             class,
             relation: Some(relation.oid),
-            number: column.number,
+            number: one.number,
         })
     };
-    let Some(relation) = relation_of(statement, catalog, column.relation) else {
-        // Only its name speaks.
-        let object = statement.objects.get(column.relation as usize);
-        let class = column.name.as_deref().and_then(|name| {
-            let table = object.map_or("", |object| &*object.name);
-            names::classify(&Named { table, column: name, ..Named::default() })
-        });
-        let source = class.map(|(class, _)| SourceClass { class, relation: None, number: 0 });
-        return (source.into_iter().collect(), false);
+    let Some(name) = column.name.as_deref() else {
+        return (relation.columns.iter().filter_map(of).collect(), true);
     };
-    match column.name.as_deref() {
-        None => (relation.columns.iter().filter_map(|one| of(relation, one)).collect(), true),
-        Some(name) => {
-            let Some(found) = relation.columns.iter().find(|one| *one.name == *name) else {
-                // Newer than the catalog, or another table's.
-                let named = Named { table: &relation.name, column: name, ..Named::default() };
-                let class = names::classify(&named).filter(|_| column.certain);
-                let source =
-                    class.map(|(class, _)| SourceClass { class, relation: None, number: 0 });
-                return (source.into_iter().collect(), !column.certain);
-            };
-            (of(relation, found).into_iter().collect(), true)
+    match relation.columns.iter().find(|one| *one.name == *name) {
+        Some(found) => (of(found).into_iter().collect(), true),
+        // Newer than the catalog, or another table's.
+        None => {
+            let named = Named { table: &relation.name, column: name, ..Named::default() };
+            let class = names::classify(&named).filter(|_| column.certain);
+            let source = class.map(|(class, _)| SourceClass { class, relation: None, number: 0 });
+            (source.into_iter().collect(), !column.certain)
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Terms {
     pub issuer: Vec<Der>,
     pub passthrough: Vec<Passthrough>,
     pub policy: PolicyTerms,
+    /// The key of the marks that stand for masked values: the same value has the
+    /// same mark on this host.
+    pub marks: Secret,
 }
 
 /// The terms of one protected destination.
@@ -199,7 +202,7 @@ pub const PACKS: [&str; 2] = ["ai-agents", "read-only"];
 pub struct Der(pub Vec<u8>);
 
 /// Bytes that no log and no error shows.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret(pub Vec<u8>);
 
 impl fmt::Debug for Der {

@@ -37,7 +37,25 @@ pub enum Sight {
     },
 }
 
+/// What the policies can say of one actor's sight, before any column is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevealScope {
+    /// No policy speaks of it: nothing may be seen.
+    pub nothing: bool,
+    /// One of them tells one table from another.
+    pub tells_names: bool,
+}
+
 impl Set {
+    pub fn scope_of_reveal(&self, subject: &Subject, scene: &Scene) -> RevealScope {
+        match self.locals().of(subject, scene).slice(self, Action::Reveal) {
+            Some(slice) => {
+                RevealScope { nothing: slice.policies.is_empty(), tells_names: slice.tells_names }
+            }
+            None => RevealScope { nothing: true, tells_names: false },
+        }
+    }
+
     /// One answer for each column, in order. Equal columns are asked about once.
     pub fn reveal(
         &self,

@@ -3,6 +3,7 @@ use crate::model::{Der, DestinationTerms, PolicyMode, PolicyTerms, Protocol, Sec
 
 fn terms() -> Terms {
     Terms {
+        marks: crate::model::Secret(vec![7; 32]),
         generation: 7,
         destinations: vec![DestinationTerms {
             name: "db.example:5432".into(),

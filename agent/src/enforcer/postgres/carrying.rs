@@ -3,15 +3,20 @@
 use super::gate::{Granted, Intent, Judged, Recorded};
 use super::holding::Holding;
 use super::judge::{Judge, Judgement};
+use super::learning::Learning;
+use super::screening::{Counts, Screening};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
+use crate::mask::Tally;
 use crate::sql::Facts;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
 };
-use crate::wire::postgres::{Frontend, Side as WireSide, Span, Splice, Transaction, WireError};
+use crate::wire::postgres::{
+    Frame, Frontend, Side as WireSide, Span, Splice, Tags, Transaction, WireError,
+};
 
 /// A session with all that judges it.
 #[derive(Debug)]
@@ -21,6 +26,9 @@ pub struct Carrying {
     /// The request whose text is being read elsewhere, or that waits for an
     /// approval, by its frame.
     pub held: Option<Held>,
+    pub screening: Screening,
+    /// The database's catalog is being learnt: requests wait.
+    learning: Option<Box<Learning>>,
     /// Statements of the transaction that is open.
     statements: u64,
     was_open: bool,
@@ -83,18 +91,28 @@ impl<I: Io> Carriage<I> {
             if !passed || !client.flush() {
                 return Ok(Pumped::Blocked);
             }
+            let mut ours = Vec::new();
             let answered = loop {
+                upstream.framer.allow_pieces(carrying.pieces(turn));
                 match upstream.framer.frame() {
                     Ok(Some(frame)) => {
-                        if let Err(error) = carrying.answer(&frame, &mut self.down) {
+                        let taken = match carrying.learns(&frame, turn) {
+                            true => carrying.learn(&frame, &mut ours, turn),
+                            false => carrying.answer(&frame, &mut self.down, turn),
+                        };
+                        if let Err(error) = taken {
                             break Err(error);
                         }
                     }
                     Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
+                    Err(error) => break Err(error.into()),
                 }
             };
             carrying.settle(&self.log);
+            if !ours.is_empty() {
+                upstream.say(&ours).map_err(Fault::UpstreamTls)?;
+                upstream.flush();
+            }
             if self.down.is_empty() {
                 upstream.framer.consume_framed();
             } else {
@@ -133,7 +151,11 @@ impl<I: Io> Carriage<I> {
                 return Ok(Pumped::Blocked);
             }
             let mut waits = false;
+            let mut ours = Vec::new();
             let asked = loop {
+                if carrying.begins_to_learn(!client.framer.has_more(), &mut ours, turn)? {
+                    break Ok(());
+                }
                 if !carrying.takes_client() {
                     if client.leg.has_hung_up() && carrying.give_up(turn.asks) {
                         continue;
@@ -157,6 +179,11 @@ impl<I: Io> Carriage<I> {
                     Err(error) => break Err(error),
                 }
             };
+            if !ours.is_empty() {
+                upstream.say(&ours).map_err(Fault::UpstreamTls)?;
+                upstream.flush();
+                return Ok(Pumped::Blocked);
+            }
             if self.up.is_empty() {
                 client.framer.consume_framed();
             } else {
@@ -211,10 +238,18 @@ enum Asked {
 }
 
 impl Carrying {
-    pub fn new(session: Session<Judged>, judge: Judge) -> Self {
-        let mut carrying =
-            Self { session, judge, held: None, statements: 0, was_open: false, told: 0 };
-        carrying.judge.learn(&carrying.session);
+    pub fn new(session: Session<Judged>, judge: Judge, screening: Screening) -> Self {
+        let mut carrying = Self {
+            session,
+            judge,
+            held: None,
+            screening,
+            learning: None,
+            statements: 0,
+            was_open: false,
+            told: 0,
+        };
+        carrying.hear_parameters();
         carrying
     }
 
@@ -223,25 +258,94 @@ impl Carrying {
         self.held.as_mut()?.hold.as_mut()
     }
 
-    fn takes_client(&self) -> bool {
-        self.session.takes_client() && self.held.as_ref().is_none_or(|held| !held.waits())
+    fn hear_parameters(&mut self) {
+        self.judge.learn(&self.session);
+        self.screening.set_unicode(self.session.parameters().unicode());
     }
+
+    fn takes_client(&self) -> bool {
+        self.learning.is_none()
+            && self.session.takes_client()
+            && self.held.as_ref().is_none_or(|held| !held.waits())
+    }
+
+    /// Which frames of the server's may come in pieces.
+    fn pieces(&mut self, turn: &Turn<'_>) -> Tags {
+        match self.learning {
+            Some(_) => Tags::default(),
+            None => self.screening.pieces(&self.judge, turn.means),
+        }
+    }
+
+    // ---- the catalog --------------------------------------------------------
+
+    /// Asks for the catalog, if it is time and nothing is under way. `quiet`: the
+    /// client asks for nothing, so there is no hurry.
+    fn begins_to_learn(
+        &mut self,
+        quiet: bool,
+        ours: &mut Vec<u8>,
+        turn: &Turn<'_>,
+    ) -> Result<bool, WireError> {
+        let session = &self.session;
+        if quiet
+            || self.learning.is_some()
+            || self.held.is_some()
+            || !self.screening.wants_to_learn(&self.judge, turn.means)
+            || !session.is_quiet()
+            || session.is_over()
+            || session.is_replication()
+            || session.in_transaction()
+            || session.transaction() != Transaction::Idle
+        {
+            return Ok(false);
+        }
+        let careful = session.statement(b"").is_some();
+        let identity = self.screening.begins_to_learn();
+        self.learning = Some(Box::new(Learning::begin(identity, careful, ours)?));
+        Ok(true)
+    }
+
+    fn learns(&self, frame: &Frame<'_>, turn: &Turn<'_>) -> bool {
+        self.learning.is_some() && Learning::takes(frame, &turn.means.shared.common.limits)
+    }
+
+    fn learn(
+        &mut self,
+        frame: &Frame<'_>,
+        ours: &mut Vec<u8>,
+        turn: &Turn<'_>,
+    ) -> Result<(), Fault> {
+        let Some(learning) = &mut self.learning else { return Ok(()) };
+        let shared = &turn.means.shared;
+        if let Some(known) = learning.take(frame, &shared.common.limits, &shared.catalogs, ours)? {
+            self.screening.learnt(known);
+            self.learning = None;
+        }
+        Ok(())
+    }
+
+    // ---- answers ------------------------------------------------------------
 
     #[inline]
     fn answer(
         &mut self,
-        frame: &crate::wire::postgres::Frame<'_>,
+        frame: &Frame<'_>,
         down: &mut Splice,
-    ) -> Result<(), WireError> {
+        turn: &Turn<'_>,
+    ) -> Result<(), Fault> {
         match self.session.server(frame)? {
-            ServerStep::Plain(pass) => down.pass(pass),
+            ServerStep::Plain(pass) => {
+                self.screening.pass(frame, down)?;
+                down.pass(pass);
+            }
             ServerStep::Refused(bytes) => down.insert(&bytes),
             ServerStep::Ours => {}
             ServerStep::Shows(shown) => {
                 let parameter = shown.what == What::Parameter;
-                down.pass(shown.unchanged(&()));
+                self.screening.show(shown, frame, down, &self.judge, turn.means)?;
                 if parameter {
-                    self.judge.learn(&self.session);
+                    self.hear_parameters();
                 }
             }
         }
@@ -261,11 +365,12 @@ impl Carrying {
                 };
                 self.statements += 1;
             }
+            let counts = self.screening.ended(&outcome);
             let Some(Granted { intent: Intent::Recorded(recorded), .. }) = &outcome.permit else {
                 continue;
             };
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
-            record(log, recorded, &outcome, more);
+            record(log, recorded, &outcome, more, counts.unwrap_or_default());
         }
         let open = self.session.transaction() != Transaction::Idle;
         if self.was_open && !open {
@@ -290,12 +395,12 @@ impl Carrying {
 
     fn ask(
         &mut self,
-        frame: &crate::wire::postgres::Frame<'_>,
+        frame: &Frame<'_>,
         up: &mut Splice,
         log: &Connection,
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
-        let Self { session, judge, held, .. } = self;
+        let Self { session, judge, held, screening, .. } = self;
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {
                 up.pass(pass);
@@ -307,12 +412,24 @@ impl Carrying {
         let known = held.take().filter(|held| held.span == ticket.span());
         let (read, hold) = known.map_or((None, None), |held| (held.facts, held.hold));
         let serial = ticket.serial();
+        judge.know(screening.catalog());
         match judge.judge(&runs, serial, session, turn.means, log, read, hold.as_ref()) {
             Judgement::Release(granted) => {
                 let effects = match &runs {
                     Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),
                     _ => Default::default(),
                 };
+                screening.released(&granted);
+                // Rows that are to be looked at must have been described.
+                if let Runs::Execute(execute, Some(portal)) = &runs
+                    && portal.value.is_undescribed()
+                    && granted.statement.facts.running().any(|one| one.returns.is_some())
+                    && !turn.means.policies.is_off()
+                {
+                    let mut describe = Vec::new();
+                    session.describe_portal(execute.portal, &mut describe)?;
+                    up.insert(&describe);
+                }
                 up.pass(session.release(ticket, granted, effects)?);
             }
             Judgement::Refuse(refusal) => {
@@ -369,7 +486,17 @@ impl Carrying {
 }
 
 /// Puts an end into the log. `more`: an end of this request is there already.
-fn record(log: &Connection, recorded: &Recorded, outcome: &Outcome<Judged>, more: bool) {
+fn record(
+    log: &Connection,
+    recorded: &Recorded,
+    outcome: &Outcome<Judged>,
+    more: bool,
+    counts: Counts,
+) {
+    let classes = |tally: &Tally| -> Vec<(&'static str, u64)> {
+        tally.iter().map(|(class, count)| (class.as_str(), count)).collect()
+    };
+    let masked = classes(&counts.masked);
     let (ending, sqlstate, tag) = match &outcome.ending {
         // The Execute's end is the one that counts.
         Ending::Accepted => return,
@@ -396,6 +523,7 @@ fn record(log: &Connection, recorded: &Recorded, outcome: &Outcome<Judged>, more
             sqlstate,
             tag: shown,
             rows: counted.unwrap_or(outcome.rows),
+            masked: &masked,
             latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..audit::Outcome::new(ending)
         },

@@ -16,7 +16,7 @@ pub struct Judged;
 
 impl Gate for Judged {
     type Permit = Granted;
-    type Screened = ();
+    type Screened = crate::mask::Screened;
 }
 
 /// What a request is released with.
@@ -25,6 +25,8 @@ pub struct Granted {
     #[expect(dead_code, reason = "it is the witness that this may run, and kept for that")]
     pub permit: Permit,
     pub statement: Arc<Understood>,
+    /// The prepared statement or cursor that it names.
+    pub behind: Option<Arc<Understood>>,
     pub intent: Intent,
     /// The approval by which it passes. A portal's is good for its execution too.
     pub pass: Option<Arc<HoldPass>>,
@@ -55,6 +57,8 @@ pub struct Understood {
     pub effects: SqlEffects,
     /// What is recorded of it; nothing of what isn't known.
     pub subject: Option<Subject>,
+    /// It changes what the database's catalog says.
+    pub defines: bool,
 }
 
 impl Reading for Understood {

@@ -10,16 +10,19 @@ use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::{self, Asking, Holding};
+use super::seen::Seen;
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
+use crate::mask::postgres::plan::ColumnName;
+use crate::mask::{Catalog, Class, Mask};
 use crate::model::{
     ActorKind, Carried, Flow, Group, GroupKind, HoldPass, Kind, Principal, Timestamp, Withdrawal,
 };
 use crate::policy::{
-    Circumstances, NoCatalog, Question, Ruling, Scene, Set, Subject, Target, Transaction, Verdict,
-    Words,
+    Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
+    Transaction, Verdict, Viewed, Words,
 };
-use crate::sql::facts::{Doubt, Facts, Scope, Setting};
+use crate::sql::facts::{Doubt, Facts, Scope, Setting, Verb};
 use crate::sql::{Cell, Effect, Effects, Encoding, LexingState, Strings, session_effects};
 use crate::wire::postgres::Transaction as Said;
 use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
@@ -38,6 +41,8 @@ pub struct Judge {
     path: Path,
     /// The latest request after which texts may be read otherwise.
     unsettled: u64,
+    /// What is known of the database.
+    catalog: Arc<Catalog>,
 }
 
 /// What is known of `search_path`, which servers before 18 don't report.
@@ -89,6 +94,19 @@ impl Judge {
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
+            catalog: Arc::default(),
+        }
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The database is known better.
+    #[inline]
+    pub fn know(&mut self, catalog: &Arc<Catalog>) {
+        if !Arc::ptr_eq(&self.catalog, catalog) {
+            self.catalog = Arc::clone(catalog);
         }
     }
 
@@ -185,8 +203,8 @@ impl Judge {
         if verdict.is_liftable() {
             // Parsed by the server it harms nobody; its values come with the Bind.
             if let (Runs::Parse(_), Some(permit)) = (runs, verdict.to_prepare(&statement.facts)) {
-                let intent = Intent::Prepares;
-                return Judgement::Release(Granted { permit, statement, intent, pass: None });
+                let (intent, behind) = (Intent::Prepares, behind(&statement, session));
+                return Judgement::Release(Granted { permit, statement, behind, intent, pass });
             }
             match self.asking(runs, &statement, &verdict, session) {
                 Ok(asking) => {
@@ -206,7 +224,14 @@ impl Judge {
             Ok(intent) => {
                 let words = match verdict {
                     Verdict::Allow(permit) => {
-                        return Judgement::Release(Granted { permit, statement, intent, pass });
+                        let behind = behind(&statement, session);
+                        return Judgement::Release(Granted {
+                            permit,
+                            statement,
+                            behind,
+                            intent,
+                            pass,
+                        });
                     }
                     Verdict::Refuse(refusal) => refusal.words(),
                     Verdict::Hold(hold) => hold.words(),
@@ -314,7 +339,8 @@ impl Judge {
         let effects = session_effects(&facts, text, reading);
         let shown = String::from_utf8_lossy(text);
         let subject = Some(means.shared.log.subject(&shown, reading.strings, Some(&facts)));
-        let understood = Arc::new(Understood { facts: Arc::new(facts), effects, subject });
+        let defines = defines(&facts);
+        let understood = Arc::new(Understood { facts: Arc::new(facts), effects, subject, defines });
         cache.put(text, reading, 0, &understood);
         Some(understood)
     }
@@ -427,11 +453,56 @@ impl Judge {
                 lifted,
                 ..Circumstances::new(Timestamp::now())
             },
-            catalog: &NoCatalog,
+            catalog: &Seen { judge: self, means },
         };
-        let stance = policies.stance(self.kind, self.unit.as_deref());
-        means.shared.rulings.decide(&policies.set, &question, stance)
+        means.shared.rulings.decide(&policies.set, &question, self.stance(means))
     }
+
+    pub fn stance(&self, means: &Means) -> Stance {
+        means.policies.stance(self.kind, self.unit.as_deref())
+    }
+
+    /// What the policies can say of this actor's sight at all.
+    pub fn scope_of_reveal(&self, means: &Means) -> RevealScope {
+        means.policies.set.scope_of_reveal(&self.subject, &self.scene)
+    }
+
+    /// What is done to a class, in a column or wherever it turns up.
+    pub fn mask(&self, means: &Means, class: Class, column: ColumnName<'_>) -> Mask {
+        let ColumnName { schema, table, column } = column;
+        let path = class.path();
+        let viewed = Viewed { schema, table, column, class: &path };
+        let circumstances = Circumstances::new(Timestamp::now());
+        let sights =
+            means.policies.set.reveal(&self.subject, &self.scene, &circumstances, &[viewed]);
+        match sights.into_iter().next() {
+            Some(Sight::Clear { .. }) => Mask::Keep,
+            Some(Sight::Masked { mask: Some(mask), .. }) => {
+                mask.parse().unwrap_or_else(|_| class.default_mask())
+            }
+            Some(Sight::Masked { mask: None, .. }) | None => class.default_mask(),
+        }
+    }
+}
+
+/// The prepared statement or cursor that a text names, by what the session knows.
+fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Understood>> {
+    let handle = statement.facts.running().find_map(|one| {
+        let named = matches!(one.verb, Verb::Execute | Verb::Fetch);
+        one.handle.as_deref().filter(|_| named).map(|handle| (one.verb, handle))
+    });
+    let (verb, handle) = handle?;
+    if verb == Verb::Execute {
+        let known = session.statement(handle.as_bytes()).filter(|known| known.certain)?;
+        return Some(Arc::clone(&known.value.permit.statement));
+    }
+    let known = session.portal(handle.as_bytes()).filter(|known| known.certain)?;
+    Some(Arc::clone(&known.value.permit.statement))
+}
+
+fn defines(facts: &Facts) -> bool {
+    let effects = facts.effects();
+    [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
 }
 
 /// What its record says of a hold.
@@ -509,6 +580,7 @@ fn unknown(why: &str) -> Arc<Understood> {
         facts: Arc::new(facts),
         effects: crate::wire::postgres::session::SqlEffects::unknown(),
         subject: None,
+        defines: false,
     })
 }
 

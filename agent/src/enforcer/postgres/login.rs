@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::carrying::Carrying;
 use super::judge::Judge;
 use super::opening::Stage;
+use super::screening::Screening;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Question, Subject, Turn};
+use crate::enforcer::catalogs::Identity;
 use crate::enforcer::means::{Means, fits};
 use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::relay::Io;
@@ -104,6 +108,23 @@ impl<I: Io> Carriage<I> {
         Ok(moved)
     }
 
+    /// Which database the session is in, as far as is known before it says more.
+    fn database(&self) -> Identity {
+        let chain = self.upstream.tls.as_ref().and_then(|tls| tls.peer_chain());
+        let certificate = chain.and_then(<[_]>::first).map(|der| {
+            let hash = digest(&SHA256, der);
+            let mut bytes = [0; 32];
+            bytes.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+            bytes
+        });
+        Identity {
+            destination: self.destination.terms.name.as_str().into(),
+            certificate,
+            system: Box::default(),
+            database: self.carried.database.as_deref().unwrap_or_default().into(),
+        }
+    }
+
     /// What a step asks for. `true`: the login is over.
     fn step_login(
         &mut self,
@@ -129,7 +150,9 @@ impl<I: Io> Carriage<I> {
                 self.client.framer.consume_framed();
                 let _ = self.log.session(&self.carried);
                 let judge = Judge::new(&self.flow, &self.destination, &self.carried);
-                self.stage = Stage::Session(Box::new(Carrying::new(*session, judge)));
+                let screening = Screening::new(self.database(), turn.means);
+                let carrying = Carrying::new(*session, judge, screening);
+                self.stage = Stage::Session(Box::new(carrying));
                 self.send(sends)?;
                 return Ok(true);
             }

@@ -4,7 +4,6 @@ use crate::sql::{Cell, LexingState};
 
 fn catalog() -> Catalog {
     let mut catalog = Catalog::default();
-    catalog.search_path = vec!["public".into()];
     let column = |number, name: &str, type_oid| Column {
         number,
         name: name.into(),

@@ -1,8 +1,6 @@
 //! What is done to each column of a result: made once for a shape, carried out
 //! for each row.
 
-use std::sync::Arc;
-
 use super::cell::Rules;
 use super::form::Form;
 use crate::mask::catalog::Catalog;
@@ -12,7 +10,6 @@ use crate::mask::lineage::{Origins, Traced};
 use crate::mask::names::{self, Named};
 use crate::mask::style::Mask;
 use crate::wire::postgres::Column;
-use crate::wire::postgres::session::Description;
 
 /// What is done to a column's cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -295,60 +292,4 @@ fn of_sources(
         mask => mask,
     };
     Some(Treatment::Mask { class, mask, derived })
-}
-
-/// The plans of a session, by the shape of the answer.
-#[derive(Debug, Default)]
-pub struct Plans {
-    known: Vec<Entry>,
-    clock: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    description: Arc<Description>,
-    formats: Box<[u16]>,
-    context: u64,
-    plan: Arc<Plan>,
-    used: u64,
-}
-
-/// Plans that a session keeps.
-const MOST_PLANS: usize = 64;
-
-impl Plans {
-    /// The plan for a description in these formats; `context` stands for all
-    /// else it depends on: the text, the catalog's generation, the policy's.
-    pub fn plan(
-        &mut self,
-        description: &Arc<Description>,
-        formats: impl Iterator<Item = u16>,
-        context: u64,
-        make: impl FnOnce(&[u16]) -> Plan,
-    ) -> Arc<Plan> {
-        self.clock += 1;
-        let formats: Box<[u16]> = formats.collect();
-        if let Some(entry) = self.known.iter_mut().find(|entry| {
-            entry.context == context
-                && Arc::ptr_eq(&entry.description, description)
-                && entry.formats == formats
-        }) {
-            entry.used = self.clock;
-            return Arc::clone(&entry.plan);
-        }
-        let plan = Arc::new(make(&formats));
-        let entry = Entry {
-            description: Arc::clone(description),
-            formats,
-            context,
-            plan: Arc::clone(&plan),
-            used: self.clock,
-        };
-        if self.known.len() < MOST_PLANS {
-            self.known.push(entry);
-        } else if let Some(oldest) = self.known.iter_mut().min_by_key(|entry| entry.used) {
-            *oldest = entry;
-        }
-        plan
-    }
 }

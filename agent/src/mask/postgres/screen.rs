@@ -52,6 +52,8 @@ pub enum Unshowable {
     Malformed,
     #[error("a masked message is longer than the protocol allows")]
     TooLong,
+    #[error("a replication stream cannot be masked: it takes a policy that permits `reveal`")]
+    Replication,
 }
 
 /// One session's.
@@ -78,8 +80,9 @@ impl Screen {
         self.cells.tally.take()
     }
 
-    /// Something was shown that has no column, nor can hold a value.
-    pub fn nothing_in_it(&self) -> Screened {
+    /// The policies let this actor see it, or change nothing for it: whoever says
+    /// so has asked them.
+    pub fn permitted(&self) -> Screened {
         Screened(())
     }
 

@@ -461,7 +461,6 @@ fn messages_lose_the_values_they_quote() {
 fn catalog() -> crate::mask::Catalog {
     use crate::mask::catalog::{Column, Relation};
     let mut catalog = crate::mask::Catalog::default();
-    catalog.search_path = vec!["public".into()];
     let columns = [("id", 23), ("email", 25), ("city", 25), ("born", 1082)];
     catalog.learn(Relation {
         oid: 16500,

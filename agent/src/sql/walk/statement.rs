@@ -75,7 +75,9 @@ impl<'t> Walk<'t, '_> {
                 for of in of.argtypes() {
                     self.type_name(of);
                 }
-                self.nested(of.query(), Way::Prepare);
+                let given = self.nested_outputs(of.query(), Way::Prepare);
+                // EXECUTE will give these.
+                self.returns(given);
             }
             Node::ExecuteStmt(of) => {
                 self.verb(Verb::Execute);

@@ -349,6 +349,11 @@ impl Framer {
         }
     }
 
+    /// Whether something has come that no frame was cut of yet.
+    pub fn has_more(&self) -> bool {
+        self.cursor < self.tail
+    }
+
     /// Whether it owns no buffer.
     pub fn is_bare(&self) -> bool {
         self.buffer.is_empty()

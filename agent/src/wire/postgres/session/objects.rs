@@ -54,6 +54,13 @@ pub struct Portal<G: Gate> {
 }
 
 impl<G: Gate> Portal<G> {
+    /// Whether nobody has said yet what its rows look like, or that it has none.
+    pub fn is_undescribed(&self) -> bool {
+        let of_statement =
+            || self.certain && self.statement.as_ref().is_some_and(|one| one.result().is_some());
+        self.result.get().is_none() && !of_statement()
+    }
+
     /// What its rows look like, and who said so.
     pub fn shape(&self) -> Option<Shape<'_>> {
         if let Some(described) = self.result.get() {

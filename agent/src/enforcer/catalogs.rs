@@ -1,0 +1,132 @@
+//! What is known of the databases behind the destinations, for all sessions of
+//! this process.
+//!
+//! A database is told by its server's own identifier, the certificate that the
+//! server was verified by, and its name. Sessions learn it (`postgres::learning`),
+//! and hold a snapshot of it.
+//!
+//! INVARIANT: what another server says never changes what is known of this one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::mask::Catalog;
+use crate::mask::lineage::Carried;
+
+/// Which database.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The destination's name: what is verified there, and how.
+    pub destination: Box<str>,
+    /// The verified certificate's hash.
+    pub certificate: Option<[u8; 32]>,
+    /// As the server says.
+    pub system: Box<str>,
+    pub database: Box<str>,
+}
+
+#[derive(Debug, Default)]
+pub struct Catalogs(Mutex<HashMap<Identity, Arc<Known>>>);
+
+/// One database.
+#[derive(Debug)]
+pub struct Known {
+    catalog: Mutex<Arc<Catalog>>,
+    /// Changes with the catalog; looked at without the lock.
+    version: AtomicU64,
+    learnt: Mutex<Option<Instant>>,
+    /// Something was defined since, or turned up that isn't known.
+    changed: AtomicBool,
+}
+
+impl Catalogs {
+    pub fn of(&self, identity: Identity) -> Arc<Known> {
+        let mut all = lock(&self.0);
+        if all.len() >= MOST_DATABASES && !all.contains_key(&identity) {
+            // Those that no session holds any more.
+            all.retain(|_, known| Arc::strong_count(known) > 1);
+        }
+        if all.len() >= MOST_DATABASES && !all.contains_key(&identity) {
+            return Arc::default();
+        }
+        Arc::clone(all.entry(identity).or_default())
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            catalog: Mutex::default(),
+            version: AtomicU64::new(0),
+            learnt: Mutex::default(),
+            changed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Known {
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&lock(&self.catalog))
+    }
+
+    /// Whether it is to be learnt: now for the first time, or anew.
+    pub fn is_due(&self) -> bool {
+        let age = lock(&self.learnt).map(|at| at.elapsed());
+        match age {
+            None => true,
+            Some(age) if self.changed.load(Ordering::Relaxed) => age >= SOON,
+            Some(age) => age >= LASTS,
+        }
+    }
+
+    /// Whoever learns it says so first: the others go on with what is there.
+    pub fn begin(&self) {
+        self.changed.store(false, Ordering::Relaxed);
+        *lock(&self.learnt) = Some(Instant::now());
+    }
+
+    /// It could not be learnt whole: the next session tries again.
+    pub fn fail(&self) {
+        *lock(&self.learnt) = None;
+    }
+
+    /// Something was defined, or turned up that isn't known.
+    pub fn note_change(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    pub fn update(&self, change: impl FnOnce(&mut Catalog)) {
+        let mut catalog = lock(&self.catalog);
+        let before = catalog.generation();
+        change(Arc::make_mut(&mut catalog));
+        if catalog.generation() != before {
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A statement fills a table with what is sensitive.
+    pub fn carry(&self, carried: Carried) {
+        if !self.catalog().knows(&carried) {
+            self.update(|catalog| {
+                catalog.carry(carried);
+            });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Databases that are remembered.
+const MOST_DATABASES: usize = 1_024;
+/// A catalog is believed for so long.
+const LASTS: Duration = Duration::from_secs(600);
+/// After a change it is learnt anew, no sooner than this after the last time.
+const SOON: Duration = Duration::from_secs(1);

@@ -1,0 +1,69 @@
+//! A database's catalog, as policies ask about it.
+
+use super::judge::Judge;
+use crate::enforcer::means::Means;
+use crate::mask::names::{self, Named};
+use crate::mask::postgres::plan::ColumnName;
+use crate::mask::{Class, Mask};
+use crate::policy;
+
+/// For one actor: what it may see in the clear isn't sensitive for it.
+pub struct Seen<'j> {
+    pub judge: &'j Judge,
+    pub means: &'j Means,
+}
+
+impl Seen<'_> {
+    fn is_masked(&self, class: Class, column: ColumnName<'_>) -> bool {
+        self.judge.scope_of_reveal(self.means).nothing
+            || self.judge.mask(self.means, class, column) != Mask::Keep
+    }
+}
+
+impl policy::Catalog for Seen<'_> {
+    fn generation(&self) -> u64 {
+        self.judge.catalog().generation()
+    }
+
+    fn schema_of(&self, relation: &str) -> Option<Box<str>> {
+        let mut all = self.judge.catalog().named(None, relation);
+        all.next().filter(|_| all.next().is_none()).map(|one| one.schema.clone())
+    }
+
+    fn has_column(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<bool> {
+        let mut found: Option<bool> = None;
+        for one in self.judge.catalog().named(schema, relation) {
+            let has = one.columns.iter().any(|known| *known.name == *column);
+            // What one has and another lacks can't be told.
+            if found.is_some_and(|before| before != has) {
+                return None;
+            }
+            found = Some(has);
+        }
+        found
+    }
+
+    fn is_sensitive(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<bool> {
+        let catalog = self.judge.catalog();
+        let mut known = false;
+        for one in catalog.named(schema, relation) {
+            let Some(found) = one.columns.iter().find(|known| *known.name == *column) else {
+                continue;
+            };
+            known = true;
+            let name = ColumnName { schema: &one.schema, table: &one.name, column };
+            if found.class.is_some_and(|(class, _)| self.is_masked(class, name)) {
+                return Some(true);
+            }
+        }
+        if known {
+            return Some(false);
+        }
+        // Only its name speaks, and what was put into it.
+        let named = Named { table: relation, column, ..Named::default() };
+        let filled = catalog.made_of(schema, relation, column);
+        let class = filled.or_else(|| names::classify(&named).map(|(class, _)| class))?;
+        let name = ColumnName { schema: schema.unwrap_or_default(), table: relation, column };
+        self.is_masked(class, name).then_some(true)
+    }
+}
