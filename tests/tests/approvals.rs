@@ -61,11 +61,15 @@ impl Held {
 
     /// psql on a terminal of its own.
     fn terminal(&self, uid: u32) -> Result<Terminal> {
-        let psql = program("psql")?;
-        let line = format!("'{}' -XAtn -P pager=off '{}'", psql.display(), self.dsn());
+        let line = self.psql()?;
         let mut script = Place::new().cgroup(&self.work).user(uid, uid).command("script")?;
         script.args(["-qfec", &line, "/dev/null"]).env("TERM", "dumb").env("HOME", "/nowhere");
-        Terminal::start(script)
+        Terminal::start(&mut script)
+    }
+
+    fn psql(&self) -> Result<String> {
+        let psql = program("psql")?;
+        Ok(format!("'{}' -XAtn -P pager=off '{}'", psql.display(), self.dsn()))
     }
 
     fn python(&self, script: &str) -> Result<String> {
@@ -120,6 +124,17 @@ impl Held {
     }
 }
 
+/// A command as a user in a group who had logged in as another.
+fn logged_in(place: Place<'_>, login: u32, uid: u32, gid: u32) -> Result<Command> {
+    let mut shell = place.command("/bin/sh")?;
+    let line = format!(
+        "echo {login} > /proc/self/loginuid && \
+         exec setpriv --reuid {uid} --regid {gid} --clear-groups \"$@\""
+    );
+    shell.args(["-c", &line, "sh"]);
+    Ok(shell)
+}
+
 /// A terminal with psql on it.
 struct Terminal {
     child: Child,
@@ -128,7 +143,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(mut script: Command) -> Result<Self> {
+    fn start(script: &mut Command) -> Result<Self> {
         script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = script.spawn().context("cannot run `script`: install bsdutils")?;
         let keys = child.stdin.take().context("no stdin")?;
@@ -237,6 +252,13 @@ fn on_a_terminal_it_waits_until_somebody_else_approves() -> Result<()> {
     let listed = held.agent.must(&["approvals", "ls"])?;
     ensure!(listed.contains(&id) && listed.contains("DELETE FROM customers"), "{listed}");
 
+    // Neither side, nor what stands between, is to think that nobody is there.
+    let enforcer = format!("pid={},", held.agent.enforcer()?);
+    let sockets = Command::new("ss").args(["-tnopH", "state", "established"]).output()?;
+    let sockets = String::from_utf8_lossy(&sockets.stdout).into_owned();
+    let kept = |line: &&str| line.contains(&enforcer) && line.contains("timer:(keepalive,");
+    ensure!(sockets.lines().filter(kept).count() >= 2, "{sockets}");
+
     let without = held.agent.order(&["approvals", "approve", &id, "--reason", " "])?;
     let (code, said) = exit(&without);
     ensure!(code == Some(1) && said.contains("a reason is needed"), "{said}");
@@ -304,6 +326,50 @@ fn denied_or_too_late_it_is_refused_and_the_session_goes_on() -> Result<()> {
 }
 
 #[test]
+fn who_watches_sees_it_come_and_go() -> Result<()> {
+    let _alone = alone();
+    let held = Held::start()?;
+    let mut terminal = held.terminal(ASKER)?;
+    let first = terminal.held("DELETE FROM customers;")?;
+    let mut watch = Command::new(binary()?);
+    watch.args(["approvals", "watch", "-o", "jsonl", "--control"]).arg(held.agent.control());
+    let mut watch = watch.stdout(Stdio::piped()).spawn()?;
+    let lines =
+        std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().context("no stdout")?));
+    let (seen_tx, seen_rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let hold: Value = serde_json::from_str(&line).unwrap_or_default();
+            let told = (hold["id"].to_string(), hold["state"]["is"].to_string());
+            if seen_tx.send(told).is_err() {
+                return;
+            }
+        }
+    });
+    let expect = |id: &str, state: &str| -> Result<()> {
+        let told = seen_rx.recv_timeout(PATIENCE).context("nothing more was told")?;
+        ensure!(
+            told == (format!("\"{id}\""), format!("\"{state}\"")),
+            "{told:?}, not {id} {state}"
+        );
+        Ok(())
+    };
+    let outcome = (|| {
+        expect(&first, "waiting")?;
+        terminal.type_in("\u{3}")?;
+        expect(&first, "withdrawn")?;
+        let second = terminal.held("DROP TABLE customers;")?;
+        expect(&second, "waiting")?;
+        held.approve(&second, &[])?;
+        expect(&second, "approved")?;
+        terminal.wait_for("DROP TABLE\r")
+    })();
+    watch.kill()?;
+    watch.wait()?;
+    outcome
+}
+
+#[test]
 fn a_cancel_withdraws_it_and_so_does_the_clients_end() -> Result<()> {
     let _alone = alone();
     let held = Held::start()?;
@@ -366,6 +432,36 @@ fn nobody_approves_his_own_and_the_group_may() -> Result<()> {
     let (code, said) = exit(&held.order_as(OTHER, GROUP.1, &deny)?);
     ensure!(code == Some(0), "{code:?} {said}");
     terminal.wait_for("is denied")
+}
+
+#[test]
+fn whoever_logged_in_to_run_it_does_not_approve_it_as_another() -> Result<()> {
+    let _alone = alone();
+    let held = Held::with(&[&format!("group = \"{}\"", GROUP.0)])?;
+    const ALICE: u32 = 4300;
+    const BOB: u32 = 4301;
+    let mut script = logged_in(Place::new().cgroup(&held.work), ALICE, ASKER, ASKER)?;
+    script.args(["script", "-qfec", &held.psql()?, "/dev/null"]);
+    let mut terminal = Terminal::start(script.env("TERM", "dumb").env("HOME", "/nowhere"))?;
+    let id = terminal.held("DELETE FROM customers;")?;
+    ensure!(held.hold(&id)?["flow"]["process"]["login_uid"] == ALICE, "{}", held.hold(&id)?);
+    let approve = |login: u32, uid: u32, gid: u32| -> Result<(Option<i32>, String)> {
+        let mut command = logged_in(Place::new(), login, uid, gid)?;
+        command.arg(binary()?).args(["approvals", "approve", &id, "--reason", "x", "--control"]);
+        Ok(exit(&command.arg(held.agent.control()).env("NO_COLOR", "1").output()?))
+    };
+    // As another user, as root, and as whom it runs.
+    for (login, uid, gid) in [(ALICE, OTHER, GROUP.1), (ALICE, 0, 0), (BOB, ASKER, GROUP.1)] {
+        let (code, said) = approve(login, uid, gid)?;
+        ensure!(code == Some(3) && said.contains("nobody approves his own"), "{code:?} {said}");
+    }
+    ensure!(held.rows()? == "100", "{}", held.rows()?);
+    let (code, said) = approve(BOB, OTHER, GROUP.1)?;
+    ensure!(code == Some(0), "{code:?} {said}{}", held.agent.tail());
+    terminal.wait_for("DELETE 100")?;
+    let by = &held.hold(&id)?["approvals"][0]["by"];
+    ensure!(by["uid"] == OTHER && by["login_uid"] == BOB, "{by}");
+    Ok(())
 }
 
 #[test]
@@ -584,6 +680,32 @@ fn what_waits_is_refused_when_the_enforcer_is_replaced_or_ends() -> Result<()> {
     sys::signal(held.agent.enforcer()?, libc::SIGKILL)?;
     let hold = held.wait_state(&id, "withdrawn")?;
     ensure!(hold["state"]["why"] == "lost", "{hold}");
+    ensure!(held.rows()? == "100", "{}", held.rows()?);
+    Ok(())
+}
+
+#[test]
+fn what_waits_is_refused_when_the_keeper_ends_and_ends_with_the_server() -> Result<()> {
+    let _alone = alone();
+    let mut held = Held::start()?;
+    let mut terminal = held.terminal(ASKER)?;
+    let id = terminal.held("DELETE FROM customers;")?;
+    held.postgres.restart(libc::SIGINT)?;
+    held.wait_state(&id, "withdrawn")?;
+    terminal.wait_for("57P01")?;
+    drop(terminal);
+    ensure!(held.rows()? == "100", "{}", held.rows()?);
+
+    let mut terminal = held.terminal(ASKER)?;
+    terminal.held("DELETE FROM customers;")?;
+    held.agent.kill_keeper()?;
+    terminal.wait_for("the agent was restarted: run it again")?;
+    terminal.is_alive()?;
+    drop(terminal);
+    // Nothing of before is known to the next.
+    held.agent.run_again()?;
+    held.agent.wait_healthy()?;
+    ensure!(held.holds()?.is_empty(), "{:?}", held.holds());
     ensure!(held.rows()? == "100", "{}", held.rows()?);
     Ok(())
 }

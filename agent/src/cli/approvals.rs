@@ -48,6 +48,8 @@ struct List {
 }
 
 /// Shows one hold: who, where, the whole statement with its values, and why
+///
+/// Exits with 4 while it can be decided.
 #[derive(Debug, Args)]
 struct Show {
     /// The hold's id, such as `lus-bab`

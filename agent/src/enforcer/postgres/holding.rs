@@ -10,8 +10,9 @@
 
 use std::sync::Arc;
 
-use super::judge::Judge;
+use super::judge::{Judge, Judgement};
 use super::{Ask, Carriage};
+use crate::audit;
 use crate::enforcer::postgres::carrying::Carrying;
 use crate::enforcer::postgres::gate::{Judged, Understood};
 use crate::enforcer::postgres::opening::Stage;
@@ -178,6 +179,15 @@ impl Holding {
         }
     }
 
+    /// What comes of one that doesn't pass. `record`: its name.
+    pub fn judgement(&self, refused: &Refused, record: String) -> Judgement {
+        let refusal = self.words(refused).refusal(record);
+        match refused.why {
+            Why::Gone(Withdrawal::Cancelled) => Judgement::Cancel(refusal),
+            _ => Judgement::Refuse(refusal),
+        }
+    }
+
     /// What the client is told at once.
     fn notice(&self, id: &HoldId, until: Timestamp, unicode: bool) -> Vec<u8> {
         let words = self.ruling.worded(&format!("waits for an approval (hold {id})"));
@@ -204,6 +214,47 @@ impl Holding {
         // Only a text of more than a gigabyte can't be written.
         let _ = write_notice(fields, &mut out);
         out
+    }
+}
+
+/// What the record of a statement says of its hold.
+#[derive(Clone, Copy)]
+pub struct Told<'t> {
+    pub verdict: audit::Verdict,
+    pub hold: Option<&'t str>,
+    pub approver: Option<&'t str>,
+    pub lifted: &'t [String],
+}
+
+impl<'t> Told<'t> {
+    pub fn of(pass: &'t HoldPass) -> Self {
+        Self {
+            verdict: audit::Verdict::Approved,
+            hold: Some(&pass.id.0),
+            approver: Some(&pass.by),
+            lifted: &pass.policies,
+        }
+    }
+}
+
+impl Refused {
+    pub fn told(&self) -> Told<'_> {
+        let verdict = match self.why {
+            Why::Noted { .. } => audit::Verdict::Held,
+            _ => audit::Verdict::Refused,
+        };
+        let hold = self.id.as_ref().map(|id| &*id.0);
+        Told { verdict, hold, approver: None, lifted: &[] }
+    }
+}
+
+/// The approval of the Bind that made the portal: it was for that execution.
+pub fn of_portal<'r>(runs: &'r Runs<'_, Judged>) -> Option<&'r Arc<HoldPass>> {
+    match runs {
+        Runs::Execute(_, Some(known)) if known.certain && known.value.certain => {
+            known.value.permit.pass.as_ref()
+        }
+        _ => None,
     }
 }
 

@@ -9,15 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
-use super::holding::{self, Asking, Holding};
+use super::holding::{Asking, Holding, Told, of_portal};
 use super::seen::Seen;
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Catalog, Class, Mask};
-use crate::model::{
-    ActorKind, Carried, Flow, Group, GroupKind, HoldPass, Kind, Principal, Timestamp, Withdrawal,
-};
+use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
 use crate::policy::{
     Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
     Transaction, Verdict, Viewed, Words,
@@ -181,22 +179,10 @@ impl Judge {
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         let verdict = self.decide(&statement, session, means, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
-            let hold = refused.id.as_ref().map(|id| &*id.0);
-            let told = Told { hold, ..Told::default() };
-            let decided = match refused.why {
-                holding::Why::Noted { .. } => audit::Verdict::Held,
-                _ => audit::Verdict::Refused,
-            };
-            let told = (decided, told);
-            let intent =
-                match self.record(runs, serial, &statement, &verdict, session, log, Some(told)) {
-                    Ok(intent) => intent,
-                    Err(error) => return Judgement::Unrecorded(error),
-                };
-            let refusal = holding.words(refused).refusal(number(&intent));
-            return match refused.why {
-                holding::Why::Gone(Withdrawal::Cancelled) => Judgement::Cancel(refusal),
-                _ => Judgement::Refuse(refusal),
+            let told = Some(refused.told());
+            return match self.record(runs, serial, &statement, &verdict, session, log, told) {
+                Ok(intent) => holding.judgement(refused, number(&intent)),
+                Err(error) => Judgement::Unrecorded(error),
             };
         }
         let mut unheld = None;
@@ -213,11 +199,7 @@ impl Judge {
                 Err(why) => unheld = Some(format!("an approval could lift this, but {why}")),
             }
         }
-        let told = pass.as_ref().map(|pass| {
-            let told =
-                Told { hold: Some(&pass.id.0), approver: Some(&pass.by), lifted: &pass.policies };
-            (audit::Verdict::Approved, told)
-        });
+        let told = pass.as_ref().map(|pass| Told::of(pass));
         let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
         match self.record(runs, serial, &statement, &verdict, session, log, told) {
             Err(error) => Judgement::Unrecorded(error),
@@ -252,7 +234,7 @@ impl Judge {
         verdict: &Verdict,
         session: &Session<Judged>,
         log: &Connection,
-        told: Option<(audit::Verdict, Told<'_>)>,
+        told: Option<Told<'_>>,
     ) -> Result<Intent, LogError> {
         let (way, portal) = match runs {
             Runs::Query(_) => (Way::Query, None),
@@ -261,7 +243,7 @@ impl Judge {
             Runs::Execute(_, portal) => (Way::Execute, portal.as_ref()),
             Runs::FunctionCall(_) => (Way::FunctionCall, None),
         };
-        let refused = told.is_some_and(|(decided, _)| decided != audit::Verdict::Approved);
+        let refused = told.is_some_and(|told| told.verdict != audit::Verdict::Approved);
         let allowed = matches!(verdict, Verdict::Allow(_)) && !refused;
         if allowed && way == Way::Parse {
             return Ok(Intent::Prepares);
@@ -276,7 +258,7 @@ impl Judge {
         let decisive = verdict.ruling().policies();
         let mut policies: Vec<&str> = decisive.iter().map(|policy| &*policy.id).collect();
         // Of one that was lifted, those that were.
-        policies.extend(told.iter().flat_map(|(_, told)| told.lifted).map(String::as_str));
+        policies.extend(told.iter().flat_map(|told| told.lifted).map(String::as_str));
         let decided = match verdict {
             Verdict::Allow(permit) => match permit.would() {
                 None => audit::Verdict::Allowed,
@@ -286,10 +268,10 @@ impl Judge {
             Verdict::Refuse(_) => audit::Verdict::Refused,
             Verdict::Hold(_) => audit::Verdict::Held,
         };
-        let (decided, told) = told.unwrap_or((decided, Told::default()));
+        let decided = told.map_or(decided, |told| told.verdict);
         let entry = audit::Statement {
-            hold: told.hold,
-            approver: told.approver,
+            hold: told.and_then(|told| told.hold),
+            approver: told.and_then(|told| told.approver),
             policies: &policies,
             in_transaction: session.in_transaction(),
             ..audit::Statement::new(serial, way, statement.subject.as_ref(), decided)
@@ -503,24 +485,6 @@ fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Under
 fn defines(facts: &Facts) -> bool {
     let effects = facts.effects();
     [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
-}
-
-/// What its record says of a hold.
-#[derive(Clone, Copy, Default)]
-struct Told<'t> {
-    hold: Option<&'t str>,
-    approver: Option<&'t str>,
-    lifted: &'t [String],
-}
-
-/// The approval of the Bind that made the portal: it was for that execution.
-fn of_portal<'r>(runs: &'r Runs<'_, Judged>) -> Option<&'r Arc<HoldPass>> {
-    match runs {
-        Runs::Execute(_, Some(known)) if known.certain && known.value.certain => {
-            known.value.permit.pass.as_ref()
-        }
-        _ => None,
-    }
 }
 
 /// The record's name, for who reads the refusal.
