@@ -143,7 +143,16 @@ struct Terminal {
 }
 
 impl Terminal {
+    /// psql, ready to take statements.
     fn start(script: &mut Command) -> Result<Self> {
+        let mut terminal = Self::open(script)?;
+        terminal.type_in("\\set VERBOSITY verbose\n\\echo re''ady\n")?;
+        terminal.wait_for("ready")?;
+        Ok(terminal)
+    }
+
+    /// Whatever there is.
+    fn open(script: &mut Command) -> Result<Self> {
         script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = script.spawn().context("cannot run `script`: install bsdutils")?;
         let keys = child.stdin.take().context("no stdin")?;
@@ -157,10 +166,7 @@ impl Terminal {
                 writer.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        let mut terminal = Self { child, keys, shown };
-        terminal.type_in("\\set VERBOSITY verbose\n\\echo re''ady\n")?;
-        terminal.wait_for("ready")?;
-        Ok(terminal)
+        Ok(Self { child, keys, shown })
     }
 
     fn type_in(&mut self, keys: &str) -> Result<()> {
@@ -185,7 +191,12 @@ impl Terminal {
         let before = self.shown().len();
         self.type_in(statement)?;
         self.type_in("\n")?;
-        wait::until(&format!("the hold of {statement}"), PATIENCE, || {
+        self.waits(before)
+    }
+
+    /// The id of the hold that was told after so much was shown.
+    fn waits(&self, before: usize) -> Result<String> {
+        wait::until("a statement to wait", PATIENCE, || {
             let shown = self.shown();
             let new = shown.get(before..).unwrap_or_default();
             let id = new.split_once("waits for an approval (hold ").and_then(|(_, rest)| {
@@ -556,6 +567,52 @@ fn values_that_are_bound_are_a_part_of_it() -> Result<()> {
          say(attempt(c, 'DELETE FROM customers WHERE id >= %s', (0,)))\n",
     )?;
     ensure!(said.starts_with("passed 1\npassed 1\nheld "), "{said}{}", held.agent.tail());
+    Ok(())
+}
+
+#[test]
+fn on_a_terminal_values_that_come_with_their_text_wait_too() -> Result<()> {
+    let _alone = alone();
+    let held = Held::start()?;
+    std::fs::write(held.agent.policies().join("own.cedar"), DELETES)?;
+    held.agent.must(&["reload"])?;
+    let script = held.agent.settings_file().with_file_name("held.py");
+    let text = r#"
+c = psycopg.connect(dsn, autocommit=True)
+c.add_notice_handler(lambda told: say(told.message_primary))
+for n in (5, 6, 6):
+    say(attempt(c, 'DELETE FROM customers WHERE id = %s', (n,)))
+# Prepared before: only the values come.
+c.prepare_threshold = 0
+for n in (7, 8):
+    say(attempt(c, 'DELETE FROM customers WHERE id = %s', (n,), prepare=True))
+say("the end", c.execute("SELECT count(*) FROM customers").fetchone()[0])
+"#;
+    std::fs::write(&script, format!("{PYTHON}{text}"))?;
+    let python = venv::python()?;
+    let line = format!("'{}' '{}' '{}' {ASKER}", python.display(), script.display(), held.dsn());
+    let mut pty = Place::new().cgroup(&held.work).command("script")?;
+    pty.args(["-qfec", &line, "/dev/null"]).env("TERM", "dumb").env("HOME", "/nowhere");
+    let terminal = Terminal::open(&mut pty)?;
+    let mut before = 0;
+    let mut next = |value: &str| -> Result<String> {
+        let id = terminal.waits(before)?;
+        before = terminal.shown().len();
+        let hold = held.hold(&id)?;
+        ensure!(hold["waits"] == true, "{hold}");
+        // An int goes in two bytes, in binary or as text, as the driver likes.
+        let shown = hold["asked"]["parameters"][0].to_string();
+        ensure!(shown.contains(value), "{shown}, not {value}");
+        Ok(id)
+    };
+    held.approve(&next("5")?, &[])?;
+    terminal.wait_for("passed 1")?;
+    held.agent.must(&["approvals", "deny", &next("6")?, "--reason", "no"])?;
+    terminal.wait_for("is denied")?;
+    held.approve(&next("6")?, &["--for", "1h", "--shape", "$1"])?;
+    // The rest is of that shape.
+    terminal.wait_for("the end 96")?;
+    ensure!(terminal.shown().matches("passed 1").count() == 4, "{}", terminal.shown());
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::gate::{Granted, Intent, Judged, Recorded};
 use super::holding::Holding;
-use super::judge::{Judge, Judgement};
+use super::judge::{Judge, Judgement, Known};
 use super::learning::Learning;
 use super::screening::{Counts, Screening};
 use super::{Ask, Carriage, Fault, Turn};
@@ -163,13 +163,15 @@ impl<I: Io> Carriage<I> {
                     waits = true;
                     break Ok(());
                 }
-                let frame = match client.framer.frame() {
-                    Ok(Some(frame)) => frame,
+                let (tag, part, span) = match client.framer.frame() {
+                    Ok(Some(frame)) => (frame.tag, frame.part, frame.span),
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
                 };
-                let span = frame.span;
-                match carrying.ask(&frame, &mut self.up, &self.log, turn) {
+                let frame = Frame { tag, part, span, bytes: client.framer.bytes(span) };
+                // The values of what is parsed may have come with it.
+                let next = if tag == b'P' { client.framer.peek() } else { None };
+                match carrying.ask(&frame, next, &mut self.up, &self.log, turn) {
                     Ok(Asked::Sent) => {}
                     Ok(Asked::Later) => {
                         client.framer.put_back(span);
@@ -396,6 +398,7 @@ impl Carrying {
     fn ask(
         &mut self,
         frame: &Frame<'_>,
+        next: Option<Frame<'_>>,
         up: &mut Splice,
         log: &Connection,
         turn: &mut Turn<'_>,
@@ -412,8 +415,16 @@ impl Carrying {
         let known = held.take().filter(|held| held.span == ticket.span());
         let (read, hold) = known.map_or((None, None), |held| (held.facts, held.hold));
         let serial = ticket.serial();
+        let values = next.and_then(|next| {
+            let limits = &turn.means.shared.common.limits;
+            match Frontend::decode(next.tag, next.body(), limits) {
+                Ok(Frontend::Bind(bind)) => Some(bind),
+                _ => None,
+            }
+        });
+        let known = Known { read, held: hold.as_ref(), values };
         judge.know(screening.catalog());
-        match judge.judge(&runs, serial, session, turn.means, log, read, hold.as_ref()) {
+        match judge.judge(&runs, serial, session, turn.means, log, known) {
             Judgement::Release(granted) => {
                 let effects = match &runs {
                     Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),

@@ -217,6 +217,13 @@ impl Holding {
     }
 }
 
+/// What was approved of a Bind before it came.
+#[derive(Debug)]
+pub struct Promise {
+    pub asked: HoldAsked,
+    pub pass: Arc<HoldPass>,
+}
+
 /// What the record of a statement says of its hold.
 #[derive(Clone, Copy)]
 pub struct Told<'t> {
@@ -298,19 +305,54 @@ impl Carrying {
 
 impl Judge {
     /// What an approver is shown of a request, and what his word will be for; or why
-    /// it can't be.
+    /// it can't be. `values`: of a Parse, the Bind behind it.
     pub(super) fn asking(
         &self,
         runs: &Runs<'_, Judged>,
         statement: &Understood,
         verdict: &Verdict,
         session: &Session<Judged>,
+        values: Option<Bind<'_>>,
     ) -> Result<Asking, &'static str> {
-        let (text, bind, types) = match runs {
-            Runs::Query(text) => (Arc::from(*text), None, Vec::new()),
-            Runs::Bind(bind, Some(known)) if known.certain => {
+        let asked = self.asked(runs, statement, verdict.ruling(), session, values)?;
+        if asked.weight() > MOST_ASKED {
+            return Err("it is too long to be shown to an approver");
+        }
+        let waits =
+            self.has_terminal() && matches!(verdict, Verdict::Hold(_)) && session.is_quiet();
+        Ok(Asking { asked, waits, cancel: session.key().cloned() })
+    }
+
+    /// A Parse passes whose Bind was approved with it.
+    pub(super) fn promise(
+        &self,
+        runs: &Runs<'_, Judged>,
+        statement: &Understood,
+        held: &Holding,
+        pass: &Arc<HoldPass>,
+        session: &Session<Judged>,
+        values: Option<Bind<'_>>,
+    ) -> Option<Promise> {
+        let asked = self.asked(runs, statement, &held.ruling, session, values).ok()?;
+        Some(Promise { asked, pass: Arc::clone(pass) })
+    }
+
+    fn asked(
+        &self,
+        runs: &Runs<'_, Judged>,
+        statement: &Understood,
+        ruling: &Ruling,
+        session: &Session<Judged>,
+        values: Option<Bind<'_>>,
+    ) -> Result<HoldAsked, &'static str> {
+        let (text, bind, types): (Arc<[u8]>, _, _) = match (runs, values) {
+            (Runs::Query(text), _) => (Arc::from(*text), None, Vec::new()),
+            (Runs::Parse(parse), Some(bind)) if parse.name == bind.statement => {
+                (Arc::from(parse.query), Some(bind), parse.types.iter().collect())
+            }
+            (Runs::Bind(bind, Some(known)), _) if known.certain => {
                 let text = known.value.text().ok_or("its text isn't kept: prepare it again")?;
-                (Arc::clone(text), Some(bind), known.value.declared.to_vec())
+                (Arc::clone(text), Some(*bind), known.value.declared.to_vec())
             }
             _ => return Err("what it was bound to isn't known any more: bind it again"),
         };
@@ -327,13 +369,12 @@ impl Judge {
             if reading.strings == Strings::Standard { "on" } else { "off" }
         );
         let target = self.target();
-        let ruling = verdict.ruling();
-        let asked = HoldAsked {
+        Ok(HoldAsked {
             database: target.database.clone(),
             role: target.role.clone(),
             literals: literals(text, reading.strings),
             text: text.to_owned(),
-            parameters: bind.map(parameters).unwrap_or_default(),
+            parameters: bind.as_ref().map(parameters).unwrap_or_default(),
             types,
             settings,
             why: ruling.worded("needs an approval").message,
@@ -341,13 +382,7 @@ impl Judge {
             approvers: (ruling.approvers().unwrap_or_default().into_iter())
                 .map(str::to_owned)
                 .collect(),
-        };
-        if asked.weight() > MOST_ASKED {
-            return Err("it is too long to be shown to an approver");
-        }
-        let waits =
-            self.has_terminal() && matches!(verdict, Verdict::Hold(_)) && session.is_quiet();
-        Ok(Asking { asked, waits, cancel: session.key().cloned() })
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
-use super::holding::{Asking, Holding, Told, of_portal};
+use super::holding::{Asking, Holding, Promise, Told, of_portal};
 use super::seen::Seen;
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
@@ -22,8 +22,8 @@ use crate::policy::{
 };
 use crate::sql::facts::{Doubt, Facts, Scope, Setting, Verb};
 use crate::sql::{Cell, Effect, Effects, Encoding, LexingState, Strings, session_effects};
-use crate::wire::postgres::Transaction as Said;
 use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
+use crate::wire::postgres::{Bind, Transaction as Said};
 
 /// Of one session.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Judge {
     unit: Option<String>,
     /// Somebody sits at a terminal and can wait.
     terminal: bool,
+    /// The approval of the Bind that comes next.
+    promised: Option<Promise>,
     /// How the server reads texts, as far as it has said.
     reading: LexingState,
     path: Path,
@@ -54,6 +56,17 @@ enum Path {
     },
     /// Nobody can say, until it is set anew.
     Lost,
+}
+
+/// What is known of a request beside its own frame.
+#[derive(Debug, Default)]
+pub struct Known<'k> {
+    /// The facts of its text, where they were read elsewhere.
+    pub read: Option<Facts>,
+    /// How far its hold is, where there is one.
+    pub held: Option<&'k Holding>,
+    /// Of a Parse: the Bind that came behind it.
+    pub values: Option<Bind<'k>>,
 }
 
 /// What comes of a request.
@@ -89,6 +102,7 @@ impl Judge {
             kind,
             unit: flow.process.workload.system_unit().map(str::to_owned),
             terminal: kind == ActorKind::Terminal && flow.actor.program.terminal.is_some(),
+            promised: None,
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
@@ -131,9 +145,7 @@ impl Judge {
         }
     }
 
-    /// Judges one request. `read`: the facts of its text, where they were read
-    /// elsewhere. `held`: how far its hold is, where there is one.
-    #[expect(clippy::too_many_arguments, reason = "all that a decision hangs on")]
+    /// Judges one request.
     pub fn judge(
         &mut self,
         runs: &Runs<'_, Judged>,
@@ -141,9 +153,11 @@ impl Judge {
         session: &Session<Judged>,
         means: &Means,
         log: &Connection,
-        read: Option<Facts>,
-        held: Option<&Holding>,
+        known: Known<'_>,
     ) -> Judgement {
+        let Known { read, held, values } = known;
+        // It was for the request that came next.
+        let promised = self.promised.take();
         let statement = match runs {
             Runs::Query(text) => match self.understand(text, session, means, read) {
                 Some(statement) => statement,
@@ -175,9 +189,9 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial, session);
         }
-        let pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
+        let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
-        let verdict = self.decide(&statement, session, means, lifted);
+        let mut verdict = self.decide(&statement, session, means, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
             let told = Some(refused.told());
             return match self.record(runs, serial, &statement, &verdict, session, log, told) {
@@ -187,17 +201,31 @@ impl Judge {
         }
         let mut unheld = None;
         if verdict.is_liftable() {
-            // Parsed by the server it harms nobody; its values come with the Bind.
-            if let (Runs::Parse(_), Some(permit)) = (runs, verdict.to_prepare(&statement.facts)) {
+            let asking = self.asking(runs, &statement, &verdict, session, values);
+            // Parsed by the server it harms nobody. Its values come with the Bind,
+            // which waits if nothing was begun before; where both come at once,
+            // that is now.
+            if let (Runs::Parse(_), Some(permit)) = (runs, verdict.to_prepare(&statement.facts))
+                && !asking.as_ref().is_ok_and(|asking| asking.waits)
+            {
                 let (intent, behind) = (Intent::Prepares, behind(&statement, session));
                 return Judgement::Release(Granted { permit, statement, behind, intent, pass });
             }
-            match self.asking(runs, &statement, &verdict, session) {
-                Ok(asking) => {
-                    return Judgement::Hold(Box::new(asking), Arc::clone(verdict.ruling()));
-                }
+            match asking {
+                Ok(asking) => match promised.filter(|promised| promised.asked == asking.asked) {
+                    Some(promised) => {
+                        verdict = self.decide(&statement, session, means, &promised.pass.policies);
+                        pass = Some(promised.pass);
+                    }
+                    None => {
+                        return Judgement::Hold(Box::new(asking), Arc::clone(verdict.ruling()));
+                    }
+                },
                 Err(why) => unheld = Some(format!("an approval could lift this, but {why}")),
             }
+        }
+        if let (Runs::Parse(_), Some(held), Some(pass)) = (runs, held, &pass) {
+            self.promised = self.promise(runs, &statement, held, pass, session, values);
         }
         let told = pass.as_ref().map(|pass| Told::of(pass));
         let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
