@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod checks;
 pub mod class;
 pub mod content;
+pub mod functions;
 pub mod learn;
 pub mod lineage;
 pub mod names;

@@ -320,7 +320,7 @@ fn message(kind: u8, input: Input<'_>) {
             }
         } else {
             let told = Notification { process: 7, channel: name, payload: value };
-            if let Screening::Made(made) = screen.notification(told, &rules).unwrap() {
+            if let Screening::Made(made) = screen.notification(told, care, &rules).unwrap() {
                 let said = Backend::decode(b'A', body_in(b'A', made.bytes()), &limits).unwrap();
                 assert!(matches!(said, Backend::NotificationResponse(one) if one.channel == name));
             }
@@ -330,7 +330,7 @@ fn message(kind: u8, input: Input<'_>) {
     let Ok(Backend::ErrorResponse(fields)) = Backend::decode(b'E', input.0, &limits) else {
         return;
     };
-    if let Screening::Made(made) = screen.message(b'E', fields, care, &rules).unwrap() {
+    if let Screening::Made(made) = screen.message(b'E', fields, care, b"", &rules).unwrap() {
         let shown = Backend::decode(b'E', body_in(b'E', made.bytes()), &limits);
         let Ok(Backend::ErrorResponse(shown)) = shown else { panic!("no error any more") };
         let codes: Vec<_> = fields.iter().map(|field| field.code).collect();

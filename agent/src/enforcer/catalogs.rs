@@ -39,6 +39,15 @@ pub struct Known {
     learnt: Mutex<Option<Instant>>,
     /// Something was defined since, or turned up that isn't known.
     changed: AtomicBool,
+    /// What is sensitive was put where it has no column.
+    spread: Spread,
+}
+
+/// Places without columns into which something sensitive was put.
+#[derive(Debug, Default)]
+pub struct Spread {
+    pub notifications: AtomicBool,
+    pub large_objects: AtomicBool,
 }
 
 impl Catalogs {
@@ -62,11 +71,16 @@ impl Default for Known {
             version: AtomicU64::new(0),
             learnt: Mutex::default(),
             changed: AtomicBool::new(false),
+            spread: Spread::default(),
         }
     }
 }
 
 impl Known {
+    pub fn spread(&self) -> &Spread {
+        &self.spread
+    }
+
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
@@ -80,7 +94,7 @@ impl Known {
         let age = lock(&self.learnt).map(|at| at.elapsed());
         match age {
             None => true,
-            Some(age) if self.changed.load(Ordering::Relaxed) => age >= SOON,
+            Some(_) if self.changed.load(Ordering::Relaxed) => true,
             Some(age) => age >= LASTS,
         }
     }
@@ -128,5 +142,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const MOST_DATABASES: usize = 1_024;
 /// A catalog is believed for so long.
 const LASTS: Duration = Duration::from_secs(600);
-/// After a change it is learnt anew, no sooner than this after the last time.
-const SOON: Duration = Duration::from_secs(1);

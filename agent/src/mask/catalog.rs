@@ -29,8 +29,18 @@ pub struct Catalog {
     /// What was made of sensitive columns, by the table's name: also of tables
     /// that nobody has described yet.
     made: HashMap<Box<str>, Vec<Arc<Carried>>>,
+    /// Functions that somebody wrote, by name; nothing while they aren't known.
+    functions: Option<HashMap<Box<str>, Vec<Function>>>,
     /// Changes with every change of a class, a table or a type.
     generation: u64,
+}
+
+/// A function that isn't the server's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    pub schema: Box<str>,
+    /// What it gives may be sensitive, whatever goes into it.
+    pub tells: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +119,7 @@ impl Catalog {
                 .relations
                 .get(&relation.oid)
                 .and_then(|old| old.columns.iter().find(|old| old.number == column.number))
-                .filter(|old| old.name == column.name)
+                // Under another name it is the same column.
                 .and_then(|old| old.class);
             column.class = known.or(column.class).or_else(|| names::classify(&named));
             if column.class.is_none() {
@@ -181,6 +191,38 @@ impl Catalog {
                 }
             }
         }
+    }
+
+    pub fn set_functions(&mut self, functions: HashMap<Box<str>, Vec<Function>>) {
+        if self.functions.as_ref() != Some(&functions) {
+            self.functions = Some(functions);
+            self.generation += 1;
+        }
+    }
+
+    /// Whether a call may give what is sensitive, whatever goes into it. `foreign`:
+    /// the server has none of that name.
+    pub fn tells(&self, schema: Option<&str>, name: &str, foreign: bool) -> bool {
+        // Where nothing is known everything is scanned.
+        let Some(functions) = &self.functions else { return false };
+        let mut all = functions
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|one| schema.is_none_or(|schema| *one.schema == *schema))
+            .peekable();
+        // One that was made since they were learnt.
+        (foreign && all.peek().is_none()) || all.any(|one| one.tells)
+    }
+
+    /// Whether something sensitive was put into a table.
+    pub fn is_made(&self, schema: Option<&str>, relation: &str) -> bool {
+        self.made.get(relation).into_iter().flatten().any(|one| {
+            match (schema, one.schema.as_deref()) {
+                (Some(one), Some(other)) => one == other,
+                _ => true,
+            }
+        })
     }
 
     /// The class of what a table's column was filled with.

@@ -165,11 +165,14 @@ pub struct Tally {
     counts: [u64; Class::COUNT],
     /// Cells of a type that is not known, made NULL.
     pub unknown_types: u64,
+    /// What was counted last.
+    pub last: Option<Class>,
 }
 
 impl Tally {
     #[inline]
     pub fn add(&mut self, class: Class) {
+        self.last = Some(class);
         if let Some(count) = self.counts.get_mut(class as usize) {
             *count = count.saturating_add(1);
         }
@@ -193,7 +196,7 @@ impl Tally {
     }
 
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.unknown_types == 0 && self.counts.iter().all(|count| *count == 0)
     }
 
     /// The classes that were met, with how often.
@@ -209,7 +212,7 @@ impl Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { counts: [0; Class::COUNT], unknown_types: 0 }
+        Self { counts: [0; Class::COUNT], unknown_types: 0, last: None }
     }
 }
 

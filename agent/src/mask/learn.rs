@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::catalog::{Catalog, Column, Relation, Type, TypeSort};
+use super::functions::{self, Body};
 
 #[cfg(test)]
 mod tests;
@@ -19,11 +20,13 @@ pub enum Question {
     Columns,
     Views,
     Parents,
+    Functions,
 }
 
 impl Question {
     /// In the order in which they are best asked.
-    pub const ALL: &[Self] = &[Self::Types, Self::Columns, Self::Views, Self::Parents];
+    pub const ALL: &[Self] =
+        &[Self::Types, Self::Columns, Self::Views, Self::Parents, Self::Functions];
 
     /// The statement for all tables and types outside the server's own schemas.
     pub fn sql(self) -> &'static str {
@@ -57,6 +60,15 @@ impl Question {
                  AND c.oid OPERATOR(pg_catalog.>=) 16384 \
                  LIMIT 20000"
             }
+            Self::Functions => {
+                "SELECT n.nspname, p.proname, l.lanname, \
+                 pg_catalog.substr(p.prosrc, 1, 65536) \
+                 FROM pg_catalog.pg_proc p \
+                 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+                 JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
+                 WHERE p.oid OPERATOR(pg_catalog.>=) 16384 \
+                 LIMIT 20000"
+            }
             Self::Parents => {
                 "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i \
                  ORDER BY i.inhseqno LIMIT 100000"
@@ -85,6 +97,7 @@ pub struct Learner {
     relations: HashMap<u32, Relation>,
     views: HashMap<u32, Box<str>>,
     parents: HashMap<u32, Vec<u32>>,
+    functions: Vec<Body>,
     columns: usize,
     /// Rows that could not be read.
     unread: u64,
@@ -156,6 +169,14 @@ impl Learner {
                     .columns
                     .push(column);
             }
+            Question::Functions => {
+                self.functions.push(Body {
+                    schema: text(0)?.into(),
+                    name: text(1)?.into(),
+                    language: text(2)?.into(),
+                    source: text(3).unwrap_or_default().into(),
+                });
+            }
             Question::Views => {
                 self.views.insert(text(0)?.parse().ok()?, text(1)?.into());
             }
@@ -198,6 +219,8 @@ impl Learner {
             take(&mut self.relations, &self.views, &self.parents, oid, catalog);
         }
         super::views::classify(catalog);
+        // Of a list that was cut, a name that isn't on it is still one that tells.
+        functions::read(&self.functions, catalog);
     }
 }
 

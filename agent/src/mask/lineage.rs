@@ -12,8 +12,10 @@ use std::sync::Arc;
 use super::catalog::{Catalog, Relation};
 use super::class::Class;
 use super::names::{self, Named};
-use crate::sql::facts::{self, CallClass, Object, ObjectKind, Origin, Output, Statement, Verb};
-use crate::sql::{ColumnUse, Effect, Path, Step};
+use crate::sql::facts::{
+    self, CallClass, Facts, Fill, Object, ObjectKind, Origin, Output, Statement,
+};
+use crate::sql::{ColumnUse, Effect, Path, Step, Use};
 
 #[cfg(test)]
 mod tests;
@@ -55,7 +57,18 @@ pub struct Origins {
 
 impl Origins {
     pub fn of(statement: &Statement, catalog: &Catalog) -> Self {
-        Self { traced: trace(statement, catalog), untold: untold(statement, catalog) }
+        let mut origins =
+            Self { traced: trace(statement, catalog), untold: untold(statement, catalog) };
+        if calls_out(statement, catalog) {
+            origins.untold = opaque();
+            // Which of them is made by the call isn't known.
+            for traced in origins.traced.iter_mut().flatten() {
+                if traced.origin.is_none() {
+                    *traced = opaque();
+                }
+            }
+        }
+        origins
     }
 
     /// Of a statement that nobody has read.
@@ -103,6 +116,7 @@ pub fn touches(statement: &Statement, catalog: &Catalog) -> bool {
     statement.effects.contains(Effect::Unknown)
         || statement.effects.contains(Effect::Execute)
         || statement.calls.iter().any(|call| call.class == CallClass::RunsText)
+        || calls_out(statement, catalog)
         || reads_sensitive(statement, catalog)
 }
 
@@ -114,66 +128,140 @@ fn reads_sensitive(statement: &Statement, catalog: &Catalog) -> bool {
     })
 }
 
-/// What a statement fills another table with: its name, and the classes of what
-/// goes in. For CREATE TABLE AS, SELECT INTO, CREATE VIEW and INSERT … SELECT.
+/// What a statement fills a table with: the classes of what goes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carried {
     pub schema: Option<Box<str>>,
     pub relation: Box<str>,
     /// By the name that the column has there.
     pub named: Vec<(Box<str>, Class)>,
-    /// For every other column that could hold it.
+    /// For every other column: where it goes can't be told.
     pub others: Option<Class>,
 }
 
-pub fn carried(statement: &Statement, catalog: &Catalog) -> Option<Carried> {
-    let fills = matches!(
-        statement.verb,
-        Verb::CreateTableAs
-            | Verb::SelectInto
-            | Verb::Insert
-            | Verb::Create
-            | Verb::Refresh
-            | Verb::Merge
-            | Verb::Update
-    );
-    let target = statement.objects.iter().find(|object| {
-        use crate::sql::Use;
-        (object.uses.contains(Use::Written) || object.uses.contains(Use::Defined))
-            && is_relation(object)
-    })?;
-    if !fills {
-        return None;
-    }
-    let mut named: Vec<(Box<str>, Class)> = Vec::new();
-    let mut others: Option<Class> = None;
-    for (place, column) in statement.columns.iter().enumerate() {
-        let (sources, _) = classes(statement, catalog, place);
-        for source in sources {
-            let name = source
-                .relation
-                .and_then(|relation| catalog.name_of(relation, source.number))
-                .map(|name| name.column)
-                .or(column.name.as_deref());
-            if let Some(name) = name
-                && !named.iter().any(|(known, _)| **known == *name)
-            {
-                named.push((name.into(), source.class));
+/// What a text makes of sensitive columns: CREATE TABLE AS, SELECT INTO, INSERT,
+/// UPDATE, MERGE, CREATE VIEW.
+pub fn carried(facts: &Facts, catalog: &Catalog) -> Vec<Carried> {
+    let mut all: Vec<Carried> = Vec::new();
+    for statement in &facts.statements {
+        let mut filling = Filling { catalog, into: &mut all };
+        if statement.later_of.is_none() {
+            for fill in &statement.fills {
+                if let Some(object) = statement.objects.get(fill.object as usize) {
+                    filling.fill(statement, object, fill);
+                }
             }
-            others = match others {
-                None => Some(source.class),
-                Some(class) if class == source.class => Some(class),
-                Some(_) => Some(Class::Opaque),
-            };
+            continue;
+        }
+        // A view's query stands behind the statement that makes the view.
+        let maker = statement.later_of.and_then(|maker| facts.statements.get(maker as usize));
+        let view = maker.filter(|_| statement.way == facts::Way::View).and_then(|maker| {
+            maker.objects.iter().find(|object| object.uses.contains(Use::Defined))
+        });
+        let Some(view) = view else { continue };
+        for (place, output) in statement.returns.iter().flatten().enumerate() {
+            filling.fill(
+                statement,
+                view,
+                &Fill {
+                    object: 0,
+                    place: u32::try_from(place).ok().filter(|_| !output.star),
+                    column: output.name.clone(),
+                    sources: output.sources.clone(),
+                },
+            );
         }
     }
-    // Under other names it may be anywhere: only a plain copy keeps them.
-    let plain = statement.calls.is_empty() && statement.returns.is_none();
-    (!named.is_empty()).then(|| Carried {
-        schema: target.schema.clone(),
-        relation: target.name.clone(),
-        named,
-        others: others.filter(|_| !plain || statement.verb != Verb::Insert),
+    all
+}
+
+struct Filling<'a> {
+    catalog: &'a Catalog,
+    into: &'a mut Vec<Carried>,
+}
+
+impl Filling<'_> {
+    fn fill(&mut self, statement: &Statement, object: &Object, fill: &Fill) {
+        for source in &fill.sources {
+            let derived = !source.path.within(same_paths());
+            let (found, _) = classes(statement, self.catalog, source.column as usize);
+            if found.is_empty() || is_count(statement, source.path) {
+                continue;
+            }
+            let whole_row = statement
+                .columns
+                .get(source.column as usize)
+                .is_some_and(|column| column.name.is_none());
+            for one in found {
+                let class = if derived { Class::Opaque } else { one.class };
+                let own = one.relation.and_then(|of| self.catalog.name_of(of, one.number));
+                match (&fill.column, fill.place) {
+                    (Some(name), _) => self.put(object, Some(name), class),
+                    (None, Some(place)) => {
+                        let name = self.nth(object, place);
+                        self.put(object, name.as_deref(), class);
+                    }
+                    // `SELECT *`: what is made of it has the same names.
+                    (None, None) => match own.filter(|_| whole_row && !derived) {
+                        Some(own) if self.has(object, own.column) => {
+                            self.put(object, Some(own.column), class);
+                        }
+                        _ => self.put(object, None, class),
+                    },
+                }
+            }
+        }
+    }
+
+    /// The name of a table's column by its place.
+    fn nth(&self, object: &Object, place: u32) -> Option<Box<str>> {
+        let mut all = self.catalog.named(object.schema.as_deref(), &object.name);
+        let relation = all.next().filter(|_| all.next().is_none())?;
+        relation.columns.get(place as usize).map(|column| column.name.clone())
+    }
+
+    /// Whether the table has such a column: one that is only being made has.
+    fn has(&self, object: &Object, column: &str) -> bool {
+        let mut all = self.catalog.named(object.schema.as_deref(), &object.name).peekable();
+        object.uses.contains(Use::Defined)
+            || all.peek().is_none()
+            || all.any(|one| one.columns.iter().any(|known| *known.name == *column))
+    }
+
+    fn put(&mut self, object: &Object, column: Option<&str>, class: Class) {
+        if !is_relation(object) {
+            return;
+        }
+        let known = self.into.iter().position(|one| {
+            *one.relation == *object.name && one.schema.as_deref() == object.schema.as_deref()
+        });
+        let place = known.unwrap_or_else(|| {
+            self.into.push(Carried {
+                schema: object.schema.clone().filter(|_| !object.temporary),
+                relation: object.name.clone(),
+                named: Vec::new(),
+                others: None,
+            });
+            self.into.len() - 1
+        });
+        let Some(carried) = self.into.get_mut(place) else { return };
+        let merge = |old: Class| if old == class { old } else { Class::Opaque };
+        match column {
+            None => carried.others = Some(carried.others.map_or(class, merge)),
+            Some(name) => match carried.named.iter_mut().find(|(known, _)| **known == *name) {
+                Some((_, old)) => *old = merge(*old),
+                None => carried.named.push((name.into(), class)),
+            },
+        }
+    }
+}
+
+/// Whether a statement calls code that may give what is sensitive, whatever goes
+/// into it.
+fn calls_out(statement: &Statement, catalog: &Catalog) -> bool {
+    statement.calls.iter().any(|call| {
+        let foreign = call.origin == Origin::Foreign;
+        catalog.tells(call.schema.as_deref(), &call.name, foreign)
     })
 }
 
@@ -261,7 +349,10 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
                 if !traced.rows_of.contains(&relation.oid) {
                     traced.rows_of.push(relation.oid);
                 }
-                traced.whole_rows_only &= makes_documents(statement);
+                // What picks a part out of a document leaves its keys behind.
+                let kept =
+                    same_paths().with(Step::WholeRow).with(Step::Function).with(Step::Aggregate);
+                traced.whole_rows_only &= makes_documents(statement) && source.path.within(kept);
             }
             _ => traced.whole_rows_only = false,
         }
@@ -407,10 +498,14 @@ fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<Sourc
     let object = statement.objects.get(column.relation as usize);
     let table = object.map_or("", |object| &*object.name);
     let schema = object.and_then(|object| object.schema.as_deref());
-    let class = column.name.as_deref().and_then(|name| {
-        let named = Named { table, column: name, ..Named::default() };
-        catalog.made_of(schema, table, name).or(names::classify(&named).map(|(class, _)| class))
-    });
+    let class = match column.name.as_deref() {
+        Some(name) => {
+            let named = Named { table, column: name, ..Named::default() };
+            let filled = catalog.made_of(schema, table, name);
+            filled.or_else(|| names::classify(&named).map(|(class, _)| class))
+        }
+        None => catalog.is_made(schema, table).then_some(Class::Opaque),
+    };
     let source = class.map(|class| SourceClass { class, relation: None, number: 0 });
     (source.into_iter().collect(), false)
 }

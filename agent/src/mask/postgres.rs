@@ -2,6 +2,7 @@
 
 pub mod cell;
 pub mod copy;
+mod encoded;
 pub mod form;
 mod json;
 pub mod messages;

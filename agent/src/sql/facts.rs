@@ -37,6 +37,8 @@ pub struct Statement {
     /// The columns of its result. `None`: it gives no rows. An output with
     /// `star` stands for any number of columns.
     pub returns: Option<Vec<Output>>,
+    /// What it puts into tables that it makes or fills, column by column.
+    pub fills: Vec<Fill>,
     pub calls: Vec<Call>,
     /// The prepared statement or cursor that it names: what is known of that one
     /// counts for this too.
@@ -239,6 +241,17 @@ pub struct Output {
     pub sources: Vec<Source>,
 }
 
+/// What one column of a table is filled with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fill {
+    /// An index of [`Statement::objects`].
+    pub object: u32,
+    /// The column's place, from 0, where no name is given: `None` is any.
+    pub place: Option<u32>,
+    pub column: Option<Box<str>>,
+    pub sources: Vec<Source>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Source {
     /// An index of [`Statement::columns`].
@@ -374,6 +387,7 @@ impl Statement {
             objects: Vec::new(),
             columns: Vec::new(),
             returns: None,
+            fills: Vec::new(),
             calls: Vec::new(),
             handle: None,
             session: Vec::new(),
@@ -454,6 +468,12 @@ impl Facts {
                 + s.calls
                     .iter()
                     .map(|c| size_of::<Call>() + c.name.len() + name(&c.schema))
+                    .sum::<usize>()
+                + s.fills
+                    .iter()
+                    .map(|f| {
+                        size_of::<Fill>() + name(&f.column) + f.sources.len() * size_of::<Source>()
+                    })
                     .sum::<usize>()
                 + s.session.len() * 64
                 + s.doubts.len() * 96

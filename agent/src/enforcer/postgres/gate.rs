@@ -59,6 +59,27 @@ pub struct Understood {
     pub subject: Option<Subject>,
     /// It changes what the database's catalog says.
     pub defines: bool,
+    pub mentions: Mentions,
+}
+
+/// Words of a text that can put a value where it has no column.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mentions {
+    pub settings: bool,
+    pub notifications: bool,
+    pub large_objects: bool,
+}
+
+impl Mentions {
+    pub fn of(text: &[u8]) -> Self {
+        let has =
+            |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
+        Self {
+            settings: has(b"set_config"),
+            notifications: has(b"notify"),
+            large_objects: has(b"lo_") || has(b"lowrite"),
+        }
+    }
 }
 
 impl Reading for Understood {

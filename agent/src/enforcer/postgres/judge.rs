@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use super::gate::{Granted, Intent, Judged, Mentions, Recorded, Understood};
 use super::holding::{Asking, Holding, Promise, Told, of_portal};
 use super::seen::Seen;
 use crate::audit::{self, Connection, LogError, Way};
@@ -350,7 +350,9 @@ impl Judge {
         let shown = String::from_utf8_lossy(text);
         let subject = Some(means.shared.log.subject(&shown, reading.strings, Some(&facts)));
         let defines = defines(&facts);
-        let understood = Arc::new(Understood { facts: Arc::new(facts), effects, subject, defines });
+        let mentions = Mentions::of(text);
+        let understood =
+            Arc::new(Understood { facts: Arc::new(facts), effects, subject, defines, mentions });
         cache.put(text, reading, 0, &understood);
         Some(understood)
     }
@@ -573,6 +575,7 @@ fn unknown(why: &str) -> Arc<Understood> {
         effects: crate::wire::postgres::session::SqlEffects::unknown(),
         subject: None,
         defines: false,
+        mentions: Mentions::default(),
     })
 }
 

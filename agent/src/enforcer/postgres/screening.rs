@@ -12,15 +12,17 @@
 //! isn't shown.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::gate::{Granted, Judged, Understood};
+use super::gate::{Granted, Judged, Mentions, Understood};
 use super::judge::Judge;
 use super::sights::Sights;
 use crate::enforcer::catalogs::{Identity, Known};
 use crate::enforcer::means::Means;
 use crate::mask::content::Demand;
 use crate::mask::lineage::{self, Origins};
+use crate::mask::names::Evidence;
 use crate::mask::postgres::copy::{CopyScreen, CopyStyle};
 use crate::mask::postgres::form::Form;
 use crate::mask::postgres::messages::Care;
@@ -32,7 +34,7 @@ use crate::policy::Stance;
 use crate::sql::facts::{Statement, Verb};
 use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{Description, Origin, Outcome, Shown, What};
-use crate::wire::postgres::{Backend, Frame, Part, Splice, Tags};
+use crate::wire::postgres::{Backend, Column, Frame, Part, Splice, Tags};
 
 /// Of one session.
 #[derive(Debug)]
@@ -51,6 +53,10 @@ pub struct Screening {
     copy: Option<Copying>,
     /// As the server announced it: whether it is binary, and its columns.
     announced: Option<(bool, usize)>,
+    /// A setting of the session may hold something sensitive.
+    settings_told: bool,
+    /// This session defined something: the catalog is learnt anew before it goes on.
+    defined: bool,
     /// Of statements whose ends aren't told yet.
     counted: Vec<(Place, Counts)>,
 }
@@ -74,6 +80,8 @@ struct Made {
     plan: Arc<Plan>,
     /// The classes of columns that are shown in the clear.
     seen: Arc<[Class]>,
+    /// Whose columns they are, by OID and number; zeros where they are nobody's.
+    origins: Arc<[(u32, u16)]>,
 }
 
 /// The answer that is being shown.
@@ -124,6 +132,8 @@ impl Screening {
             current: None,
             copy: None,
             announced: None,
+            settings_told: false,
+            defined: false,
             counted: Vec::new(),
         }
     }
@@ -149,12 +159,14 @@ impl Screening {
         };
         // A service in shadow isn't kept waiting for what another may learn.
         let enforced = judge.stance(means) == Stance::Enforced;
-        enforced && known.is_due() && self.tried.is_none_or(|at| at.elapsed() >= SOON)
+        let patient = || self.tried.is_none_or(|at| at.elapsed() >= SOON);
+        enforced && known.is_due() && (self.defined || patient())
     }
 
     /// It is being learnt: of which database, as far as is known before.
     pub fn begins_to_learn(&mut self) -> Identity {
         self.tried = Some(Instant::now());
+        self.defined = false;
         self.identity.clone()
     }
 
@@ -177,12 +189,18 @@ impl Screening {
     /// A request is let through: what it fills is known before it does.
     pub fn released(&mut self, granted: &Granted) {
         let Some(known) = &self.known else { return };
-        for (index, statement) in granted.statement.facts.running().enumerate() {
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let behind = behind(granted, index).filter(|_| statement.verb == Verb::Execute);
-            let filled = lineage::carried(behind.unwrap_or(statement), &self.catalog);
-            if let Some(carried) = filled {
+        let texts = [Some(&granted.statement), granted.behind.as_ref()];
+        for text in texts.into_iter().flatten() {
+            for carried in lineage::carried(&text.facts, &self.catalog) {
                 known.carry(carried);
+            }
+            let Mentions { settings, notifications, large_objects } = text.mentions;
+            if (settings || notifications || large_objects)
+                && text.facts.running().any(|one| lineage::touches(one, &self.catalog))
+            {
+                self.settings_told |= settings;
+                known.spread().notifications.fetch_or(notifications, Ordering::Relaxed);
+                known.spread().large_objects.fetch_or(large_objects, Ordering::Relaxed);
             }
         }
         self.look_again();
@@ -359,13 +377,19 @@ impl Screening {
         let message = Backend::decode(frame.tag, frame.body(), &limits);
         let looked = match message.map_err(|_| Unshowable::Malformed)? {
             Backend::ErrorResponse(fields) | Backend::NoticeResponse(fields) => {
-                self.screen.message(frame.tag, fields, care, &rules)?
+                let asked = origin.and_then(|origin| origin.text()).map_or(&b""[..], |text| text);
+                self.screen.message(frame.tag, fields, care, asked, &rules)?
             }
             Backend::ParameterStatus(parameter) => {
                 self.screen.parameter(parameter, care, &rules)?
             }
             Backend::NotificationResponse(notification) => {
-                self.screen.notification(notification, &rules)?
+                let told = self
+                    .known
+                    .as_ref()
+                    .is_some_and(|known| known.spread().notifications.load(Ordering::Relaxed));
+                let care = if told { Care::Touches } else { Care::Scan };
+                self.screen.notification(notification, care, &rules)?
             }
             Backend::FunctionCallResponse(_) => {
                 let known = granted.is_some_and(|granted| granted.statement.facts.understood());
@@ -425,19 +449,40 @@ impl Screening {
             known.note_change();
         }
         let catalog = Arc::clone(&self.catalog);
+        let settings_told = self.settings_told;
+        let objects_told = self
+            .known
+            .as_ref()
+            .is_some_and(|known| known.spread().large_objects.load(Ordering::Relaxed));
         let of = |reveal: &dyn crate::mask::Reveal| {
             let Some(statement) = statement(granted, index) else {
                 return Plan::of(columns(), &Origins::dark(), &catalog, reveal);
             };
+            // Rows of which the text says nothing, and where values may lie that
+            // have no column.
+            let unforeseen = statement.returns.is_none() && statement.verb != Verb::Show;
+            let told = |(column, _): (Column<'_>, u16)| is_free_setting(column.name);
+            let settings = settings_told
+                && (reads_settings(statement)
+                    || statement.verb == Verb::Show && columns().any(told));
+            if unforeseen || settings || (objects_told && reads_large_objects(statement)) {
+                return Plan::of(columns(), &Origins::dark(), &catalog, reveal);
+            }
             if statement.verb == Verb::Explain {
                 let touches = lineage::touches(statement, &catalog);
                 return Plan::of_explain(columns().count(), touches, reveal);
             }
             Plan::of(columns(), &origins(granted, index, &catalog), &catalog, reveal)
         };
+        let origin = |(column, _): (Column<'_>, u16)| {
+            (column.table, u16::try_from(column.attribute).unwrap_or_default())
+        };
+        let origins: Arc<[(u32, u16)]> = columns().map(origin).collect();
         let made = match way {
             // What is sensitive, whoever may see it: that is what is counted.
-            Way::Shadow | Way::Open => Made { plan: Arc::new(of(&Unrevealed)), seen: [].into() },
+            Way::Shadow | Way::Open => {
+                Made { plan: Arc::new(of(&Unrevealed)), seen: [].into(), origins }
+            }
             Way::Masked => {
                 let plan = self.sights.with(judge, means, |reveal| of(reveal));
                 let seen = if self.sights.reveal_nothing() {
@@ -445,7 +490,7 @@ impl Screening {
                 } else {
                     seen(&plan, &of(&Unrevealed))
                 };
-                Made { plan: Arc::new(plan), seen }
+                Made { plan: Arc::new(plan), seen, origins }
             }
         };
         let shape = Shape {
@@ -493,6 +538,7 @@ impl Screening {
             && granted.statement.defines
         {
             known.note_change();
+            self.defined = true;
         }
         let place = (outcome.serial, outcome.index);
         if self.current.as_ref().is_some_and(|current| current.place == place) {
@@ -509,7 +555,11 @@ impl Screening {
     fn close_current(&mut self) {
         let Some(current) = self.current.take() else { return };
         let looked = self.screen.take_tally();
-        let Made { plan, seen } = current.made;
+        let Made { plan, seen, origins } = current.made;
+        let given_away = self.screen.take_given_away();
+        if !given_away.is_empty() {
+            self.given_away(&given_away, &origins, current.rows);
+        }
         let shadow = self.sights.is_shadow();
         let counts = self.counts(current.place);
         if shadow {
@@ -519,6 +569,24 @@ impl Screening {
         } else {
             counts.masked.merge(&looked);
             seen.iter().for_each(|class| counts.seen.add_many(*class, current.rows));
+        }
+    }
+
+    /// Columns whose content gave them away are sensitive from now on: where most
+    /// of their cells did. Counts are kept, never a value.
+    fn given_away(&mut self, cells: &[(usize, Class)], origins: &[(u32, u16)], rows: u64) {
+        let Some(known) = &self.known else { return };
+        for (column, (relation, number)) in origins.iter().enumerate() {
+            let of_column = || cells.iter().filter(|(place, _)| *place == column);
+            let Some((_, class)) = of_column().next() else { continue };
+            let count = of_column().filter(|(_, one)| one == class).count() as u64;
+            let unknown =
+                self.catalog.column(*relation, *number).is_some_and(|known| known.class.is_none());
+            if unknown && count >= LEAST_HITS && count * 2 >= rows.min(MOST_HITS) {
+                known.update(|catalog| {
+                    catalog.classify(*relation, *number, *class, Evidence::Content);
+                });
+            }
         }
     }
 
@@ -598,7 +666,8 @@ fn dark(frame: &Frame<'_>) -> Result<Made, Unshowable> {
     let count = frame.body().first_chunk::<2>().ok_or(Unshowable::Malformed)?;
     let column = ColumnPlan { form: Form::Unknown, binary: true, treatment: OPAQUE };
     let columns = vec![column; usize::from(u16::from_be_bytes(*count))].into();
-    Ok(Made { plan: Arc::new(Plan::new(columns, Default::default())), seen: [].into() })
+    let plan = Arc::new(Plan::new(columns, Default::default()));
+    Ok(Made { plan, seen: [].into(), origins: [].into() })
 }
 
 fn function_plan(known: bool) -> ColumnPlan {
@@ -629,6 +698,26 @@ fn style(origin: Origin<'_, Judged>, binary: bool) -> CopyStyle {
     own().filter(|style| *style != CopyStyle::Binary).unwrap_or(CopyStyle::Lines)
 }
 
+fn reads_settings(statement: &Statement) -> bool {
+    statement.calls.iter().any(|call| &*call.name == "current_setting")
+        || statement
+            .objects
+            .iter()
+            .any(|one| matches!(&*one.name, "pg_settings" | "pg_stat_activity"))
+}
+
+fn reads_large_objects(statement: &Statement) -> bool {
+    statement.calls.iter().any(|call| matches!(&*call.name, "lo_get" | "loread"))
+        || statement.objects.iter().any(|one| &*one.name == "pg_largeobject")
+}
+
+/// Whether a setting takes any text.
+fn is_free_setting(name: &[u8]) -> bool {
+    name.contains(&b'.')
+        || matches!(name, b"application_name" | b"search_path" | b"temp_tablespaces" | b"all")
+        || name == b"setting"
+}
+
 fn same(one: Option<&Arc<Understood>>, other: Option<&Arc<Understood>>) -> bool {
     match (one, other) {
         (None, None) => true,
@@ -645,6 +734,9 @@ const CONSOLE: &str = "pgbouncer";
 const FIRST_OWN: u32 = 16_384;
 /// Rows of an answer that are looked at in shadow.
 const LOOKED: u64 = 100;
+/// Cells that give a column away, and how many of them are counted.
+const LEAST_HITS: u64 = 3;
+const MOST_HITS: u64 = 16;
 const MOST_SHAPES: usize = 16;
 const MOST_COUNTED: usize = 1_024;
 /// Policies can tell one hour from another.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::form::{Element, Form};
 use super::nested;
 use super::plan::Treatment;
-use super::{json, scalar};
+use super::{encoded, json, scalar};
 use crate::mask::class::{Class, Tally};
 use crate::mask::content::{self, Demand, Found};
 use crate::mask::style::Mask;
@@ -40,6 +40,8 @@ pub struct Cells {
 
 /// Values within values go no deeper.
 const DEEPEST: u32 = 24;
+/// A shorter text isn't taken for another that was encoded.
+const LEAST_ENCODED: usize = 12;
 
 /// What is done to what content gives away.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,7 +234,22 @@ impl Cells {
         }
         found.clear();
         self.found = found;
+        if shown == Shown::Same && value.len() >= LEAST_ENCODED {
+            return self.encoded(rules, demand, value, out);
+        }
         shown
+    }
+
+    /// A text that is nothing but hexadecimal digits or base64 may be another.
+    fn encoded(&mut self, rules: &Rules, demand: Demand, value: &[u8], out: &mut Vec<u8>) -> Shown {
+        let Some(inner) = encoded::decode(value) else { return Shown::Same };
+        let Some((class, mask)) = self.first(rules, demand, &inner) else { return Shown::Same };
+        self.tally.add(class);
+        if mask == Mask::Null {
+            return Shown::Null;
+        }
+        self.hand.write(Class::Opaque, Mask::Redact, value, out);
+        Shown::Made
     }
 
     /// The class of what is found first, if any.

@@ -23,26 +23,33 @@ pub enum Care {
 const POSITION: u8 = b'P';
 const WHERE: u8 = b'W';
 const INTERNAL_QUERY: u8 = b'q';
+const ROUTINE: u8 = b'R';
 
 impl Screen {
-    /// ErrorResponse and NoticeResponse: `tag` is `E` or `N`.
+    /// ErrorResponse and NoticeResponse: `tag` is `E` or `N`. `asked`: the client's
+    /// own text, of which it may be told everything.
     pub fn message(
         &mut self,
         tag: u8,
         fields: Fields<'_>,
         care: Care,
+        asked: &[u8],
         rules: &Rules,
     ) -> Result<Screening<'_>, Unshowable> {
         let start = begin(&mut self.made, tag);
         let state: [u8; 5] =
             fields.sqlstate().and_then(|state| state.first_chunk().copied()).unwrap_or(*b"XX000");
-        // What the server says of the client's own text holds no value of a table.
-        let of_text = fields.field(POSITION).is_some() && !state.starts_with(b"22");
+        // What somebody's code raises may be made of anything, names included.
+        let raised = care == Care::Touches && fields.field(ROUTINE) == Some(b"exec_stmt_raise");
         let mut changed = false;
         for field in fields.iter() {
             self.made.push(field.code);
-            let place = place_of(field.code, state, care, of_text);
-            changed |= text(&mut self.cells, rules, place, field.text, &mut self.made);
+            let place = match raised && !is_code(field.code) {
+                true => Place::All,
+                false => place_of(field.code, state, care),
+            };
+            let quoted = Quoted { asked, care };
+            changed |= text(&mut self.cells, rules, place, quoted, field.text, &mut self.made);
             self.made.push(0);
         }
         self.made.push(0);
@@ -70,7 +77,8 @@ impl Screen {
         let start = begin(&mut self.made, b'S');
         self.made.extend_from_slice(parameter.name);
         self.made.push(0);
-        if !text(&mut self.cells, rules, place, parameter.value, &mut self.made) {
+        let quoted = Quoted { asked: b"", care };
+        if !text(&mut self.cells, rules, place, quoted, parameter.value, &mut self.made) {
             return Ok(Screening::Unchanged(Screened(())));
         }
         self.made.push(0);
@@ -82,13 +90,16 @@ impl Screen {
     pub fn notification(
         &mut self,
         notification: Notification<'_>,
+        care: Care,
         rules: &Rules,
     ) -> Result<Screening<'_>, Unshowable> {
         let start = begin(&mut self.made, b'A');
         self.made.extend_from_slice(&notification.process.to_be_bytes());
         self.made.extend_from_slice(notification.channel);
         self.made.push(0);
-        if !text(&mut self.cells, rules, Place::Document, notification.payload, &mut self.made) {
+        let place = if care == Care::Touches { Place::All } else { Place::Document };
+        let quoted = Quoted { asked: b"", care };
+        if !text(&mut self.cells, rules, place, quoted, notification.payload, &mut self.made) {
             return Ok(Screening::Unchanged(Screened(())));
         }
         self.made.push(0);
@@ -112,14 +123,42 @@ enum Place {
     All,
 }
 
-fn place_of(code: u8, state: [u8; 5], care: Care, of_text: bool) -> Place {
+/// What is known of quoted words.
+#[derive(Clone, Copy)]
+struct Quoted<'a> {
+    /// The client's own text: of it everything may be told.
+    asked: &'a [u8],
+    care: Care,
+}
+
+impl Quoted<'_> {
+    /// Whether all that is quoted stands in the client's own text.
+    fn has_all(self, inner: &[u8]) -> bool {
+        // What stands between two quotes is quoted, and every other piece is.
+        inner
+            .split(|sign| *sign == b'"')
+            .step_by(2)
+            .all(|piece| piece.is_empty() || find(self.asked, piece).is_some())
+    }
+}
+
+/// Fields that no text of anybody's gets into.
+fn is_code(code: u8) -> bool {
+    matches!(code, b'S' | b'V' | b'C' | b'F' | b'L' | b'R' | POSITION | b'p')
+}
+
+fn place_of(code: u8, state: [u8; 5], care: Care) -> Place {
     let [class @ .., _, _, _] = state;
     match code {
         // Severity, state, the server's file, line, routine, positions.
-        b'S' | b'V' | b'C' | b'F' | b'L' | b'R' | POSITION | b'p' => Place::Nowhere,
+        code if is_code(code) => Place::Nowhere,
         // Names of schema, table, column, type, constraint.
         b's' | b't' | b'c' | b'd' | b'n' => Place::Nowhere,
         b'D' if &class == b"23" => Place::Brackets,
+        // The parser of documents shows the document.
+        b'D' if &class == b"22" && care == Care::Touches && state.starts_with(b"2200") => {
+            Place::All
+        }
         b'M' | b'D' | WHERE if &class == b"22" => Place::Quoted,
         WHERE if care == Care::Touches => Place::Quoted,
         INTERNAL_QUERY => Place::Scan,
@@ -127,13 +166,22 @@ fn place_of(code: u8, state: [u8; 5], care: Care, of_text: bool) -> Place {
         b'M' | b'D' | b'H' if care == Care::Touches && matches!(&state, b"P0001" | b"00000") => {
             Place::All
         }
-        b'M' | b'D' | b'H' if care == Care::Touches && !of_text => Place::Quoted,
+        // Names that the server offers instead.
+        b'H' if &class == b"42" => Place::Scan,
+        b'M' | b'D' | b'H' if care == Care::Touches => Place::Quoted,
         _ => Place::Scan,
     }
 }
 
 /// Writes a text masked; says whether anything was.
-fn text(cells: &mut Cells, rules: &Rules, place: Place, text: &[u8], out: &mut Vec<u8>) -> bool {
+fn text(
+    cells: &mut Cells,
+    rules: &Rules,
+    place: Place,
+    words: Quoted<'_>,
+    text: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
     match place {
         Place::Nowhere => {
             out.extend_from_slice(text);
@@ -159,7 +207,7 @@ fn text(cells: &mut Cells, rules: &Rules, place: Place, text: &[u8], out: &mut V
             true
         }
         Place::Brackets => brackets(cells, rules, text, out),
-        Place::Quoted => quoted(cells, rules, text, out),
+        Place::Quoted => quoted(cells, rules, words, text, out),
     }
 }
 
@@ -209,7 +257,13 @@ fn brackets(cells: &mut Cells, rules: &Rules, text: &[u8], out: &mut Vec<u8>) ->
 
 /// `invalid input syntax for type integer: "jane"`,
 /// `COPY t, line 3, column a: "jane"`, `JSON data, line 1: {"a":…`
-fn quoted(cells: &mut Cells, rules: &Rules, text: &[u8], out: &mut Vec<u8>) -> bool {
+fn quoted(
+    cells: &mut Cells,
+    rules: &Rules,
+    words: Quoted<'_>,
+    text: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
     const PAIRS: &[(&[u8], &[u8])] = &[
         (b"\"", b"\""),
         ("«".as_bytes(), "»".as_bytes()),
@@ -232,7 +286,14 @@ fn quoted(cells: &mut Cells, rules: &Rules, text: &[u8], out: &mut Vec<u8>) -> b
                 Some((start, end))
             })
             .min();
+        let own = |start: usize, end: usize| {
+            words.care == Care::Touches
+                && line.get(start..end).is_some_and(|inner| words.has_all(inner))
+        };
         match first {
+            Some((start, end)) if own(start, end) => {
+                changed |= scanned(cells, rules, line, out);
+            }
             Some((start, end)) => {
                 let head = line.get(..start).unwrap_or_default();
                 scanned(cells, rules, head, out);

@@ -5,7 +5,7 @@
 
 use super::cell::{Cell, Cells, Shown};
 use super::plan::Plan;
-use crate::mask::class::Tally;
+use crate::mask::class::{Class, Tally};
 use crate::mask::value::Hand;
 
 /// The word that something has been looked at and may go on as it is. Only this
@@ -63,16 +63,29 @@ pub struct Screen {
     pub(super) made: Vec<u8>,
     /// One cell's.
     scratch: Vec<u8>,
+    /// Columns whose content gave them away, by their place.
+    given_away: Vec<(usize, Class)>,
 }
 
 impl Screen {
     pub fn new(hand: Hand) -> Self {
-        Self { cells: Cells::new(hand), made: Vec::new(), scratch: Vec::new() }
+        Self {
+            cells: Cells::new(hand),
+            made: Vec::new(),
+            scratch: Vec::new(),
+            given_away: Vec::new(),
+        }
     }
 
     /// Whether the client reads UTF-8: it may change within a session.
     pub fn set_unicode(&mut self, unicode: bool) {
         self.cells.hand.unicode = unicode;
+    }
+
+    /// The columns whose content gave them away, and how, since the last time this
+    /// was asked.
+    pub fn take_given_away(&mut self) -> Vec<(usize, Class)> {
+        std::mem::take(&mut self.given_away)
     }
 
     /// What was masked since the last time this was asked.
@@ -93,7 +106,8 @@ impl Screen {
             return Ok(Screening::Unchanged(Screened(())));
         }
         self.made.clear();
-        if !row(&mut self.cells, plan, body, &mut self.made, &mut self.scratch)? {
+        let Self { cells, made, scratch, given_away } = self;
+        if !row(cells, plan, body, made, scratch, given_away)? {
             return Ok(Screening::Unchanged(Screened(())));
         }
         Ok(Screening::Made(Made { bytes: &self.made }))
@@ -125,6 +139,9 @@ impl Screen {
     }
 }
 
+/// Of one answer: more says nothing new.
+const MOST_GIVEN_AWAY: usize = 64;
+
 /// Writes the row masked, with its header; false if there is nothing to mask.
 fn row(
     cells: &mut Cells,
@@ -132,6 +149,7 @@ fn row(
     body: &[u8],
     made: &mut Vec<u8>,
     scratch: &mut Vec<u8>,
+    given_away: &mut Vec<(usize, Class)>,
 ) -> Result<bool, Unshowable> {
     let (count, values) = body.split_first_chunk::<2>().ok_or(Unshowable::Malformed)?;
     let found = usize::from(u16::from_be_bytes(*count));
@@ -142,7 +160,7 @@ fn row(
     // What of the body is in `made` already.
     let mut written = 0;
     let mut changed = false;
-    for column in &plan.columns {
+    for (number, column) in plan.columns.iter().enumerate() {
         let (length, tail) = rest.split_first_chunk::<4>().ok_or(Unshowable::Malformed)?;
         let length = i32::from_be_bytes(*length);
         let Ok(length) = usize::try_from(length) else {
@@ -170,6 +188,12 @@ fn row(
                 -1
             }
         };
+        if matches!(column.treatment, super::plan::Treatment::Scan(_))
+            && given_away.len() < MOST_GIVEN_AWAY
+            && let Some(class) = cells.tally.last
+        {
+            given_away.push((number, class));
+        }
         if !changed {
             made.extend_from_slice(&[b'D', 0, 0, 0, 0]);
         }

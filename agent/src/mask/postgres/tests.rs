@@ -445,7 +445,7 @@ fn messages_lose_the_values_they_quote() {
         let Ok(Backend::ErrorResponse(fields)) = Backend::decode(b'E', &made[5..], &limits) else {
             panic!("no error")
         };
-        let bytes = match screen.message(b'E', fields, care, &rules).unwrap() {
+        let bytes = match screen.message(b'E', fields, care, b"", &rules).unwrap() {
             Screening::Unchanged(_) => made.clone(),
             Screening::Made(masked) => masked.bytes().to_vec(),
         };

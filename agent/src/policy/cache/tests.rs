@@ -138,9 +138,10 @@ fn it_holds_no_more_than_it_may() {
     let set = Set::embedded().unwrap();
     let cache = Cache::new(64);
     let asker = Asker::new(ActorKind::Terminal, None);
-    for _ in 0..500 {
-        let facts = facts("commit");
-        let _ = cache.decide(&set, &asker.question(&facts), Stance::Enforced);
+    // Those of 500 texts, all there at once.
+    let texts: Vec<_> = (0..500).map(|_| facts("commit")).collect();
+    for facts in &texts {
+        let _ = cache.decide(&set, &asker.question(facts), Stance::Enforced);
     }
     assert!(cache.len() <= 64 && cache.len() > 16, "{}", cache.len());
     // What is asked for again and again stays.

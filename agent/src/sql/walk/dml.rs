@@ -7,9 +7,9 @@ use pg_raw_parse::nodes::{
 use pg_raw_parse::{Node, raw};
 
 use super::super::effect::{ColumnUse, Effect, Use, Uses};
-use super::super::facts::{Bound, Doubt, ObjectKind, Source, Verb};
+use super::super::facts::{Bound, Doubt, Fill, ObjectKind, Source, Verb};
 use super::bound::{Target, of_condition};
-use super::scope::{Given, Gives, Item, Level};
+use super::scope::{Given, Gives, Item, Level, Name};
 use super::{Role, Walk};
 
 /// Marks items that a star leaves out and that bare names don't mean: EXCLUDED,
@@ -51,7 +51,45 @@ impl<'t> Walk<'t, '_> {
                 self.read(index.uidx());
             }
         }
-        self.read(target.val());
+        let mut sources = Vec::new();
+        self.expr(target.val(), Role::READ, &mut sources);
+        self.fill(object, target.name(), None, sources);
+    }
+
+    /// A table is filled with rows: into these columns, or into all in their order.
+    pub(super) fn fills(&mut self, object: u32, names: &[Option<&'t str>], rows: &[Given<'t>]) {
+        let mut any = false;
+        for (place, given) in rows.iter().enumerate() {
+            // Behind a star nobody knows which is which.
+            any |= matches!(given.name, Name::Star | Name::StarOf(_));
+            let name = names.get(place).copied().flatten().filter(|_| !any);
+            let place = u32::try_from(place).ok().filter(|_| !any);
+            self.fill(object, name, place, given.sources.clone());
+        }
+    }
+
+    /// … and one that is made of them has their names.
+    pub(super) fn fills_made(&mut self, object: u32, rows: &[Given<'t>]) {
+        let names: Vec<Option<&'t str>> = rows
+            .iter()
+            .map(|given| match given.name {
+                Name::Is(name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        self.fills(object, &names, rows);
+    }
+
+    fn fill(
+        &mut self,
+        object: u32,
+        column: Option<&'t str>,
+        place: Option<u32>,
+        sources: Vec<Source>,
+    ) {
+        if !sources.is_empty() {
+            self.out.fills.push(Fill { object, place, column: column.map(Into::into), sources });
+        }
     }
 
     fn returning(
@@ -94,6 +132,7 @@ impl<'t> Walk<'t, '_> {
         }
         // The rows don't see the table.
         let mut values: Vec<Source> = Vec::new();
+        let mut rows: Vec<Given<'t>> = Vec::new();
         if let Node::SelectStmt(query) = of.select_stmt() {
             let reads = query.values_lists().is_empty();
             if reads && self.part.is_none() && !query.from_clause().is_empty() {
@@ -105,9 +144,10 @@ impl<'t> Walk<'t, '_> {
                 // VALUES alone read nothing; what is called in them counts.
                 self.forget_read(before);
             }
-            for one in given {
+            for one in &given {
                 self.add(&mut values, &one.sources, Role::READ);
             }
+            rows = given;
         }
         self.levels.push(Level::default());
         let written = self.written(of.relation());
@@ -115,6 +155,15 @@ impl<'t> Walk<'t, '_> {
             if of.cols().is_empty() {
                 self.column(written.object, None, ColumnUse::Written, true);
             }
+            let names: Vec<Option<&'t str>> = of
+                .cols()
+                .iter()
+                .map(|column| match column {
+                    Node::ResTarget(target) => target.name(),
+                    _ => None,
+                })
+                .collect();
+            self.fills(written.object, &names, &rows);
             for column in of.cols() {
                 match column {
                     Node::ResTarget(target) => self.assigned(written.object, target),

@@ -382,16 +382,21 @@ impl<'t> Walk<'t, '_> {
     /// A whole query as a statement or a hidden one: its verb, bound and rows.
     pub(super) fn select_statement(&mut self, of: &'t SelectStmt) -> Vec<Given<'t>> {
         self.verb(if of.values_lists().is_empty() { Verb::Select } else { Verb::Values });
+        let mut made = None;
         if let Some(into) = of.into_clause().or_else(|| leftmost_into(of)) {
             self.verb(Verb::SelectInto);
             self.effect(Effect::Create);
-            if let Some(range) = into.rel() {
-                self.range(range, Uses::of(Use::Defined).with(Use::Written));
-            }
+            made = into
+                .rel()
+                .map(|range| self.range(range, Uses::of(Use::Defined).with(Use::Written)));
         }
         let bound = self.bound_of_query(of);
         self.bound(bound);
-        self.query(of, ColumnUse::Returned)
+        let given = self.query(of, ColumnUse::Returned);
+        if let Some(object) = made {
+            self.fills_made(object, &given);
+        }
+        given
     }
 
     pub(super) fn returns(&mut self, given: Vec<Given<'t>>) {

@@ -245,7 +245,17 @@ impl<'t> Walk<'t, '_> {
                 } else {
                     super::super::facts::ObjectKind::Relation
                 };
-                self.range_as(kind, range, Uses::of(Use::Defined).with(Use::Written));
+                let object = self.range_as(kind, range, Uses::of(Use::Defined).with(Use::Written));
+                let given = self.nested_outputs(of.query(), Way::CreateTableAs);
+                match into.col_names().is_empty() {
+                    true => self.fills_made(object, &given),
+                    false => {
+                        let names: Vec<_> = into.col_names().iter().map(Node::as_str).collect();
+                        self.fills(object, &names, &given);
+                    }
+                }
+                self.out.returns = None;
+                return;
             }
         }
         self.nested(of.query(), Way::CreateTableAs);

@@ -1,0 +1,349 @@
+//! With nothing configured nobody sees personal data or secrets in clear: the
+//! leak hunt, and what must arrive untouched all the same.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use tidegate_tests::agent::{Agent, Plan};
+use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::dialer::Dialer;
+use tidegate_tests::place::Place;
+use tidegate_tests::postgres::{Postgres, program, run};
+use tidegate_tests::scene::alone;
+use tidegate_tests::wire::{Connection, Message, message};
+
+struct Ground {
+    dialer: Dialer,
+    agent: Agent,
+    work: Cgroup,
+    _root: Cgroup,
+    postgres: Postgres,
+}
+
+impl Ground {
+    /// A server with the secrets, in an environment in which nothing else is
+    /// forbidden. `policies`: what else holds.
+    fn start(policies: &str) -> Result<Self> {
+        let postgres = Postgres::setup().auth("trust").start()?;
+        for statement in statements("seed.sql")? {
+            postgres.psql("app", &statement)?;
+        }
+        let root = Cgroup::fresh()?;
+        let work = root.child("work")?;
+        let setting = format!(
+            "[[protect]]\nto = {}\nenvironment = \"staging\"\nprotocol = \"postgres\"",
+            postgres.port()
+        );
+        let plan = Plan::postgres(None::<u16>).policy("enforce").setting(&setting);
+        let agent = Agent::start(&root, plan)?;
+        if !policies.is_empty() {
+            std::fs::write(agent.policies().join("own.cedar"), policies)?;
+            agent.must(&["reload"])?;
+        }
+        let place = Place::new().cgroup(&work);
+        let dialer = Dialer::start(&place)?;
+        Ok(Self { dialer, agent, work, _root: root, postgres })
+    }
+
+    fn connect(&mut self) -> Result<Connection> {
+        let to = ([127, 0, 0, 1], self.postgres.port()).into();
+        let mut connection = Connection::new(self.dialer.open(to)?, Arc::default())?;
+        let parameters = [("user", "app"), ("database", "app")];
+        connection.send(&message::startup(0x0003_0000, &parameters))?;
+        connection.login("app", "tide").with_context(|| self.agent.tail())?;
+        Ok(connection)
+    }
+
+    fn psql(&self, statements: &[&str]) -> Result<String> {
+        let mut psql = Place::new().cgroup(&self.work).command(program("psql")?)?;
+        psql.arg("-XAtq");
+        for statement in statements {
+            psql.args(["-c", statement]);
+        }
+        run(psql.arg(self.postgres.dsn("app"))).with_context(|| self.agent.tail())
+    }
+}
+
+/// The statements of a file of the corpus.
+fn statements(file: &str) -> Result<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora/leaks").join(file);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let mut statements = Vec::new();
+    let mut open = String::new();
+    for line in text.lines().filter(|line| !line.starts_with("--") && !line.trim().is_empty()) {
+        match line.strip_suffix('\\') {
+            Some(more) => open.push_str(more),
+            None => statements.push(std::mem::take(&mut open) + line),
+        }
+    }
+    Ok(statements)
+}
+
+// ---- the secrets ------------------------------------------------------------
+
+/// What must never come, in small letters and without what stands between.
+const SECRETS: &[&str] = &[
+    "canarywren",
+    "secretmailexample",
+    "xandra",
+    "canarybird",
+    "1705550199",
+    "536228177",
+    "4532015112830366",
+    "370400440532013000",
+    "kanarienweg",
+    "kanarienvogel",
+    "203011377",
+    "19840317",
+];
+
+/// All that a secret can look like.
+fn looks() -> Vec<Vec<u8>> {
+    let mut all = BTreeSet::new();
+    for secret in SECRETS {
+        let reversed: String = secret.chars().rev().collect();
+        for one in [(*secret).to_owned(), reversed] {
+            all.insert(one.clone().into_bytes());
+            let hex: String = one.bytes().map(|byte| format!("{byte:02x}")).collect();
+            all.insert(hex.into_bytes());
+        }
+    }
+    // As they are written, for what keeps letters apart.
+    for written in ["canary.wren", "Xandra Canarybird", "Canarybird", "Xandra", "secret-mail"] {
+        for bytes in [written.to_owned(), written.chars().rev().collect()] {
+            let hex: String = bytes.bytes().map(|byte| format!("{byte:02x}")).collect();
+            all.insert(hex.into_bytes());
+            for shift in 0..3 {
+                all.insert(base64(&bytes, shift));
+            }
+        }
+    }
+    all.into_iter().filter(|look| look.len() >= 5).collect()
+}
+
+/// What of it stands the same wherever it begins: without the ends.
+fn base64(text: &str, shift: usize) -> Vec<u8> {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bytes = [vec![0; shift], text.as_bytes().to_vec()].concat();
+    let mut signs = Vec::new();
+    for group in bytes.chunks(3).filter(|group| group.len() == 3) {
+        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        for place in [18, 12, 6, 0] {
+            signs.push(SIGNS[(bits >> place & 63) as usize]);
+        }
+    }
+    let first = if shift == 0 { 0 } else { 4 };
+    plain(signs.get(first..).unwrap_or_default())
+}
+
+/// Small letters and digits only: what is put between doesn't hide it.
+fn plain(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().filter(|sign| sign.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
+}
+
+/// What of an answer is a leak. Column by column, so that letters that come one
+/// by one are found too.
+fn leaks(messages: &[Message]) -> Vec<String> {
+    let looks = looks();
+    let mut streams: Vec<Vec<u8>> = vec![Vec::new()];
+    for message in messages {
+        // Names of columns are no secrets.
+        match message.kind {
+            b'T' | b'K' | b'C' => {}
+            b'D' => {
+                streams[0].extend_from_slice(&message.body);
+                for (place, value) in message.columns().into_iter().flatten().enumerate() {
+                    while streams.len() < place + 2 {
+                        streams.push(Vec::new());
+                    }
+                    let value = value.unwrap_or_default();
+                    // The code of a sign.
+                    match str::from_utf8(&value).ok().and_then(|text| text.parse::<u8>().ok()) {
+                        Some(code) => streams[place + 1].push(code),
+                        None => streams[place + 1].extend_from_slice(&value),
+                    }
+                }
+            }
+            _ => streams[0].extend_from_slice(&message.body),
+        }
+    }
+    let mut found = Vec::new();
+    for stream in streams {
+        let plain = plain(&stream);
+        // UTF-16 and the like, and binary numbers.
+        for look in &looks {
+            if plain.windows(look.len()).any(|window| window == *look) {
+                found.push(String::from_utf8_lossy(look).into_owned());
+            }
+        }
+        for number in
+            [4_532_015_112_830_366_i64.to_be_bytes(), 4_532_015_112_830_366_f64.to_be_bytes()]
+        {
+            if stream.windows(8).any(|window| window == number) {
+                found.push("the card's number in binary".into());
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn the_hunter_sees_what_is_there() {
+    let row = |text: &[u8]| Message { kind: b'N', body: text.to_vec() };
+    for text in [
+        "Xandra",
+        "x-a-n-d-r-a",
+        "ardnax",
+        "CANARY.WREN1@x",
+        "58616e647261",
+        "WGFuZHJhIENhbmFyeWJpcmQ=",
+        "17 Kanarienweg",
+        "536-22-8177",
+    ] {
+        assert!(!leaks(&[row(text.as_bytes())]).is_empty(), "{text}");
+    }
+    assert!(leaks(&[row(b"c\xe2\x80\xa2\xe2\x80\xa2\xe2\x80\xa2@s.example")]).is_empty());
+}
+
+// ---- the hunt ---------------------------------------------------------------
+
+/// How a statement is sent.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Simple,
+    Text,
+    Binary,
+    /// Parsed in one go, bound in the next, never described.
+    Undescribed,
+    Pipeline,
+}
+
+fn send(connection: &mut Connection, statement: &str, way: Way) -> Result<Vec<Message>> {
+    let result = |way| u16::from(matches!(way, Way::Binary | Way::Undescribed));
+    match way {
+        Way::Simple => connection.query(statement),
+        Way::Text | Way::Binary => {
+            connection.ask(&[message::once(statement, &[], result(way)), message::sync()].concat())
+        }
+        Way::Undescribed => {
+            let parse = [message::parse("u", statement, &[]), message::sync()].concat();
+            let mut all = connection.ask(&parse)?;
+            let run = [
+                message::bind("", "u", message::TEXT, &[], message::BINARY),
+                message::execute("", 0),
+                message::close(b'S', "u"),
+                message::sync(),
+            ];
+            all.extend(connection.ask(&run.concat())?);
+            let close = [message::close(b'S', "u"), message::sync()].concat();
+            all.extend(connection.ask(&close)?);
+            Ok(all)
+        }
+        Way::Pipeline => {
+            let one = |sql: &str| {
+                [
+                    message::parse("", sql, &[]),
+                    message::bind("", "", message::TEXT, &[], message::TEXT),
+                    message::execute("", 0),
+                ]
+                .concat()
+            };
+            let all = [one("SELECT 1"), one(statement), one("SELECT 2"), message::sync()].concat();
+            connection.ask(&all)
+        }
+    }
+}
+
+fn hunt(file: &str, ways: &[Way]) -> Result<()> {
+    let _alone = alone();
+    let mut ground = Ground::start("")?;
+    let mut connection = ground.connect()?;
+    let mut found = Vec::new();
+    let mut sent = 0;
+    for way in ways {
+        for statement in statements(file)? {
+            let messages = send(&mut connection, &statement, *way)
+                .with_context(|| format!("{way:?}: {statement}\n{}", ground.agent.tail()))?;
+            sent += 1;
+            let leaks = leaks(&messages);
+            if !leaks.is_empty() {
+                found.push(format!("{way:?}: {statement}\n    {}", leaks.join(", ")));
+            }
+        }
+        // A transaction that a statement left open, objects that it made.
+        connection.query("ROLLBACK")?;
+    }
+    ensure!(sent > 0, "nothing was tried");
+    ensure!(found.is_empty(), "{} of {sent} leak:\n{}", found.len(), found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn plain_queries_leak_nothing() -> Result<()> {
+    hunt("plain.sql", &[Way::Simple, Way::Text, Way::Binary, Way::Undescribed, Way::Pipeline])
+}
+
+#[test]
+fn functions_leak_nothing() -> Result<()> {
+    hunt("functions.sql", &[Way::Simple, Way::Text, Way::Binary, Way::Undescribed, Way::Pipeline])
+}
+
+#[test]
+fn no_other_way_out_leaks() -> Result<()> {
+    hunt("ways_out.sql", &[Way::Simple])
+}
+
+// ---- what must arrive -------------------------------------------------------
+
+#[test]
+fn everything_else_arrives_untouched() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start("")?;
+    for statement in [
+        "SELECT 1, 'text', 2.5, now()::date = current_date, NULL",
+        "SELECT id FROM customers ORDER BY id",
+        "SELECT count(*), count(email) FROM customers",
+        "SELECT relname FROM pg_class WHERE relname = 'customers'",
+        "SELECT datname FROM pg_database WHERE datname = 'app'",
+        "SELECT version()",
+        "SELECT gen_random_uuid() IS NOT NULL, md5('x'), repeat('a', 100)",
+        "SELECT generate_series(1, 3) AS order_number",
+        "SELECT '12345678'::bigint AS invoice_id, timestamp '2024-05-06 07:08:09' AS created_at",
+        "SHOW server_version",
+        "COPY (SELECT id, 'x' || id FROM customers ORDER BY id) TO STDOUT",
+    ] {
+        let led = ground.psql(&[statement])?;
+        let direct = ground.postgres.psql("app", statement)?;
+        ensure!(led == direct, "{statement}\nled: {led}\ndirect: {direct}");
+    }
+    Ok(())
+}
+
+#[test]
+fn masked_values_keep_their_form() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start("")?;
+    let shown =
+        ground.psql(&["SELECT email, full_name, phone, card FROM customers WHERE id = 1"])?;
+    ensure!(shown.contains("c•••@s•••.example|X••• C•••|"), "{shown}");
+    ensure!(shown.trim().ends_with("0366") || shown.contains("|"), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn what_may_be_seen_is_a_permission() -> Result<()> {
+    let _alone = alone();
+    let reveal = "@id(\"own/see\")\npermit (principal, action == Action::\"reveal\", resource);\n";
+    let ground = Ground::start(reveal)?;
+    for statement in statements("plain.sql")? {
+        let led = ground.psql(&[&statement])?;
+        let direct = ground.postgres.psql("app", &statement)?;
+        ensure!(led == direct, "{statement}\nled: {led}\ndirect: {direct}");
+    }
+    Ok(())
+}
