@@ -80,7 +80,7 @@ impl Book {
     ) -> (HoldAnswer, Option<Change>) {
         let Asked { flow, asked, waits } = asked;
         if let Some((pass, change)) = self.pass(now, flow, &asked) {
-            return (HoldAnswer::Passes(pass), Some(change));
+            return (HoldAnswer::Passes(pass), change);
         }
         if !waits
             && let Some(hold) = self.holds.iter_mut().find(|hold| {
@@ -102,6 +102,12 @@ impl Book {
         let waiting = self.holds.iter().filter(open);
         if waiting.clone().count() >= MOST_OPEN || waiting.filter(theirs).count() >= MOST_OF_ONE {
             let why = "too many statements wait for approvals: deny some, or let them expire";
+            return (HoldAnswer::Full { why: why.into() }, None);
+        }
+        // Who asks and withdraws again and again would fill the log.
+        let recent = |hold: &&Hold| hold.since.0.saturating_add(MINUTE) > now.0;
+        if self.holds.iter().filter(recent).filter(theirs).count() >= MOST_A_MINUTE {
+            let why = "too many approvals were asked for within a minute: wait a little";
             return (HoldAnswer::Full { why: why.into() }, None);
         }
         let id = self.fresh(number);
@@ -132,7 +138,7 @@ impl Book {
         now: Timestamp,
         flow: &Flow,
         asked: &HoldAsked,
-    ) -> Option<(HoldPass, Change)> {
+    ) -> Option<(HoldPass, Option<Change>)> {
         let hold = self.holds.iter_mut().find(|hold| {
             let live = hold.grant.as_ref().filter(|grant| grant.until > now);
             live.is_some_and(|grant| {
@@ -141,13 +147,17 @@ impl Book {
             })
         })?;
         let pass = pass_of(hold);
+        let mut first = true;
         if let Some(grant) = &mut hold.grant {
             grant.used += 1;
+            first = grant.used == 1;
             if grant.once {
                 hold.grant = None;
             }
         }
-        Some((pass, Change { id: hold.id.clone(), step: HoldStep::Used }))
+        // Each statement's own record names the hold; that it is used is told once.
+        let change = first.then(|| Change { id: hold.id.clone(), step: HoldStep::Used });
+        Some((pass, change))
     }
 
     /// Somebody decides.
@@ -342,6 +352,9 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
 const MOST_OPEN: usize = 1_000;
 /// Of one user in one cgroup.
 const MOST_OF_ONE: usize = 100;
+/// … within a minute.
+const MOST_A_MINUTE: usize = 150;
+const MINUTE: u64 = 60_000_000_000;
 /// Of those that are over, so many are remembered.
 const MOST_OVER: usize = 500;
 const MOST_GRANTED: usize = 2_000;

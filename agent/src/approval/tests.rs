@@ -385,9 +385,10 @@ fn nobody_fills_the_book_for_the_others() {
     // Those that are over are forgotten, the oldest first; those that wait never.
     let waits = book.holds().last().unwrap().id.clone();
     for number in 0..700 {
-        book.expire(later(60 * 24 * 40));
+        let now = later(60 * 24 * 40 + u64::from(number));
+        book.expire(now);
         let (answer, _) = book.ask(
-            later(60 * 24 * 40),
+            now,
             Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: true },
             || 200_000 + number,
         );
@@ -412,4 +413,39 @@ fn what_an_enforcer_says_is_checked() {
     wrong.literals.clear();
     wrong.approvers.clear();
     assert!(check_asked(&wrong).is_err());
+}
+
+#[test]
+fn who_asks_and_withdraws_again_and_again_is_slowed() {
+    let (mut book, flow) = (book(), flow());
+    let mut taken = 0;
+    for _ in 0..200 {
+        match ask(&mut book, &flow, asked("DELETE FROM t"), true) {
+            HoldAnswer::Waits { id, .. } => {
+                taken += 1;
+                book.withdraw(NOW, &id, Withdrawal::Cancelled);
+            }
+            HoldAnswer::Full { why } => assert!(why.contains("within a minute"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(taken, 150);
+    let again = Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: true };
+    assert!(matches!(book.ask(later(1), again, || 9).0, HoldAnswer::Waits { .. }));
+}
+
+#[test]
+fn that_an_approval_is_used_is_told_once() {
+    let (mut book, flow) = (book(), flow());
+    let noted = ask(&mut book, &flow, asked("DELETE FROM t"), false);
+    let hour = Verdict::Approve(Reach { for_ms: Some(3_600_000), vary: Vec::new() });
+    book.decide(NOW, &id(&noted), &somebody(), hour, "ok").unwrap();
+    let steps: Vec<_> = (0..3)
+        .map(|_| {
+            let again = Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: false };
+            book.ask(NOW, again, || 9).1.map(|change| change.step)
+        })
+        .collect();
+    assert_eq!(steps, [Some(HoldStep::Used), None, None]);
+    assert_eq!(book.get(&id(&noted)).unwrap().grant.as_ref().unwrap().used, 3);
 }
