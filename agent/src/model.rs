@@ -30,7 +30,8 @@ pub use principal::{ActorKind, Group, GroupKind, Principal};
 pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, LogReport,
-    Losses, NamespaceReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,
+    Losses, NamespaceReport, ParsersReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport,
+    Verdict,
 };
 pub use terms::{
     AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, PACKS,

@@ -249,6 +249,15 @@ pub struct Enforcer {
     pub sessions: u64,
     pub restarts: u32,
     pub fences: Option<Fences>,
+    pub parsers: Parsers,
+}
+
+/// What reads long statements.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Parsers {
+    pub pids: Vec<u32>,
+    pub lost: u32,
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

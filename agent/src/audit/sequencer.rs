@@ -153,14 +153,22 @@ impl Work {
 
     fn run(&mut self, stop: &AtomicBool) {
         let mut told: Option<Instant> = None;
+        let mut headed: Option<Instant> = None;
         while !stop.load(Ordering::Relaxed) {
-            let turned = self.turn();
-            self.trouble = turned.as_ref().err().map(ToString::to_string);
-            if let Err(error) = turned
-                && told.is_none_or(|at| at.elapsed() > TELL_EVERY)
-            {
-                tracing::error!("records wait for their signature: {error}");
-                told = Some(Instant::now());
+            // What a head covers is on the disk before it is signed, and the disk is
+            // the databases' too: one a second, however much there is.
+            if headed.is_some_and(|at| at.elapsed() < EVERY) {
+                self.make_room();
+            } else {
+                headed = Some(Instant::now());
+                let turned = self.turn();
+                self.trouble = turned.as_ref().err().map(ToString::to_string);
+                if let Err(error) = turned
+                    && told.is_none_or(|at| at.elapsed() > TELL_EVERY)
+                {
+                    tracing::error!("records wait for their signature: {error}");
+                    told = Some(Instant::now());
+                }
             }
             self.tell_health();
             if !stop.load(Ordering::Relaxed) {
@@ -372,8 +380,7 @@ impl Work {
 }
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two heads: what a head covers is on the disk before it is signed, and
-/// the disk is the databases' too.
+/// How often it is looked whether the next segment is wanted, at most.
 const BREATH: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const TELL_EVERY: Duration = Duration::from_secs(60);

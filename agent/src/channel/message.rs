@@ -53,6 +53,21 @@ pub enum ToKeeper {
     Dial { request: u64, flow: FlowId },
 }
 
+/// keeper → the cell of an enforcer, in which texts are parsed, over a channel of its
+/// own.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToCell {
+    /// A parser process for a lane, with one descriptor: the connected socket to it.
+    Parser { lane: u8, pid: u32 },
+}
+
+/// The cell of an enforcer → keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromCell {
+    /// Nobody waits for this process any more: it is to end, if it hasn't.
+    GivenUp { pid: u32 },
+}
+
 /// keeper → the log of an enforcer, over a channel of its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToLog {

@@ -109,6 +109,19 @@ pub struct EnforcerReport {
     pub sessions: u64,
     pub restarts: u32,
     pub fences: Option<Fences>,
+    /// What reads its long statements.
+    #[serde(default)]
+    pub parsers: ParsersReport,
+}
+
+/// The processes that read an enforcer's long statements.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParsersReport {
+    pub pids: Vec<u32>,
+    /// Those that a statement ended, or that took too long over one.
+    pub lost: u32,
+    /// Why there is none.
+    pub trouble: Option<String>,
 }
 
 /// What holds the enforcer, as it found itself after locking itself in.

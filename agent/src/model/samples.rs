@@ -3,9 +3,10 @@
 use super::{
     Actor, Adopted, Ancestor, Attribute, CanaryReport, Carried, Closing, Confidence,
     DestinationReport, EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind,
-    LogReport, Losses, Mode, NamespaceReport, Origin, OriginalDestination, Peer, Person,
-    PolicyMode, PolicyReport, Process, ProcessKey, Program, ProgramFile, RefusedWhy, Relation,
-    SocketKind, Source, Sourced, StatusReport, Timestamp, TlsCarried, Verdict, Via, Workload,
+    LogReport, Losses, Mode, NamespaceReport, Origin, OriginalDestination, ParsersReport, Peer,
+    Person, PolicyMode, PolicyReport, Process, ProcessKey, Program, ProgramFile, RefusedWhy,
+    Relation, SocketKind, Source, Sourced, StatusReport, Timestamp, TlsCarried, Verdict, Via,
+    Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -233,6 +234,7 @@ pub fn status() -> StatusReport {
                 landlock: "full".into(),
                 seccomp: "full".into(),
             }),
+            parsers: ParsersReport { pids: vec![816, 817], lost: 1, trouble: None },
         }],
         open: 3,
         connecting: 1,

@@ -1,15 +1,18 @@
 //! A session's requests and answers, carried.
 
-use super::gate::{Granted, Intent, Judged, Recorded};
+use std::sync::Arc;
+
+use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::judge::{Judge, Judgement};
 use super::learning::Learning;
+use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
 use crate::mask::Tally;
-use crate::sql::Facts;
+use crate::sql::LexingState;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
 };
@@ -24,6 +27,9 @@ pub struct Carrying {
     pub judge: Judge,
     /// The request whose text is being read elsewhere, by its frame.
     pub held: Option<Held>,
+    /// What the server is being asked on our own account. Nothing else goes up
+    /// meanwhile.
+    probe: Option<Probe>,
     pub screening: Screening,
     /// The database's catalog is being learnt: requests wait.
     learning: Option<Box<Learning>>,
@@ -39,7 +45,9 @@ pub struct Carrying {
 #[derive(Debug)]
 pub struct Held {
     span: Span,
-    facts: Option<Facts>,
+    /// How the text was to be read when it was given away.
+    reading: LexingState,
+    understood: Option<Arc<Understood>>,
 }
 
 /// What came of moving one direction.
@@ -206,12 +214,12 @@ impl<I: Io> Carriage<I> {
         }
     }
 
-    /// The facts of the text that was being read.
-    pub(super) fn take_facts(&mut self, facts: Facts) {
+    /// The text that was being read.
+    pub(super) fn take_understood(&mut self, understood: Arc<Understood>) {
         if let Stage::Session(carrying) = &mut self.stage
             && let Some(held) = &mut carrying.held
         {
-            held.facts = Some(facts);
+            held.understood = Some(understood);
         }
     }
 }
@@ -228,6 +236,7 @@ impl Carrying {
             session,
             judge,
             held: None,
+            probe: None,
             screening,
             learning: None,
             statements: 0,
@@ -245,8 +254,9 @@ impl Carrying {
 
     fn takes_client(&self) -> bool {
         self.learning.is_none()
+            && self.probe.is_none()
             && self.session.takes_client()
-            && self.held.as_ref().is_none_or(|held| held.facts.is_some())
+            && self.held.as_ref().is_none_or(|held| held.understood.is_some())
     }
 
     /// Which frames of the server's may come in pieces.
@@ -270,6 +280,7 @@ impl Carrying {
         let session = &self.session;
         if quiet
             || self.learning.is_some()
+            || self.probe.is_some()
             || self.held.is_some()
             || !self.screening.wants_to_learn(&self.judge, turn.means)
             || !session.is_quiet()
@@ -314,6 +325,17 @@ impl Carrying {
         down: &mut Splice,
         turn: &Turn<'_>,
     ) -> Result<(), Fault> {
+        if let Some(probe) = &mut self.probe {
+            match probe.take(frame, &turn.means.shared.common.limits) {
+                Probed::Theirs => {}
+                Probed::Ours => return Ok(()),
+                Probed::Over(told) => {
+                    self.probe = None;
+                    self.judge.learn_own(told, &self.session);
+                    return Ok(());
+                }
+            }
+        }
         match self.session.server(frame)? {
             ServerStep::Plain(pass) => {
                 self.screening.pass(frame, down)?;
@@ -359,6 +381,9 @@ impl Carrying {
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
             record(log, recorded, &outcome, more, counts.unwrap_or_default());
         }
+        if self.session.is_quiet() {
+            self.judge.rests(&self.session);
+        }
         let open = self.session.transaction() != Transaction::Idle;
         if self.was_open && !open {
             log.transaction(ended, self.statements);
@@ -387,7 +412,13 @@ impl Carrying {
         log: &Connection,
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
-        let Self { session, judge, held, screening, .. } = self;
+        let Self { session, judge, held, probe, screening, .. } = self;
+        let runs = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
+        if runs && session.is_quiet() && judge.asks_server(turn.means) {
+            up.insert(&Probe::question());
+            *probe = Some(Probe::default());
+            return Ok(Asked::Later);
+        }
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {
                 up.pass(pass);
@@ -396,8 +427,11 @@ impl Carrying {
             ClientStep::Wait => return Ok(Asked::Later),
             ClientStep::Runs(request) => request,
         };
-        let read = held.take().filter(|held| held.span == ticket.span());
-        let read = read.and_then(|held| held.facts);
+        // What was read under other settings means something else now.
+        let read = held
+            .take()
+            .filter(|held| held.span == ticket.span() && held.reading == judge.reading(session))
+            .and_then(|held| held.understood);
         judge.know(screening.catalog());
         match judge.judge(&runs, ticket.serial(), session, turn.means, log, read) {
             Judgement::Release(granted) => {
@@ -449,8 +483,9 @@ impl Carrying {
                     Ok(_) => &[],
                     Err(fault) => return Err(WireError::new(WireSide::Client, fault)),
                 };
-                turn.asks.push(Ask::Read { text: text.into(), reading: judge.reading(session) });
-                *held = Some(Held { span: ticket.span(), facts: None });
+                let reading = judge.reading(session);
+                turn.asks.push(Ask::Read { text: text.into(), reading: reading.clone() });
+                *held = Some(Held { span: ticket.span(), reading, understood: None });
                 session.take_back(ticket);
                 return Ok(Asked::Later);
             }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::gate::{Granted, Intent, Judged, Mentions, Recorded, Understood};
+use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::parameters;
+use super::probe::Told;
 use super::seen::Seen;
+use super::temporary::{Rest, Temporary};
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
@@ -21,8 +23,8 @@ use crate::policy::{
     Circumstances, Question, RevealScope, Scene, Set, Sight, Stance, Subject, Target, Transaction,
     Verdict, Viewed,
 };
-use crate::sql::facts::{Doubt, Facts, Scope, Setting, Verb};
-use crate::sql::{Cell, Effect, Effects, Encoding, LexingState, Strings, session_effects};
+use crate::sql::facts::{Facts, Scope, Setting, Verb};
+use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
 use crate::wire::postgres::Transaction as Said;
 use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
 
@@ -40,6 +42,9 @@ pub struct Judge {
     unsettled: u64,
     /// What was refused and is in the log: how that ended is recorded too.
     turned_away: VecDeque<(u64, Arc<Recorded>)>,
+    temporary: Temporary,
+    /// Whether the server's process is this session's alone. `None`: it wasn't asked.
+    own: Option<bool>,
     /// What is known of the database.
     catalog: Arc<Catalog>,
 }
@@ -89,6 +94,8 @@ impl Judge {
             path: Path::Settled,
             unsettled: 0,
             turned_away: VecDeque::new(),
+            temporary: Temporary::default(),
+            own: None,
             catalog: Arc::default(),
         }
     }
@@ -128,8 +135,8 @@ impl Judge {
         }
     }
 
-    /// Judges one request. `read`: the facts of its text, where they were read
-    /// elsewhere.
+    /// Judges one request. `read`: what its text was understood as, where it was read
+    /// elsewhere, under the settings of [`Judge::reading`] now.
     pub fn judge(
         &mut self,
         runs: &Runs<'_, Judged>,
@@ -137,7 +144,7 @@ impl Judge {
         session: &Session<Judged>,
         means: &Means,
         log: &Connection,
-        read: Option<Facts>,
+        read: Option<Arc<Understood>>,
     ) -> Judgement {
         let statement = match runs {
             Runs::Query(text) => match self.understand(text, session, means, read) {
@@ -170,7 +177,12 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial, session);
         }
+        self.know_temporary();
         let verdict = self.decide(&statement, session, means);
+        if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
+            let at_once = !matches!(runs, Runs::Bind(..));
+            self.temporary.follow(&statement.facts, serial, at_once);
+        }
         let recorded = self.record(runs, serial, &statement, &verdict, session, log);
         if let (Ok(Intent::Recorded(intent)), Verdict::Refuse(_) | Verdict::Hold(_)) =
             (&recorded, &verdict)
@@ -255,6 +267,16 @@ impl Judge {
 
     /// A request has ended: what it changed counts from now on.
     pub fn ended(&mut self, outcome: &Outcome<Judged>) {
+        let serial = outcome.serial;
+        match &outcome.ending {
+            Ending::Complete(tag) => self.temporary.completed(serial, outcome.index, tag),
+            Ending::Failed(_) | Ending::Refused | Ending::Skipped | Ending::Lost => {
+                self.temporary.ended(serial, true);
+            }
+            Ending::Accepted | Ending::Answered | Ending::Empty | Ending::Suspended => {
+                self.temporary.ended(serial, false);
+            }
+        }
         let Path::Setting { serial, .. } = self.path else { return };
         if outcome.serial != serial {
             return;
@@ -267,12 +289,63 @@ impl Judge {
         }
     }
 
+    /// Everything is answered.
+    pub fn rests(&mut self, session: &Session<Judged>) {
+        self.temporary.rests(match session.transaction() {
+            Said::Idle => Rest::Idle,
+            Said::Open => Rest::Open,
+            Said::Failed => Rest::Failed,
+        });
+    }
+
+    /// Whether a decision to come hangs on what only the server can say. Never where
+    /// nothing is changed by decisions.
+    pub fn asks_server(&self, means: &Means) -> bool {
+        if self.temporary.is_empty() || self.own == Some(false) {
+            return false;
+        }
+        let unknown = self.own.is_none()
+            || matches!(self.path, Path::Settled) && self.reading.search_path.is_none();
+        let stance = means.policies.stance(self.kind, self.unit.as_deref());
+        unknown && stance == Stance::Enforced
+    }
+
+    /// The server has answered, or failed to.
+    pub fn learn_own(&mut self, told: Option<Told>, session: &Session<Judged>) {
+        let Some(Told { process, search_path }) = told else {
+            self.own = Some(false);
+            return;
+        };
+        self.own = Some(session.key().is_some_and(|key| key.process == process));
+        // What was set for this transaction only is gone after it.
+        if matches!(self.path, Path::Settled) {
+            self.set_path(Some(search_path));
+        }
+    }
+
+    /// Names count as this session's own tables where they can mean nothing else.
+    fn know_temporary(&mut self) {
+        let known = &self.scene.target().temporary;
+        if known.is_empty() && self.temporary.is_empty() {
+            return;
+        }
+        let plain = |path: &str| !path.to_ascii_lowercase().contains("pg_temp");
+        let usable = self.own == Some(true)
+            && matches!(self.path, Path::Settled)
+            && self.reading.search_path.as_deref().is_some_and(plain);
+        let names = if usable { self.temporary.names() } else { Vec::new() };
+        if *known != names {
+            let target = self.scene.target().clone();
+            self.scene = Scene::new(Target { temporary: names, ..target });
+        }
+    }
+
     fn understand(
         &self,
         text: &[u8],
         session: &Session<Judged>,
         means: &Means,
-        read: Option<Facts>,
+        read: Option<Arc<Understood>>,
     ) -> Option<Arc<Understood>> {
         let mut uncertain;
         let reading = if session.is_waiting_for(self.unsettled) {
@@ -283,20 +356,17 @@ impl Judge {
             &self.reading
         };
         let cache = &means.shared.texts;
-        if let Some(known) = cache.get(text, reading, 0) {
-            return Some(known);
-        }
-        let facts = match read {
+        let understood = match read {
             Some(read) => read,
-            None => Cell::quick(text, reading)?,
+            None => {
+                if let Some(known) = cache.get(text, reading, 0) {
+                    return Some(known);
+                }
+                let facts = Cell::quick(text, reading)?;
+                let shared = &means.shared;
+                Arc::new(Understood::new(text, reading, facts, &shared.alike, &shared.log))
+            }
         };
-        let effects = session_effects(&facts, text, reading);
-        let shown = String::from_utf8_lossy(text);
-        let subject = Some(means.shared.log.subject(&shown, reading.strings, Some(&facts)));
-        let defines = defines(&facts);
-        let mentions = Mentions::of(text);
-        let understood =
-            Arc::new(Understood { facts: Arc::new(facts), effects, subject, defines, mentions });
         cache.put(text, reading, 0, &understood);
         Some(understood)
     }
@@ -424,11 +494,6 @@ fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Under
     Some(Arc::clone(&known.value.permit.statement))
 }
 
-fn defines(facts: &Facts) -> bool {
-    let effects = facts.effects();
-    [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
-}
-
 /// What is bound to a statement, or given to a function.
 fn bound<'f>(runs: &Runs<'f, Judged>, kept: bool) -> Vec<audit::Parameter<'f>> {
     match runs {
@@ -493,14 +558,7 @@ fn principal(flow: &Flow) -> Principal {
 }
 
 fn unknown(why: &str) -> Arc<Understood> {
-    let facts = Facts::unknown(Doubt::Parser(why.into()), Effects::NONE);
-    Arc::new(Understood {
-        facts: Arc::new(facts),
-        effects: crate::wire::postgres::session::SqlEffects::unknown(),
-        subject: None,
-        defines: false,
-        mentions: Mentions::default(),
-    })
+    Arc::new(Understood::unknown(why))
 }
 
 /// The functions that client libraries call by number: those of large objects.
