@@ -186,6 +186,7 @@ pub struct Status {
     pub open: u64,
     pub connecting: u64,
     pub losses: Losses,
+    pub log: Log,
     pub adopted: Vec<Adopted>,
     pub powerful: Vec<Process>,
     pub notes: Vec<String>,
@@ -278,6 +279,14 @@ pub struct Losses {
     pub over_quota: u64,
     #[serde(default)]
     pub untold: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Log {
+    pub enabled: bool,
+    pub records: u64,
+    pub lost: u64,
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

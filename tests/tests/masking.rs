@@ -328,8 +328,8 @@ fn everything_else_arrives_untouched() -> Result<()> {
 fn masked_values_keep_their_form() -> Result<()> {
     let _alone = alone();
     let ground = Ground::start("")?;
-    let shown =
-        ground.psql(&["SELECT email, full_name, phone, card FROM customers WHERE id = 1"])?;
+    let shown = ground
+        .psql(&["SELECT email, full_name, phone, card_number FROM customers WHERE id = 1"])?;
     ensure!(shown.contains("c•••@s•••.example|X••• C•••|"), "{shown}");
     ensure!(shown.trim().ends_with("0366") || shown.contains("|"), "{shown}");
     Ok(())

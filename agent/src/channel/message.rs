@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Closing, Fences, Flow, FlowId, LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome,
+    Closing, Fences, Flow, FlowId, LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome,
 };
 
 /// keeper → enforcer.
@@ -89,4 +89,6 @@ pub enum FromLog {
     Finish {
         writer: u64,
     },
+    /// How the writer on this channel is doing; told when that has changed.
+    Health(LogHealth),
 }

@@ -20,7 +20,7 @@ use crate::model::{
     Terms, Verify, Who,
 };
 use crate::policy::{self, Layers, Set, Source, Stance};
-use crate::sql::{Cache, Cell, cell};
+use crate::sql::{Alike, Cache, Cell, cell};
 use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{Common, Texts};
 
@@ -30,6 +30,7 @@ pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
     pub texts: Arc<Cache<Understood>>,
+    pub alike: Arc<Alike>,
     /// Where everything is recorded; every session makes a connection of it.
     pub log: Log,
     pub rulings: Arc<policy::Cache>,
@@ -87,6 +88,7 @@ impl Shared {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
             texts: Arc::new(Cache::new(FACTS)),
+            alike: Arc::default(),
             log: Log::off(),
             rulings: Arc::new(policy::Cache::new(RULINGS)),
             catalogs: Arc::default(),

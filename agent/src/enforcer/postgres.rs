@@ -21,6 +21,7 @@ mod judge;
 mod learning;
 mod login;
 mod opening;
+mod parameters;
 mod probe;
 mod screening;
 mod seen;

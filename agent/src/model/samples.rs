@@ -3,9 +3,10 @@
 use super::{
     Actor, Adopted, Ancestor, Attribute, CanaryReport, Carried, Closing, Confidence,
     DestinationReport, EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind,
-    Losses, Mode, NamespaceReport, Origin, OriginalDestination, ParsersReport, Peer, Person,
-    PolicyMode, PolicyReport, Process, ProcessKey, Program, ProgramFile, RefusedWhy, Relation,
-    SocketKind, Source, Sourced, StatusReport, Timestamp, TlsCarried, Verdict, Via, Workload,
+    LogReport, Losses, Mode, NamespaceReport, Origin, OriginalDestination, ParsersReport, Peer,
+    Person, PolicyMode, PolicyReport, Process, ProcessKey, Program, ProgramFile, RefusedWhy,
+    Relation, SocketKind, Source, Sourced, StatusReport, Timestamp, TlsCarried, Verdict, Via,
+    Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -245,6 +246,7 @@ pub fn status() -> StatusReport {
             over_quota: 0,
             untold: 0,
         },
+        log: LogReport { enabled: true, records: 91_204, lost: 0, trouble: None },
         adopted: vec![Adopted {
             process: process(),
             client: Peer("10.0.0.2:39000".parse().unwrap()),

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use crate::cli::output::{Cell, Colour, Page, Table, ago, safe};
 use crate::model::{
-    Fences, Mode, ParsersReport, PolicyMode, PolicyReport, Process, StatusReport, Timestamp,
-    Verdict,
+    Fences, LogReport, Mode, ParsersReport, PolicyMode, PolicyReport, Process, StatusReport,
+    Timestamp, Verdict,
 };
 
 pub(super) fn write(
@@ -77,7 +77,17 @@ fn summary(
             "{} events, {} told only by their number; {} connects went direct",
             losses.events, losses.untold, losses.direct
         ),
-    )
+    )?;
+    line("log", log(&report.log))
+}
+
+fn log(log: &LogReport) -> String {
+    let LogReport { enabled, records, lost, trouble } = log;
+    match (enabled, trouble) {
+        (false, _) => "off: nothing is recorded".into(),
+        (true, None) => format!("{records} records written, {lost} missing"),
+        (true, Some(trouble)) => format!("{records} records written, {lost} missing: {trouble}"),
+    }
 }
 
 /// What is done with decisions, and whose they are.

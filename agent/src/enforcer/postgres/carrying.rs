@@ -368,8 +368,15 @@ impl Carrying {
                 self.statements += 1;
             }
             let counts = self.screening.ended(&outcome);
-            let Some(Granted { intent: Intent::Recorded(recorded), .. }) = &outcome.permit else {
-                continue;
+            let turned_away;
+            let recorded = match &outcome.permit {
+                Some(Granted { intent: Intent::Recorded(recorded), .. }) => recorded,
+                Some(_) => continue,
+                None => {
+                    turned_away = self.judge.turned_away(outcome.serial);
+                    let Some(recorded) = &turned_away else { continue };
+                    recorded
+                }
             };
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
             record(log, recorded, &outcome, more, counts.unwrap_or_default());
@@ -498,7 +505,7 @@ fn record(
     let classes = |tally: &Tally| -> Vec<(&'static str, u64)> {
         tally.iter().map(|(class, count)| (class.as_str(), count)).collect()
     };
-    let masked = classes(&counts.masked);
+    let (masked, seen) = (classes(&counts.masked), classes(&counts.seen));
     let (ending, sqlstate, tag) = match &outcome.ending {
         // The Execute's end is the one that counts.
         Ending::Accepted => return,
@@ -508,7 +515,7 @@ fn record(
         Ending::Suspended => (audit::Ending::Suspended, None, None),
         Ending::Empty => (audit::Ending::Empty, None, None),
         Ending::Failed(state) => (audit::Ending::Failed, str::from_utf8(state).ok(), None),
-        Ending::Refused => (audit::Ending::Refused, None, None),
+        Ending::Refused => (audit::Ending::Refused, Some(Refusal::SQLSTATE), None),
         Ending::Skipped => (audit::Ending::Skipped, None, None),
         Ending::Lost => (audit::Ending::Lost, None, None),
     };
@@ -525,7 +532,9 @@ fn record(
             sqlstate,
             tag: shown,
             rows: counted.unwrap_or(outcome.rows),
+            bytes: outcome.bytes,
             masked: &masked,
+            seen: &seen,
             latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..audit::Outcome::new(ending)
         },

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::audit::{Log, Sealed, Subject};
 use crate::policy::Permit;
 use crate::sql::facts::Doubt;
-use crate::sql::{Bounds, Effect, Effects, Facts, LexingState, Reading, session_effects};
+use crate::sql::{Alike, Bounds, Effect, Effects, Facts, LexingState, Reading, session_effects};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
 /// The gate of every session.
@@ -86,7 +86,13 @@ impl Mentions {
 impl Understood {
     /// All that follows from a text and its facts. Takes as long as the text is long,
     /// unless it is one that nobody reads.
-    pub fn new(text: &[u8], reading: &LexingState, mut facts: Facts, log: &Log) -> Self {
+    pub fn new(
+        text: &[u8],
+        reading: &LexingState,
+        mut facts: Facts,
+        alike: &Alike,
+        log: &Log,
+    ) -> Self {
         if text.len() > Bounds::PROCESS.bytes {
             let head = String::from_utf8_lossy(text.get(..HEAD).unwrap_or_default());
             let (length, strings) = (text.len(), reading.strings);
@@ -108,7 +114,7 @@ impl Understood {
         };
         facts.mark_repeats();
         let mentions = Mentions::of(text);
-        Self { facts: Arc::new(facts), effects, subject, defines, mentions }
+        Self { facts: alike.of(facts), effects, subject, defines, mentions }
     }
 
     /// A text of which nothing is known but why.

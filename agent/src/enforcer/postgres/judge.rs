@@ -4,11 +4,13 @@
 //! each time it runs. What can't be told – which statement a name means, under
 //! which settings a text will be read – is judged by the strictest reading.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use super::parameters;
 use super::probe::Told;
 use super::seen::Seen;
 use super::temporary::{Rest, Temporary};
@@ -38,6 +40,8 @@ pub struct Judge {
     path: Path,
     /// The latest request after which texts may be read otherwise.
     unsettled: u64,
+    /// What was refused and is in the log: how that ended is recorded too.
+    turned_away: VecDeque<(u64, Arc<Recorded>)>,
     temporary: Temporary,
     /// Whether the server's process is this session's alone. `None`: it wasn't asked.
     own: Option<bool>,
@@ -89,6 +93,7 @@ impl Judge {
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
+            turned_away: VecDeque::new(),
             temporary: Temporary::default(),
             own: None,
             catalog: Arc::default(),
@@ -178,7 +183,13 @@ impl Judge {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
         }
-        match self.record(runs, serial, &statement, &verdict, session, log) {
+        let recorded = self.record(runs, serial, &statement, &verdict, session, log);
+        if let (Ok(Intent::Recorded(intent)), Verdict::Refuse(_) | Verdict::Hold(_)) =
+            (&recorded, &verdict)
+        {
+            self.turned_away.push_back((serial, Arc::clone(intent)));
+        }
+        match recorded {
             Err(error) => Judgement::Unrecorded(error),
             Ok(intent) => match verdict {
                 Verdict::Allow(permit) => {
@@ -232,14 +243,26 @@ impl Judge {
             Verdict::Refuse(_) => audit::Verdict::Refused,
             Verdict::Hold(_) => audit::Verdict::Held,
         };
+        let subject = statement.subject.as_ref();
+        let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
             policies: &policies,
+            parameters: &parameters,
             in_transaction: session.in_transaction(),
-            ..audit::Statement::new(serial, way, statement.subject.as_ref(), decided)
+            ..audit::Statement::new(serial, way, subject, decided)
         };
         let sealed = log.intent(&entry)?;
         let used = AtomicBool::new(way != Way::Bind);
         Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
+    }
+
+    /// The record of a request that was refused. They are asked for in order.
+    pub fn turned_away(&mut self, serial: u64) -> Option<Arc<Recorded>> {
+        while self.turned_away.front().is_some_and(|(earlier, _)| *earlier < serial) {
+            self.turned_away.pop_front();
+        }
+        let (found, recorded) = self.turned_away.front()?;
+        (*found == serial).then(|| Arc::clone(recorded))
     }
 
     /// A request has ended: what it changed counts from now on.
@@ -340,7 +363,8 @@ impl Judge {
                     return Some(known);
                 }
                 let facts = Cell::quick(text, reading)?;
-                Arc::new(Understood::new(text, reading, facts, &means.shared.log))
+                let shared = &means.shared;
+                Arc::new(Understood::new(text, reading, facts, &shared.alike, &shared.log))
             }
         };
         cache.put(text, reading, 0, &understood);
@@ -468,6 +492,18 @@ fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Under
     }
     let known = session.portal(handle.as_bytes()).filter(|known| known.certain)?;
     Some(Arc::clone(&known.value.permit.statement))
+}
+
+/// What is bound to a statement, or given to a function.
+fn bound<'f>(runs: &Runs<'f, Judged>, kept: bool) -> Vec<audit::Parameter<'f>> {
+    match runs {
+        Runs::Bind(bind, known) => {
+            let types = known.as_ref().map_or(&[][..], |known| known.value.parameters());
+            parameters::told(bind.parameters, bind.formats, types, kept)
+        }
+        Runs::FunctionCall(call) => parameters::told(call.arguments, call.formats, &[], kept),
+        _ => Vec::new(),
+    }
 }
 
 /// The record's name, for who reads the refusal.

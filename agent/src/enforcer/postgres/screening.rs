@@ -465,7 +465,13 @@ impl Screening {
             let settings = settings_told
                 && (reads_settings(statement)
                     || statement.verb == Verb::Show && columns().any(told));
-            if unforeseen || settings || (objects_told && reads_large_objects(statement)) {
+            if settings || (objects_told && reads_large_objects(statement)) {
+                // Of whatever table: what lies there is anybody's.
+                let nobodys = columns()
+                    .map(|(column, format)| (Column { table: 0, attribute: 0, ..column }, format));
+                return Plan::of(nobodys, &Origins::dark(), &catalog, reveal);
+            }
+            if unforeseen {
                 return Plan::of(columns(), &Origins::dark(), &catalog, reveal);
             }
             if statement.verb == Verb::Explain {

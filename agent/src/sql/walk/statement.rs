@@ -239,7 +239,7 @@ impl<'t> Walk<'t, '_> {
             self.out.note(Note::IfNotExists);
         }
         if let Some(into) = of.into() {
-            self.keeps_made(into);
+            self.made_by(into);
             for option in into.options() {
                 self.read(option);
             }
@@ -266,7 +266,7 @@ impl<'t> Walk<'t, '_> {
         self.out.returns = None;
     }
 
-    pub(super) fn keeps_made(&mut self, into: &'t IntoClause) {
+    pub(super) fn made_by(&mut self, into: &'t IntoClause) {
         if into.on_commit == raw::OnCommitAction::ONCOMMIT_DROP {
             self.out.note(Note::DropsAtCommit);
         }

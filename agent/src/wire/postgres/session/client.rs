@@ -32,6 +32,11 @@ impl<G: Gate> Session<G> {
         // Data is looked at by others, if at all. Where no COPY is under way
         // the server drops it.
         if frame.tag == b'd' {
+            if self.copies_in()
+                && let Some(head) = self.queue.front_mut()
+            {
+                head.bytes += frame.span.length as u64;
+            }
             return Ok(ClientStep::Plain(pass));
         }
         if frame.part != Part::Whole {
@@ -99,7 +104,8 @@ impl<G: Gate> Session<G> {
         let Ticket { serial, span, skipped, draft } = ticket;
         if skipped {
             let kind = Kind::CopyEnd;
-            let pending = Pending { serial, permit: Some(permit), refused: None, rows: 0, kind };
+            let pending =
+                Pending { serial, permit: Some(permit), refused: None, rows: 0, bytes: 0, kind };
             self.conclude(pending, Ending::Skipped);
             return Ok(Pass::new(span));
         }
@@ -112,6 +118,7 @@ impl<G: Gate> Session<G> {
             permit: Some(permit),
             refused: None,
             rows: 0,
+            bytes: 0,
             kind,
         });
         Ok(Pass::new(span))
@@ -133,12 +140,12 @@ impl<G: Gate> Session<G> {
         let refused = Some(Box::new(refused));
         if skipped {
             let kind = Kind::CopyEnd;
-            let pending = Pending { serial, permit: None, refused, rows: 0, kind };
+            let pending = Pending { serial, permit: None, refused, rows: 0, bytes: 0, kind };
             self.conclude(pending, Ending::Skipped);
             return Ok(());
         }
         let kind = self.plan(serial, draft, None, SqlEffects::default())?;
-        self.queue.push_back(Pending { serial, permit: None, refused, rows: 0, kind });
+        self.queue.push_back(Pending { serial, permit: None, refused, rows: 0, bytes: 0, kind });
         Ok(())
     }
 
@@ -245,7 +252,14 @@ impl<G: Gate> Session<G> {
 
     fn push(&mut self, kind: Kind<G>) -> u64 {
         let serial = self.next_serial();
-        self.queue.push_back(Pending { serial, permit: None, refused: None, rows: 0, kind });
+        self.queue.push_back(Pending {
+            serial,
+            permit: None,
+            refused: None,
+            rows: 0,
+            bytes: 0,
+            kind,
+        });
         serial
     }
 

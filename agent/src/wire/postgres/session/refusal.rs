@@ -22,6 +22,11 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
+impl Refusal {
+    /// insufficient_privilege: what its client reads.
+    pub const SQLSTATE: &str = "42501";
+}
+
 /// A refusal that waits for the server's error.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -98,7 +103,7 @@ impl Refused {
         let severities = error
             .iter()
             .filter(|field| matches!(field.code, Field::SEVERITY | Field::PLAIN_SEVERITY));
-        let sqlstate = Field { code: Field::SQLSTATE, text: REFUSED };
+        let sqlstate = Field { code: Field::SQLSTATE, text: Refusal::SQLSTATE.as_bytes() };
         let fields = severities
             .chain([sqlstate])
             .chain(texts.iter().map(|(code, text)| Field { code: *code, text }));
@@ -108,8 +113,6 @@ impl Refused {
     }
 }
 
-/// insufficient_privilege.
-const REFUSED: &[u8] = b"42501";
 const SYNTAX_ERROR: &[u8] = b"42601";
 const INVALID_CURSOR_NAME: &[u8] = b"34000";
 const UNDEFINED_FUNCTION: &[u8] = b"42883";
