@@ -95,8 +95,9 @@ impl<I: Io> Carriage<I> {
                 return Ok(Pumped::Blocked);
             }
             let mut ours = Vec::new();
+            carrying.screening.begin(&carrying.judge, turn.means);
             let answered = loop {
-                upstream.framer.allow_pieces(carrying.pieces(turn));
+                upstream.framer.allow_pieces(carrying.pieces());
                 match upstream.framer.frame() {
                     Ok(Some(frame)) => {
                         let taken = match carrying.learns(&frame, turn) {
@@ -260,10 +261,10 @@ impl Carrying {
     }
 
     /// Which frames of the server's may come in pieces.
-    fn pieces(&mut self, turn: &Turn<'_>) -> Tags {
+    fn pieces(&self) -> Tags {
         match self.learning {
             Some(_) => Tags::default(),
-            None => self.screening.pieces(&self.judge, turn.means),
+            None => self.screening.pieces(),
         }
     }
 
