@@ -1,10 +1,11 @@
 //! What the log costs: an intent, records a second on one core, bytes on disk a
-//! record, and searches. `TIDEGATE_BENCH_RECORDS` says how many records (10
+//! record, searches, and how far the index is behind at which rate. `TIDEGATE_BENCH_RECORDS` says how many records (10
 //! million unless it says so).
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -196,7 +197,83 @@ fn run(path: &Path, wanted: u64) {
         size(&folder.index()) as f64 / (statements * 2) as f64
     );
     searches(&index);
+    drop(index);
+    drop(log);
+    lag();
 }
+
+/// How far the index is behind, at which rate: written by one thread, taken in
+/// by another that looks each second, as the agent's own does.
+fn lag() {
+    let mut kept_up = 0;
+    for rate in [25_000, 50_000, 100_000, 150_000, 200_000, 300_000] {
+        let lag = lag_at(rate);
+        println!("index lag                   {:.2} s at {rate} records/s", lag.as_secs_f64());
+        if lag > Duration::from_secs(2) {
+            break;
+        }
+        kept_up = rate;
+    }
+    println!("index lag at most 2 s       up to {kept_up} records/s");
+}
+
+fn lag_at(rate: u64) -> Duration {
+    let path = std::env::temp_dir().join(format!("tg-bench-lag-{}-{rate}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("a folder");
+    let mut head = Head::new("tidegate/bench".into());
+    let writer = head.enlist();
+    let welcome = LogWelcome {
+        origin: head.origin.clone(),
+        writer,
+        size: 0,
+        unfinished: head.unfinished(),
+        terms: LogTerms { flood_burst: 1 << 40, ..LogTerms::default() },
+    };
+    let log = Log::open(&path, &welcome).expect("a log");
+    let signer = Box::new(Local(Arc::new(Mutex::new(head))));
+    let sequencer = Sequencer::start(&log, &welcome, signer).expect("a thread");
+    let over = Arc::new(AtomicBool::new(false));
+    let indexing = std::thread::spawn({
+        let (over, folder) = (Arc::clone(&over), Folder::new(&path));
+        move || {
+            let mut index = Index::open(&folder).expect("an index");
+            let mut worst = Duration::ZERO;
+            let mut before = Instant::now();
+            while !over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                index.catch_up(&mut || true).expect("taken in");
+                // What was written just after it last looked has waited longest.
+                worst = worst.max(before.elapsed());
+                before = begun;
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            worst
+        }
+    });
+    let subjects = subjects(&log);
+    let connections: Vec<_> = (0..200).map(|pid| log.connection(flow(1_000 + pid))).collect();
+    let began = Instant::now();
+    for serial in 0..rate / 2 * LAG_SECONDS {
+        let at = usize::try_from(serial).expect("it fits");
+        let connection = &connections[at % connections.len()];
+        let subject = &subjects[at * 7 % subjects.len()];
+        let statement = Statement::new(serial, Way::Execute, Some(subject), Verdict::Allowed);
+        let sealed = connection.intent(&statement).expect("written");
+        connection.outcome(&sealed, &Outcome::new(Ending::Complete));
+        // In steps of a hundredth of a second.
+        if serial % (rate / 200) == 0 {
+            let due = Duration::from_secs_f64(serial as f64 * 2.0 / rate as f64);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    let worst = indexing.join().expect("no panic");
+    drop(sequencer);
+    std::fs::remove_dir_all(&path).expect("the folder goes");
+    worst
+}
+
+const LAG_SECONDS: u64 = 6;
 
 fn searches(index: &Index) {
     let usual = || Query { limit: 100, ..Query::default() };

@@ -69,8 +69,8 @@ fn main() -> std::io::Result<()> {
         let (facts_tx, facts_rx) = std::sync::mpsc::sync_channel(1);
         let through_worker = || {
             let facts_tx = facts_tx.clone();
-            let reply = Box::new(move |facts| drop(facts_tx.send(facts)));
-            cell.submit(text, &state, reply);
+            let reply = Box::new(move |_: &[u8], facts| drop(facts_tx.send(facts)));
+            cell.submit(text.into(), &state, reply);
             drop(black_box(facts_rx.recv()));
         };
         report(case, "worker", measure(through_worker), json);

@@ -52,6 +52,7 @@ pub mod export;
 pub mod frame;
 pub mod index;
 mod log;
+pub mod parameters;
 pub mod record;
 pub mod redact;
 pub mod render;
@@ -61,9 +62,11 @@ pub mod statement;
 pub mod store;
 pub mod verify;
 
-pub use log::{Connection, Health, Log, LogError, Sealed};
+pub use log::{Connection, Log, LogError, Sealed};
 pub use record::RecordId;
 pub use sequencer::{Heard, Sequencer, Signer};
-pub use statement::{Ending, Outcome, Statement, Subject, Touched, TransactionEnd, Verdict, Way};
+pub use statement::{
+    Ending, Outcome, Parameter, Statement, Subject, Touched, TransactionEnd, Verdict, Way,
+};
 pub use store::{Folder, StoreError};
 pub use verify::{Proof, Verified, prove, verify};

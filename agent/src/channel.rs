@@ -10,6 +10,6 @@ mod message;
 mod socket;
 mod terms;
 
-pub use message::{FromLog, ToEnforcer, ToKeeper, ToLog};
+pub use message::{FromCell, FromLog, ToCell, ToEnforcer, ToKeeper, ToLog};
 pub use socket::{Channel, ChannelError, Received, pair};
 pub use terms::{seal_terms, unseal_terms};

@@ -71,6 +71,8 @@ enum Command {
     #[command(hide = true)]
     Enforcer(internal::Enforcer),
     #[command(hide = true)]
+    ParseCell(internal::ParseCell),
+    #[command(hide = true)]
     Canary(internal::Canary),
 }
 
@@ -115,6 +117,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),
+        Command::ParseCell(cell) => cell.carry_out(),
         Command::Canary(canary) => canary.carry_out(),
     }
 }

@@ -14,6 +14,7 @@ mod hashing;
 mod inherited;
 mod log;
 mod means;
+mod parser;
 mod postgres;
 mod relay;
 #[cfg(test)]
@@ -28,8 +29,9 @@ use std::thread;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use fences::FenceError;
-pub use inherited::{channels, log_channel};
+pub use inherited::{channels, log_channel, parsers_channel};
 use means::Shared;
+pub use parser::parse;
 pub use worker::WorkerError;
 use worker::{Start, Worker};
 
@@ -43,6 +45,8 @@ pub struct Options {
     /// Where its log lies, and the channel to whoever signs it. `None`: the
     /// settings want no log.
     pub log: Option<(OwnedFd, PathBuf)>,
+    /// By which parser processes come. `None`: long texts are refused.
+    pub parsers: Option<OwnedFd>,
     /// One for each worker.
     pub channels: Vec<OwnedFd>,
 }
@@ -61,6 +65,8 @@ pub enum EnforcerError {
     Log(String),
     #[error("cannot make a key for certificates: {0}")]
     Leaves(String),
+    #[error("the parser process: {0}")]
+    Parser(std::io::Error),
     #[error("cannot start worker {number}: {error}; see the limit on threads")]
     Thread { number: u32, error: std::io::Error },
     #[error("worker {number}: {error}")]
@@ -72,7 +78,7 @@ pub enum EnforcerError {
 /// Locks the process in and carries connections until every worker is drained,
 /// or its keeper and its sessions are gone.
 pub fn run(options: Options) -> Result<(), EnforcerError> {
-    let Options { uid, gid, mut writable, log, channels } = options;
+    let Options { uid, gid, mut writable, log, parsers, channels } = options;
     writable.extend(log.iter().map(|(_, folder)| folder.clone()));
     if channels.is_empty() {
         return Err(EnforcerError::NoChannel);
@@ -84,6 +90,7 @@ pub fn run(options: Options) -> Result<(), EnforcerError> {
     let _ = rustix::process::setpgid(None, None);
     let fences = fences::raise(fences::User { uid, gid }, &writable)?;
     let mut shared = Shared::new().map_err(EnforcerError::Leaves)?;
+    parser::take(parsers, shared.cell.lanes())?;
     let (log, sequencer) = log::open(log)?;
     shared.log = log;
     let mut workers = Vec::new();

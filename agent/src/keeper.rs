@@ -23,6 +23,7 @@ mod namespaces;
 mod notary;
 mod observers;
 mod packet;
+mod parsers;
 mod processes;
 mod registrar;
 mod serving;
@@ -36,8 +37,8 @@ mod watching;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -292,6 +293,13 @@ pub fn detach(settings: &Settings) -> Result<Vec<String>, KeeperError> {
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.into()).spawn(work)
+}
+
+/// Held while a program is started: what is meant to be inherited by one must not be
+/// by another.
+fn spawning() -> MutexGuard<'static, ()> {
+    static SPAWNING: Mutex<()> = Mutex::new(());
+    SPAWNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Four descriptors for each network namespace, one for each connect under way.

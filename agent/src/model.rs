@@ -30,13 +30,14 @@ pub use hold::{
     SCHEMA as HOLD_SCHEMA, Varying, Withdrawal,
 };
 pub use log::{
-    Durability, LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
+    Durability, LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
 };
 pub use principal::{ActorKind, Group, GroupKind, Principal};
 pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
 pub use report::{
-    Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, Losses,
-    NamespaceReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport, Verdict,
+    Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, LogReport,
+    Losses, NamespaceReport, ParsersReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport,
+    Verdict,
 };
 pub use terms::{
     AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, PACKS,

@@ -11,6 +11,7 @@
 //!
 //! Never decides whether something may run: that is `policy`'s.
 
+pub mod alike;
 pub mod builtin;
 pub mod cache;
 pub mod cell;
@@ -24,6 +25,7 @@ pub mod state;
 mod text;
 mod walk;
 
+pub use alike::Alike;
 pub use cache::{Cache, Reading};
 pub use cell::Cell;
 pub use effect::{ColumnUse, ColumnUses, Effect, Effects, Path, Step, Use, Uses};

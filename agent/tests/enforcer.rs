@@ -243,8 +243,8 @@ fn every_thread_is_locked_in_and_hello_says_so() {
                 assert_eq!(line.map(str::trim), Some(expected.as_str()), "{field}");
             }
         }
-        // Itself, its workers, and those that hash and read for them.
-        assert_eq!(threads, 1 + 2 + 1 + 3);
+        // Itself, its workers, and those that hash, read, and have others read for them.
+        assert_eq!(threads, 1 + 2 + 1 + 2 + 2);
     }
     fs::remove_dir(&folder).unwrap();
 }

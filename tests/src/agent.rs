@@ -2,6 +2,7 @@
 //! background, *inside* the cgroup that it attaches to (on a host that is the
 //! root, which contains the agent too).
 
+mod log;
 mod observer;
 
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
+pub use log::Verified;
 pub use observer::Observer;
 
 use crate::cgroup::Cgroup;
@@ -37,6 +39,8 @@ pub struct Plan {
     pub policy: Option<String>,
     /// Another binary than the usual one.
     pub binary: Option<PathBuf>,
+    /// Where the log lies, instead of in the agent's own folder.
+    pub log: Option<PathBuf>,
 }
 
 impl Plan {
@@ -92,17 +96,19 @@ impl Agent {
         // Of the host's own policies nothing gets in.
         let policies = folder.path().join("policies");
         std::fs::create_dir(&policies)?;
+        let log_folder = plan.log.clone().unwrap_or_else(|| folder.path().join("log"));
         let mode = plan.policy.as_ref().map(|mode| format!("policy.mode = \"{mode}\"\n"));
         std::fs::write(
             folder.path().join("tidegate.toml"),
             format!(
                 "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\nlogins = \"{1}/logins\"\n\
-                 audit.folder = \"{1}/log\"\npolicy.folder = \"{2}\"\n{3}{4}",
+                 control = \"{1}/control.sock\"\naudit.folder = \"{5}\"\npolicy.folder = \"{2}\"\n{3}{4}",
                 bpffs.display(),
                 folder.path().display(),
                 policies.display(),
                 mode.unwrap_or_default(),
-                plan.settings
+                plan.settings,
+                log_folder.display(),
             ),
         )?;
         let log = Arc::<Mutex<String>>::default();
@@ -148,6 +154,11 @@ impl Agent {
     /// The folder of policies that it reads; empty at the start.
     pub fn policies(&self) -> PathBuf {
         self.folder.path().join("policies")
+    }
+
+    /// Where the log and its keys lie.
+    pub fn log_folder(&self) -> PathBuf {
+        self.plan.log.clone().unwrap_or_else(|| self.folder.path().join("log"))
     }
 
     /// The cgroup that the agent itself lives in.

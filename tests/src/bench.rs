@@ -7,6 +7,7 @@
 
 pub mod client;
 mod haproxy;
+pub mod log;
 pub mod postgres;
 mod server;
 
@@ -29,7 +30,7 @@ use haproxy::Haproxy;
 use server::Server;
 
 /// The names that can be asked for.
-pub const NAMES: &[&str] = &["memory", "relay", "bulk", "connect", "hook", "postgres"];
+pub const NAMES: &[&str] = &["memory", "relay", "bulk", "connect", "hook", "postgres", "log"];
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Measure {

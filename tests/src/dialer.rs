@@ -20,6 +20,11 @@ pub struct Dialer {
 
 impl Dialer {
     pub fn start(place: &Place<'_>) -> Result<Self> {
+        Self::start_with(place, &[])
+    }
+
+    /// With these variables in its environment.
+    pub fn start_with(place: &Place<'_>, variables: &[(&str, &str)]) -> Result<Self> {
         let mut pair: [RawFd; 2] = [-1; 2];
         // SAFETY: room for two descriptors, which are ours afterwards.
         let (near, far) = unsafe {
@@ -32,6 +37,7 @@ impl Dialer {
             (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1]))
         };
         let child = probe::command(place, &Task::Dial)?
+            .envs(variables.iter().copied())
             .stdin(Stdio::from(far))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())

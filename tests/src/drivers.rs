@@ -80,7 +80,7 @@ impl Driver {
 static ONCE: Mutex<()> = Mutex::new(());
 
 /// The folder whose `node_modules` has them.
-fn node() -> Result<PathBuf> {
+pub fn node() -> Result<PathBuf> {
     let _one = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = target_folder().join("node");
     let stamp = folder.join("packages");
@@ -103,7 +103,7 @@ fn node() -> Result<PathBuf> {
 }
 
 /// pgjdbc as Debian has it, with what it needs.
-fn class_path() -> Result<String> {
+pub fn class_path() -> Result<String> {
     let folder = Path::new("/usr/share/java");
     let driver = folder.join("postgresql.jar");
     ensure!(driver.is_file(), "{} is not there: install libpostgresql-jdbc-java", driver.display());

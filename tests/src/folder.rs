@@ -33,16 +33,29 @@ impl TempFolder {
         mount("bpf", &point)?;
         Ok(point)
     }
+
+    /// A small disk of the test's own, which can be filled.
+    pub fn disk(&self, mebibytes: usize) -> Result<PathBuf> {
+        let point = self.0.join("disk");
+        std::fs::create_dir_all(&point)?;
+        mount_with("tmpfs", &point, Some(&format!("size={mebibytes}m,mode=755")))?;
+        Ok(point)
+    }
 }
 
 /// Mounts a file system that needs no device.
 pub fn mount(kind: &str, point: &Path) -> Result<()> {
+    mount_with(kind, point, None)
+}
+
+fn mount_with(kind: &str, point: &Path, options: Option<&str>) -> Result<()> {
     let kind_c = CString::new(kind)?;
     let point_c = CString::new(point.as_os_str().as_bytes())?;
-    // SAFETY: three valid C strings, no data.
-    let done = unsafe {
-        libc::mount(kind_c.as_ptr(), point_c.as_ptr(), kind_c.as_ptr(), 0, std::ptr::null())
-    };
+    let options = options.map(CString::new).transpose()?;
+    let data = options.as_ref().map_or(std::ptr::null(), |options| options.as_ptr());
+    // SAFETY: valid C strings; the data is one, or nothing.
+    let done =
+        unsafe { libc::mount(kind_c.as_ptr(), point_c.as_ptr(), kind_c.as_ptr(), 0, data.cast()) };
     if done != 0 {
         return Err(std::io::Error::last_os_error())
             .with_context(|| format!("cannot mount {kind} on {}", point.display()));

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod catalog;
 pub mod certificates;
 pub mod cgroup;
 pub mod clients;
@@ -28,6 +29,7 @@ pub mod postgres;
 pub mod probe;
 pub mod recorded;
 pub mod scene;
+pub mod script;
 pub mod seen;
 pub mod stream;
 pub mod sys;

@@ -186,6 +186,7 @@ pub struct Status {
     pub open: u64,
     pub connecting: u64,
     pub losses: Losses,
+    pub log: Log,
     pub adopted: Vec<Adopted>,
     pub powerful: Vec<Process>,
     pub notes: Vec<String>,
@@ -248,6 +249,15 @@ pub struct Enforcer {
     pub sessions: u64,
     pub restarts: u32,
     pub fences: Option<Fences>,
+    pub parsers: Parsers,
+}
+
+/// What reads long statements.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Parsers {
+    pub pids: Vec<u32>,
+    pub lost: u32,
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -269,6 +279,14 @@ pub struct Losses {
     pub over_quota: u64,
     #[serde(default)]
     pub untold: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Log {
+    pub enabled: bool,
+    pub records: u64,
+    pub lost: u64,
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

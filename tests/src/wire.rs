@@ -245,6 +245,23 @@ impl Connection {
         Ok(String::from_utf8(first)?)
     }
 
+    /// The rows of an answer as lines, their columns joined by `|`.
+    pub fn rows(&mut self, sql: &str) -> Result<String> {
+        let messages = self.query(sql)?;
+        if let Some(error) = messages.iter().find(|message| message.kind == b'E') {
+            bail!("`{sql}` failed: {:?}", error.field(b'M'));
+        }
+        let mut lines = String::new();
+        for row in messages.iter().filter(|message| message.kind == b'D') {
+            let columns = row.columns()?.into_iter().map(Option::unwrap_or_default);
+            let columns: Vec<String> =
+                columns.map(|one| String::from_utf8_lossy(&one).into_owned()).collect();
+            lines.push_str(&columns.join("|"));
+            lines.push('\n');
+        }
+        Ok(lines)
+    }
+
     /// SSLRequest; what follows is within TLS if the server says so.
     pub fn ask_for_tls(&mut self, terms: &tls::Terms) -> Result<bool> {
         self.send(&message::untyped(message::TLS, &[]))?;

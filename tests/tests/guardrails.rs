@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::agent::{Agent, Plan};
 use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::pgbouncer::{Legs, Pgbouncer, Pooling};
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program, run};
 use tidegate_tests::scene::alone;
@@ -174,6 +175,121 @@ for _ in range(2):
                     sqlalchemy 42501\n100\nsqlalchemy 42501\n100\n";
     ensure!(said == expected, "{said}\n{}", guarded.agent.tail());
     ensure!(guarded.rows()? == "100|c1", "{}", guarded.rows()?);
+    Ok(())
+}
+
+/// The victim bears the same name each time: what is meant for a table of the
+/// session's own must never reach the one that everybody has.
+#[test]
+fn temporary_tables_of_ones_own_are_ones_own() -> Result<()> {
+    let _alone = alone();
+    let guarded = Guarded::start("enforce")?;
+    guarded
+        .postgres
+        .psql("app", "CREATE FUNCTION away() RETURNS void LANGUAGE sql AS 'SELECT 1'")?;
+    let said = guarded.python(
+        r#"
+import sys, psycopg
+dsn = sys.argv[1]
+def ask(c, text):
+    try:
+        cursor = c.execute(text)
+        return cursor.fetchone()[0] if cursor.description else "ok"
+    except psycopg.errors.InsufficientPrivilege:
+        return "refused"
+    except psycopg.Error as error:
+        return error.sqlstate
+def play(name, *texts, autocommit=True, more=""):
+    with psycopg.connect(dsn + more, autocommit=autocommit) as c:
+        said = []
+        for text in texts:
+            said.append(ask(c, text))
+            if not autocommit and said[-1] == "refused":
+                c.rollback()
+        if not autocommit:
+            c.rollback()
+        print(name, *said)
+own = "CREATE TEMP TABLE customers AS SELECT 1 AS id, 'x' AS name"
+count = "SELECT count(*) FROM customers"
+play("everybodys", "DELETE FROM customers", "TRUNCATE customers", "DROP TABLE customers")
+play("own", own, "DELETE FROM customers", "TRUNCATE customers", count, "DROP TABLE customers",
+     "DELETE FROM customers", count)
+play("transaction", own, "DELETE FROM customers", "DROP TABLE customers", "DELETE FROM customers",
+     autocommit=False)
+play("rolled back", "BEGIN", own, "DELETE FROM customers", "ROLLBACK", "DELETE FROM customers")
+play("savepoint", "BEGIN", "SAVEPOINT s", own, "ROLLBACK TO s", "DELETE FROM customers", "ROLLBACK")
+play("committed", "BEGIN", own, "COMMIT", "TRUNCATE customers", count)
+play("on commit drop", "BEGIN", own.replace(" AS SELECT", " ON COMMIT DROP AS SELECT"),
+     "DELETE FROM customers", "COMMIT", "DELETE FROM customers")
+play("discarded", own, "DISCARD TEMP", "DELETE FROM customers")
+play("a view", "CREATE TEMP VIEW customers AS SELECT * FROM public.customers", "DELETE FROM customers")
+play("a view, then perhaps a table",
+     "CREATE TEMP VIEW customers AS SELECT * FROM public.customers",
+     "CREATE TEMP TABLE IF NOT EXISTS customers (id int)", "DELETE FROM customers")
+play("a path set", own, "SET search_path = public, pg_temp", "DELETE FROM customers",
+     "SET search_path = public", "DELETE FROM customers")
+play("a path at the start", own, "DELETE FROM customers", more=" options='-c search_path=public,pg_temp'")
+play("somebody's code", own, "SELECT away()", "DELETE FROM customers")
+play("renamed", own, "ALTER TABLE customers RENAME TO others", "DELETE FROM customers")
+play("failed", "CREATE TEMP TABLE customers (a nonsense)", "DELETE FROM customers")
+# What is sent together: the first may fail, and the second would then hit.
+with psycopg.connect(dsn, autocommit=True) as c:
+    try:
+        with c.pipeline():
+            c.execute(own)
+            c.execute("DELETE FROM customers")
+    except psycopg.Error as error:
+        print("pipeline", error.sqlstate)
+print("left", ask(psycopg.connect(dsn), count))
+"#,
+    )?;
+    let expected = "everybodys refused refused refused\n\
+                    own ok ok ok 0 ok refused 100\n\
+                    transaction ok ok ok refused\n\
+                    rolled back ok ok ok ok refused\n\
+                    savepoint ok ok ok ok refused ok\n\
+                    committed ok ok ok ok 0\n\
+                    on commit drop ok ok ok ok refused\n\
+                    discarded ok ok refused\n\
+                    a view ok refused\n\
+                    a view, then perhaps a table ok ok refused\n\
+                    a path set ok ok refused ok ok\n\
+                    a path at the start ok refused\n\
+                    somebody's code ok None refused\n\
+                    renamed ok ok refused\n\
+                    failed 42704 refused\n\
+                    pipeline 42501\n\
+                    left 100\n";
+    ensure!(said == expected, "{said}\n{}", guarded.agent.tail());
+    ensure!(guarded.rows()? == "100|c1", "{}", guarded.rows()?);
+    Ok(())
+}
+
+#[test]
+fn behind_a_pooler_no_table_is_ones_own() -> Result<()> {
+    let _alone = alone();
+    let postgres = Postgres::setup().auth("trust").start()?;
+    postgres.psql("app", "CREATE TABLE customers AS SELECT 1 AS id")?;
+    let pooler = Pgbouncer::start(postgres.port(), Pooling::Transaction, &Legs::default())?;
+    let root = Cgroup::fresh()?;
+    let work = root.child("work")?;
+    let agent = Agent::start(&root, Plan::postgres([pooler.port()]).policy("enforce"))?;
+    let mut psql = Place::new().cgroup(&work).command(program("psql")?)?;
+    psql.args(["-XAtq"]);
+    for statement in [
+        "CREATE TEMP TABLE customers AS SELECT 2 AS id",
+        "DELETE FROM customers",
+        "DROP TABLE customers",
+        "SELECT 'after'",
+    ] {
+        psql.args(["-c", statement]);
+    }
+    let dsn = format!("host=127.0.0.1 port={} user=app password=tide dbname=app", pooler.port());
+    let output = psql.arg(format!("{dsn} sslmode=disable")).output()?;
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(out.trim() == "after", "{out}{err}{}", agent.tail());
+    ensure!(err.matches("tidegate: ").count() == 2, "{err}");
     Ok(())
 }
 

@@ -26,6 +26,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         command.args(["test", "-p", "tidegate", "--test", "mask_quality", "--", "--nocapture"]);
         return step::shown("mask-quality", command.current_dir(workspace::root()));
     }
+    // The log alone: 10 million records. No server either.
+    if arguments.rest.first().is_some_and(|bench| bench == "audit") {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["bench", "-p", "tidegate", "--bench", "audit"]);
+        return step::shown("audit", command.current_dir(workspace::root()));
+    }
     test::as_root("benches attach kernel programs and make cgroups", "bench")?;
     need(setup::BENCH)?;
     let agent = build::agent(Profile::Release)?;

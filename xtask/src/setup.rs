@@ -30,6 +30,8 @@ pub enum Tool {
     LibClang,
     Postgres,
     Psql,
+    /// A client under it is one of the kinds that are told apart.
+    Sudo,
     Haproxy,
     Pgbouncer,
     Iproute,
@@ -54,6 +56,7 @@ pub const DEMO: &[Tool] = &[Tool::Postgres, Tool::Psql, Tool::Python];
 pub const SUITES: &[Tool] = &[
     Tool::Postgres,
     Tool::Psql,
+    Tool::Sudo,
     Tool::Haproxy,
     Tool::Pgbouncer,
     Tool::Iproute,
@@ -97,6 +100,7 @@ fn origin(tool: Tool) -> Origin {
         ),
         Tool::Postgres => (&["/usr/lib/postgresql/*/bin/postgres"], &["postgresql"]),
         Tool::Psql => (&["psql"], &["postgresql-client"]),
+        Tool::Sudo => (&["sudo"], &["sudo"]),
         Tool::Haproxy => (&["haproxy"], &["haproxy"]),
         Tool::Pgbouncer => (&["pgbouncer"], &["pgbouncer"]),
         Tool::Iproute => (&["ip"], &["iproute2"]),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-pub use build::Progress;
+pub use build::{Progress, counts};
 
 use super::store::{Folder, StoreError};
 
@@ -43,6 +43,12 @@ impl Index {
                 return Err(StoreError::io("make", &path)(error).into());
             }
             _ => {}
+        }
+        // Those of older versions are of no use any more.
+        for version in 0..VERSION {
+            for end in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(path.join(format!("v{version}.sqlite{end}")));
+            }
         }
         let file = path.join(format!("v{VERSION}.sqlite"));
         let database = connect(&file).map_err(wrong)?;
@@ -80,8 +86,8 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     Ok(database)
 }
 
-/// Raised when the tables change: the old file is not touched any more.
-const VERSION: u32 = 1;
+/// Raised when the tables change: the old file is let go, and a new one built.
+const VERSION: u32 = 2;
 
 /// `records.id` is the time in microseconds and 12 bits that make it unique, so
 /// that every index on it is in the order of time.
@@ -113,7 +119,8 @@ CREATE TABLE IF NOT EXISTS classes(
 CREATE TABLE IF NOT EXISTS records(
     id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, position INTEGER NOT NULL,
     kind INTEGER NOT NULL, flow INTEGER, text INTEGER, verdict INTEGER, policies INTEGER,
-    ending INTEGER, rows INTEGER, latency INTEGER, masked INTEGER, sqlstate TEXT, outcome INTEGER);
+    ending INTEGER, rows INTEGER, bytes INTEGER, latency INTEGER, masked INTEGER, cells TEXT, seen TEXT,
+    sqlstate TEXT, outcome INTEGER);
 CREATE INDEX IF NOT EXISTS records_text ON records(text) WHERE text IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_flow ON records(flow) WHERE flow IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_verdict ON records(verdict) WHERE verdict > 1;

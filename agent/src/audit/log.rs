@@ -17,7 +17,7 @@ use super::statement::Touched;
 use super::store::live::Spare;
 use super::store::{Folder, Live, StoreError};
 use super::{Subject, record};
-use crate::model::{LogTerms, LogWelcome, TextKept, Timestamp};
+use crate::model::{LogHealth, LogTerms, LogWelcome, TextKept, Timestamp};
 use crate::sql::{Facts, Strings};
 use flood::Floods;
 
@@ -66,8 +66,9 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Tells the sequencer that there is enough to do.
     pub enough: Condvar,
-    /// Statements let through without a record.
+    /// Records that are missing and not told of yet, and all that ever were.
     lost: AtomicU64,
+    lost_ever: AtomicU64,
     /// Up to which position the disk has it.
     synced: Mutex<u64>,
     /// Held for as long as the process lives; its end lets go of it.
@@ -93,15 +94,6 @@ pub(super) struct State {
     /// Why the last write failed, and when that was last told.
     trouble: Option<(String, Instant)>,
     group: group::Buffers,
-}
-
-/// How the log is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    pub records: u64,
-    /// Statements let through without a record.
-    pub lost: u64,
-    pub trouble: Option<String>,
 }
 
 impl Log {
@@ -135,6 +127,7 @@ impl Log {
             state: Mutex::new(state),
             enough: Condvar::new(),
             lost: AtomicU64::new(0),
+            lost_ever: AtomicU64::new(0),
             synced: Mutex::new(0),
             _lock: lock,
         })));
@@ -205,12 +198,12 @@ impl Log {
         Ok(RecordId { writer: shared.writer, position })
     }
 
-    pub fn health(&self) -> Health {
-        let Some(shared) = &self.0 else { return Health::default() };
+    pub fn health(&self) -> LogHealth {
+        let Some(shared) = &self.0 else { return LogHealth::default() };
         let state = shared.lock();
-        Health {
+        LogHealth {
             records: state.position,
-            lost: shared.lost.load(Ordering::Relaxed),
+            lost: shared.lost_ever.load(Ordering::Relaxed),
             trouble: state.trouble.as_ref().map(|(why, _)| why.clone()),
         }
     }
@@ -249,6 +242,12 @@ impl Shared {
         Ok(())
     }
 
+    /// A record is missing.
+    pub fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.lost_ever.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn take_lost(&self) -> u64 {
         self.lost.swap(0, Ordering::Relaxed)
     }
@@ -269,13 +268,16 @@ impl State {
         let result = self.try_append(shared, make);
         match &result {
             Err(error @ (LogError::Unwritable(_) | LogError::Store(_))) => self.complain(error),
-            Ok(_) if self.trouble.is_some() => {
-                tracing::warn!("the log is written again");
-                self.trouble = None;
-            }
+            Ok(_) => self.recovered(),
             _ => {}
         }
         result
+    }
+
+    fn recovered(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::warn!("the log can be written again");
+        }
     }
 
     fn try_append(

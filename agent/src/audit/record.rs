@@ -89,6 +89,8 @@ pub struct Outcome {
     pub latency_us: u64,
     /// How many cells of which class were masked.
     pub masked: Vec<(Back, u64)>,
+    /// … and how many were shown in the clear.
+    pub seen: Vec<(Back, u64)>,
 }
 
 /// A transaction ended.
@@ -210,8 +212,8 @@ impl Body {
             Self::Flow(flow) => vec![flow.process],
             Self::Intent(intent) => vec![intent.statement, intent.policies],
             Self::Outcome(outcome) => {
-                let masked = outcome.masked.iter().map(|(class, _)| *class);
-                masked.chain([outcome.tag]).collect()
+                let classes = outcome.masked.iter().chain(&outcome.seen);
+                classes.map(|(class, _)| *class).chain([outcome.tag]).collect()
             }
             _ => Vec::new(),
         };

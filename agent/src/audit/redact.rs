@@ -14,7 +14,7 @@ use crate::sql::{Lexer, Strings, TokenKind};
 
 /// No more of a text is kept, nor of what follows looked at.
 pub const LONGEST: usize = 16 * 1024;
-const LOOKED_AT: usize = 64 * 1024;
+pub(super) const LOOKED_AT: usize = 64 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redacted {
@@ -48,9 +48,9 @@ pub fn cut(text: &str, most: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-struct Token<'t> {
-    kind: TokenKind,
-    text: &'t str,
+pub(super) struct Token<'t> {
+    pub kind: TokenKind,
+    pub text: &'t str,
     place: Range<usize>,
 }
 
@@ -68,9 +68,14 @@ impl Token<'_> {
         )
     }
 
-    fn is(&self, words: &[&str]) -> bool {
+    pub fn is(&self, words: &[&str]) -> bool {
         self.kind == TokenKind::Word
             && words.iter().any(|word| self.text.eq_ignore_ascii_case(word))
+    }
+
+    /// A literal, or what stands for one.
+    fn is_value(&self) -> bool {
+        self.is_literal() || self.kind == TokenKind::Parameter
     }
 
     fn begins(&self, words: &[&str]) -> bool {
@@ -81,7 +86,7 @@ impl Token<'_> {
     }
 }
 
-fn tokens(text: &str, strings: Strings) -> Vec<Token<'_>> {
+pub(super) fn tokens(text: &str, strings: Strings) -> Vec<Token<'_>> {
     Lexer::new(text, strings)
         .map(|token| Token {
             kind: token.kind,
@@ -114,7 +119,8 @@ fn clean(text: &str, strings: Strings, every_literal: bool, depth: usize) -> Str
             out.push('?');
             return out;
         }
-        if secret {
+        // A parameter is kept: its value isn't in the text.
+        if secret && token.kind != TokenKind::Parameter {
             out.push_str(SECRET);
         } else if token.kind == TokenKind::Dollar {
             push_body(token.text, strings, every_literal, depth, &mut out);
@@ -168,7 +174,7 @@ fn push_body(token: &str, strings: Strings, every_literal: bool, depth: usize, o
 }
 
 /// Which tokens are secrets by where they stand.
-fn secrets(tokens: &[Token<'_>]) -> Vec<bool> {
+pub(super) fn secrets(tokens: &[Token<'_>]) -> Vec<bool> {
     let mut secret = vec![false; tokens.len()];
     let mut mark = |index: usize| {
         if let Some(one) = secret.get_mut(index) {
@@ -209,7 +215,7 @@ fn secrets(tokens: &[Token<'_>]) -> Vec<bool> {
                 }
             }
             TokenKind::Word if token.is(&["connection"]) => connection = true,
-            _ if token.is_literal() => {
+            _ if token.is_value() => {
                 if whole || keys.is_some() || connection || looks_like_credentials(token.text) {
                     mark(index);
                 }
@@ -222,7 +228,7 @@ fn secrets(tokens: &[Token<'_>]) -> Vec<bool> {
             let after = tokens.get(index + 1..).unwrap_or_default();
             let value = after.iter().take(REACH).position(|token| !is_joint(token));
             if let Some((offset, value)) = value.and_then(|at| Some((at, after.get(at)?)))
-                && (value.is_literal() || value.kind == TokenKind::Number)
+                && (value.is_value() || value.kind == TokenKind::Number)
             {
                 mark(index + 1 + offset);
             }
@@ -262,6 +268,11 @@ fn names_a_secret(token: &Token<'_>) -> bool {
 fn is_joint(token: &Token<'_>) -> bool {
     token.is(&["to", "as", "by", "is", "encrypted", "with", "using", "in", "like"])
         || matches!(token.kind, TokenKind::Operator | TokenKind::Comma | TokenKind::Open)
+}
+
+/// Whether a value gives itself away as a secret, wherever it stands.
+pub(super) fn is_secret(value: &str) -> bool {
+    sounds_secret(value) || looks_like_credentials(value)
 }
 
 fn sounds_secret(text: &str) -> bool {

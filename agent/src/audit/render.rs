@@ -149,12 +149,11 @@ impl Scribe<'_> {
 
     fn outcome(&mut self, outcome: &Outcome) -> Value {
         let of = self.id.position.checked_sub(outcome.intent).filter(|_| outcome.intent > 0);
-        let mut masked = Map::new();
-        for (class, cells) in &outcome.masked {
-            if let Some(class) = self.words(*class) {
-                masked.insert(class.into(), (*cells).into());
-            }
-        }
+        let mut cells = |all: &[(Back, u64)]| -> Map<String, Value> {
+            let known = all.iter().filter_map(|(class, cells)| Some((self.words(*class)?, *cells)));
+            known.map(|(class, cells)| (class.into(), cells.into())).collect()
+        };
+        let (masked, seen) = (cells(&outcome.masked), cells(&outcome.seen));
         json!({
             "of": of.map(|position| RecordId { position, ..self.id }),
             "index": outcome.index,
@@ -165,6 +164,7 @@ impl Scribe<'_> {
             "bytes": outcome.bytes,
             "latency_us": outcome.latency_us,
             "masked": masked,
+            "seen": seen,
         })
     }
 }

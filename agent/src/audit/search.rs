@@ -4,13 +4,15 @@
 //! either the few rows of those are taken, or, where they are many, the newest
 //! rows are gone through until enough have matched.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::index::{Index, IndexError};
-use super::record::{self, KINDS, RecordId};
+use super::index::{Index, IndexError, counts};
+use super::record::{self, Body, KINDS, RecordId};
 use super::render::{self, Definitions, parsed};
 use super::store::Segments;
 use super::store::segments::Lookup;
@@ -83,12 +85,18 @@ pub struct Outcome {
     pub record: RecordId,
     pub ending: Option<&'static str>,
     pub rows: i64,
+    pub bytes: i64,
     pub latency_us: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<String>,
-    /// The classes of cells that were masked.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub masked: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// How many cells of which class were masked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub masked: BTreeMap<String, u64>,
+    /// … and how many were shown in the clear.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<String, u64>,
 }
 
 impl Index {
@@ -99,18 +107,57 @@ impl Index {
         Ok(hits)
     }
 
-    /// What isn't a statement tells its facts in the log alone.
+    /// The index finds records; what they tell beyond that, the log says.
     fn tell_facts(&self, hits: &mut [Hit]) -> Result<(), IndexError> {
-        let tells = |hit: &Hit| !matches!(hit.kind, "statement" | "opened");
-        if !hits.iter().any(tells) {
+        // In the order in which they lie there.
+        let wanted: BTreeSet<RecordId> = hits
+            .iter()
+            .flat_map(|hit| [Some(hit.record), hit.outcome.as_ref().map(|it| it.record)])
+            .flatten()
+            .collect();
+        if wanted.is_empty() {
             return Ok(());
         }
-        let mut segments = Segments::read(self.folder())?;
-        for hit in hits.iter_mut().filter(|hit| tells(hit)) {
-            let Lookup::Payload(payload) = segments.payload(hit.record) else { continue };
-            let Ok((id, body)) = record::decode(payload) else { continue };
-            let rendered = render::render(id, &body, &mut Definitions::default());
-            hit.facts = rendered.get(hit.kind).cloned();
+        let mut segments = Segments::holding(self.folder(), &wanted)?;
+        let mut found: BTreeMap<RecordId, Value> = BTreeMap::new();
+        for id in wanted {
+            // Retention may have let it go.
+            let Lookup::Payload(payload) = segments.payload(id) else { continue };
+            let Ok((_, body)) = record::decode(payload) else { continue };
+            let tag = match &body {
+                Body::Outcome(outcome) => id.position.checked_sub(outcome.tag),
+                _ => None,
+            };
+            let mut known = Definitions::default();
+            if let Some(position) = tag.filter(|position| *position < id.position) {
+                let tag = RecordId { position, ..id };
+                if let Lookup::Payload(payload) = segments.payload(tag)
+                    && let Ok((_, body)) = record::decode(payload)
+                {
+                    known.learn(tag, &body);
+                }
+            }
+            let mut rendered = render::render(id, &body, &mut known);
+            let facts = rendered.get_mut(body.word()).map(Value::take);
+            found.extend(facts.map(|facts| (id, facts)));
+        }
+        for hit in hits {
+            let facts = found.remove(&hit.record);
+            if hit.kind == "statement" {
+                if let (Some(Value::Object(told)), Some(Value::Object(facts))) =
+                    (&mut hit.statement, facts)
+                {
+                    // These stand beside it.
+                    let own = |key: &str| !matches!(key, "verdict" | "policies");
+                    told.extend(facts.into_iter().filter(|(key, _)| own(key)));
+                }
+            } else {
+                hit.facts = facts;
+            }
+            if let Some(outcome) = &mut hit.outcome {
+                let tag = found.get(&outcome.record).and_then(|facts| facts.get("tag"));
+                outcome.tag = tag.and_then(Value::as_str).map(ToOwned::to_owned);
+            }
         }
         Ok(())
     }
@@ -220,8 +267,7 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
     let order = if query.oldest { "ASC" } else { "DESC" };
     let sql = format!(
         "SELECT records.id, writer, position, kind, texts.json, verdict, ending, rows, latency,
-         sqlstate, outcome, flows.database, flows.role, flows.json, processes.json,
-         (SELECT phrase FROM phrases WHERE phrases.id = records.masked),
+         sqlstate, outcome, flows.database, flows.role, flows.json, processes.json, cells, bytes, seen,
          (SELECT phrase FROM phrases WHERE phrases.id = records.policies)
          FROM (SELECT * FROM records WHERE {} ORDER BY id {order} LIMIT {}) AS records
          LEFT JOIN texts ON texts.id = records.text LEFT JOIN flows ON flows.id = records.flow
@@ -246,23 +292,23 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
     };
     let code = |column: usize| row.get::<_, Option<u8>>(column);
     let outcome: Option<i64> = row.get(10)?;
-    let masked: Option<String> = row.get(15)?;
+    let cells: Option<String> = row.get(15)?;
+    let seen: Option<String> = row.get(17)?;
     let outcome = match outcome {
         Some(position) => Some(Outcome {
             record: id(position)?,
             ending: code(6)?.and_then(Ending::from_code).map(Ending::word),
             rows: row.get::<_, Option<i64>>(7)?.unwrap_or(0),
             latency_us: row.get::<_, Option<i64>>(8)?.unwrap_or(0),
+            bytes: row.get::<_, Option<i64>>(16)?.unwrap_or(0),
             sqlstate: row.get(9)?,
-            masked: masked
-                .iter()
-                .flat_map(|list| list.split(' ').skip(1))
-                .map(ToOwned::to_owned)
-                .collect(),
+            tag: None,
+            masked: counts(cells.as_deref().unwrap_or_default()),
+            seen: counts(seen.as_deref().unwrap_or_default()),
         }),
         None => None,
     };
-    let policies: Option<String> = row.get(16)?;
+    let policies: Option<String> = row.get(18)?;
     Ok(Hit {
         schema: render::SCHEMA,
         record: id(row.get(2)?)?,

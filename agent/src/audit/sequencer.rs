@@ -23,7 +23,7 @@ use super::store::live::Spare;
 use super::store::sealed;
 use super::store::{Live, StoreError, Tree};
 use crate::ledger::merkle::{self, Hash, Range};
-use crate::model::{LogAnswer, LogAppend, LogNote, LogTerms, LogWelcome};
+use crate::model::{LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome};
 
 /// Whoever signs. What it says to an append is all that counts as order.
 pub trait Signer: Send {
@@ -33,6 +33,11 @@ pub trait Signer: Send {
     fn finish(&mut self, writer: u64) -> Result<(), String>;
     /// What the signer said meanwhile; waits for nothing.
     fn heard(&mut self) -> Vec<Heard>;
+    /// How the log is doing, for whoever is asked about it. False: it was not
+    /// told.
+    fn health(&mut self, _health: &LogHealth) -> bool {
+        true
+    }
 }
 
 #[derive(Debug)]
@@ -66,6 +71,20 @@ pub(super) struct Work {
     without_lock: HashSet<u64>,
     removing: Option<keeping::Removal>,
     refused: bool,
+    /// Signed, and not yet written down.
+    owed: Option<Owed>,
+    /// Why the last turn was not whole.
+    trouble: Option<String>,
+    told: LogHealth,
+}
+
+/// What a head brought into the tree. INVARIANT: no further one is asked for
+/// before this is written down, so the signer's last note is all that a dead
+/// process can owe.
+struct Owed {
+    at: u64,
+    leaves: Vec<Hash>,
+    note: String,
 }
 
 /// A segment of our own, read up to a place.
@@ -126,27 +145,39 @@ impl Work {
             without_lock: HashSet::new(),
             removing: None,
             refused: false,
+            owed: None,
+            trouble: None,
+            told: LogHealth::default(),
         })
     }
 
     fn run(&mut self, stop: &AtomicBool) {
         let mut told: Option<Instant> = None;
+        let mut headed: Option<Instant> = None;
         while !stop.load(Ordering::Relaxed) {
-            if let Err(error) = self.turn()
-                && told.is_none_or(|at| at.elapsed() > TELL_EVERY)
-            {
-                tracing::error!("records wait for their signature: {error}");
-                told = Some(Instant::now());
+            // What a head covers is on the disk before it is signed, and the disk is
+            // the databases' too: one a second, however much there is.
+            if headed.is_some_and(|at| at.elapsed() < EVERY) {
+                self.make_room();
+            } else {
+                headed = Some(Instant::now());
+                let turned = self.turn();
+                self.trouble = turned.as_ref().err().map(ToString::to_string);
+                if let Err(error) = turned
+                    && told.is_none_or(|at| at.elapsed() > TELL_EVERY)
+                {
+                    tracing::error!("records wait for their signature: {error}");
+                    told = Some(Instant::now());
+                }
             }
+            self.tell_health();
             if !stop.load(Ordering::Relaxed) {
                 std::thread::sleep(BREATH);
             }
             self.shared.wait(EVERY.saturating_sub(BREATH));
         }
         self.shared.lock().end();
-        let ended = self
-            .turn()
-            .and_then(|()| if self.segments.is_empty() { self.finish() } else { Ok(()) });
+        let ended = self.turn().and_then(|()| if self.is_done() { self.finish() } else { Ok(()) });
         if let Err(error) = ended {
             tracing::warn!("the log's last records wait for the next process: {error}");
         }
@@ -159,15 +190,28 @@ impl Work {
         }
         self.tell_lost();
         self.make_room();
-        let result = self.sequence_own();
-        self.seal_full()?;
-        result?;
+        // On a full disk one thing may fail and another free some room.
+        let mut results = vec![self.pay().and_then(|()| self.sequence_own()), self.seal_full()];
         if self.look_again <= Instant::now() {
             self.look_again = Instant::now() + LOOK_EVERY;
-            self.recover_others()?;
-            self.let_go()?;
+            results.push(self.recover_others());
+            results.push(self.let_go());
         }
-        self.removed()
+        results.push(self.removed());
+        results.into_iter().collect()
+    }
+
+    /// Nothing of this process's is left to be brought in.
+    fn is_done(&self) -> bool {
+        self.segments.is_empty() && self.owed.is_none()
+    }
+
+    fn tell_health(&mut self) {
+        let mut health = self.log.health();
+        health.trouble = health.trouble.or_else(|| self.trouble.clone());
+        if health != self.told && self.signer.health(&health) {
+            self.told = health;
+        }
     }
 
     fn hear(&mut self, heard: Heard) {
@@ -267,6 +311,7 @@ impl Work {
     /// Has leaves of a writer put behind the tree, and writes down what that
     /// came to.
     fn sequence(&mut self, writer: u64, first: u64, leaves: &[Hash]) -> Result<(), LogError> {
+        self.pay()?;
         for _ in 0..TRIES {
             let mut range = Range::empty(self.size);
             for leaf in leaves {
@@ -281,9 +326,11 @@ impl Work {
             };
             match self.signer.append(&asked).map_err(LogError::Unwritable)? {
                 LogAnswer::Signed { note } => {
-                    self.tree.write(self.size, leaves)?;
-                    self.tree.note(&note)?;
+                    self.owed = Some(Owed { at: self.size, leaves: leaves.to_vec(), note });
                     self.size += asked.count;
+                    // They are in the tree, whatever the disk says; what fails
+                    // is tried again, and told by whoever needs it next.
+                    let _ = self.pay();
                     return Ok(());
                 }
                 LogAnswer::Moved { size } => self.size = size,
@@ -296,6 +343,16 @@ impl Work {
             }
         }
         Err(LogError::Unwritable("others always come first; it is tried again".into()))
+    }
+
+    /// Writes down what was signed.
+    fn pay(&mut self) -> Result<(), LogError> {
+        if let Some(owed) = &self.owed {
+            self.tree.write(owed.at, &owed.leaves)?;
+            self.tree.note(&owed.note)?;
+            self.owed = None;
+        }
+        Ok(())
     }
 
     fn seal_full(&mut self) -> Result<(), LogError> {
@@ -323,8 +380,7 @@ impl Work {
 }
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two heads: what a head covers is on the disk before it is signed, and
-/// the disk is the databases' too.
+/// How often it is looked whether the next segment is wanted, at most.
 const BREATH: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const TELL_EVERY: Duration = Duration::from_secs(60);

@@ -1,9 +1,13 @@
 //! What the enforcer says of a statement and its end.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
+use super::parameters::{Place, Places};
 use super::redact;
+use crate::mask::names::{Named, classify};
 use crate::model::TextKept;
 use crate::sql::{Facts, Strings};
 
@@ -106,6 +110,9 @@ pub struct Subject {
     pub fingerprint: Box<str>,
     /// Whether it may change something; decides when the disk is awaited.
     pub writes: bool,
+    /// Whether values of parameters are kept at all.
+    pub keeps_values: bool,
+    pub(super) parameters: Places,
 }
 
 /// A relation, or a column of it, that a statement touches.
@@ -143,12 +150,12 @@ impl Subject {
     pub fn new(
         text: &str,
         strings: Strings,
-        kept: TextKept,
+        kept_as: TextKept,
         facts: Option<&Facts>,
         touched: Option<Vec<Touched>>,
     ) -> Self {
         let touched = touched.unwrap_or_else(|| facts.map(touched_by).unwrap_or_default());
-        let redacted = redact::text(text, strings, kept);
+        let redacted = redact::text(text, strings, kept_as);
         let verbs: Vec<String> = facts
             .iter()
             .flat_map(|facts| facts.running())
@@ -174,6 +181,8 @@ impl Subject {
             }),
             fingerprint: redacted.fingerprint.into(),
             writes: effects.is_none_or(|effects| !effects.is_pure_read() && !effects.is_empty()),
+            keeps_values: kept_as == TextKept::Full,
+            parameters: Places::read(text, strings),
         }
     }
 }
@@ -197,16 +206,25 @@ fn touched_by(facts: &Facts) -> Vec<Touched> {
             });
         }
         for column in &statement.columns {
+            let table: Box<str> = name(column.relation).unwrap_or_default().into();
+            let class = column.name.as_deref().and_then(|column| class_of(&table, column));
             all.push(Touched {
-                table: name(column.relation).unwrap_or_default().into(),
+                table,
                 column: Some(column.name.clone().unwrap_or_else(|| "*".into())),
-                class: None,
+                class,
                 uses: column.uses.iter().map(|one| one.as_str()).collect(),
             });
         }
     }
     all.dedup();
     all
+}
+
+/// What a column's name says of it, where no catalog does.
+fn class_of(table: &str, column: &str) -> Option<Box<str>> {
+    let table = table.rsplit('.').next().unwrap_or_default();
+    let (class, _) = classify(&Named { table, column, ..Named::default() })?;
+    Some(class.as_str().into())
 }
 
 /// One statement, before it is let through, refused or held.
@@ -224,15 +242,17 @@ pub struct Statement<'s> {
     /// The hold's id, and who approved it.
     pub hold: Option<&'s str>,
     pub approver: Option<&'s str>,
-    /// Bound values as text; those of a sensitive column with its class.
+    /// What was bound, by number.
     pub parameters: &'s [Parameter<'s>],
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct Parameter<'s> {
-    /// `None`: NULL.
-    pub value: Option<&'s str>,
-    pub class: Option<&'s str>,
+#[derive(Clone, Debug)]
+pub enum Parameter<'s> {
+    Null,
+    /// As text; asked for only where [`Subject::keeps_values`].
+    Value(Cow<'s, str>),
+    /// There is a value, and nobody has looked at it.
+    Unread,
 }
 
 impl<'s> Statement<'s> {
@@ -265,6 +285,8 @@ pub struct Outcome<'s> {
     pub latency_us: u64,
     /// Cells masked, by class.
     pub masked: &'s [(&'s str, u64)],
+    /// Cells of a sensitive class that were shown in the clear.
+    pub seen: &'s [(&'s str, u64)],
 }
 
 impl Outcome<'_> {
@@ -278,18 +300,45 @@ impl Outcome<'_> {
             bytes: 0,
             latency_us: 0,
             masked: &[],
+            seen: &[],
         }
     }
 }
 
-/// A parameter as it is recorded.
-pub(super) fn shown(parameter: &Parameter<'_>, kept: TextKept) -> Option<Box<str>> {
-    let value = parameter.value?;
-    Some(match (kept, parameter.class) {
-        (TextKept::Full, None) => redact::cut(value, LONGEST_PARAMETER).into(),
-        (_, Some(class)) => format!("[{class}]").into(),
-        (_, None) => "?".into(),
-    })
+/// Parameters as they are recorded: `?`, or what they are.
+pub(super) fn shown(
+    parameters: &[Parameter<'_>],
+    subject: Option<&Subject>,
+    kept: TextKept,
+) -> Vec<Option<Box<str>>> {
+    let mut left = LONGEST_PARAMETERS;
+    parameters
+        .iter()
+        .take(MOST_PARAMETERS)
+        .enumerate()
+        .map(|(index, parameter)| {
+            let value = match parameter {
+                Parameter::Null => return None,
+                Parameter::Value(value) => Some(&**value),
+                Parameter::Unread => None,
+            };
+            let place = subject.map(|subject| subject.parameters.of(index));
+            Some(match (place, value) {
+                (Some(Place::Class(class)), _) => format!("[{}]", class.as_str()).into(),
+                (Some(Place::Plain), Some(value)) if kept == TextKept::Full => {
+                    if redact::is_secret(value) {
+                        return Some(SECRET.into());
+                    }
+                    let short = redact::cut(value, LONGEST_PARAMETER.min(left));
+                    left -= short.len();
+                    let mark = if short.len() < value.len() { "…" } else { "" };
+                    format!("{short}{mark}").into()
+                }
+                (Some(Place::Secret), _) if kept == TextKept::Full => SECRET.into(),
+                _ => "?".into(),
+            })
+        })
+        .collect()
 }
 
 /// Of an entry in the dictionary.
@@ -305,4 +354,8 @@ pub(super) const TEXT: u8 = 3;
 pub(super) const PROCESS: u8 = 1;
 const MOST_VERBS: usize = 64;
 const MOST_TOUCHED: usize = 512;
+const MOST_PARAMETERS: usize = 256;
 const LONGEST_PARAMETER: usize = 1024;
+/// Of one statement, together.
+const LONGEST_PARAMETERS: usize = 32 * 1024;
+const SECRET: &str = "[secret]";

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Closing, Fences, Flow, FlowId, HoldAnswer, HoldAsked, HoldEnd, LogAnswer, LogAppend, LogNote,
-    LogTerms, LogWelcome, Withdrawal,
+    Closing, Fences, Flow, FlowId, HoldAnswer, HoldAsked, HoldEnd, LogAnswer, LogAppend, LogHealth,
+    LogNote, LogTerms, LogWelcome, Withdrawal,
 };
 
 /// keeper → enforcer.
@@ -63,6 +63,21 @@ pub enum ToKeeper {
     Withdraw { request: u64, why: Withdrawal },
 }
 
+/// keeper → the cell of an enforcer, in which texts are parsed, over a channel of its
+/// own.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToCell {
+    /// A parser process for a lane, with one descriptor: the connected socket to it.
+    Parser { lane: u8, pid: u32 },
+}
+
+/// The cell of an enforcer → keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromCell {
+    /// Nobody waits for this process any more: it is to end, if it hasn't.
+    GivenUp { pid: u32 },
+}
+
 /// keeper → the log of an enforcer, over a channel of its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToLog {
@@ -84,4 +99,6 @@ pub enum FromLog {
     Finish {
         writer: u64,
     },
+    /// How the writer on this channel is doing; told when that has changed.
+    Health(LogHealth),
 }

@@ -21,9 +21,21 @@ pub struct Enforcer {
     /// The log's channel and folder
     #[arg(long, value_name = "FD,FOLDER", value_parser = log)]
     log: Option<(RawFd, PathBuf)>,
+    /// The channel by which parser processes come
+    #[arg(long, value_name = "FD")]
+    parsers: Option<RawFd>,
     /// A worker's channel: an open descriptor
     #[arg(long, value_name = "FD", required = true)]
     channel: Vec<RawFd>,
+}
+
+/// Parses long statements for the enforcer that holds the other end of its standard
+/// input and output
+#[derive(Debug, Args)]
+pub struct ParseCell {
+    /// Who to become
+    #[arg(long, value_name = "UID:GID", value_parser = user)]
+    user: (u32, u32),
 }
 
 /// Connects to an address for each line it reads
@@ -38,11 +50,22 @@ impl Enforcer {
         let (uid, gid) = self.user;
         enforcer::channels(&self.channel)
             .and_then(|channels| {
+                let of_log = self.log.as_ref().map(|(number, _)| *number);
                 let log = enforcer::log_channel(self.log, &self.channel)?;
-                Ok(enforcer::Options { uid, gid, writable: self.writable, log, channels })
+                let others: Vec<RawFd> = self.channel.iter().copied().chain(of_log).collect();
+                let parsers = enforcer::parsers_channel(self.parsers, &others)?;
+                Ok(enforcer::Options { uid, gid, writable: self.writable, log, parsers, channels })
             })
             .and_then(enforcer::run)
             .map_err(|error| Failure::new(Exit::Failed, error))?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl ParseCell {
+    pub fn carry_out(self) -> Result<Exit, Failure> {
+        let (uid, gid) = self.user;
+        enforcer::parse(uid, gid).map_err(|error| Failure::new(Exit::Failed, error))?;
         Ok(Exit::Ok)
     }
 }

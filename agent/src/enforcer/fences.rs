@@ -18,6 +18,7 @@ mod seccomp;
 use std::path::PathBuf;
 
 use crate::model::Fences;
+use seccomp::Role;
 
 /// Who the process is to be, once it is no longer root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +53,36 @@ pub fn raise(user: User, writable: &[PathBuf]) -> Result<Fences, FenceError> {
     let bait = seccomp::Bait::new();
     let expected = privileges::give_up(user, &status)?;
     let landlock = landlock::raise(writable)?;
-    let seccomp = seccomp::raise(writable.is_empty(), bait);
+    let seccomp = seccomp::raise(Role::Enforcer { read_only: writable.is_empty() }, bait);
     let held = privileges::verify(expected, &status)?;
-    Ok(Fences {
+    Ok(fences(held, landlock, seccomp))
+}
+
+/// Locks a parser process in, closer yet: it opens nothing and makes nothing.
+/// `limit`: what is done while limits can be set.
+pub fn raise_for_parser(
+    user: User,
+    limit: impl FnOnce() -> std::io::Result<()>,
+) -> Result<Fences, FenceError> {
+    let status = privileges::Status::open()?;
+    let bait = seccomp::Bait::new();
+    let expected = privileges::give_up(user, &status)?;
+    let landlock = landlock::raise(&[])?;
+    limit().map_err(|error| FenceError::Refused { what: "limit itself", error })?;
+    let seccomp = seccomp::raise(Role::Parser, bait);
+    let held = privileges::verify(expected, &status)?;
+    Ok(fences(held, landlock, seccomp))
+}
+
+fn fences(held: privileges::Held, landlock: String, seccomp: String) -> Fences {
+    Fences {
         uid: held.uid,
         no_capabilities: held.no_capabilities,
         no_new_privs: held.no_new_privs,
         not_dumpable: held.not_dumpable,
         landlock,
         seccomp,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,29 @@ pub fn log_channel(
     Ok(channel.map(|channel| (channel, folder)))
 }
 
+/// The channel by which parser processes come, beside all others.
+pub fn parsers_channel(
+    named: Option<RawFd>,
+    others: &[RawFd],
+) -> Result<Option<OwnedFd>, EnforcerError> {
+    let Some(number) = named else { return Ok(None) };
+    if others.contains(&number) {
+        return Err(EnforcerError::Inherited { number, why: "it is named twice" });
+    }
+    Ok(channels(&[number])?.pop())
+}
+
+/// Closes all but the standard streams. Call it before anything is opened.
+pub fn close_others() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<RawFd> =
+        open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The folder's own is closed by now.
+    for number in numbers.into_iter().filter(|number| *number > STANDARD_ERROR) {
+        drop(take(number));
+    }
+}
+
 #[expect(unsafe_code, reason = "a number from the arguments becomes a descriptor")]
 fn take(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: used for one call only, which fails harmlessly if it isn't open.

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::EnforcerError;
 use crate::audit::{Heard, Log, Sequencer, Signer};
 use crate::channel::{Channel, ChannelError, FromLog, ToLog};
-use crate::model::{LogAnswer, LogAppend, LogWelcome};
+use crate::model::{LogAnswer, LogAppend, LogHealth, LogWelcome};
 
 /// Opens the log once the keeper has said which it is.
 pub fn open(given: Option<(OwnedFd, PathBuf)>) -> Result<(Log, Option<Sequencer>), EnforcerError> {
@@ -89,6 +89,10 @@ impl Signer for Keeper {
 
     fn finish(&mut self, writer: u64) -> Result<(), String> {
         self.channel.send(&FromLog::Finish { writer }, &[]).map_err(|error| error.to_string())
+    }
+
+    fn health(&mut self, health: &LogHealth) -> bool {
+        self.channel.send(&FromLog::Health(health.clone()), &[]).is_ok()
     }
 
     fn heard(&mut self) -> Vec<Heard> {

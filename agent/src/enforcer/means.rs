@@ -21,7 +21,7 @@ use crate::model::{
     Terms, Verify, Who,
 };
 use crate::policy::{self, Layers, Set, Source, Stance};
-use crate::sql::{Cache, Cell, cell};
+use crate::sql::{Alike, Cache, Cell, cell};
 use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{Common, Texts};
 
@@ -31,6 +31,7 @@ pub struct Shared {
     pub leaves: Arc<Leaves>,
     pub common: Common,
     pub texts: Arc<Cache<Understood>>,
+    pub alike: Arc<Alike>,
     /// Where everything is recorded; every session makes a connection of it.
     pub log: Log,
     pub rulings: Arc<policy::Cache>,
@@ -84,15 +85,17 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     pub fn new() -> Result<Self, String> {
+        let cell = Cell::start(cell::Settings { processes: true, ..Default::default() });
         let limits = Limits { chunk: CHUNK, ..Limits::default() };
         Ok(Self {
             leaves: Arc::new(Leaves::new().map_err(|error| error.to_string())?),
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
             texts: Arc::new(Cache::new(FACTS)),
+            alike: Arc::default(),
             log: Log::off(),
             rulings: Arc::new(policy::Cache::new(RULINGS)),
             catalogs: Arc::default(),
-            cell: Arc::new(Cell::start(cell::Settings::default()).map_err(|e| e.to_string())?),
+            cell: Arc::new(cell.map_err(|error| error.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
             cancels: Cancels::default(),
             asked_at_once: Arc::default(),

@@ -22,9 +22,12 @@ mod judge;
 mod learning;
 mod login;
 mod opening;
+mod parameters;
+mod probe;
 mod screening;
 mod seen;
 mod sights;
+mod temporary;
 mod words;
 
 use std::sync::Arc;
@@ -35,7 +38,7 @@ use super::tls::{Leaf, TlsError, Wanted};
 use crate::audit::Connection;
 use crate::mask::Unshowable;
 use crate::model::{Carried, Closing, End as Ending, Flow, Mode, Withdrawal};
-use crate::sql::{Facts, LexingState};
+use crate::sql::LexingState;
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
@@ -89,7 +92,7 @@ pub enum Ask {
     Derive(Derivation),
     /// A role's verifier, of the server itself.
     Verifier(Box<Question>),
-    /// The facts of a text that is too long to be read here.
+    /// What a text means that is too long to be read here.
     Read { text: Box<[u8]>, reading: LexingState },
     /// Somebody's approval, of the keeper. Answered more than once, if it waits.
     Hold(Box<Asking>),
@@ -105,7 +108,7 @@ pub enum Word {
     Derived(Option<Salted>),
     /// Nothing: there is none, or it can't be asked for.
     Verifier(Found),
-    Facts(Facts),
+    Understood(Arc<Understood>),
     Hold(HoldWord),
 }
 
@@ -202,8 +205,8 @@ impl<I: Io> Carriage<I> {
             Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
             Word::Derived(salted) => self.take_derived(salted, turn),
             Word::Verifier(found) => self.take_verifier(found.as_ref().map(Kept::bytes), turn),
-            Word::Facts(facts) => {
-                self.take_facts(facts);
+            Word::Understood(understood) => {
+                self.take_understood(understood);
                 Ok(())
             }
             Word::Hold(word) => {

@@ -9,7 +9,8 @@ fn descriptors_are_shared_out_and_some_are_kept_back() {
 
 #[test]
 fn without_a_channel_it_does_not_start() {
-    let options = Options { uid: 1, gid: 1, writable: vec![], log: None, channels: vec![] };
+    let options =
+        Options { uid: 1, gid: 1, writable: vec![], log: None, parsers: None, channels: vec![] };
     assert!(matches!(run(options), Err(EnforcerError::NoChannel)));
 }
 

@@ -17,13 +17,14 @@ mod slab;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 
 use super::carriage::Carriage;
 use super::means::{Means, Shared};
-use super::postgres::{Ask, Turn, Word};
+use super::postgres::{Ask, Turn, Understood, Word};
 use super::relay::{Buffers, Io, Progress, Ready, Side, Socket};
 use super::tls::Wanted;
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
@@ -452,9 +453,17 @@ impl<I: Io> Sessions<I> {
             match ask {
                 Ask::Sign { wanted, chain } => self.ask_for_leaf(key, flow, wanted, chain),
                 Ask::Read { text, reading } => {
-                    let post = self.post.clone();
-                    let reply = Box::new(move |facts| post.send(key, Word::Facts(facts)));
-                    self.means.shared.cell.submit(&text, &reading, reply);
+                    let (post, log) = (self.post.clone(), self.means.shared.log.clone());
+                    let alike = Arc::clone(&self.means.shared.alike);
+                    let of_text = reading.clone();
+                    let reply = Box::new(move |text: &[u8], facts| {
+                        // On the reader's thread: the worker has others to serve.
+                        let understand = || Understood::new(text, &of_text, facts, &alike, &log);
+                        let understood = catch_unwind(AssertUnwindSafe(understand))
+                            .unwrap_or_else(|_| Understood::unknown("its facts failed"));
+                        post.send(key, Word::Understood(Arc::new(understood)));
+                    });
+                    self.means.shared.cell.submit(text, &reading, reply);
                 }
                 Ask::Verifier(question) => self.ask_for_verifier(key, flow, *question),
                 Ask::Hold(asking) => self.ask_to_hold(key, flow, *asking),

@@ -169,6 +169,7 @@ impl Outside {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
+        let _alone = super::spawning();
         let mut process = Command::new("/proc/self/exe")
             .args(["canary", "--to", &to.to_string()])
             .stdin(Stdio::piped())

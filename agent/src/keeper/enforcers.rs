@@ -19,6 +19,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::notary::Notary;
+use super::parsers::{self, Parsers};
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
 use crate::model::{EnforcerReport, Fences, Timestamp};
 pub use allowance::{Allowance, TooOften};
@@ -63,6 +64,7 @@ pub struct Enforcer {
     version: String,
     fences: Option<Fences>,
     pub workers: Vec<Worker>,
+    parsers: Arc<Parsers>,
     pub draining: bool,
 }
 
@@ -318,6 +320,7 @@ impl Enforcers {
                 sessions: enforcer.workers.iter().map(|worker| worker.open).sum(),
                 restarts: self.restarts,
                 fences: enforcer.fences.clone(),
+                parsers: enforcer.parsers.report(),
             })
             .collect()
     }
@@ -364,11 +367,14 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
         .arg("enforcer")
         .arg("--user")
         .arg(format!("{}:{}", recipe.uid, recipe.gid))
+        // Its heaps grow and shrink by more than a page at a time.
+        .env("GLIBC_TUNABLES", "glibc.malloc.top_pad=1048576:glibc.malloc.trim_threshold=4194304")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .current_dir("/");
     let mut workers = Vec::new();
     let mut theirs = Vec::new();
+    let alone = super::spawning();
     for _ in 0..count {
         let (channel, their_end) = crate::channel::pair()?;
         // The enforcer's end is for it alone: no other child is started while
@@ -401,11 +407,18 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
         }
         None => None,
     };
+    let (cell, their_end) = crate::channel::pair()?;
+    fcntl_setfd(&their_end, FdFlags::empty())?;
+    command.arg("--parsers").arg(their_end.as_raw_fd().to_string());
+    theirs.push(their_end);
     let child = command.spawn()?;
     drop(theirs);
+    drop(alone);
     if let Some((notary, channel)) = log {
         notary.join(channel);
     }
+    let Recipe { binary, uid, gid, .. } = recipe.clone();
+    let parsers = parsers::keep(parsers::Recipe { binary, uid, gid }, cell)?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let ended = pidfd_open(pid.ok_or(io::ErrorKind::InvalidData)?, PidfdFlags::empty())?;
     tracing::info!("enforcer {} started from {}", child.id(), recipe.binary.display());
@@ -418,6 +431,7 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
         version: String::new(),
         fences: None,
         workers,
+        parsers,
         draining: false,
     })
 }

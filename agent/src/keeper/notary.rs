@@ -19,13 +19,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::channel::{Channel, ChannelError, FromLog, ToLog};
 use crate::config::Settings;
 use crate::ledger::{Head, SigningKey};
-use crate::model::{LogAnswer, LogNote, LogTerms, LogWelcome, Timestamp};
+use crate::model::{
+    LogAnswer, LogAppend, LogHealth, LogNote, LogReport, LogTerms, LogWelcome, Timestamp,
+};
 use files::Files;
 pub use files::NotaryError;
 use indexer::Indexer;
@@ -41,6 +44,7 @@ struct Door {
     jobs_tx: Mutex<Option<Sender<Job>>>,
     wake: Arc<OwnedFd>,
     folder: PathBuf,
+    report: Arc<Mutex<LogReport>>,
 }
 
 #[derive(Debug)]
@@ -58,12 +62,24 @@ struct Office {
     jobs_rx: Receiver<Job>,
     wake: Arc<OwnedFd>,
     /// The newest last; it gets what is to be recorded.
-    writers: Vec<LogChannel>,
+    writers: Vec<Writer>,
+    /// What those that are gone have told of themselves.
+    gone: LogHealth,
+    /// Why a writer got no welcome.
+    trouble: Option<String>,
+    /// When it was last told that the head can't be stored.
+    complained: Option<Instant>,
+    report: Arc<Mutex<LogReport>>,
     notes: VecDeque<LogNote>,
     /// Notes for which there was no room.
     dropped: u64,
     /// `None` in tests: this binary isn't tidegate.
     indexer: Option<Indexer>,
+}
+
+struct Writer {
+    channel: LogChannel,
+    health: LogHealth,
 }
 
 impl Notary {
@@ -77,6 +93,8 @@ impl Notary {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(io::Error::from)?);
         let (jobs_tx, jobs_rx) = channel();
+        let report = LogReport { enabled: true, ..LogReport::default() };
+        let report = Arc::new(Mutex::new(report));
         let mut office = Office {
             files,
             key,
@@ -85,6 +103,10 @@ impl Notary {
             jobs_rx,
             wake: Arc::clone(&wake),
             writers: Vec::new(),
+            gone: LogHealth::default(),
+            trouble: None,
+            complained: None,
+            report: Arc::clone(&report),
             notes: VecDeque::new(),
             dropped: 0,
             indexer: (!cfg!(test)).then(|| Indexer::new(folder.clone(), owner)),
@@ -92,7 +114,8 @@ impl Notary {
         let version = env!("CARGO_PKG_VERSION").into();
         office.notes.push_back(LogNote::Started { version });
         super::start("notary", move || office.run())?;
-        Ok(Some(Self(Arc::new(Door { jobs_tx: Mutex::new(Some(jobs_tx)), wake, folder }))))
+        let jobs_tx = Mutex::new(Some(jobs_tx));
+        Ok(Some(Self(Arc::new(Door { jobs_tx, wake, folder, report }))))
     }
 
     /// The folder that the log's writers write in.
@@ -107,6 +130,11 @@ impl Notary {
 
     pub fn set_terms(&self, terms: LogTerms) {
         self.0.ask(Job::Terms(terms));
+    }
+
+    /// How the log is doing, as far as its writers have told.
+    pub fn report(&self) -> LogReport {
+        self.0.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Has something recorded by whoever writes now. Waits for nothing.
@@ -140,7 +168,7 @@ impl Office {
     fn run(&mut self) {
         loop {
             let mut waited = vec![PollFd::new(&self.wake, PollFlags::IN)];
-            waited.extend(self.writers.iter().map(|writer| PollFd::new(writer, PollFlags::IN)));
+            waited.extend(self.writers.iter().map(|it| PollFd::new(&it.channel, PollFlags::IN)));
             match poll(&mut waited, Some(&LOOK)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
@@ -162,9 +190,10 @@ impl Office {
                 }
             }
             let mut writers = std::mem::take(&mut self.writers);
-            writers.retain(|writer| self.hear(writer));
+            writers.retain_mut(|writer| self.hear(writer));
             self.writers = writers;
             self.tell_notes();
+            self.account();
         }
     }
 
@@ -174,7 +203,7 @@ impl Office {
             Job::Terms(terms) => {
                 for writer in &self.writers {
                     // A writer that is behind keeps the terms it began with.
-                    let _ = writer.send(&ToLog::Terms(terms.clone()), &[]);
+                    let _ = writer.channel.send(&ToLog::Terms(terms.clone()), &[]);
                 }
                 self.terms = terms;
             }
@@ -189,6 +218,7 @@ impl Office {
         if let Err(error) = self.files.store_now(&self.head) {
             self.head = before;
             tracing::error!("an enforcer gets no log: {error}");
+            self.trouble = Some(format!("an enforcer gets no log: {error}"));
             return;
         }
         let welcome = LogWelcome {
@@ -199,54 +229,100 @@ impl Office {
             terms: self.terms.clone(),
         };
         match writer.send(&ToLog::Welcome(Box::new(welcome)), &[]) {
-            Ok(()) => self.writers.push(writer),
+            Ok(()) => {
+                self.trouble = None;
+                self.writers.push(Writer { channel: writer, health: LogHealth::default() });
+            }
             Err(error) => tracing::error!("an enforcer gets no log: {error}"),
         }
     }
 
+    /// Puts together what writers tell of themselves.
+    fn account(&self) {
+        let all = || self.writers.iter().map(|writer| &writer.health);
+        let report = LogReport {
+            enabled: true,
+            records: self.gone.records + all().map(|health| health.records).sum::<u64>(),
+            lost: self.gone.lost + all().map(|health| health.lost).sum::<u64>(),
+            // Of those that write now the newest counts first.
+            trouble: all()
+                .rev()
+                .find_map(|health| health.trouble.clone())
+                .or_else(|| self.trouble.clone()),
+        };
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
     /// Hears a writer out, within bounds. False: it is gone.
-    fn hear(&mut self, writer: &LogChannel) -> bool {
+    fn hear(&mut self, writer: &mut Writer) -> bool {
         for _ in 0..TURN {
-            let answer = match writer.receive() {
-                Ok(received) => self.answer(received.message),
+            let answer = match writer.channel.receive() {
+                Ok(received) => match received.message {
+                    FromLog::Append(asked) => Some(self.append(&asked)),
+                    FromLog::Finish { writer } => {
+                        self.finish(writer);
+                        None
+                    }
+                    FromLog::Health(health) => {
+                        writer.health = health;
+                        None
+                    }
+                },
                 Err(ChannelError::WouldBlock) => return true,
-                Err(ChannelError::Closed) => return false,
                 Err(error) => {
-                    tracing::error!("a log's channel failed: {error}");
-                    return false;
+                    if !matches!(error, ChannelError::Closed) {
+                        tracing::error!("a log's channel failed: {error}");
+                    }
+                    return self.has_gone(writer);
                 }
             };
             if let Some(answer) = answer
-                && let Err(error) = writer.send(&ToLog::Answer(answer), &[])
+                && let Err(error) = writer.channel.send(&ToLog::Answer(answer), &[])
             {
                 tracing::error!("a log could not be answered: {error}");
-                return false;
+                return self.has_gone(writer);
             }
         }
         true
     }
 
-    fn answer(&mut self, message: FromLog) -> Option<LogAnswer> {
+    fn has_gone(&mut self, writer: &Writer) -> bool {
+        self.gone.records += writer.health.records;
+        self.gone.lost += writer.health.lost;
+        false
+    }
+
+    fn append(&mut self, asked: &LogAppend) -> LogAnswer {
         let before = self.head.clone();
-        let answer = match message {
-            FromLog::Append(asked) => Some(self.head.append(&asked, &self.key, Timestamp::now())),
-            FromLog::Finish { writer } => {
-                self.head.finish(writer);
-                None
-            }
-        };
-        if let Some(LogAnswer::Refused { why }) = &answer {
+        let answer = self.head.append(asked, &self.key, Timestamp::now());
+        if let LogAnswer::Refused { why } = &answer {
             tracing::error!("a head of the log was refused a signature: {why}");
         }
+        match self.store_since(before) {
+            Ok(()) => answer,
+            Err(why) => LogAnswer::Refused { why },
+        }
+    }
+
+    fn finish(&mut self, writer: u64) {
+        let before = self.head.clone();
+        self.head.finish(writer);
+        let _ = self.store_since(before);
+    }
+
+    /// What can't be stored has not happened.
+    fn store_since(&mut self, before: Head) -> Result<(), String> {
         if self.head == before {
-            return answer;
+            return Ok(());
         }
-        if let Err(error) = self.files.store(&self.head) {
+        self.files.store(&self.head).map_err(|error| {
             self.head = before;
-            tracing::error!("the log is not signed: {error}");
-            return answer.map(|_| LogAnswer::Refused { why: error.to_string() });
-        }
-        answer
+            if self.complained.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY) {
+                tracing::error!("the log is not signed: {error}");
+                self.complained = Some(Instant::now());
+            }
+            error.to_string()
+        })
     }
 
     /// Gives what is to be recorded to the newest writer.
@@ -258,7 +334,7 @@ impl Office {
             self.dropped = 0;
         }
         while let Some(note) = self.notes.front() {
-            match writer.send(&ToLog::Note(note.clone()), &[]) {
+            match writer.channel.send(&ToLog::Note(note.clone()), &[]) {
                 // It is behind; the next turn, or the next writer, takes it.
                 Err(ChannelError::WouldBlock | ChannelError::Closed) => return,
                 Err(error) => tracing::error!("an event of the agent is not in the log: {error}"),
@@ -272,6 +348,7 @@ impl Office {
 /// How often the index's process is looked after.
 const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 const TURN: usize = 64;
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 const MOST_NOTES: usize = 10_000;
 
 #[cfg(test)]

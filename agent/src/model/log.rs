@@ -107,6 +107,17 @@ pub enum LogAnswer {
     Refused { why: String },
 }
 
+/// How a writer is doing, by its own account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHealth {
+    /// Records that it has written.
+    pub records: u64,
+    /// Records that are missing: what they tell of went through without.
+    pub lost: u64,
+    /// Why it can't write, or can't have its records signed.
+    pub trouble: Option<String>,
+}
+
 /// What the keeper wants to have in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogNote {

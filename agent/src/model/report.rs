@@ -27,6 +27,7 @@ pub struct StatusReport {
     /// Held back, waiting for their destination to answer.
     pub connecting: u64,
     pub losses: Losses,
+    pub log: LogReport,
     /// Connections older than the agent that go on, bound to their peer.
     pub adopted: Vec<Adopted>,
     /// Processes under the cgroup that could pass around the hooks.
@@ -108,6 +109,19 @@ pub struct EnforcerReport {
     pub sessions: u64,
     pub restarts: u32,
     pub fences: Option<Fences>,
+    /// What reads its long statements.
+    #[serde(default)]
+    pub parsers: ParsersReport,
+}
+
+/// The processes that read an enforcer's long statements.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParsersReport {
+    pub pids: Vec<u32>,
+    /// Those that a statement ended, or that took too long over one.
+    pub lost: u32,
+    /// Why there is none.
+    pub trouble: Option<String>,
 }
 
 /// What holds the enforcer, as it found itself after locking itself in.
@@ -134,6 +148,17 @@ pub struct Losses {
     /// Refusals and starts of processes that came too thick to be told one by
     /// one.
     pub untold: u64,
+}
+
+/// The log, over all enforcers since the keeper's start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogReport {
+    pub enabled: bool,
+    pub records: u64,
+    /// Records that are missing: what they tell of went through without.
+    pub lost: u64,
+    /// Why records aren't written or signed at the moment.
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

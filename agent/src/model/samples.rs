@@ -4,10 +4,10 @@ use super::{
     Actor, Adopted, Ancestor, Approver, Attribute, CanaryReport, Carried, Closing, Confidence,
     DestinationReport, EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HOLD_SCHEMA, Hold,
     HoldApproval, HoldAsked, HoldEvent, HoldGrant, HoldId, HoldLiteral, HoldParameter, HoldState,
-    HoldStep, HookReport, Kind, Losses, Mode, NamespaceReport, Origin, OriginalDestination, Peer,
-    Person, PolicyMode, PolicyReport, Process, ProcessKey, Program, ProgramFile, Reach, RefusedWhy,
-    Relation, SocketKind, Source, Sourced, StatusReport, Timestamp, TlsCarried, Varying, Verdict,
-    Via, Workload,
+    HoldStep, HookReport, Kind, LogReport, Losses, Mode, NamespaceReport, Origin,
+    OriginalDestination, ParsersReport, Peer, Person, PolicyMode, PolicyReport, Process,
+    ProcessKey, Program, ProgramFile, Reach, RefusedWhy, Relation, SocketKind, Source, Sourced,
+    StatusReport, Timestamp, TlsCarried, Varying, Verdict, Via, Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -249,6 +249,7 @@ pub fn status() -> StatusReport {
                 landlock: "full".into(),
                 seccomp: "full".into(),
             }),
+            parsers: ParsersReport { pids: vec![816, 817], lost: 1, trouble: None },
         }],
         open: 3,
         connecting: 1,
@@ -260,6 +261,7 @@ pub fn status() -> StatusReport {
             over_quota: 0,
             untold: 0,
         },
+        log: LogReport { enabled: true, records: 91_204, lost: 0, trouble: None },
         adopted: vec![Adopted {
             process: process(),
             client: Peer("10.0.0.2:39000".parse().unwrap()),

@@ -231,9 +231,12 @@ impl Asking<'_> {
             functions.push((call.schema.as_deref(), &call.name));
         }
         // `t.f` is a column, or a call of `f` where the table has no such column.
-        for column in self.statement.columns.iter().filter(|column| column.certain) {
+        let columns = self.statement.columns.iter();
+        for column in columns.filter(|column| column.certain && column.qualified) {
             let table = self.statement.objects.get(column.relation as usize);
             if let (Some(table), Some(name)) = (table, column.name.as_deref())
+                && !SYSTEM_COLUMNS.contains(&name)
+                && !is_own(table, self.scene)
                 && self.catalog.has_column(table.schema.as_deref(), &table.name, name)
                     == Some(false)
             {
@@ -259,6 +262,15 @@ impl Asking<'_> {
     }
 }
 
+/// Columns that every table has, and no catalog of columns lists.
+const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+
+/// Whether it is a temporary table of this session's own.
+fn is_own(object: &Object, scene: &Scene) -> bool {
+    let named = object.schema.is_none() && scene.target().temporary.contains(&object.name);
+    object.temporary || named
+}
+
 /// The tables that a name may mean.
 fn tables(object: &Object, scene: &Scene, catalog: &dyn Catalog) -> Vec<Thing> {
     let (name, kind) = (&object.name, object.kind);
@@ -269,8 +281,7 @@ fn tables(object: &Object, scene: &Scene, catalog: &dyn Catalog) -> Vec<Thing> {
         temporary,
         certain,
     };
-    let own = object.schema.is_none() && scene.target().temporary.contains(name);
-    if object.temporary || own {
+    if is_own(object, scene) {
         return vec![one("pg_temp", true, true)];
     }
     if let Some(schema) = &object.schema {

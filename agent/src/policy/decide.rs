@@ -94,6 +94,14 @@ impl Set {
 
     pub(super) fn rule(&self, question: &Question<'_>) -> Ruling {
         let mut ruling = self.ruling();
+        if question.facts.telling().count() > MOST_STATEMENTS {
+            ruling.causes.push(Cause {
+                action: Action::Does(crate::sql::Effect::Unknown),
+                thing: "the database".into(),
+                why: Why::TooMuch,
+            });
+            return ruling;
+        }
         for_each(question, |about| {
             self.statement(question.subject, &about, Few::Alike, &mut ruling);
         });
@@ -244,11 +252,15 @@ impl Set {
     }
 }
 
+/// Different statements of one text that are asked about: what asks takes time that
+/// others wait.
+const MOST_STATEMENTS: usize = 1_024;
+
 /// Each statement that runs, with what it needs to be asked about.
 fn for_each(question: &Question<'_>, mut each: impl FnMut(About<'_>)) {
     let Question { scene, facts, circumstances, catalog, .. } = question;
     let mut prepared = question.prepared.iter();
-    for statement in facts.running() {
+    for statement in facts.telling() {
         let prepared =
             if executes(statement) { prepared.next().and_then(Option::as_deref) } else { None };
         each(About { facts, statement, prepared, scene, catalog: *catalog, circumstances });

@@ -94,6 +94,10 @@ impl<R: Reading> Cache<R> {
     }
 
     pub fn get(&self, text: &[u8], state: &LexingState, generation: u64) -> Option<Arc<R>> {
+        // Never kept: not worth hashing.
+        if text.len() > self.heaviest() {
+            return None;
+        }
         let hash = self.hash(text, state, generation);
         let mut shard = self.shard(hash)?.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = shard.young.get(&hash) {
@@ -111,13 +115,16 @@ impl<R: Reading> Cache<R> {
     /// Keeps facts, unless they are about a failure that may not come again, or
     /// weigh more than is worth keeping.
     pub fn put(&self, text: &[u8], state: &LexingState, generation: u64, read: &Arc<R>) {
+        if text.len() > self.heaviest() {
+            return;
+        }
         let passing = |doubt: &Doubt| matches!(doubt, Doubt::Parser(_));
         let facts = read.facts();
         if facts.statements.iter().any(|statement| statement.doubts.iter().any(passing)) {
             return;
         }
         let weight = text.len() + read.weight() + size_of::<Entry<R>>() + 64;
-        if weight > self.half / 4 {
+        if weight > self.heaviest() {
             return;
         }
         let hash = self.hash(text, state, generation);
@@ -131,6 +138,11 @@ impl<R: Reading> Cache<R> {
         if let Some(shard) = self.shard(hash) {
             shard.lock().unwrap_or_else(PoisonError::into_inner).keep(hash, entry, self.half);
         }
+    }
+
+    /// What one entry may weigh.
+    fn heaviest(&self) -> usize {
+        self.half / 4
     }
 
     /// What it holds now, in bytes.

@@ -2,9 +2,9 @@
 //! or want of memory can't be caught, so each text is read where it can do no harm:
 //!
 //! ```text
-//! small      --> the caller's own thread, under bounds that any stack carries
-//! up to 64 K --> a worker thread with a large stack, mapped as it is used
-//! larger     --> a process of its own, handed in as a connected pipe
+//! small           --> the caller's own thread, under bounds that any stack carries
+//! up to 64 K      --> a worker thread with a large stack, mapped as it is used
+//! larger, deeper  --> a process of its own, handed in as a connected socket
 //! ```
 //!
 //! The tree is made, walked and dropped there; only flat facts come back.
@@ -13,6 +13,7 @@
 //! reason; a panic, a lost worker or a lost process is one refusal, never the end of
 //! the agent.
 
+pub mod lanes;
 pub mod process;
 
 use std::io;
@@ -24,105 +25,131 @@ use std::thread;
 use super::facts::{Doubt, Facts};
 use super::read::{self, Bounds};
 use super::state::LexingState;
+use lanes::Lanes;
 
 /// The stack of a worker: room for [`Bounds::LARGE`] and as much again. Only what is
 /// touched takes memory.
 pub const STACK: usize = 256 * 1024 * 1024;
 
-/// Whom to give the facts.
-pub type Reply = Box<dyn FnOnce(Facts) + Send>;
+/// Whom to give the facts, with the text that they are of.
+pub type Reply = Box<dyn FnOnce(&[u8], Facts) + Send>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub workers: usize,
     /// Texts that may wait; more are refused.
     pub waiting: usize,
+    /// Whether parser processes are going to be attached. Without them what is long
+    /// is refused at once.
+    pub processes: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers: 2, waiting: 256 }
+        Self { workers: 2, waiting: 256, processes: false }
     }
 }
 
+/// A text that waits to be read. INVARIANT: it is answered once, whatever becomes
+/// of the thread that has it.
 struct Job {
     text: Box<[u8]>,
     state: LexingState,
-    reply: Reply,
+    reply: Option<Reply>,
 }
 
-type Pipe = Box<dyn process::Duplex>;
+impl Job {
+    fn answer(mut self, facts: Facts) {
+        self.give(facts);
+    }
+
+    fn refuse(self, why: &str) {
+        let facts = refusal(&self.text, &self.state, why);
+        self.answer(facts);
+    }
+
+    fn give(&mut self, facts: Facts) {
+        if let Some(reply) = self.reply.take() {
+            // What the asker does with them is no reason for this thread to end.
+            let told = catch_unwind(AssertUnwindSafe(|| reply(&self.text, facts)));
+            drop(told);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.reply.is_some() {
+            let facts = refusal(&self.text, &self.state, "the parser's thread was lost");
+            self.give(facts);
+        }
+    }
+}
 
 /// Handle to the workers. Dropping it ends them once the queue is empty.
 pub struct Cell {
     /// caller --jobs--> workers
     jobs_tx: SyncSender<Job>,
-    /// caller --large jobs--> the thread that speaks with the process
-    large_tx: SyncSender<Job>,
-    /// keeper's pipe --> that thread
-    pipe: Arc<Mutex<Option<Pipe>>>,
+    lanes: Option<Arc<Lanes>>,
 }
 
 impl Cell {
     pub fn start(settings: Settings) -> io::Result<Self> {
+        let lanes = match settings.processes {
+            true => Some(Arc::new(Lanes::start()?)),
+            false => None,
+        };
         let (jobs_tx, jobs_rx) = mpsc::sync_channel(settings.waiting);
-        let (large_tx, large_rx) = mpsc::sync_channel(settings.waiting.div_ceil(16));
         let jobs_rx = Arc::new(Mutex::new(jobs_rx));
         for number in 0..settings.workers.max(1) {
-            let jobs_rx = Arc::clone(&jobs_rx);
+            let (jobs_rx, lanes) = (Arc::clone(&jobs_rx), lanes.clone());
             thread::Builder::new()
                 .name(format!("sql-cell-{number}"))
                 .stack_size(STACK)
-                .spawn(move || work(&jobs_rx))?;
+                .spawn(move || work(&jobs_rx, lanes.as_deref()))?;
         }
-        let pipe = Arc::new(Mutex::new(None));
-        let pipe_of_thread = Arc::clone(&pipe);
-        thread::Builder::new()
-            .name("sql-cell-large".into())
-            .spawn(move || speak(&large_rx, &pipe_of_thread))?;
-        Ok(Self { jobs_tx, large_tx, pipe })
+        Ok(Self { jobs_tx, lanes })
     }
 
-    /// Connects the parser process. The pipe should have time limits of its own for
-    /// reading and writing: one that runs out counts as a lost process.
-    pub fn attach(&self, pipe: impl process::Duplex + 'static) {
-        *self.pipe.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(pipe));
+    /// The processes that read what is long, if there are to be any.
+    pub fn lanes(&self) -> Option<&Arc<Lanes>> {
+        self.lanes.as_ref()
     }
 
-    /// Whether a parser process is connected; after it was lost, a new one is due.
-    pub fn attached(&self) -> bool {
-        self.pipe.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Reads a small text on the caller's stack. `None`: it is for the workers.
+    /// Reads a small text on the caller's stack, and refuses one that nobody reads.
+    /// `None`: it is for the workers.
     pub fn quick(text: &[u8], state: &LexingState) -> Option<Facts> {
+        if text.len() > Bounds::PROCESS.bytes {
+            return Some(attempt(text, state, Bounds::PROCESS));
+        }
         if text.len() > Bounds::SMALL.bytes {
             return None;
         }
         let facts = attempt(text, state, Bounds::SMALL);
-        let exceeded = facts.statements.iter().any(|statement| {
-            statement.doubts.iter().any(|d| matches!(d, Doubt::TooDeep | Doubt::TooComplex))
-        });
-        (!exceeded).then_some(facts)
+        (!exceeds(&facts)).then_some(facts)
     }
 
-    /// Answers through `reply`, at once or from another thread. Never blocks.
-    pub fn submit(&self, text: &[u8], state: &LexingState, reply: Reply) {
-        let queue = if text.len() <= Bounds::LARGE.bytes {
-            &self.jobs_tx
-        } else if text.len() <= Bounds::PROCESS.bytes {
-            &self.large_tx
+    /// Answers through `reply`, at once or from another thread. Never blocks. For what
+    /// [`Cell::quick`] didn't read.
+    pub fn submit(&self, text: Box<[u8]>, state: &LexingState, reply: Reply) {
+        let job = Job { text, state: state.clone(), reply: Some(reply) };
+        if job.text.len() <= Bounds::LARGE.bytes {
+            match self.jobs_tx.try_send(job) {
+                Ok(()) => {}
+                Err(TrySendError::Full(job)) => job.refuse("too many statements wait to be read"),
+                Err(TrySendError::Disconnected(job)) => {
+                    job.refuse("the parser's threads have ended");
+                }
+            }
         } else {
-            reply(attempt(text, state, Bounds::PROCESS));
-            return;
-        };
-        let job = Job { text: text.into(), state: state.clone(), reply };
-        let (job, why) = match queue.try_send(job) {
-            Ok(()) => return,
-            Err(TrySendError::Full(job)) => (job, "too many statements wait to be read"),
-            Err(TrySendError::Disconnected(job)) => (job, "the parser's threads have ended"),
-        };
-        (job.reply)(refusal(&job.text, &job.state, why));
+            match &self.lanes {
+                _ if job.text.len() > Bounds::PROCESS.bytes => {
+                    job.refuse("nobody reads a text of this length");
+                }
+                Some(lanes) => lanes.submit(job),
+                None => job.refuse("no parser process for a text of this length"),
+            }
+        }
     }
 
     /// The facts of a text, waiting for them. Not for threads that must not block.
@@ -133,9 +160,9 @@ impl Cell {
         // worker --facts--> here
         let (facts_tx, facts_rx) = mpsc::sync_channel(1);
         self.submit(
-            text,
+            text.into(),
             state,
-            Box::new(move |facts| {
+            Box::new(move |_, facts| {
                 // Nobody waits any more: fine.
                 let _ = facts_tx.send(facts);
             }),
@@ -149,6 +176,13 @@ fn refusal(text: &[u8], state: &LexingState, why: &str) -> Facts {
     Facts::unknown(Doubt::Parser(why.into()), hints)
 }
 
+/// Whether it was not understood only for want of room.
+fn exceeds(facts: &Facts) -> bool {
+    facts.statements.iter().any(|statement| {
+        statement.doubts.iter().any(|d| matches!(d, Doubt::TooDeep | Doubt::TooComplex))
+    })
+}
+
 /// Reads on this thread; a panic becomes a doubt.
 pub(super) fn attempt(text: &[u8], state: &LexingState, bounds: Bounds) -> Facts {
     let attempt = || match read::weigh(text, state, bounds) {
@@ -160,34 +194,15 @@ pub(super) fn attempt(text: &[u8], state: &LexingState, bounds: Bounds) -> Facts
         .unwrap_or_else(|_| refusal(text, state, "the parser failed on this text"))
 }
 
-fn work(jobs_rx: &Mutex<Receiver<Job>>) {
+fn work(jobs_rx: &Mutex<Receiver<Job>>, lanes: Option<&Lanes>) {
     loop {
         let job = jobs_rx.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        (job.reply)(attempt(&job.text, &job.state, Bounds::LARGE));
-    }
-}
-
-fn speak(large_rx: &Receiver<Job>, pipe: &Mutex<Option<Pipe>>) {
-    while let Ok(job) = large_rx.recv() {
-        // Taken out while it is in use: lost with whatever goes wrong.
-        let taken = pipe.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let facts = match taken {
-            None => refusal(&job.text, &job.state, "no parser process for a text of this length"),
-            Some(mut taken) => match process::ask(&mut taken, &job.text, &job.state) {
-                Ok(facts) => {
-                    let mut slot = pipe.lock().unwrap_or_else(PoisonError::into_inner);
-                    slot.get_or_insert(taken);
-                    facts
-                }
-                Err(error) => refusal(
-                    &job.text,
-                    &job.state,
-                    &format!("the parser process was lost over this text: {error}"),
-                ),
-            },
-        };
-        (job.reply)(facts);
+        let facts = attempt(&job.text, &job.state, Bounds::LARGE);
+        match lanes {
+            Some(lanes) if exceeds(&facts) => lanes.submit(job),
+            _ => job.answer(facts),
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! INVARIANT: what was not understood carries at least one [`Doubt`] and the
 //! effect `unknown`; nothing in here ever stands for "probably fine".
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::effect::{ColumnUses, Effect, Effects, Path, Uses};
@@ -15,6 +17,9 @@ pub struct Facts {
     /// In the order of the text. What a statement defines for later (a function's
     /// body, a view's query) follows it, with [`Statement::later_of`] set.
     pub statements: Vec<Statement>,
+    /// Indices, in order: what [`Facts::telling`] leaves out.
+    #[serde(skip)]
+    repeats: Option<Box<[u32]>>,
 }
 
 /// One statement with all that runs when it runs.
@@ -229,6 +234,9 @@ pub struct Column {
     /// False: only the catalog can tell whether the name means this relation's
     /// column or another's.
     pub certain: bool,
+    /// Somewhere its relation stands before it: `t.f` calls `f(t)` where `t` has no
+    /// such column. A bare name never does.
+    pub qualified: bool,
 }
 
 /// One output column.
@@ -340,6 +348,10 @@ pub enum Note {
     InexactNames,
     /// A temporary relation may stand before one of the same name.
     Temporary,
+    /// IF NOT EXISTS: what is there already may be of another kind.
+    IfNotExists,
+    /// ON COMMIT DROP.
+    DropsAtCommit,
     /// DROP … CASCADE, TRUNCATE … CASCADE: more goes than is named.
     Cascade,
 }
@@ -421,12 +433,16 @@ impl Statement {
 }
 
 impl Facts {
+    pub fn new(statements: Vec<Statement>) -> Self {
+        Self { statements, repeats: None }
+    }
+
     /// A text of which nothing is known but why, and what it begins with.
     pub fn unknown(doubt: Doubt, hints: Effects) -> Self {
         let mut statement = Statement::new(Verb::Unknown, Way::Text);
         statement.effects = hints;
         statement.doubt(doubt);
-        Self { statements: vec![statement] }
+        Self::new(vec![statement])
     }
 
     /// What runs when the text runs.
@@ -440,6 +456,38 @@ impl Facts {
 
     pub fn understood(&self) -> bool {
         self.running().all(|statement| statement.doubts.is_empty())
+    }
+
+    /// What policies are to be asked about: of statements that differ in nothing but
+    /// their place, the first, where [`Facts::mark_repeats`] has looked for them.
+    pub fn telling(&self) -> impl Iterator<Item = &Statement> {
+        let repeats = self.repeats.iter().flatten();
+        let mut repeats = repeats.copied().peekable();
+        self.statements.iter().zip(0_u32..).filter_map(move |(statement, index)| {
+            let repeated = repeats.next_if_eq(&index).is_some();
+            (!repeated && statement.later_of.is_none()).then_some(statement)
+        })
+    }
+
+    /// Looks for statements that say nothing new. For texts of many: it takes longer
+    /// than to decide about a few.
+    pub fn mark_repeats(&mut self) {
+        if self.statements.len() < MANY {
+            return;
+        }
+        let mut seen = HashSet::new();
+        let says_nothing_new = |(statement, index): (&Statement, u32)| {
+            let bare = Statement { span: None, ..statement.clone() };
+            let first = postcard::to_stdvec(&bare).map_or(true, |bare| seen.insert(bare));
+            // What is prepared elsewhere may be another thing each time, and what
+            // comes later with it belongs to its own definition.
+            let plain = statement.handle.is_none() && statement.later_of.is_none();
+            (!first && plain).then_some(index)
+        };
+        let defines: HashSet<u32> = self.statements.iter().filter_map(|one| one.later_of).collect();
+        let repeats = self.statements.iter().zip(0_u32..).filter_map(says_nothing_new);
+        let repeats: Box<[u32]> = repeats.filter(|index| !defines.contains(index)).collect();
+        self.repeats = (!repeats.is_empty()).then_some(repeats);
     }
 
     /// Changes of the session, in order.
@@ -480,3 +528,9 @@ impl Facts {
         })
     }
 }
+
+/// From so many statements on it is looked for repetitions.
+const MANY: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ pub fn function_call(oid: u32) -> Facts {
         _ => {}
     }
     statement.calls.push(Call { schema: None, name, origin, volatile: true, class });
-    Facts { statements: vec![statement] }
+    Facts::new(vec![statement])
 }
 
 /// `pg_proc`'s numbers, the same in all versions.

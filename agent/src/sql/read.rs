@@ -23,8 +23,8 @@ impl Bounds {
     pub const SMALL: Self = Self { bytes: 16 * 1024, depth: 60, work: 20_000 };
     /// For a thread with a stack of [`super::cell::STACK`].
     pub const LARGE: Self = Self { bytes: 64 * 1024, depth: 4_000, work: 500_000 };
-    /// For a process of its own.
-    pub const PROCESS: Self = Self { bytes: 1024 * 1024, depth: 4_000, work: 10_000_000 };
+    /// For a process of its own, with a stack four times as large and a deadline.
+    pub const PROCESS: Self = Self { bytes: 16 * 1024 * 1024, depth: 16_000, work: 100_000_000 };
 }
 
 /// What a text would need, before anything is parsed.

@@ -303,6 +303,7 @@ impl<'t, 's> Walk<'t, 's> {
             name: name.map(Into::into),
             uses: super::effect::ColumnUses::of(used),
             certain,
+            qualified: false,
         });
         if !few {
             self.columns.insert((relation, name.map(Into::into)), index);

@@ -1,11 +1,11 @@
 //! `bench [NAME] [--json] [--rounds N] [--seconds N] [--only TEXT]`: see
 //! `tidegate_tests::bench`. The last two are for `postgres`: how long a row
-//! takes, and the rows whose name contains a text.
+//! takes, and the rows whose name contains a text; they are for `log` too.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use tidegate_tests::bench::{self, Bench, NAMES, postgres};
+use tidegate_tests::bench::{self, Bench, Measure, NAMES, log, postgres};
 use tidegate_tests::probe;
 
 fn main() -> ExitCode {
@@ -24,6 +24,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Those with servers of their own.
+const OWN: [&str; 2] = ["postgres", "log"];
 
 fn run(arguments: &[&str]) -> Result<()> {
     let (mut json, mut rounds, mut names) = (false, None, Vec::new());
@@ -54,18 +57,25 @@ fn run(arguments: &[&str]) -> Result<()> {
     }
     bench::raise_descriptors()?;
     // A bench of its own: another server, other neighbours.
-    let others: Vec<&str> = names.iter().copied().filter(|name| *name != "postgres").collect();
+    let others: Vec<&str> = names.iter().copied().filter(|name| !OWN.contains(name)).collect();
     let bench = match others.is_empty() {
         true => None,
         false => Some(Bench::start(rounds.unwrap_or(5).max(1))?),
     };
-    rows.rounds = rounds.unwrap_or(1).max(1);
     let mut measures = Vec::new();
     for name in names {
         let tell = &mut |case: &str| eprintln!("{name}: {case} …");
         let done = match &bench {
-            Some(bench) if name != "postgres" => bench.run(name, tell)?,
-            _ => postgres::run(&rows, tell)?,
+            Some(bench) if !OWN.contains(&name) => bench.run(name, tell)?,
+            _ if name == "log" => {
+                // Two ways that differ by little need more than one look.
+                rows.rounds = rounds.unwrap_or(7).max(1);
+                log::run(&rows, tell)?
+            }
+            _ => {
+                rows.rounds = rounds.unwrap_or(1).max(1);
+                postgres::run(&rows, tell)?
+            }
         };
         if json {
             for measure in &done {
@@ -75,7 +85,14 @@ fn run(arguments: &[&str]) -> Result<()> {
         measures.extend(done);
     }
     if !json {
-        print!("{}", bench::table(&measures));
+        let (of_log, others): (Vec<Measure>, Vec<Measure>) =
+            measures.into_iter().partition(|measure| measure.bench == "log");
+        if !others.is_empty() {
+            print!("{}", bench::table(&others));
+        }
+        if !of_log.is_empty() {
+            print!("{}", log::table(&of_log));
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! From segments to rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -41,7 +41,6 @@ pub struct Build {
     intents: HashMap<RecordId, i64>,
     earlier: HashMap<RecordId, i64>,
     last_id: i64,
-    classes: Vec<String>,
 }
 
 impl Build {
@@ -57,13 +56,7 @@ impl Build {
                 progress.stopped = true;
                 return Ok(progress);
             }
-            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            let Some((writer, first)) = name
-                .split_once('-')
-                .and_then(|(w, f)| Some((w.parse::<u64>().ok()?, f.parse::<u64>().ok()?)))
-            else {
-                continue;
-            };
+            let Some((writer, first)) = segments::start_of(&path) else { continue };
             let next = next_of(database, writer)?;
             if is_done(&path, first, next) {
                 continue;
@@ -320,19 +313,6 @@ impl Taker<'_> {
         flow: Option<i64>,
     ) -> rusqlite::Result<()> {
         let database = self.database;
-        let mut classes = std::mem::take(&mut self.build.classes);
-        classes.clear();
-        for (class, _) in &outcome.masked {
-            classes.extend(self.rows.word(id, *class).map(ToOwned::to_owned));
-        }
-        classes.sort_unstable();
-        let masked = if classes.is_empty() {
-            None
-        } else {
-            let names: Vec<&str> = classes.iter().map(String::as_str).collect();
-            Some(definitions::phrase(database, &format!("masked {}", names.join(" ")), &names)?)
-        };
-        self.build.classes = classes;
         let intent = id
             .position
             .checked_sub(outcome.intent)
@@ -351,22 +331,74 @@ impl Taker<'_> {
         let Some(row) = row else {
             return self.plain(id, &Body::Outcome(outcome.clone()), flow);
         };
+        let (mut classes, mut masked, mut seen) = (None, None, None);
+        if !outcome.masked.is_empty() || !outcome.seen.is_empty() {
+            let cells = self.cells(id, row, outcome)?;
+            let names = |cells: &Cells| -> Vec<String> { cells.keys().cloned().collect() };
+            let (hidden, clear) = (names(&cells.0), names(&cells.1));
+            let phrase = format!("masked {} seen {}", hidden.join(" "), clear.join(" "));
+            let all: Vec<&str> = hidden.iter().chain(&clear).map(String::as_str).collect();
+            classes = Some(definitions::phrase(database, &phrase, &all)?);
+            (masked, seen) = (Some(written(&cells.0)), Some(written(&cells.1)));
+        }
         database
             .prepare_cached(
                 "UPDATE records SET ending = ?2, rows = coalesce(rows, 0) + ?3, latency = ?4,
-                 masked = coalesce(?5, masked), sqlstate = ?6, outcome = ?7 WHERE id = ?1",
+                 masked = coalesce(?5, masked), sqlstate = ?6, outcome = ?7,
+                 bytes = coalesce(bytes, 0) + ?8, cells = coalesce(?9, cells),
+                 seen = coalesce(?10, seen) WHERE id = ?1",
             )?
             .execute(params![
                 row,
                 outcome.ending,
                 number(outcome.rows),
                 number(outcome.latency_us),
-                masked,
+                classes,
                 outcome.sqlstate.as_deref(),
                 number(id.position),
+                number(outcome.bytes),
+                masked,
+                seen,
             ])
             .map(drop)
     }
+
+    /// How many cells of each class were masked and shown, those of earlier
+    /// statements of the same text among them.
+    fn cells(&self, id: RecordId, row: i64, outcome: &Outcome) -> rusqlite::Result<(Cells, Cells)> {
+        let (mut masked, mut seen) = (Cells::new(), Cells::new());
+        if outcome.index > 0 {
+            let known: (Option<String>, Option<String>) = self
+                .database
+                .prepare_cached("SELECT cells, seen FROM records WHERE id = ?1")?
+                .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            masked = counts(known.0.as_deref().unwrap_or_default());
+            seen = counts(known.1.as_deref().unwrap_or_default());
+        }
+        for (told, cells) in [(&outcome.masked, &mut masked), (&outcome.seen, &mut seen)] {
+            for (class, count) in told {
+                if let Some(class) = self.rows.word(id, *class) {
+                    *cells.entry(class.to_owned()).or_default() += count;
+                }
+            }
+        }
+        Ok((masked, seen))
+    }
+}
+
+/// By class.
+type Cells = BTreeMap<String, u64>;
+
+fn written(cells: &Cells) -> String {
+    let counts = cells.iter().map(|(class, count)| format!("{class} {count}"));
+    counts.collect::<Vec<_>>().join(" ")
+}
+
+/// `email 12 phone 3`
+pub fn counts(cells: &str) -> Cells {
+    let words: Vec<&str> = cells.split_whitespace().collect();
+    let pairs = words.as_chunks().0.iter();
+    pairs.filter_map(|[class, count]| Some(((*class).to_owned(), count.parse().ok()?))).collect()
 }
 
 /// An intent from before this process began to build: within the minute before

@@ -30,9 +30,11 @@ fn run(connection: &Connection, log: &Log, serial: u64, sql: &str, at: Vec<Touch
     let sealed = connection.intent(&statement).unwrap();
     let masked: &[(&str, u64)] =
         if sql.contains("email") { &[("email", 3), ("phone", 1)] } else { &[] };
+    let seen: &[(&str, u64)] = if masked.is_empty() { &[] } else { &[("iban", 2)] };
     let ending = if refused { Ending::Refused } else { Ending::Complete };
     let sqlstate = refused.then_some("42501");
-    connection.outcome(&sealed, &Outcome { rows: 3, masked, sqlstate, ..Outcome::new(ending) });
+    connection
+        .outcome(&sealed, &Outcome { rows: 3, masked, seen, sqlstate, ..Outcome::new(ending) });
     sealed.record().unwrap().position
 }
 
@@ -95,6 +97,8 @@ fn statements_are_found_by_everything_they_are_asked_for() {
     assert_eq!(count(Query { class: one("email"), ..query() }), 2);
     // Only masked, not touched by the text.
     assert_eq!(count(Query { class: one("phone"), ..query() }), 2);
+    // … and only shown.
+    assert_eq!(count(Query { class: one("iban"), ..query() }), 2);
     assert_eq!(count(Query { verdict: vec![Verdict::Refused], ..query() }), 2);
     assert_eq!(count(Query { verdict: vec![Verdict::Allowed], ..query() }), 42);
     assert_eq!(count(Query { sqlstate: one("42501"), ..query() }), 2);
@@ -138,7 +142,8 @@ fn newest_first_oldest_first_and_no_more_than_asked() {
     let first = Query { table: vec!["customers".into()], oldest: true, limit: 1, ..query() };
     let hits = index.search(&first).unwrap();
     assert_eq!(hits[0].process.as_ref().unwrap()["key"]["tgid"], 100);
-    assert_eq!(hits[0].outcome.as_ref().unwrap().masked, ["email", "phone"]);
+    assert_eq!(hits[0].outcome.as_ref().unwrap().masked, counts("email 3 phone 1"));
+    assert_eq!(hits[0].outcome.as_ref().unwrap().seen, counts("iban 2"));
 }
 
 #[test]
@@ -177,4 +182,30 @@ fn sealing_changes_nothing_and_two_may_build() {
     drop(sequencer);
     assert_eq!(two.catch_up(&mut || true).unwrap().records, 0);
     assert_eq!(two.search(&query()).unwrap().len(), 50);
+}
+
+#[test]
+fn what_a_text_of_several_statements_showed_adds_up() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(100, Mode::Strict));
+    let subject = log.subject("SELECT a; SELECT b", Strings::Standard, None);
+    let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Allowed);
+    let sealed = connection.intent(&statement).unwrap();
+    type Cells = &'static [(&'static str, u64)];
+    let parts: [(Cells, Cells); 3] =
+        [(&[("email", 3)], &[]), (&[], &[("iban", 1)]), (&[("email", 2), ("phone", 1)], &[])];
+    for (index, (masked, seen)) in (0..).zip(parts) {
+        let ended = Outcome { index, rows: 5, bytes: 70, ..Outcome::new(Ending::Complete) };
+        connection.outcome(&sealed, &Outcome { masked, seen, ..ended });
+    }
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    index.catch_up(&mut || true).unwrap();
+    for class in ["email", "phone", "iban"] {
+        let hits = index.search(&Query { class: vec![class.into()], ..query() }).unwrap();
+        let outcome = hits[0].outcome.as_ref().unwrap();
+        assert_eq!((outcome.rows, outcome.bytes), (15, 210));
+        assert_eq!(outcome.masked, counts("email 5 phone 1"));
+        assert_eq!(outcome.seen, counts("iban 1"));
+    }
 }

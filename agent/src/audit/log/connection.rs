@@ -92,7 +92,7 @@ impl Connection {
         match self.try_intent(shared, statement) {
             Ok(position) => Ok(Sealed { writer: shared.writer, position: Some(position) }),
             Err(_) if self.flow.mode == Mode::Permissive => {
-                shared.lost.fetch_add(1, Ordering::Relaxed);
+                shared.lose();
                 Ok(self.unrecorded(shared.writer))
             }
             Err(error) => Err(error),
@@ -115,10 +115,6 @@ impl Connection {
             }
         };
         let kept = state.terms.text;
-        let parameters = |parameters: &[statement::Parameter<'_>]| {
-            let shown = parameters.iter().take(MOST_PARAMETERS);
-            shown.map(|parameter| statement::shown(parameter, kept)).collect()
-        };
         let policies = (!statement.policies.is_empty()).then(|| statement.policies.join("\n"));
         let flags =
             (u8::from(statement.in_transaction) * IN_TRANSACTION) | (u8::from(brief) * BRIEF);
@@ -139,7 +135,11 @@ impl Connection {
                     policies: Group::back(here, policies),
                     hold: statement.hold.map(Into::into),
                     approver: statement.approver.map(Into::into),
-                    parameters: if brief { vec![] } else { parameters(statement.parameters) },
+                    parameters: if brief {
+                        vec![]
+                    } else {
+                        statement::shown(statement.parameters, statement.subject, kept)
+                    },
                 })
             });
         })?;
@@ -166,8 +166,10 @@ impl Connection {
         let intent = sealed.position;
         let written = self.append(shared, &mut state, &mut |group, flow, sequence| {
             let tag = outcome.tag.map(|tag| group.words(tag));
-            let masked: Vec<(u64, u64)> =
-                outcome.masked.iter().map(|(class, cells)| (group.words(class), *cells)).collect();
+            let mut classes = |all: &[(&str, u64)]| -> Vec<(u64, u64)> {
+                all.iter().map(|(class, cells)| (group.words(class), *cells)).collect()
+            };
+            let (masked, seen) = (classes(outcome.masked), classes(outcome.seen));
             group.put(|here| {
                 Body::Outcome(record::Outcome {
                     head: Head { at, flow: here - flow, sequence },
@@ -180,11 +182,12 @@ impl Connection {
                     bytes: outcome.bytes,
                     latency_us: outcome.latency_us,
                     masked: masked.iter().map(|(class, cells)| (here - class, *cells)).collect(),
+                    seen: seen.iter().map(|(class, cells)| (here - class, *cells)).collect(),
                 })
             });
         });
         if written.is_err() {
-            shared.lost.fetch_add(1, Ordering::Relaxed);
+            shared.lose();
         }
     }
 
@@ -203,7 +206,7 @@ impl Connection {
             });
         });
         if written.is_err() {
-            shared.lost.fetch_add(1, Ordering::Relaxed);
+            shared.lose();
         }
     }
 
@@ -241,7 +244,7 @@ impl Connection {
         match written {
             Ok(_) => Ok(()),
             Err(_) if self.flow.mode == Mode::Permissive => {
-                shared.lost.fetch_add(1, Ordering::Relaxed);
+                shared.lose();
                 Ok(())
             }
             Err(error) => Err(error),
@@ -277,6 +280,5 @@ pub(in crate::audit) const IN_TRANSACTION: u8 = 1;
 /// The workload was over its rate: parameters and outcomes are left out.
 pub(in crate::audit) const BRIEF: u8 = 2;
 const FLOW: u8 = 2;
-const MOST_PARAMETERS: usize = 256;
 /// Processes whose counts are kept before those without a connection go.
 const MOST_PROCESSES: usize = 100_000;

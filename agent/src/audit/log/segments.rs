@@ -42,6 +42,8 @@ impl State {
 
     pub fn take_spare(&mut self, spare: Spare) {
         self.spare.get_or_insert(spare);
+        // Nobody may be writing at the moment who would find out.
+        self.recovered();
     }
 
     /// Why there is no next segment.

@@ -141,10 +141,10 @@ fn every_segment_tells_what_it_speaks_of() {
     let sequencer = Sequencer::start(&log, &welcome, Box::new(keeper.clone())).unwrap();
     let connection = log.connection(flow(7, Mode::Strict));
     let parameter = "x".repeat(900);
-    let parameters =
-        [crate::audit::statement::Parameter { value: Some(&parameter), class: None }; 8];
+    let parameters: Vec<_> =
+        (0..8).map(|_| crate::audit::Parameter::Value((&*parameter).into())).collect();
     for serial in 0..3_000 {
-        let sql = format!("SELECT {serial}");
+        let sql = format!("SELECT $1, $2, $3, $4, $5, $6, $7, $8, {serial}");
         let subject = log.subject(&sql, Strings::Standard, None);
         let statement = Statement {
             parameters: &parameters,
@@ -172,6 +172,62 @@ fn every_segment_tells_what_it_speaks_of() {
     let head = keeper.0.lock().unwrap();
     assert_eq!(head.size(), records(&folder).len() as u64);
     assert!(head.unfinished().is_empty());
+}
+
+#[test]
+fn parameters_are_recorded_as_the_settings_and_their_places_say() {
+    use crate::audit::Parameter::{Null, Unread, Value};
+    let sql = "UPDATE users SET email = $1, n = $2, note = $3 WHERE id = $4 AND x = $5 AND p = $6";
+    let given = ["a@b.example", "7", "postgres://u:hunter2@h/db"].map(|one| Value(one.into()));
+    let given: Vec<_> =
+        given.into_iter().chain([Null, Unread, Value("x".repeat(2_000).into())]).collect();
+    let long = format!("{}…", "x".repeat(1024));
+    for (text, expected) in [
+        (TextKept::Full, ["[email]", "7", "[secret]", "NULL", "?", long.as_str()]),
+        (TextKept::Redacted, ["[email]", "?", "?", "NULL", "?", "?"]),
+        (TextKept::Fingerprint, ["[email]", "?", "?", "NULL", "?", "?"]),
+    ] {
+        let scratch = Scratch::new();
+        let terms = LogTerms { text, ..small() };
+        let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
+        let subject = log.subject(sql, Strings::Standard, None);
+        assert_eq!(subject.keeps_values, text == TextKept::Full);
+        let connection = log.connection(flow(7, Mode::Strict));
+        for subject in [Some(&subject), None] {
+            let statement = Statement::new(1, Way::Bind, subject, Verdict::Allowed);
+            let _ = connection.intent(&Statement { parameters: &given, ..statement }).unwrap();
+        }
+        let mut intents = records(&Folder::new(&scratch.0)).into_iter().filter_map(|(_, body)| {
+            let Body::Intent(intent) = body else { return None };
+            Some(intent.parameters.into_iter().map(|one| one.unwrap_or("NULL".into())).collect())
+        });
+        let known: Vec<Box<str>> = intents.next().unwrap();
+        assert_eq!(known.iter().map(|one| &**one).collect::<Vec<_>>(), expected);
+        // Of a text that nobody knows nothing is shown.
+        let unknown: Vec<Box<str>> = intents.next().unwrap();
+        assert_eq!(
+            unknown.iter().map(|one| &**one).collect::<Vec<_>>(),
+            ["?", "?", "?", "NULL", "?", "?"]
+        );
+    }
+}
+
+#[test]
+fn many_long_parameters_never_make_a_record_too_long() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    let numbers: Vec<String> = (1..=300).map(|number| format!("${number}")).collect();
+    let sql = format!("SELECT f({})", numbers.join(", "));
+    let subject = log.subject(&sql, Strings::Standard, None);
+    let given: Vec<_> =
+        (0..300).map(|_| crate::audit::Parameter::Value("ä".repeat(5_000).into())).collect();
+    let statement = Statement::new(1, Way::Bind, Some(&subject), Verdict::Allowed);
+    let _ = connection.intent(&Statement { parameters: &given, ..statement }).unwrap();
+    let all = records(&Folder::new(&scratch.0));
+    let Some((_, Body::Intent(intent))) = all.last() else { panic!("{all:?}") };
+    let bytes: usize = intent.parameters.iter().flatten().map(|one| one.len()).sum();
+    assert!(bytes < 40_000, "{bytes}");
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn all() -> Vec<Body> {
         bytes: 1 << 20,
         latency_us: 250,
         masked: vec![(5, 300)],
+        seen: vec![(6, 2)],
     };
     vec![
         Body::Process(json()),

@@ -14,15 +14,21 @@ use crate::model::LogWriter;
 
 impl Work {
     pub(super) fn recover_others(&mut self) -> Result<(), LogError> {
-        for left in std::mem::take(&mut self.unfinished) {
+        let mut result = Ok(());
+        for mut left in std::mem::take(&mut self.unfinished) {
             if left.writer == self.shared.writer {
                 continue;
             }
-            if self.may_live(left.writer) || !self.recover(&left)? {
-                self.unfinished.push(left);
+            // What fails is tried again from where it stands.
+            if result.is_ok() && !self.may_live(left.writer) {
+                result = self.recover(&mut left);
+                if result.is_ok() {
+                    continue;
+                }
             }
+            self.unfinished.push(left);
         }
-        Ok(())
+        result
     }
 
     /// Whether the process that writes under this number may still be there: its
@@ -35,31 +41,30 @@ impl Work {
         }
     }
 
-    /// True when nothing of it is left to do.
-    fn recover(&mut self, left: &LogWriter) -> Result<bool, LogError> {
+    /// Afterwards nothing of it is left to do.
+    fn recover(&mut self, left: &mut LogWriter) -> Result<(), LogError> {
         let writer = left.writer;
         self.tidy(writer)?;
         let files = Segments::read(&self.shared.folder)?;
         self.catch_up(left, &files)?;
-        let mut sequenced = left.sequenced;
+        let before = left.sequenced;
         let mut torn = Vec::new();
         let mut damaged = Vec::new();
         for segment in files.of_writer(writer) {
             let mut leaves: Vec<Hash> = Vec::new();
-            let first = sequenced;
-            if segment.start().first > sequenced {
-                damaged.push(format!("records {sequenced} to {}", segment.start().first));
+            let first = left.sequenced;
+            if segment.start().first > first {
+                damaged.push(format!("records {first} to {}", segment.start().first));
                 break;
             }
-            if let Err(error) =
-                segment.each(sequenced, |_, payload| leaves.push(merkle::leaf(payload)))
+            if let Err(error) = segment.each(first, |_, payload| leaves.push(merkle::leaf(payload)))
             {
                 damaged.push(error.to_string());
                 break;
             }
             for leaves in leaves.chunks(super::MOST_AT_ONCE) {
-                self.sequence(writer, sequenced, leaves)?;
-                sequenced += leaves.len() as u64;
+                self.sequence(writer, left.sequenced, leaves)?;
+                left.sequenced += leaves.len() as u64;
             }
             if let Segment::Live { path, start, places, torn: true, .. } = segment {
                 torn.push(json!({
@@ -67,7 +72,7 @@ impl Work {
                     "behind": format!("{writer}-{}", start.first + places.len() as u64),
                 }));
             }
-            tracing::debug!("{} records of writer {writer} were left", sequenced - first);
+            tracing::debug!("{} records of writer {writer} were left", left.sequenced - first);
         }
         let missing = left.sequenced.saturating_sub(
             files.of_writer(writer).last().map_or(0, |segment| segment.positions().end),
@@ -86,12 +91,13 @@ impl Work {
                 damaged.len()
             );
         }
+        self.pay()?;
         self.log.tell(
             Body::Recovered,
             &json!({
                 "writer": writer,
-                "records": sequenced,
-                "brought_in": sequenced.saturating_sub(left.sequenced),
+                "records": left.sequenced,
+                "brought_in": left.sequenced.saturating_sub(before),
                 "torn": torn,
                 "missing": missing,
                 "damaged": damaged,
@@ -99,7 +105,7 @@ impl Work {
         )?;
         self.signer.finish(writer).map_err(LogError::Unwritable)?;
         let _ = std::fs::remove_file(self.shared.folder.lock(writer));
-        Ok(true)
+        Ok(())
     }
 
     /// The last head that it was given may not have been written down.

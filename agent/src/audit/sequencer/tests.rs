@@ -1,1 +1,107 @@
+//! A disk that takes nothing for a while: what was signed is written down
+//! later, what a dead process left is brought in later, and the log is whole.
 
+use std::path::Path;
+
+use super::*;
+use crate::audit::log::Connection;
+use crate::audit::log::tests::{Keeper, Scratch, flow, key, small};
+use crate::audit::store::Folder;
+use crate::audit::{Statement, Verdict, Verified, Way, verify};
+use crate::model::Mode;
+
+struct Writing {
+    log: Log,
+    work: Work,
+    connection: Connection,
+    serial: u64,
+}
+
+impl Writing {
+    fn start(scratch: &Scratch, keeper: &Keeper) -> Self {
+        let welcome = keeper.welcome(small());
+        let log = Log::open(&scratch.0, &welcome).unwrap();
+        let shared = Arc::clone(log.shared().unwrap());
+        let work = Work::new(log.clone(), shared, &welcome, Box::new(keeper.clone())).unwrap();
+        let connection = log.connection(flow(7, Mode::Strict));
+        Self { log, work, connection, serial: 0 }
+    }
+
+    fn write(&mut self, count: u64) {
+        for _ in 0..count {
+            let statement = Statement::new(self.serial, Way::Query, None, Verdict::Allowed);
+            let _ = self.connection.intent(&statement).unwrap();
+            self.serial += 1;
+        }
+    }
+}
+
+fn check(folder: &Path) -> Verified {
+    verify(&Folder::new(folder), key().verifier(), None).unwrap()
+}
+
+fn full_disk(scratch: &Scratch, full: bool) {
+    let (tree, away) = (scratch.0.join("tree"), scratch.0.join("away"));
+    let (from, to) = if full { (tree, away) } else { (away, tree) };
+    std::fs::rename(from, to).unwrap();
+}
+
+#[test]
+fn what_was_signed_on_a_full_disk_is_written_down_once_there_is_room() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let mut writing = Writing::start(&scratch, &keeper);
+    writing.write(10);
+    writing.work.turn().unwrap();
+    full_disk(&scratch, true);
+    // The file of leaves that is open would still take them.
+    writing.work.tree = Tree::without_base(&Folder::new(&scratch.0));
+    writing.write(10);
+    let signed = keeper.0.lock().unwrap().size();
+    let _ = writing.work.turn();
+    assert!(keeper.0.lock().unwrap().size() > signed, "it was not signed");
+    assert!(writing.work.turn().is_err(), "nobody hears of it");
+    writing.write(10);
+    // Nothing more is signed before that is written down.
+    let signed = keeper.0.lock().unwrap().size();
+    assert!(writing.work.turn().is_err());
+    assert_eq!(keeper.0.lock().unwrap().size(), signed);
+    full_disk(&scratch, false);
+    writing.work.turn().unwrap();
+    let verified = check(&scratch.0);
+    assert!(verified.is_whole(), "{verified:#?}");
+    assert_eq!(verified.tail, 0);
+    assert_eq!(verified.records, keeper.0.lock().unwrap().size());
+}
+
+#[test]
+fn who_dies_before_it_is_written_down_leaves_it_to_the_next() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let mut dying = Writing::start(&scratch, &keeper);
+    dying.write(10);
+    dying.work.turn().unwrap();
+    full_disk(&scratch, true);
+    dying.work.tree = Tree::without_base(&Folder::new(&scratch.0));
+    dying.write(10);
+    let _ = dying.work.turn();
+    full_disk(&scratch, false);
+    drop(dying);
+    assert!(!check(&scratch.0).is_whole() || check(&scratch.0).tail > 0);
+    let mut next = Writing::start(&scratch, &keeper);
+    // The disk fills up in the middle of it: it is tried again.
+    next.write(1);
+    let before = next.work.unfinished.len();
+    let sealed = scratch.0.join("segments/000001-000000000000.new");
+    std::fs::create_dir(&sealed).unwrap();
+    assert!(next.work.turn().is_err());
+    assert_eq!(next.work.unfinished.len() + 1, before, "it is given up");
+    std::fs::remove_dir(&sealed).unwrap();
+    next.work.look_again = Instant::now();
+    next.work.turn().unwrap();
+    next.work.turn().unwrap();
+    assert!(next.work.unfinished.is_empty());
+    let verified = check(&scratch.0);
+    assert!(verified.is_whole(), "{verified:#?}");
+    assert_eq!(verified.tail, 0);
+    assert_eq!(verified.records, keeper.0.lock().unwrap().size());
+    assert!(next.log.is_on());
+}

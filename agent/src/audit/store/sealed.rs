@@ -124,13 +124,19 @@ pub fn seal(folder: &Folder, live: &Path, bytes: &[u8]) -> Result<PathBuf, Store
     head.extend(encoded);
     head.extend(crc32fast::hash(&head).to_le_bytes());
     let new = path.with_extension("new");
-    let mut file = File::create(&new).map_err(StoreError::io("make", &new))?;
-    file.write_all(&head)
-        .and_then(|()| file.write_all(&compressed))
-        .and_then(|()| file.sync_data())
-        .map_err(StoreError::io("write", &new))?;
-    drop(file);
-    Sealed::open(&new)?.check()?;
+    let written = File::create(&new)
+        .and_then(|mut file| {
+            file.write_all(&head)?;
+            file.write_all(&compressed)?;
+            file.sync_data()
+        })
+        .map_err(StoreError::io("write", &new))
+        .and_then(|()| Sealed::open(&new)?.check());
+    if let Err(error) = written {
+        // On a full disk, half a file would only take up room.
+        let _ = std::fs::remove_file(&new);
+        return Err(error);
+    }
     std::fs::rename(&new, &path).map_err(StoreError::io("rename", &new))?;
     std::fs::remove_file(live).map_err(StoreError::io("remove", live))?;
     Ok(path)

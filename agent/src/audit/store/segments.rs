@@ -1,6 +1,6 @@
 //! All segments of a folder, to read records by their names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -160,6 +160,31 @@ impl Segments {
         Ok(segments)
     }
 
+    /// Only those segments that hold one of these records, or would.
+    pub fn holding(folder: &Folder, wanted: &BTreeSet<RecordId>) -> Result<Self, StoreError> {
+        let mut files: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
+        for path in paths(folder)? {
+            // A sealed one comes after the live one of the same name.
+            if let Some(start) = start_of(&path) {
+                files.insert(start, path);
+            }
+        }
+        let mut segments = Self::default();
+        let mut opened = None;
+        for id in wanted {
+            let around = files.range((id.writer, 0)..=(id.writer, id.position)).next_back();
+            let Some((start, path)) = around.filter(|(start, _)| opened != Some(**start)) else {
+                continue;
+            };
+            opened = Some(*start);
+            match Segment::open(path).or_else(|_| Segment::open(&path.with_extension("sealed"))) {
+                Ok(segment) => segments.add(segment),
+                Err(error) => segments.broken.push(error),
+            }
+        }
+        Ok(segments)
+    }
+
     fn add(&mut self, segment: Segment) {
         let Start { writer, first, .. } = segment.start();
         // A sealed one counts before the live one that it was made of.
@@ -217,6 +242,12 @@ impl Segments {
             }
         }
     }
+}
+
+/// A segment's writer and first position, by its file's name.
+pub fn start_of(path: &Path) -> Option<(u64, u64)> {
+    let (writer, first) = path.file_stem()?.to_str()?.split_once('-')?;
+    Some((writer.parse().ok()?, first.parse().ok()?))
 }
 
 /// The files of all segments, in order.

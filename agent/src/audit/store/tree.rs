@@ -165,12 +165,17 @@ impl Tree {
         let path = self.folder.join(CHECKPOINTS);
         // Another process may add one too, or write the file anew.
         let _lock = self.lock()?;
-        File::options()
+        let mut file = File::options()
             .append(true)
             .create(true)
             .open(&path)
-            .and_then(|mut file| file.write_all(format!("{note}\n").as_bytes()))
-            .map_err(StoreError::io("write", &path))
+            .map_err(StoreError::io("open", &path))?;
+        let before = file.metadata().map_err(StoreError::io("look at", &path))?.len();
+        file.write_all(format!("{note}\n").as_bytes()).map_err(|error| {
+            // A full disk takes a part; the next one must not stand behind that.
+            let _ = file.set_len(before);
+            StoreError::io("write", &path)(error)
+        })
     }
 
     /// Lets the heads of what was removed go.

@@ -1,5 +1,6 @@
 //! What was found, for people.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::audit::Verified;
@@ -54,7 +55,7 @@ pub fn proven(out: &mut impl Write, page: Page, proven: &Proven) -> io::Result<(
 pub fn hits(out: &mut impl Write, page: Page, wide: bool, hits: &[Hit]) -> io::Result<()> {
     let mut heads = vec!["TIME", "RECORD", "WHO", "PROGRAM", "DATABASE", "VERDICT", "ROWS"];
     if wide {
-        heads.extend(["TIME TAKEN", "UNIT", "AGENT", "ROLE", "MASKED", "POLICIES"]);
+        heads.extend(["TIME TAKEN", "UNIT", "AGENT", "ROLE", "MASKED", "SEEN", "POLICIES"]);
     }
     heads.push("STATEMENT");
     let mut table = Table::new(0, &heads);
@@ -65,6 +66,12 @@ pub fn hits(out: &mut impl Write, page: Page, wide: bool, hits: &[Hit]) -> io::R
         return Ok(());
     }
     table.write(out, page)
+}
+
+fn counted(cells: &BTreeMap<String, u64>) -> String {
+    let cells: Vec<String> =
+        cells.iter().map(|(class, count)| format!("{class}:{count}")).collect();
+    cells.join(" ")
 }
 
 fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
@@ -107,7 +114,8 @@ fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
             Cell::new(of(&hit.process, &["/workload/unit"])),
             Cell::new(of(&hit.process, &["/actor/name"])),
             Cell::new(hit.role.clone().unwrap_or_default()),
-            Cell::new(outcome.map(|outcome| outcome.masked.join(" ")).unwrap_or_default()),
+            Cell::new(outcome.map(|outcome| counted(&outcome.masked)).unwrap_or_default()),
+            Cell::new(outcome.map(|outcome| counted(&outcome.seen)).unwrap_or_default()),
             Cell::new(hit.policies.join(" ")),
         ]);
     }

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use crate::cli::output::{Cell, Colour, Page, Table, ago, safe};
 use crate::model::{
-    Fences, Mode, PolicyMode, PolicyReport, Process, StatusReport, Timestamp, Verdict,
+    Fences, LogReport, Mode, ParsersReport, PolicyMode, PolicyReport, Process, StatusReport,
+    Timestamp, Verdict,
 };
 
 pub(super) fn write(
@@ -76,7 +77,17 @@ fn summary(
             "{} events, {} told only by their number; {} connects went direct",
             losses.events, losses.untold, losses.direct
         ),
-    )
+    )?;
+    line("log", log(&report.log))
+}
+
+fn log(log: &LogReport) -> String {
+    let LogReport { enabled, records, lost, trouble } = log;
+    match (enabled, trouble) {
+        (false, _) => "off: nothing is recorded".into(),
+        (true, None) => format!("{records} records written, {lost} missing"),
+        (true, Some(trouble)) => format!("{records} records written, {lost} missing: {trouble}"),
+    }
 }
 
 /// What is done with decisions, and whose they are.
@@ -138,7 +149,7 @@ fn enforcers(
     report: &StatusReport,
     now: Timestamp,
 ) -> io::Result<()> {
-    let heads = ["PID", "VERSION", "UP", "STATE", "SESSIONS", "RESTARTS", "FENCES"];
+    let heads = ["PID", "VERSION", "UP", "STATE", "SESSIONS", "RESTARTS", "PARSERS", "FENCES"];
     let mut table = Table::new(2, &heads);
     for enforcer in &report.enforcers {
         let (fences, colour) = match &enforcer.fences {
@@ -152,10 +163,24 @@ fn enforcers(
             if enforcer.draining { "draining" } else { "serving" }.into(),
             enforcer.sessions.to_string().into(),
             enforcer.restarts.to_string().into(),
+            parsers(&enforcer.parsers),
             Cell::painted(fences, colour),
         ]);
     }
     section(out, page, "Enforcers", &table)
+}
+
+/// Of the processes that read long statements: how many there are, and how many were
+/// lost over one.
+fn parsers(report: &ParsersReport) -> Cell {
+    if let Some(trouble) = &report.trouble {
+        return Cell::painted(trouble, Colour::Red);
+    }
+    let count = report.pids.len();
+    match report.lost {
+        0 => count.to_string().into(),
+        lost => Cell::new(format!("{count}, {lost} lost")),
+    }
 }
 
 /// What holds; what doesn't comes first.

@@ -28,6 +28,8 @@ fn the_page_is_this() {
         report.adopted.clear();
         report.policy.mode = PolicyMode::Off;
         report.powerful.clear();
+        report.log.lost = 12;
+        report.log.trouble = Some("no space left on device".into());
     });
     crate::cli::tests::snapshot("status-failing", &bad);
 }

@@ -16,10 +16,19 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, connect, listen, socket};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
 
+/// Whose calls they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// With `read_only`, files can't be opened for writing, whatever Landlock says.
+    Enforcer { read_only: bool },
+    /// Reads and writes what is open, and computes.
+    Parser,
+}
+
 /// `full`, or what came through, or why it doesn't hold.
-pub fn raise(read_only: bool, bait: Bait) -> String {
-    match filter(read_only) {
-        Ok(()) => match bait.let_through(read_only).as_slice() {
+pub fn raise(role: Role, bait: Bait) -> String {
+    match filter(role) {
+        Ok(()) => match bait.let_through(role).as_slice() {
             [] => "full".into(),
             leaks => format!("does not hold: {} came through", leaks.join(", ")),
         },
@@ -27,7 +36,7 @@ pub fn raise(read_only: bool, bait: Bait) -> String {
     }
 }
 
-fn filter(read_only: bool) -> Result<(), Box<dyn std::error::Error>> {
+fn filter(role: Role) -> Result<(), Box<dyn std::error::Error>> {
     let architecture = std::env::consts::ARCH.try_into()?;
     let errno = |errno: i32| u32::try_from(errno).map(SeccompAction::Errno);
     // clone3 hides its flags in memory, where no filter sees them; told that
@@ -39,7 +48,7 @@ fn filter(read_only: bool) -> Result<(), Box<dyn std::error::Error>> {
         architecture,
     )?;
     let allowed = SeccompFilter::new(
-        calls::allowed(read_only)?,
+        calls::allowed(role)?,
         errno(libc::EPERM)?,
         SeccompAction::Allow,
         architecture,
@@ -61,7 +70,7 @@ impl Bait {
     }
 
     /// The names of the calls that weren't refused.
-    fn let_through(&self, read_only: bool) -> Vec<&'static str> {
+    fn let_through(&self, role: Role) -> Vec<&'static str> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let refused = |outcome: rustix::io::Result<()>| outcome == Err(Errno::PERM);
         let new = |family, kind| refused(socket(family, kind, None).map(drop));
@@ -80,9 +89,15 @@ impl Bait {
             tried.push(("bind", refused(bind(socket, &local(0)))));
             tried.push(("listen", refused(listen(socket, 1))));
         }
-        if read_only {
+        if role != (Role::Enforcer { read_only: false }) {
             let opened = std::fs::File::options().write(true).open("/dev/null");
             tried.push(("open for writing", opened.is_err()));
+        }
+        if role == Role::Parser {
+            // That nobody has: refused by the filter, it isn't even looked up.
+            let opened = std::fs::File::open("/nobody/has/this");
+            let refused = |error: std::io::Error| error.raw_os_error() == Some(libc::EPERM);
+            tried.push(("open", opened.is_err_and(refused)));
         }
         tried.into_iter().filter(|(_, refused)| !refused).map(|(name, _)| name).collect()
     }

@@ -1,16 +1,19 @@
 //! A session's requests and answers, carried.
 
-use super::gate::{Granted, Intent, Judged, Recorded};
+use std::sync::Arc;
+
+use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::Holding;
 use super::judge::{Judge, Judgement, Known};
 use super::learning::Learning;
+use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
 use crate::mask::Tally;
-use crate::sql::Facts;
+use crate::sql::LexingState;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
 };
@@ -26,6 +29,9 @@ pub struct Carrying {
     /// The request whose text is being read elsewhere, or that waits for an
     /// approval, by its frame.
     pub held: Option<Held>,
+    /// What the server is being asked on our own account. Nothing else goes up
+    /// meanwhile.
+    probe: Option<Probe>,
     pub screening: Screening,
     /// The database's catalog is being learnt: requests wait.
     learning: Option<Box<Learning>>,
@@ -41,9 +47,9 @@ pub struct Carrying {
 #[derive(Debug)]
 pub struct Held {
     span: Span,
-    /// Its text is being read.
-    reading: bool,
-    facts: Option<Facts>,
+    /// Its text is read elsewhere; by these settings.
+    reading: Option<LexingState>,
+    understood: Option<Arc<Understood>>,
     hold: Option<Holding>,
 }
 
@@ -92,8 +98,9 @@ impl<I: Io> Carriage<I> {
                 return Ok(Pumped::Blocked);
             }
             let mut ours = Vec::new();
+            carrying.screening.begin(&carrying.judge, turn.means);
             let answered = loop {
-                upstream.framer.allow_pieces(carrying.pieces(turn));
+                upstream.framer.allow_pieces(carrying.pieces());
                 match upstream.framer.frame() {
                     Ok(Some(frame)) => {
                         let taken = match carrying.learns(&frame, turn) {
@@ -216,20 +223,20 @@ impl<I: Io> Carriage<I> {
         }
     }
 
-    /// The facts of the text that was being read.
-    pub(super) fn take_facts(&mut self, facts: Facts) {
+    /// The text that was being read.
+    pub(super) fn take_understood(&mut self, understood: Arc<Understood>) {
         if let Stage::Session(carrying) = &mut self.stage
             && let Some(held) = &mut carrying.held
         {
-            held.facts = Some(facts);
-            held.reading = false;
+            held.understood = Some(understood);
         }
     }
 }
 
 impl Held {
     fn waits(&self) -> bool {
-        self.reading || self.hold.as_ref().is_some_and(Holding::waits)
+        self.reading.is_some() && self.understood.is_none()
+            || self.hold.as_ref().is_some_and(Holding::waits)
     }
 }
 
@@ -245,6 +252,7 @@ impl Carrying {
             session,
             judge,
             held: None,
+            probe: None,
             screening,
             learning: None,
             statements: 0,
@@ -267,15 +275,16 @@ impl Carrying {
 
     fn takes_client(&self) -> bool {
         self.learning.is_none()
+            && self.probe.is_none()
             && self.session.takes_client()
             && self.held.as_ref().is_none_or(|held| !held.waits())
     }
 
     /// Which frames of the server's may come in pieces.
-    fn pieces(&mut self, turn: &Turn<'_>) -> Tags {
+    fn pieces(&self) -> Tags {
         match self.learning {
             Some(_) => Tags::default(),
-            None => self.screening.pieces(&self.judge, turn.means),
+            None => self.screening.pieces(),
         }
     }
 
@@ -292,6 +301,7 @@ impl Carrying {
         let session = &self.session;
         if quiet
             || self.learning.is_some()
+            || self.probe.is_some()
             || self.held.is_some()
             || !self.screening.wants_to_learn(&self.judge, turn.means)
             || !session.is_quiet()
@@ -336,6 +346,17 @@ impl Carrying {
         down: &mut Splice,
         turn: &Turn<'_>,
     ) -> Result<(), Fault> {
+        if let Some(probe) = &mut self.probe {
+            match probe.take(frame, &turn.means.shared.common.limits) {
+                Probed::Theirs => {}
+                Probed::Ours => return Ok(()),
+                Probed::Over(told) => {
+                    self.probe = None;
+                    self.judge.learn_own(told, &self.session);
+                    return Ok(());
+                }
+            }
+        }
         match self.session.server(frame)? {
             ServerStep::Plain(pass) => {
                 self.screening.pass(frame, down)?;
@@ -368,11 +389,21 @@ impl Carrying {
                 self.statements += 1;
             }
             let counts = self.screening.ended(&outcome);
-            let Some(Granted { intent: Intent::Recorded(recorded), .. }) = &outcome.permit else {
-                continue;
+            let turned_away;
+            let recorded = match &outcome.permit {
+                Some(Granted { intent: Intent::Recorded(recorded), .. }) => recorded,
+                Some(_) => continue,
+                None => {
+                    turned_away = self.judge.turned_away(outcome.serial);
+                    let Some(recorded) = &turned_away else { continue };
+                    recorded
+                }
             };
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
             record(log, recorded, &outcome, more, counts.unwrap_or_default());
+        }
+        if self.session.is_quiet() {
+            self.judge.rests(&self.session);
         }
         let open = self.session.transaction() != Transaction::Idle;
         if self.was_open && !open {
@@ -403,7 +434,13 @@ impl Carrying {
         log: &Connection,
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
-        let Self { session, judge, held, screening, .. } = self;
+        let Self { session, judge, held, probe, screening, .. } = self;
+        let runs = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
+        if runs && session.is_quiet() && judge.asks_server(turn.means) {
+            up.insert(&Probe::question());
+            *probe = Some(Probe::default());
+            return Ok(Asked::Later);
+        }
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {
                 up.pass(pass);
@@ -413,7 +450,11 @@ impl Carrying {
             ClientStep::Runs(request) => request,
         };
         let known = held.take().filter(|held| held.span == ticket.span());
-        let (read, hold) = known.map_or((None, None), |held| (held.facts, held.hold));
+        let (read, hold) = known.map_or((None, None), |held| {
+            // What was read under other settings means something else now.
+            let same = held.reading.is_some_and(|reading| reading == judge.reading(session));
+            (held.understood.filter(|_| same), held.hold)
+        });
         let serial = ticket.serial();
         let values = next.and_then(|next| {
             let limits = &turn.means.shared.common.limits;
@@ -456,7 +497,7 @@ impl Carrying {
             Judgement::Hold(asking, ruling) => {
                 turn.asks.push(Ask::Hold(asking));
                 let hold = Some(Holding::asked(ruling));
-                *held = Some(Held { span: ticket.span(), reading: false, facts: None, hold });
+                *held = Some(Held { span: ticket.span(), reading: None, understood: None, hold });
                 session.take_back(ticket);
                 return Ok(Asked::Later);
             }
@@ -486,8 +527,14 @@ impl Carrying {
                     Ok(_) => &[],
                     Err(fault) => return Err(WireError::new(WireSide::Client, fault)),
                 };
-                turn.asks.push(Ask::Read { text: text.into(), reading: judge.reading(session) });
-                *held = Some(Held { span: ticket.span(), reading: true, facts: None, hold });
+                let reading = judge.reading(session);
+                turn.asks.push(Ask::Read { text: text.into(), reading: reading.clone() });
+                *held = Some(Held {
+                    span: ticket.span(),
+                    reading: Some(reading),
+                    understood: None,
+                    hold,
+                });
                 session.take_back(ticket);
                 return Ok(Asked::Later);
             }
@@ -507,7 +554,7 @@ fn record(
     let classes = |tally: &Tally| -> Vec<(&'static str, u64)> {
         tally.iter().map(|(class, count)| (class.as_str(), count)).collect()
     };
-    let masked = classes(&counts.masked);
+    let (masked, seen) = (classes(&counts.masked), classes(&counts.seen));
     let (ending, sqlstate, tag) = match &outcome.ending {
         // The Execute's end is the one that counts.
         Ending::Accepted => return,
@@ -517,7 +564,7 @@ fn record(
         Ending::Suspended => (audit::Ending::Suspended, None, None),
         Ending::Empty => (audit::Ending::Empty, None, None),
         Ending::Failed(state) => (audit::Ending::Failed, str::from_utf8(state).ok(), None),
-        Ending::Refused => (audit::Ending::Refused, None, None),
+        Ending::Refused => (audit::Ending::Refused, Some(Refusal::SQLSTATE), None),
         Ending::Skipped => (audit::Ending::Skipped, None, None),
         Ending::Lost => (audit::Ending::Lost, None, None),
     };
@@ -534,7 +581,9 @@ fn record(
             sqlstate,
             tag: shown,
             rows: counted.unwrap_or(outcome.rows),
+            bytes: outcome.bytes,
             masked: &masked,
+            seen: &seen,
             latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..audit::Outcome::new(ending)
         },

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::audit::{Sealed, Subject};
+use crate::audit::{Log, Sealed, Subject};
 use crate::model::HoldPass;
 use crate::policy::Permit;
-use crate::sql::{Facts, Reading};
+use crate::sql::facts::Doubt;
+use crate::sql::{Alike, Effect, Effects, Facts, LexingState, Reading, session_effects};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
 /// The gate of every session.
@@ -79,6 +80,35 @@ impl Mentions {
             notifications: has(b"notify"),
             large_objects: has(b"lo_") || has(b"lowrite"),
         }
+    }
+}
+
+impl Understood {
+    /// All that follows from a text and its facts. Takes as long as the text is long.
+    pub fn new(
+        text: &[u8],
+        reading: &LexingState,
+        mut facts: Facts,
+        alike: &Alike,
+        log: &Log,
+    ) -> Self {
+        let effects = session_effects(&facts, text, reading);
+        let shown = String::from_utf8_lossy(text);
+        let subject = Some(log.subject(&shown, reading.strings, Some(&facts)));
+        let defines = {
+            let effects = facts.effects();
+            [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
+        };
+        facts.mark_repeats();
+        let mentions = Mentions::of(text);
+        Self { facts: alike.of(facts), effects, subject, defines, mentions }
+    }
+
+    /// A text of which nothing is known but why.
+    pub fn unknown(why: &str) -> Self {
+        let facts = Arc::new(Facts::unknown(Doubt::Parser(why.into()), Effects::NONE));
+        let mentions = Mentions::default();
+        Self { facts, effects: SqlEffects::unknown(), subject: None, defines: false, mentions }
     }
 }
 

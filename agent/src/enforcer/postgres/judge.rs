@@ -4,13 +4,17 @@
 //! each time it runs. What can't be told – which statement a name means, under
 //! which settings a text will be read – is judged by the strictest reading.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::gate::{Granted, Intent, Judged, Mentions, Recorded, Understood};
-use super::holding::{Asking, Holding, Promise, Told, of_portal};
+use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use super::holding::{self, Asking, Holding, Promise, of_portal};
+use super::parameters;
+use super::probe::Told;
 use super::seen::Seen;
+use super::temporary::{Rest, Temporary};
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
@@ -20,8 +24,8 @@ use crate::policy::{
     Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
     Transaction, Verdict, Viewed, Words,
 };
-use crate::sql::facts::{Doubt, Facts, Scope, Setting, Verb};
-use crate::sql::{Cell, Effect, Effects, Encoding, LexingState, Strings, session_effects};
+use crate::sql::facts::{Facts, Scope, Setting, Verb};
+use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
 use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
 
@@ -41,6 +45,11 @@ pub struct Judge {
     path: Path,
     /// The latest request after which texts may be read otherwise.
     unsettled: u64,
+    /// What was refused and is in the log: how that ended is recorded too.
+    turned_away: VecDeque<(u64, Arc<Recorded>)>,
+    temporary: Temporary,
+    /// Whether the server's process is this session's alone. `None`: it wasn't asked.
+    own: Option<bool>,
     /// What is known of the database.
     catalog: Arc<Catalog>,
 }
@@ -61,8 +70,9 @@ enum Path {
 /// What is known of a request beside its own frame.
 #[derive(Debug, Default)]
 pub struct Known<'k> {
-    /// The facts of its text, where they were read elsewhere.
-    pub read: Option<Facts>,
+    /// What its text was understood as, where it was read elsewhere, under the settings
+    /// of [`Judge::reading`] now.
+    pub read: Option<Arc<Understood>>,
     /// How far its hold is, where there is one.
     pub held: Option<&'k Holding>,
     /// Of a Parse: the Bind that came behind it.
@@ -106,6 +116,9 @@ impl Judge {
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
+            turned_away: VecDeque::new(),
+            temporary: Temporary::default(),
+            own: None,
             catalog: Arc::default(),
         }
     }
@@ -191,11 +204,15 @@ impl Judge {
         }
         let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
+        self.know_temporary();
         let mut verdict = self.decide(&statement, session, means, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
             let told = Some(refused.told());
             return match self.record(runs, serial, &statement, &verdict, session, log, told) {
-                Ok(intent) => holding.judgement(refused, number(&intent)),
+                Ok(intent) => {
+                    self.turn_away(serial, &intent);
+                    holding.judgement(refused, number(&intent))
+                }
                 Err(error) => Judgement::Unrecorded(error),
             };
         }
@@ -227,9 +244,17 @@ impl Judge {
         if let (Runs::Parse(_), Some(held), Some(pass)) = (runs, held, &pass) {
             self.promised = self.promise(runs, &statement, held, pass, session, values);
         }
-        let told = pass.as_ref().map(|pass| Told::of(pass));
+        let told = pass.as_ref().map(|pass| holding::Told::of(pass));
         let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
-        match self.record(runs, serial, &statement, &verdict, session, log, told) {
+        if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
+            let at_once = !matches!(runs, Runs::Bind(..));
+            self.temporary.follow(&statement.facts, serial, at_once);
+        }
+        let recorded = self.record(runs, serial, &statement, &verdict, session, log, told);
+        if let (Ok(intent), Verdict::Refuse(_) | Verdict::Hold(_)) = (&recorded, &verdict) {
+            self.turn_away(serial, intent);
+        }
+        match recorded {
             Err(error) => Judgement::Unrecorded(error),
             Ok(intent) => {
                 let words = match verdict {
@@ -252,6 +277,13 @@ impl Judge {
         }
     }
 
+    /// Its end is to be told too, though nobody answers for it.
+    fn turn_away(&mut self, serial: u64, intent: &Intent) {
+        if let Intent::Recorded(intent) = intent {
+            self.turned_away.push_back((serial, Arc::clone(intent)));
+        }
+    }
+
     /// Puts the request into the log, before anything comes of it.
     #[expect(clippy::too_many_arguments, reason = "all that is told of it")]
     fn record(
@@ -262,7 +294,7 @@ impl Judge {
         verdict: &Verdict,
         session: &Session<Judged>,
         log: &Connection,
-        told: Option<Told<'_>>,
+        told: Option<holding::Told<'_>>,
     ) -> Result<Intent, LogError> {
         let (way, portal) = match runs {
             Runs::Query(_) => (Way::Query, None),
@@ -297,20 +329,42 @@ impl Judge {
             Verdict::Hold(_) => audit::Verdict::Held,
         };
         let decided = told.map_or(decided, |told| told.verdict);
+        let subject = statement.subject.as_ref();
+        let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
             hold: told.and_then(|told| told.hold),
             approver: told.and_then(|told| told.approver),
             policies: &policies,
+            parameters: &parameters,
             in_transaction: session.in_transaction(),
-            ..audit::Statement::new(serial, way, statement.subject.as_ref(), decided)
+            ..audit::Statement::new(serial, way, subject, decided)
         };
         let sealed = log.intent(&entry)?;
         let used = AtomicBool::new(way != Way::Bind);
         Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
     }
 
+    /// The record of a request that was refused. They are asked for in order.
+    pub fn turned_away(&mut self, serial: u64) -> Option<Arc<Recorded>> {
+        while self.turned_away.front().is_some_and(|(earlier, _)| *earlier < serial) {
+            self.turned_away.pop_front();
+        }
+        let (found, recorded) = self.turned_away.front()?;
+        (*found == serial).then(|| Arc::clone(recorded))
+    }
+
     /// A request has ended: what it changed counts from now on.
     pub fn ended(&mut self, outcome: &Outcome<Judged>) {
+        let serial = outcome.serial;
+        match &outcome.ending {
+            Ending::Complete(tag) => self.temporary.completed(serial, outcome.index, tag),
+            Ending::Failed(_) | Ending::Refused | Ending::Skipped | Ending::Lost => {
+                self.temporary.ended(serial, true);
+            }
+            Ending::Accepted | Ending::Answered | Ending::Empty | Ending::Suspended => {
+                self.temporary.ended(serial, false);
+            }
+        }
         let Path::Setting { serial, .. } = self.path else { return };
         if outcome.serial != serial {
             return;
@@ -323,12 +377,63 @@ impl Judge {
         }
     }
 
+    /// Everything is answered.
+    pub fn rests(&mut self, session: &Session<Judged>) {
+        self.temporary.rests(match session.transaction() {
+            Said::Idle => Rest::Idle,
+            Said::Open => Rest::Open,
+            Said::Failed => Rest::Failed,
+        });
+    }
+
+    /// Whether a decision to come hangs on what only the server can say. Never where
+    /// nothing is changed by decisions.
+    pub fn asks_server(&self, means: &Means) -> bool {
+        if self.temporary.is_empty() || self.own == Some(false) {
+            return false;
+        }
+        let unknown = self.own.is_none()
+            || matches!(self.path, Path::Settled) && self.reading.search_path.is_none();
+        let stance = means.policies.stance(self.kind, self.unit.as_deref());
+        unknown && stance == Stance::Enforced
+    }
+
+    /// The server has answered, or failed to.
+    pub fn learn_own(&mut self, told: Option<Told>, session: &Session<Judged>) {
+        let Some(Told { process, search_path }) = told else {
+            self.own = Some(false);
+            return;
+        };
+        self.own = Some(session.key().is_some_and(|key| key.process == process));
+        // What was set for this transaction only is gone after it.
+        if matches!(self.path, Path::Settled) {
+            self.set_path(Some(search_path));
+        }
+    }
+
+    /// Names count as this session's own tables where they can mean nothing else.
+    fn know_temporary(&mut self) {
+        let known = &self.scene.target().temporary;
+        if known.is_empty() && self.temporary.is_empty() {
+            return;
+        }
+        let plain = |path: &str| !path.to_ascii_lowercase().contains("pg_temp");
+        let usable = self.own == Some(true)
+            && matches!(self.path, Path::Settled)
+            && self.reading.search_path.as_deref().is_some_and(plain);
+        let names = if usable { self.temporary.names() } else { Vec::new() };
+        if *known != names {
+            let target = self.scene.target().clone();
+            self.scene = Scene::new(Target { temporary: names, ..target });
+        }
+    }
+
     fn understand(
         &self,
         text: &[u8],
         session: &Session<Judged>,
         means: &Means,
-        read: Option<Facts>,
+        read: Option<Arc<Understood>>,
     ) -> Option<Arc<Understood>> {
         let mut uncertain;
         let reading = if session.is_waiting_for(self.unsettled) {
@@ -339,20 +444,17 @@ impl Judge {
             &self.reading
         };
         let cache = &means.shared.texts;
-        if let Some(known) = cache.get(text, reading, 0) {
-            return Some(known);
-        }
-        let facts = match read {
+        let understood = match read {
             Some(read) => read,
-            None => Cell::quick(text, reading)?,
+            None => {
+                if let Some(known) = cache.get(text, reading, 0) {
+                    return Some(known);
+                }
+                let facts = Cell::quick(text, reading)?;
+                let shared = &means.shared;
+                Arc::new(Understood::new(text, reading, facts, &shared.alike, &shared.log))
+            }
         };
-        let effects = session_effects(&facts, text, reading);
-        let shown = String::from_utf8_lossy(text);
-        let subject = Some(means.shared.log.subject(&shown, reading.strings, Some(&facts)));
-        let defines = defines(&facts);
-        let mentions = Mentions::of(text);
-        let understood =
-            Arc::new(Understood { facts: Arc::new(facts), effects, subject, defines, mentions });
         cache.put(text, reading, 0, &understood);
         Some(understood)
     }
@@ -512,9 +614,16 @@ fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Under
     Some(Arc::clone(&known.value.permit.statement))
 }
 
-fn defines(facts: &Facts) -> bool {
-    let effects = facts.effects();
-    [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
+/// What is bound to a statement, or given to a function.
+fn bound<'f>(runs: &Runs<'f, Judged>, kept: bool) -> Vec<audit::Parameter<'f>> {
+    match runs {
+        Runs::Bind(bind, known) => {
+            let types = known.as_ref().map_or(&[][..], |known| known.value.parameters());
+            parameters::told(bind.parameters, bind.formats, types, kept)
+        }
+        Runs::FunctionCall(call) => parameters::told(call.arguments, call.formats, &[], kept),
+        _ => Vec::new(),
+    }
 }
 
 /// The record's name, for who reads the refusal.
@@ -569,14 +678,7 @@ fn principal(flow: &Flow) -> Principal {
 }
 
 fn unknown(why: &str) -> Arc<Understood> {
-    let facts = Facts::unknown(Doubt::Parser(why.into()), Effects::NONE);
-    Arc::new(Understood {
-        facts: Arc::new(facts),
-        effects: crate::wire::postgres::session::SqlEffects::unknown(),
-        subject: None,
-        defines: false,
-        mentions: Mentions::default(),
-    })
+    Arc::new(Understood::unknown(why))
 }
 
 /// The functions that client libraries call by number: those of large objects.

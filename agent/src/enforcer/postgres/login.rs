@@ -162,13 +162,13 @@ impl<I: Io> Carriage<I> {
                 self.client.framer.consume_framed();
                 self.carried.refused_login = match &over {
                     Over::Client => None,
-                    Over::Server => Some("by the server".into()),
+                    Over::Server(sqlstate) => Some(sqlstate.to_string()),
                     Over::Denied(denial) => Some(denial.sqlstate().into()),
                 };
                 let _ = self.log.session(&self.carried);
                 self.stage = Stage::Ending;
                 self.send(sends)?;
-                if !matches!(over, Over::Server) {
+                if !matches!(over, Over::Server(_)) {
                     self.upstream.finish();
                 }
                 if matches!(over, Over::Denied(_)) {

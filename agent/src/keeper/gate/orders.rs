@@ -9,6 +9,7 @@ use super::{Gate, Order, Resolved, Upgrading};
 use crate::config::{PolicySettings, Settings};
 use crate::identity::Known;
 use crate::keeper::hooks::Maps;
+use crate::keeper::notary::Notary;
 use crate::keeper::sys;
 use crate::keeper::terms::Prepared;
 use crate::model::{
@@ -197,6 +198,16 @@ impl Gate {
             notes
                 .push(format!("{} connects to permissive destinations went direct", losses.direct));
         }
+        let log = self.parts.notary.as_ref().map(Notary::report).unwrap_or_default();
+        if let Some(trouble) = &log.trouble {
+            notes.push(format!(
+                "the log has trouble: {trouble}; statements that can't be recorded are refused on \
+                 strict destinations"
+            ));
+        }
+        if log.lost > 0 {
+            notes.push(format!("{} records are missing in the log, as it tells itself", log.lost));
+        }
         for hook in self.parts.hooks.reports() {
             if let (false, Some(cost)) = (hook.attached, &hook.cost) {
                 notes.push(format!("hook {} is missing: {cost}", hook.name));
@@ -215,6 +226,7 @@ impl Gate {
         let verdict = if stale || !self.parts.enforcers.is_serving() {
             Verdict::Failing
         } else if losses.events > 0
+            || log.trouble.is_some()
             || destinations.iter().any(|destination| destination.error.is_some())
             || self.parts.hooks.reports().iter().any(|hook| !hook.attached)
         {
@@ -258,6 +270,7 @@ impl Gate {
             open: u64::try_from(self.open.len()).unwrap_or(u64::MAX),
             connecting: u64::try_from(self.attempts.len()).unwrap_or(u64::MAX),
             losses,
+            log,
             adopted: self.parts.adopted.clone(),
             powerful: self.powerful.clone(),
             notes,

@@ -43,6 +43,7 @@ impl Indexer {
         }
         self.start_at = Instant::now() + PAUSE;
         // It ends with its standard input, so with this process.
+        let _alone = crate::keeper::spawning();
         let child = Command::new("/proc/self/exe")
             .args(["audit", "index", "--dir"])
             .arg(&self.folder)

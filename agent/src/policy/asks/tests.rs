@@ -1,7 +1,7 @@
 use super::{Asks, MOST};
 use crate::policy::catalog::{Catalog, NoCatalog};
 use crate::policy::testing::{facts, target};
-use crate::policy::{Scene, Set};
+use crate::policy::{Scene, Set, Target};
 use crate::sql::{Bound, Facts};
 
 fn asked_in(text: &str, prepared: Option<&Facts>, scene: &Scene, catalog: &dyn Catalog) -> String {
@@ -96,7 +96,7 @@ fn a_name_that_may_mean_several_is_asked_for_as_each() {
             Some("hr".into())
         }
         fn has_column(&self, _: Option<&str>, _: &str, column: &str) -> Option<bool> {
-            Some(column != "f")
+            Some(!["f", "ctid"].contains(&column))
         }
         fn is_sensitive(&self, _: Option<&str>, _: &str, _: &str) -> Option<bool> {
             None
@@ -109,6 +109,14 @@ fn a_name_that_may_mean_several_is_asked_for_as_each() {
         "read `hr.a`, execute function `f`"
     );
     assert!(!asked_in("select a.f from a", None, &scene, &NoCatalog).contains("execute"));
+    // A bare name never is, nor is what every table has.
+    for text in ["select f from a", "select a.ctid from a", "delete from a where f = 1"] {
+        assert!(!asked_in(text, None, &scene, &Knows).contains("execute"), "{text}");
+    }
+    assert!(asked_in("delete from a where a.f = 1", None, &scene, &Knows).contains("execute"));
+    // Of a temporary table of one's own nobody has learnt the columns.
+    let own = Scene::new(Target { temporary: vec!["a".into()], ..target(None) });
+    assert_eq!(asked_in("select a.f from a", None, &own, &Knows), "read `pg_temp.a`");
 }
 
 #[test]

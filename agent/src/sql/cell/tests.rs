@@ -122,21 +122,32 @@ fn a_long_text_without_a_process_is_refused() {
 
 #[test]
 fn more_than_may_wait_is_refused_and_each_gets_its_answer() {
-    let cell = Cell::start(Settings { workers: 1, waiting: 1 }).unwrap();
+    let settings = Settings { workers: 1, waiting: 1, ..Settings::default() };
+    let cell = Cell::start(settings).unwrap();
     let text = format!("select 1 where 1=1{}", " or 1=1".repeat(5_000));
     let (facts_tx, facts_rx) = mpsc::channel();
     for _ in 0..50 {
         let facts_tx = facts_tx.clone();
         cell.submit(
-            text.as_bytes(),
+            text.as_bytes().into(),
             &LexingState::default(),
-            Box::new(move |facts| facts_tx.send(facts.understood()).unwrap()),
+            Box::new(move |_, facts| facts_tx.send(facts.understood()).unwrap()),
         );
     }
     drop(facts_tx);
     let answers: Vec<bool> = facts_rx.iter().collect();
     assert_eq!(answers.len(), 50);
     assert!(answers.contains(&true) && answers.contains(&false));
+}
+
+#[test]
+fn an_asker_that_panics_ends_no_worker() {
+    let settings = Settings { workers: 1, ..Settings::default() };
+    let cell = Cell::start(settings).unwrap();
+    let text = format!("select {}1{}", "abs(".repeat(100), ")".repeat(100));
+    let reply = Box::new(|_: &[u8], _| panic!("on purpose"));
+    cell.submit(text.as_bytes().into(), &LexingState::default(), reply);
+    assert!(cell.read(text.as_bytes(), &LexingState::default()).understood());
 }
 
 #[test]

@@ -261,6 +261,12 @@ impl<'t> Walk<'t, '_> {
         if let Some(range) = of.relation() {
             self.range(range, Uses::of(Use::Defined));
         }
+        if of.if_not_exists {
+            self.out.note(Note::IfNotExists);
+        }
+        if of.oncommit == raw::OnCommitAction::ONCOMMIT_DROP {
+            self.out.note(Note::DropsAtCommit);
+        }
         for element in of.table_elts() {
             self.table_element(element, false);
         }

@@ -229,7 +229,14 @@ impl<'t> Walk<'t, '_> {
         let certain = items.len() == 1;
         for item in items {
             match self.of_item(&item, name, certain, role) {
-                Some(sources) => self.add(out, &sources, role),
+                Some(sources) => {
+                    if let (Gives::Relation(_), [source]) = (&item.gives, sources.as_slice())
+                        && let Some(column) = self.out.columns.get_mut(source.column as usize)
+                    {
+                        column.qualified = true;
+                    }
+                    self.add(out, &sources, role);
+                }
                 // `item.f`: also the way to write f(item).
                 None => self.whole_row(&item, role, out),
             }

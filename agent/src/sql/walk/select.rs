@@ -386,6 +386,7 @@ impl<'t> Walk<'t, '_> {
         if let Some(into) = of.into_clause().or_else(|| leftmost_into(of)) {
             self.verb(Verb::SelectInto);
             self.effect(Effect::Create);
+            self.made_by(into);
             made = into
                 .rel()
                 .map(|range| self.range(range, Uses::of(Use::Defined).with(Use::Written)));

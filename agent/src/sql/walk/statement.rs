@@ -2,11 +2,11 @@
 //! the files beside; any other is a doubt.
 
 use pg_raw_parse::list::NodeList;
-use pg_raw_parse::nodes::{CopyStmt, CreateTableAsStmt, DefElem, ExplainStmt};
+use pg_raw_parse::nodes::{CopyStmt, CreateTableAsStmt, DefElem, ExplainStmt, IntoClause};
 use pg_raw_parse::{Node, raw};
 
 use super::super::effect::{ColumnUse, Effect, Effects, Path, Step, Use, Uses};
-use super::super::facts::{Bound, Doubt, Output, Part, Source, Verb, Way};
+use super::super::facts::{Bound, Doubt, Note, Output, Part, Source, Verb, Way};
 use super::scope::{Given, Gives, Item, Level};
 use super::{Role, Walk, names};
 
@@ -235,7 +235,11 @@ impl<'t> Walk<'t, '_> {
     fn create_table_as(&mut self, of: &'t CreateTableAsStmt) {
         self.verb(Verb::CreateTableAs);
         self.effect(Effect::Create);
+        if of.if_not_exists {
+            self.out.note(Note::IfNotExists);
+        }
         if let Some(into) = of.into() {
+            self.made_by(into);
             for option in into.options() {
                 self.read(option);
             }
@@ -260,6 +264,12 @@ impl<'t> Walk<'t, '_> {
         }
         self.nested(of.query(), Way::CreateTableAs);
         self.out.returns = None;
+    }
+
+    pub(super) fn made_by(&mut self, into: &'t IntoClause) {
+        if into.on_commit == raw::OnCommitAction::ONCOMMIT_DROP {
+            self.out.note(Note::DropsAtCommit);
+        }
     }
 
     /// CREATE SCHEMA's and others' statements that stand in a list.

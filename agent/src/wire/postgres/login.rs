@@ -160,8 +160,9 @@ pub enum Step<G: Gate> {
 pub enum Over {
     /// The client said goodbye.
     Client,
-    /// The server refused; the client gets the server's own words.
-    Server,
+    /// The server refused, with this SQLSTATE; the client gets the server's own
+    /// words.
+    Server(Box<str>),
     /// tidegate; the client is told why.
     Denied(Denial),
 }
@@ -355,10 +356,14 @@ impl Login {
         })?;
         let asked = machine.asked();
         match machine.server(frame)? {
-            ServerLogin::Failed(..) => {
+            ServerLogin::Failed(_, fields) => {
+                let state = fields.sqlstate().unwrap_or_default().iter();
+                let state = state.filter(|sign| sign.is_ascii_alphanumeric()).take(5);
+                let over =
+                    Over::Server(state.map(|sign| char::from(*sign)).collect::<String>().into());
                 out.client.extend_from_slice(frame.bytes);
                 self.stage = Stage::Over;
-                Ok(Step::Over(Over::Server))
+                Ok(Step::Over(over))
             }
             ServerLogin::Ready(session, _) => {
                 out.client.extend_from_slice(frame.bytes);

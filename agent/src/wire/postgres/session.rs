@@ -298,8 +298,8 @@ impl<G: Gate> Session<G> {
     fn conclude(&mut self, pending: Pending<G>, ending: Ending) {
         if pending.is_decided() {
             let index = Origin::new(&pending).index();
-            let Pending { serial, permit, rows, .. } = pending;
-            self.outcomes.push(Outcome { serial, index, permit, rows, ending });
+            let Pending { serial, permit, rows, bytes, .. } = pending;
+            self.outcomes.push(Outcome { serial, index, permit, rows, bytes, ending });
         }
     }
 }

@@ -7,20 +7,28 @@ use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq};
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
+use super::Role;
+
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
-/// With `read_only`, files can't be opened for writing, whatever Landlock says.
-pub fn allowed(read_only: bool) -> Result<Rules, BackendError> {
+/// What may be called, and with which arguments.
+pub fn allowed(role: Role) -> Result<Rules, BackendError> {
+    let lists: &[&[c_long]] = match role {
+        Role::Parser => &[COMPUTING, COMPUTING_ON_THIS_MACHINE],
+        Role::Enforcer { read_only: true } => &[ALWAYS, OF_THIS_MACHINE],
+        Role::Enforcer { read_only: false } => {
+            &[ALWAYS, OF_THIS_MACHINE, FILES, FILES_OF_THIS_MACHINE]
+        }
+    };
     let mut rules = Rules::new();
-    for call in ALWAYS.iter().chain(OF_THIS_MACHINE) {
+    for call in lists.iter().copied().flatten() {
         rules.insert(*call, Vec::new());
     }
-    if !read_only {
-        for call in FILES.iter().chain(FILES_OF_THIS_MACHINE) {
-            rules.insert(*call, Vec::new());
-        }
-    }
-    for (call, alternatives) in conditional(read_only) {
+    let conditions = match role {
+        Role::Parser => computing(),
+        Role::Enforcer { read_only } => conditional(read_only),
+    };
+    for (call, alternatives) in conditions {
         let mut any = Vec::new();
         for all in alternatives {
             let conditions = all.into_iter().map(Condition::built).collect::<Result<_, _>>()?;
@@ -70,14 +78,12 @@ fn bits(value: impl Into<i64>) -> u64 {
 
 /// Calls that depend on their arguments: any of the alternatives, each with
 /// all of its conditions.
-fn conditional(read_only: bool) -> Vec<(c_long, Vec<Vec<Condition>>)> {
+type Conditional = Vec<(c_long, Vec<Vec<Condition>>)>;
+
+/// Of every role.
+fn computing() -> Conditional {
     let own = i64::from(std::process::id());
-    let mut calls = vec![
-        // MSG_FASTOPEN is a connect in disguise, and so is an address.
-        (libc::SYS_sendto, vec![vec![without(3, libc::MSG_FASTOPEN), null(4)]]),
-        (libc::SYS_sendmsg, vec![vec![without(2, libc::MSG_FASTOPEN)]]),
-        (libc::SYS_setsockopt, OPTIONS.iter().map(|(l, o)| vec![is(1, *l), is(2, *o)]).collect()),
-        (libc::SYS_ioctl, REQUESTS.iter().map(|request| vec![is(1, *request)]).collect()),
+    vec![
         (libc::SYS_prctl, OPERATIONS.iter().map(|operation| vec![is(0, *operation)]).collect()),
         // Threads, never processes or namespaces.
         (
@@ -91,7 +97,18 @@ fn conditional(read_only: bool) -> Vec<(c_long, Vec<Vec<Condition>>)> {
         (libc::SYS_prlimit64, vec![vec![null(2)]]),
         // abort() signals its own thread.
         (libc::SYS_tgkill, vec![vec![is(0, own)]]),
-    ];
+    ]
+}
+
+fn conditional(read_only: bool) -> Conditional {
+    let mut calls = computing();
+    calls.extend([
+        // MSG_FASTOPEN is a connect in disguise, and so is an address.
+        (libc::SYS_sendto, vec![vec![without(3, libc::MSG_FASTOPEN), null(4)]]),
+        (libc::SYS_sendmsg, vec![vec![without(2, libc::MSG_FASTOPEN)]]),
+        (libc::SYS_setsockopt, OPTIONS.iter().map(|(l, o)| vec![is(1, *l), is(2, *o)]).collect()),
+        (libc::SYS_ioctl, REQUESTS.iter().map(|request| vec![is(1, *request)]).collect()),
+    ]);
     if read_only {
         // O_TMPFILE includes O_DIRECTORY, which alone is for reading.
         let nameless = libc::O_TMPFILE & !libc::O_DIRECTORY;
@@ -131,6 +148,43 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
+
+/// Of a process that is given texts and gives answers.
+const COMPUTING: &[c_long] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_pread64,
+    libc::SYS_close,
+    libc::SYS_ppoll,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_sched_yield,
+    libc::SYS_futex,
+    libc::SYS_restart_syscall,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_clone3,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_membarrier,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+];
+
+#[cfg(target_arch = "x86_64")]
+const COMPUTING_ON_THIS_MACHINE: &[c_long] = &[libc::SYS_poll];
+#[cfg(not(target_arch = "x86_64"))]
+const COMPUTING_ON_THIS_MACHINE: &[c_long] = &[];
 
 const ALWAYS: &[c_long] = &[
     // What is open.

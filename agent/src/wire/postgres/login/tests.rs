@@ -192,7 +192,7 @@ impl Play {
                 let name = name.split(['(', ' ']).next().unwrap().to_owned();
                 format!("denied {name}: {end}")
             }
-            (Some(Over::Server), Some(end)) => format!("refused by the server: {end}"),
+            (Some(Over::Server(_)), Some(end)) => format!("refused by the server: {end}"),
             (None, Some(end)) => format!("the client left: {end}"),
             (over, end) => panic!("it hangs: {over:?} {end:?} {account:?}"),
         }
@@ -291,7 +291,10 @@ fn a_wrong_password_is_refused_on_every_way() {
                         let Ok(play) = play else { continue };
                         let through = play.login.account().way == Way::Through;
                         assert!(!play.ready || careless && through, "{mode:?} {takes:?} {kind:?}");
-                        if play.over == Some(Over::Server) && kind != Kind::Require {
+                        if let Some(Over::Server(state)) = &play.over
+                            && kind != Kind::Require
+                        {
+                            assert_eq!(&**state, "28P01");
                             let told = client.end().unwrap();
                             assert_eq!(
                                 told,

@@ -6,7 +6,7 @@ use super::effects::SqlEffects;
 use super::names::{Known, Names, Unsettled};
 use super::objects::{Formats, Portal, Statement};
 use super::outcome::Ending;
-use super::refusal::{CANCELLED, REFUSED, Refusal, Refused};
+use super::refusal::{CANCELLED, Refusal, Refused};
 use super::request::{
     Answer, ClientStep, Copying, Draft, Kind, Pending, Request, Runs, Simple, Ticket,
 };
@@ -32,6 +32,11 @@ impl<G: Gate> Session<G> {
         // Data is looked at by others, if at all. Where no COPY is under way
         // the server drops it.
         if frame.tag == b'd' {
+            if self.copies_in()
+                && let Some(head) = self.queue.front_mut()
+            {
+                head.bytes += frame.span.length as u64;
+            }
             return Ok(ClientStep::Plain(pass));
         }
         if frame.part != Part::Whole {
@@ -99,7 +104,8 @@ impl<G: Gate> Session<G> {
         let Ticket { serial, span, skipped, draft } = ticket;
         if skipped {
             let kind = Kind::CopyEnd;
-            let pending = Pending { serial, permit: Some(permit), refused: None, rows: 0, kind };
+            let pending =
+                Pending { serial, permit: Some(permit), refused: None, rows: 0, bytes: 0, kind };
             self.conclude(pending, Ending::Skipped);
             return Ok(Pass::new(span));
         }
@@ -112,6 +118,7 @@ impl<G: Gate> Session<G> {
             permit: Some(permit),
             refused: None,
             rows: 0,
+            bytes: 0,
             kind,
         });
         Ok(Pass::new(span))
@@ -125,7 +132,7 @@ impl<G: Gate> Session<G> {
         refusal: Refusal,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
-        self.refuse_as(ticket, refusal, REFUSED, out)
+        self.refuse_as(ticket, refusal, Refusal::SQLSTATE, out)
     }
 
     /// The same, in the words of one that the client has cancelled.
@@ -142,7 +149,7 @@ impl<G: Gate> Session<G> {
         &mut self,
         ticket: Ticket<G>,
         refusal: Refusal,
-        sqlstate: &'static [u8; 5],
+        sqlstate: &'static str,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
         self.undecided = false;
@@ -153,12 +160,12 @@ impl<G: Gate> Session<G> {
         let refused = Some(Box::new(refused));
         if skipped {
             let kind = Kind::CopyEnd;
-            let pending = Pending { serial, permit: None, refused, rows: 0, kind };
+            let pending = Pending { serial, permit: None, refused, rows: 0, bytes: 0, kind };
             self.conclude(pending, Ending::Skipped);
             return Ok(());
         }
         let kind = self.plan(serial, draft, None, SqlEffects::default())?;
-        self.queue.push_back(Pending { serial, permit: None, refused, rows: 0, kind });
+        self.queue.push_back(Pending { serial, permit: None, refused, rows: 0, bytes: 0, kind });
         Ok(())
     }
 
@@ -265,7 +272,14 @@ impl<G: Gate> Session<G> {
 
     fn push(&mut self, kind: Kind<G>) -> u64 {
         let serial = self.next_serial();
-        self.queue.push_back(Pending { serial, permit: None, refused: None, rows: 0, kind });
+        self.queue.push_back(Pending {
+            serial,
+            permit: None,
+            refused: None,
+            rows: 0,
+            bytes: 0,
+            kind,
+        });
         serial
     }
 

@@ -15,6 +15,8 @@ pub struct Outcome<G: Gate> {
     pub permit: Option<G::Permit>,
     /// Rows that were sent to the client for it.
     pub rows: u64,
+    /// What those took as the server sent them, and COPY's data either way.
+    pub bytes: u64,
     pub ending: Ending,
 }
 

@@ -90,6 +90,7 @@ pub(super) struct Pending<G: Gate> {
     pub permit: Option<G::Permit>,
     pub refused: Option<Box<Refused>>,
     pub rows: u64,
+    pub bytes: u64,
     pub kind: Kind<G>,
 }
 

@@ -70,12 +70,18 @@ impl<G: Gate> Session<G> {
             b'D' => match self.queue.front_mut() {
                 Some(head) if head.takes_rows() => {
                     head.rows += u64::from(matches!(frame.part, Part::Whole | Part::First));
+                    head.bytes += frame.span.length as u64;
                     Found::OfHead(What::Row)
                 }
                 _ => return Err(self.unexpected(frame.tag)),
             },
             b'd' => match self.copying() {
-                Copying::Out | Copying::Both => Found::OfHead(What::CopyData),
+                Copying::Out | Copying::Both => {
+                    if let Some(head) = self.queue.front_mut() {
+                        head.bytes += frame.span.length as u64;
+                    }
+                    Found::OfHead(What::CopyData)
+                }
                 _ => return Err(self.unexpected(frame.tag)),
             },
             _ => self.other(frame)?,
@@ -397,9 +403,9 @@ impl<G: Gate> Session<G> {
     fn finish(&mut self, head: Pending<G>, ending: Ending) {
         if head.is_decided() {
             let index = Origin::new(&head).index();
-            let Pending { serial, rows, .. } = head;
+            let Pending { serial, rows, bytes, .. } = head;
             let permit = head.permit.clone();
-            self.outcomes.push(Outcome { serial, index, permit, rows, ending });
+            self.outcomes.push(Outcome { serial, index, permit, rows, bytes, ending });
         }
         self.last = Some(head);
         // A CopyDone without a COPY was dropped by the server.
@@ -465,6 +471,7 @@ fn outcome<G: Gate>(head: &mut Pending<G>, ending: Ending) -> Outcome<G> {
         index: Origin::new(head).index(),
         permit: head.permit.clone(),
         rows: std::mem::take(&mut head.rows),
+        bytes: std::mem::take(&mut head.bytes),
         ending,
     }
 }

@@ -1,0 +1,107 @@
+//! A question of our own, put into a session while it rests: which process serves it,
+//! and how does it look for names?
+//!
+//! Asked only where something hangs on the answer (a temporary table was created), and
+//! in a way that leaves nothing behind: named objects that no client has, closed again,
+//! so that the client's unnamed ones stay as they are. The client sees none of it.
+
+use crate::wire::limits::Limits;
+use crate::wire::postgres::{Backend, Frame};
+
+/// One that is under way.
+#[derive(Debug, Default)]
+pub struct Probe {
+    row: Option<Told>,
+}
+
+/// What the server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub process: u32,
+    pub search_path: Box<str>,
+}
+
+/// What a frame of the server's is while a probe is under way.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// Part of the answer.
+    Ours,
+    /// It came on its own, and is the client's.
+    Theirs,
+    /// The answer's end, and what was told.
+    Over(Option<Told>),
+}
+
+impl Probe {
+    /// What is to be sent.
+    pub fn question() -> Vec<u8> {
+        let mut out = Vec::new();
+        let name = [NAME, b"\0"].concat();
+        let query = [name.as_slice(), QUERY, b"\0", &[0, 0]].concat();
+        let bind = [name.as_slice(), &name, &[0, 0], &[0, 0], &[0, 0]].concat();
+        let execute = [name.as_slice(), &[0; 4]].concat();
+        let (portal, statement) = ([b"P", name.as_slice()].concat(), [b"S", &*name].concat());
+        let messages: [(u8, &[u8]); 6] = [
+            (b'P', &query),
+            (b'B', &bind),
+            (b'E', &execute),
+            (b'C', &portal),
+            (b'C', &statement),
+            (b'S', &[]),
+        ];
+        for (tag, body) in messages {
+            out.push(tag);
+            let length = u32::try_from(body.len() + 4).unwrap_or_default();
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(body);
+        }
+        out
+    }
+
+    pub fn take(&mut self, frame: &Frame<'_>, limits: &Limits) -> Probed {
+        match frame.tag {
+            b'A' | b'N' | b'S' => Probed::Theirs,
+            b'D' => {
+                self.row = told(frame.body());
+                Probed::Ours
+            }
+            b'Z' => match Backend::decode(frame.tag, frame.body(), limits) {
+                Ok(Backend::ReadyForQuery(_)) => Probed::Over(self.row.take()),
+                _ => Probed::Theirs,
+            },
+            b'E' => match Backend::decode(frame.tag, frame.body(), limits) {
+                // The session's end, not the answer's.
+                Ok(Backend::ErrorResponse(fields)) if fields.is_fatal() => Probed::Theirs,
+                _ => {
+                    self.row = None;
+                    Probed::Ours
+                }
+            },
+            _ => Probed::Ours,
+        }
+    }
+}
+
+/// A row of two texts.
+fn told(row: &[u8]) -> Option<Told> {
+    let (count, rest) = row.split_first_chunk::<2>()?;
+    if u16::from_be_bytes(*count) != 2 {
+        return None;
+    }
+    let (process, rest) = value(rest)?;
+    let (search_path, _) = value(rest)?;
+    Some(Told { process: process.parse().ok()?, search_path: search_path.into() })
+}
+
+fn value(row: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = row.split_first_chunk::<4>()?;
+    let (value, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    Some((str::from_utf8(value).ok()?, rest))
+}
+
+const NAME: &[u8] = b"tidegate asks";
+const QUERY: &[u8] = b"SELECT pg_catalog.pg_backend_pid()::pg_catalog.text, \
+    pg_catalog.current_setting('search_path')";
+
+#[cfg(test)]
+mod tests;

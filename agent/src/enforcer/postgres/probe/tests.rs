@@ -1,0 +1,40 @@
+use super::*;
+use crate::wire::postgres::Frontend;
+
+fn body(values: &[&str]) -> Vec<u8> {
+    let mut row = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
+    for value in values {
+        row.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
+        row.extend(value.as_bytes());
+    }
+    row
+}
+
+#[test]
+fn the_question_is_six_messages_that_a_server_takes() {
+    let question = Probe::question();
+    let (mut rest, mut tags) = (question.as_slice(), Vec::new());
+    while let Some((head, after)) = rest.split_first_chunk::<5>() {
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
+        let (message, left) = after.split_at(length);
+        Frontend::decode(head[0], message, &Limits::default()).unwrap();
+        tags.push(head[0]);
+        rest = left;
+    }
+    assert_eq!(tags, *b"PBECCS");
+    assert!(rest.is_empty());
+}
+
+#[test]
+fn a_row_is_the_process_and_the_path() {
+    let row = body(&["4711", "\"$user\", public"]);
+    let told = told(&row).unwrap();
+    assert_eq!(told, Told { process: 4711, search_path: "\"$user\", public".into() });
+}
+
+#[test]
+fn anything_else_is_no_answer() {
+    for row in [body(&["4711"]), body(&["x", "y"]), body(&["1", "2", "3"]), vec![0, 2, 0], vec![]] {
+        assert_eq!(told(&row), None, "{row:?}");
+    }
+}

@@ -1,0 +1,141 @@
+//! What the log costs: pgbench through two agents that differ in nothing but
+//! `[audit]`, one recording (`durability = "process"`), one not.
+//!
+//! Nothing is decided and nothing masked: what is left is the least that a
+//! statement takes, so that the log's part in it is largest.
+//!
+//! INVARIANT: both agents, the server and the client stay for the whole run; the
+//! two ways take turns, and which goes first changes with each round.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Measure;
+use super::postgres::Rows;
+use crate::agent::{Agent, Plan};
+use crate::cgroup::Cgroup;
+use crate::place::Place;
+use crate::postgres::{Postgres, program, run as run_command};
+
+/// One agent, with the cgroup of its clients.
+struct Way {
+    agent: Agent,
+    work: Cgroup,
+    _root: Cgroup,
+}
+
+impl Way {
+    fn start(postgres: &Postgres, recording: bool) -> Result<Self> {
+        let root = Cgroup::fresh()?;
+        let work = root.child("work")?;
+        let plan = Plan::postgres([postgres.port()])
+            .setting(&format!("audit.enabled = {recording}"))
+            // Nobody is limited here.
+            .setting("audit.flood_rate = \"1GiB\"")
+            .setting("audit.flood_burst = \"1TiB\"");
+        Ok(Self { agent: Agent::start(&root, plan)?, work, _root: root })
+    }
+
+    /// Transactions per second.
+    fn pgbench(&self, postgres: &Postgres, seconds: u64, clients: &str) -> Result<f64> {
+        let mut pgbench: Command = Place::new().cgroup(&self.work).command(program("pgbench")?)?;
+        pgbench.args(["-n", "-M", "prepared", "-b", "select-only", "-j", "2"]);
+        pgbench.args(["-c", clients, "-T", &seconds.to_string()]);
+        pgbench.arg(format!("{} gssencmode=disable sslmode=disable", postgres.dsn("app")));
+        let said = run_command(&mut pgbench).with_context(|| self.agent.tail())?;
+        let number = |start: &str| -> Result<f64> {
+            let line = said.lines().find_map(|line| line.strip_prefix(start));
+            let word = line.and_then(|rest| rest.split_whitespace().next());
+            Ok(word.with_context(|| format!("no `{start}` in {said}"))?.parse()?)
+        };
+        ensure!(number("number of failed transactions:")? == 0.0, "{said}");
+        number("tps =")
+    }
+}
+
+pub fn run(rows: &Rows, tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
+    let postgres = Postgres::setup()
+        .auth("trust")
+        .setting("shared_buffers=512MB")
+        .setting("max_connections=200")
+        .setting("autovacuum=off")
+        .start()?;
+    let mut init = Command::new(program("pgbench")?);
+    run_command(init.args(["-i", "-q", "-s", "20"]).arg(postgres.dsn("app")))?;
+    let ways = [Way::start(&postgres, true)?, Way::start(&postgres, false)?];
+    let before = ways[0].agent.status()?.log.records;
+    let mut measures = Vec::new();
+    for clients in ["8", "32"] {
+        let case = format!("select-only -M prepared -c {clients}, plain");
+        if !case.contains(&rows.only) {
+            continue;
+        }
+        tell(&case);
+        for way in &ways {
+            // What the first seconds fill isn't measured.
+            way.pgbench(&postgres, 1, clients)?;
+        }
+        let mut samples = [Vec::new(), Vec::new()];
+        let mut ratios = Vec::new();
+        for round in 0..rows.rounds {
+            let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+            let mut tps = [0.0; 2];
+            for way in order {
+                tps[way] = ways[way].pgbench(&postgres, rows.seconds, clients)?;
+                samples[way].push(tps[way]);
+            }
+            ratios.push(tps[0] / tps[1]);
+            tell(&format!("  on {:.0}, off {:.0}: {:.3}", tps[0], tps[1], tps[0] / tps[1]));
+        }
+        let [on, off] = samples;
+        for (path, metric, unit, values) in [
+            ("log on", "transactions", "/s", on),
+            ("log off", "transactions", "/s", off),
+            ("log on", "on : off, median of the rounds", "", ratios),
+        ] {
+            measures.push(Measure {
+                bench: "log".into(),
+                case: case.clone(),
+                path: path.into(),
+                metric: metric.into(),
+                value: median(values),
+                unit: unit.into(),
+            });
+        }
+    }
+    // What was compared is what it is called.
+    let recorded =
+        ways[0].agent.wait_status("the records", std::time::Duration::from_secs(5), |it| {
+            it.log.records > before
+        })?;
+    ensure!(recorded.log.lost == 0, "{} records were lost", recorded.log.lost);
+    ensure!(!ways[1].agent.status()?.log.enabled, "both agents recorded");
+    Ok(measures)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// For people.
+pub fn table(measures: &[Measure]) -> String {
+    let value = |case: &str, metric: &str, path: &str| {
+        let is = |one: &&Measure| one.case == case && one.metric == metric && one.path == path;
+        measures.iter().find(is).map_or(0.0, |measure| measure.value)
+    };
+    let mut text = format!("{:<44} {:>9} {:>9}  {:>8}\n", "", "log on", "log off", "on : off");
+    let mut cases: Vec<&str> = measures.iter().map(|measure| &*measure.case).collect();
+    cases.dedup();
+    for case in cases {
+        text.push_str(&format!(
+            "{:<44} {:>9.0} {:>9.0}  {:>8.3}\n",
+            format!("log: {case} [/s]"),
+            value(case, "transactions", "log on"),
+            value(case, "transactions", "log off"),
+            value(case, "on : off, median of the rounds", "log on"),
+        ));
+    }
+    text
+}
