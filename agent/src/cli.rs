@@ -5,7 +5,9 @@
 
 mod audit;
 mod ca;
+mod classify;
 mod detach;
+mod dial;
 mod doctor;
 mod exit;
 mod internal;
@@ -14,6 +16,7 @@ mod login;
 mod manual;
 mod observe;
 mod output;
+mod password;
 mod policy;
 mod reach;
 mod reload;
@@ -64,6 +67,7 @@ enum Command {
     Ca(ca::Ca),
     Policy(policy::Policy),
     Login(login::Login),
+    Classify(Box<classify::Classify>),
     Completions(manual::Completions),
     Man(manual::Man),
     #[command(hide = true)]
@@ -111,6 +115,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Ca(ca) => ca.carry_out(),
         Command::Policy(policy) => policy.carry_out(),
         Command::Login(login) => login.carry_out(),
+        Command::Classify(classify) => classify.carry_out(),
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),

@@ -118,6 +118,7 @@ impl Means {
             }
             (Err(why), None) => return Err(why),
         };
+        shared.catalogs.correct(terms.generation, &terms.classes);
         Ok(Self {
             shared,
             issuer: terms.issuer.clone().into(),
