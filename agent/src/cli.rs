@@ -3,6 +3,7 @@
 //! One file a command. Data goes to stdout, all else to stderr, and a failure
 //! says what to do next. Decides nothing that an agent decides.
 
+mod approvals;
 mod audit;
 mod ca;
 mod classify;
@@ -64,6 +65,7 @@ enum Command {
     Reload(reload::Reload),
     Detach(detach::Detach),
     Audit(Box<audit::Audit>),
+    Approvals(approvals::Approvals),
     Ca(ca::Ca),
     Policy(policy::Policy),
     Login(login::Login),
@@ -112,6 +114,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Reload(reload) => reload.carry_out(),
         Command::Detach(detach) => detach.carry_out(),
         Command::Audit(audit) => audit.carry_out(),
+        Command::Approvals(approvals) => approvals.carry_out(),
         Command::Ca(ca) => ca.carry_out(),
         Command::Policy(policy) => policy.carry_out(),
         Command::Login(login) => login.carry_out(),

@@ -5,6 +5,7 @@
 //! the same checks, and a contradiction between them is found like one within
 //! the file. Settings with a mistake are never handed out in part.
 
+mod approvals;
 mod audit;
 mod check;
 pub mod classes;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use crate::model::{Mode, Protocol};
 
+pub use approvals::ApprovalSettings;
 pub use audit::AuditSettings;
 pub use classes::ClassSettings;
 pub use draft::Overrides;
@@ -98,6 +100,7 @@ pub struct Settings {
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
     pub audit: AuditSettings,
+    pub approvals: ApprovalSettings,
     pub identity: IdentitySettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
@@ -208,6 +211,7 @@ impl Default for Settings {
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
+            approvals: ApprovalSettings::default(),
             identity: IdentitySettings {
                 directory: None,
                 kinds: None,

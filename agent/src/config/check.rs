@@ -50,6 +50,7 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             key: or(draft.ca_key, default.ca.key),
         },
         audit: draft.audit.settled(default.audit),
+        approvals: draft.approvals.settled(default.approvals),
         logins: or(draft.logins, default.logins),
         classes: ClassSettings { file: or(draft.classes, default.classes.file), words: Vec::new() },
         policy: PolicySettings {

@@ -31,6 +31,7 @@ pub(super) const TOP: [&str; 20] = [
     "passthrough",
     "ca",
     "audit",
+    "approvals",
     "identity",
     "logins",
     "classes",
@@ -115,7 +116,7 @@ fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, candidate)| candidate)
 }
 
-struct Reader<'t> {
+pub(super) struct Reader<'t> {
     text: &'t str,
     file: &'t str,
     mistakes: Mistakes,
@@ -161,6 +162,9 @@ impl Reader<'_> {
         if let Some(table) = self.table(top, "audit") {
             self.audit(table, &mut draft.audit);
         }
+        if let Some(table) = self.table(top, "approvals") {
+            self.approvals(table, &mut draft.approvals);
+        }
         if let Some(table) = self.table(top, "identity") {
             self.unknown_keys(table, &IDENTITY, " in [identity]");
             draft.directory = self.take(table, "directory", |i| check::absolute(path(i)?));
@@ -181,7 +185,7 @@ impl Reader<'_> {
         table
     }
 
-    fn unknown_keys(&mut self, table: &dyn TableLike, known: &[&str], within: &str) {
+    pub(super) fn unknown_keys(&mut self, table: &dyn TableLike, known: &[&str], within: &str) {
         for (key, item) in table.iter() {
             if known.contains(&key) {
                 continue;
@@ -206,7 +210,7 @@ impl Reader<'_> {
         }
     }
 
-    fn take<T>(
+    pub(super) fn take<T>(
         &mut self,
         table: &dyn TableLike,
         key: &str,
@@ -323,7 +327,7 @@ fn plain_target(text: &str) -> Result<Protect, String> {
     protect::parse(text)
 }
 
-fn string(item: &Item) -> Result<&str, String> {
+pub(super) fn string(item: &Item) -> Result<&str, String> {
     item.as_str().ok_or_else(|| format!("it must be a string, not {}", with_article(item)))
 }
 
@@ -370,7 +374,7 @@ fn quota(item: &Item) -> Result<u32, String> {
     Ok(number(item, 1, most.into())?.try_into().unwrap_or(most))
 }
 
-fn time(item: &Item, range: (Duration, Duration)) -> Result<Duration, String> {
+pub(super) fn time(item: &Item, range: (Duration, Duration)) -> Result<Duration, String> {
     if let Some(number) = item.as_integer() {
         return Err(format!("`{number}` has no unit: write \"{number}ms\" or \"{number}s\""));
     }

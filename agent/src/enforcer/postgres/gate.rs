@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::audit::{Log, Sealed, Subject};
+use crate::model::HoldPass;
 use crate::policy::Permit;
 use crate::sql::facts::Doubt;
 use crate::sql::{Alike, Effect, Effects, Facts, LexingState, Reading, session_effects};
@@ -28,6 +29,8 @@ pub struct Granted {
     /// The prepared statement or cursor that it names.
     pub behind: Option<Arc<Understood>>,
     pub intent: Intent,
+    /// The approval by which it passes. A portal's is good for its execution too.
+    pub pass: Option<Arc<HoldPass>>,
 }
 
 /// Whether what runs lies in the log before it runs.

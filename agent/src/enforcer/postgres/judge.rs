@@ -10,23 +10,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
-use super::parameters;
-use super::probe::Told;
+use super::holding::{Asking, Holding, Promise, Told, of_portal};
 use super::seen::Seen;
 use super::temporary::{Rest, Temporary};
+use super::{parameters, probe};
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Catalog, Class, Mask};
 use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
 use crate::policy::{
-    Circumstances, Question, RevealScope, Scene, Set, Sight, Stance, Subject, Target, Transaction,
-    Verdict, Viewed,
+    Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
+    Transaction, Verdict, Viewed, Words,
 };
 use crate::sql::facts::{Facts, Scope, Setting, Verb};
 use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
-use crate::wire::postgres::Transaction as Said;
 use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
+use crate::wire::postgres::{Bind, Transaction as Said};
 
 /// Of one session.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub struct Judge {
     scene: Scene,
     kind: ActorKind,
     unit: Option<String>,
+    /// Somebody sits at a terminal and can wait.
+    terminal: bool,
+    /// The approval of the Bind that comes next.
+    promised: Option<Promise>,
     /// How the server reads texts, as far as it has said.
     reading: LexingState,
     path: Path,
@@ -62,6 +66,17 @@ enum Path {
     Lost,
 }
 
+/// What is known of a request beside its own frame.
+#[derive(Debug, Default)]
+pub struct Known<'k> {
+    /// The facts of its text, where they were read elsewhere.
+    pub read: Option<Arc<Understood>>,
+    /// How far its hold is, where there is one.
+    pub held: Option<&'k Holding>,
+    /// Of a Parse: the Bind that came behind it.
+    pub values: Option<Bind<'k>>,
+}
+
 /// What comes of a request.
 #[derive(Debug)]
 pub enum Judgement {
@@ -71,6 +86,10 @@ pub enum Judgement {
     Unrecorded(LogError),
     /// The text is too long to be read here: it is to be asked for.
     Read,
+    /// Somebody must approve it: that is to be asked for.
+    Hold(Box<Asking>, Arc<Ruling>),
+    /// It waited, and its client has cancelled it.
+    Cancel(Refusal),
 }
 
 impl Judge {
@@ -90,6 +109,8 @@ impl Judge {
             scene,
             kind,
             unit: flow.process.workload.system_unit().map(str::to_owned),
+            terminal: kind == ActorKind::Terminal && flow.actor.program.terminal.is_some(),
+            promised: None,
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
@@ -135,8 +156,7 @@ impl Judge {
         }
     }
 
-    /// Judges one request. `read`: what its text was understood as, where it was read
-    /// elsewhere, under the settings of [`Judge::reading`] now.
+    /// Judges one request.
     pub fn judge(
         &mut self,
         runs: &Runs<'_, Judged>,
@@ -144,8 +164,11 @@ impl Judge {
         session: &Session<Judged>,
         means: &Means,
         log: &Connection,
-        read: Option<Arc<Understood>>,
+        known: Known<'_>,
     ) -> Judgement {
+        let Known { read, held, values } = known;
+        // It was for the request that came next.
+        let promised = self.promised.take();
         let statement = match runs {
             Runs::Query(text) => match self.understand(text, session, means, read) {
                 Some(statement) => statement,
@@ -178,33 +201,81 @@ impl Judge {
             self.follow(&statement, serial, session);
         }
         self.know_temporary();
-        let verdict = self.decide(&statement, session, means);
+        let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
+        let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
+        let mut verdict = self.decide(&statement, session, means, lifted);
+        if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
+            let told = Some(refused.told());
+            let recorded = self.record(runs, serial, &statement, &verdict, session, log, told);
+            self.note_turned_away(serial, &recorded);
+            return match recorded {
+                Ok(intent) => holding.judgement(refused, number(&intent)),
+                Err(error) => Judgement::Unrecorded(error),
+            };
+        }
+        let mut unheld = None;
+        if verdict.is_liftable() {
+            let asking = self.asking(runs, &statement, &verdict, session, values);
+            // Parsed by the server it harms nobody. Its values come with the Bind,
+            // which waits if nothing was begun before; where both come at once,
+            // that is now.
+            if let (Runs::Parse(_), Some(permit)) = (runs, verdict.to_prepare(&statement.facts))
+                && !asking.as_ref().is_ok_and(|asking| asking.waits)
+            {
+                let (intent, behind) = (Intent::Prepares, behind(&statement, session));
+                return Judgement::Release(Granted { permit, statement, behind, intent, pass });
+            }
+            match asking {
+                Ok(asking) => match promised.filter(|promised| promised.asked == asking.asked) {
+                    Some(promised) => {
+                        verdict = self.decide(&statement, session, means, &promised.pass.policies);
+                        pass = Some(promised.pass);
+                    }
+                    None => {
+                        return Judgement::Hold(Box::new(asking), Arc::clone(verdict.ruling()));
+                    }
+                },
+                Err(why) => unheld = Some(format!("an approval could lift this, but {why}")),
+            }
+        }
+        if let (Runs::Parse(_), Some(held), Some(pass)) = (runs, held, &pass) {
+            self.promised = self.promise(runs, &statement, held, pass, session, values);
+        }
+        let told = pass.as_ref().map(|pass| Told::of(pass));
+        let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
         if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
         }
-        let recorded = self.record(runs, serial, &statement, &verdict, session, log);
-        if let (Ok(Intent::Recorded(intent)), Verdict::Refuse(_) | Verdict::Hold(_)) =
-            (&recorded, &verdict)
-        {
-            self.turned_away.push_back((serial, Arc::clone(intent)));
+        let recorded = self.record(runs, serial, &statement, &verdict, session, log, told);
+        if matches!(verdict, Verdict::Refuse(_) | Verdict::Hold(_)) {
+            self.note_turned_away(serial, &recorded);
         }
         match recorded {
             Err(error) => Judgement::Unrecorded(error),
-            Ok(intent) => match verdict {
-                Verdict::Allow(permit) => {
-                    let behind = behind(&statement, session);
-                    Judgement::Release(Granted { permit, statement, behind, intent })
-                }
-                Verdict::Refuse(refusal) => {
-                    Judgement::Refuse(refusal.words().refusal(number(&intent)))
-                }
-                Verdict::Hold(hold) => Judgement::Refuse(hold.words().refusal(number(&intent))),
-            },
+            Ok(intent) => {
+                let words = match verdict {
+                    Verdict::Allow(permit) => {
+                        let behind = behind(&statement, session);
+                        return Judgement::Release(Granted {
+                            permit,
+                            statement,
+                            behind,
+                            intent,
+                            pass,
+                        });
+                    }
+                    Verdict::Refuse(refusal) => refusal.words(),
+                    Verdict::Hold(hold) => hold.words(),
+                };
+                let hint = unheld.or(words.hint.clone());
+                Judgement::Refuse(Words { hint, ..words }.refusal(number(&intent)))
+            }
         }
     }
 
     /// Puts the request into the log, before anything comes of it.
+    #[expect(clippy::too_many_arguments, reason = "all that is told of it")]
     fn record(
         &self,
         runs: &Runs<'_, Judged>,
@@ -213,6 +284,7 @@ impl Judge {
         verdict: &Verdict,
         session: &Session<Judged>,
         log: &Connection,
+        told: Option<Told<'_>>,
     ) -> Result<Intent, LogError> {
         let (way, portal) = match runs {
             Runs::Query(_) => (Way::Query, None),
@@ -221,7 +293,8 @@ impl Judge {
             Runs::Execute(_, portal) => (Way::Execute, portal.as_ref()),
             Runs::FunctionCall(_) => (Way::FunctionCall, None),
         };
-        let allowed = matches!(verdict, Verdict::Allow(_));
+        let refused = told.is_some_and(|told| told.verdict != audit::Verdict::Approved);
+        let allowed = matches!(verdict, Verdict::Allow(_)) && !refused;
         if allowed && way == Way::Parse {
             return Ok(Intent::Prepares);
         }
@@ -232,8 +305,10 @@ impl Judge {
         {
             return Ok(Intent::Recorded(Arc::clone(of_bind)));
         }
-        let policies = verdict.ruling().policies();
-        let policies: Vec<&str> = policies.iter().map(|policy| &*policy.id).collect();
+        let decisive = verdict.ruling().policies();
+        let mut policies: Vec<&str> = decisive.iter().map(|policy| &*policy.id).collect();
+        // Of one that was lifted, those that were.
+        policies.extend(told.iter().flat_map(|told| told.lifted).map(String::as_str));
         let decided = match verdict {
             Verdict::Allow(permit) => match permit.would() {
                 None => audit::Verdict::Allowed,
@@ -245,7 +320,10 @@ impl Judge {
         };
         let subject = statement.subject.as_ref();
         let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
+        let decided = told.map_or(decided, |told| told.verdict);
         let entry = audit::Statement {
+            hold: told.and_then(|told| told.hold),
+            approver: told.and_then(|told| told.approver),
             policies: &policies,
             parameters: &parameters,
             in_transaction: session.in_transaction(),
@@ -254,6 +332,13 @@ impl Judge {
         let sealed = log.intent(&entry)?;
         let used = AtomicBool::new(way != Way::Bind);
         Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
+    }
+
+    /// What was refused is in the log: how it ends is recorded too.
+    fn note_turned_away(&mut self, serial: u64, recorded: &Result<Intent, LogError>) {
+        if let Ok(Intent::Recorded(intent)) = recorded {
+            self.turned_away.push_back((serial, Arc::clone(intent)));
+        }
     }
 
     /// The record of a request that was refused. They are asked for in order.
@@ -311,8 +396,8 @@ impl Judge {
     }
 
     /// The server has answered, or failed to.
-    pub fn learn_own(&mut self, told: Option<Told>, session: &Session<Judged>) {
-        let Some(Told { process, search_path }) = told else {
+    pub fn learn_own(&mut self, told: Option<probe::Told>, session: &Session<Judged>) {
+        let Some(probe::Told { process, search_path }) = told else {
             self.own = Some(false);
             return;
         };
@@ -427,7 +512,35 @@ impl Judge {
         self.scene = Scene::new(Target { search_path: self.reading.search_path.clone(), ..target });
     }
 
-    fn decide(&self, statement: &Understood, session: &Session<Judged>, means: &Means) -> Verdict {
+    /// Whether the client reads UTF-8.
+    pub fn is_unicode(&self) -> bool {
+        self.reading.encoding == Encoding::Utf8
+    }
+
+    pub(super) fn has_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        self.scene.target()
+    }
+
+    /// `search_path`, as far as it is known.
+    pub(super) fn known_path(&self) -> Option<&str> {
+        match self.reading.search_path.as_deref() {
+            None => Some("(default)"),
+            Some(LOST) => None,
+            Some(path) => Some(path),
+        }
+    }
+
+    fn decide(
+        &self,
+        statement: &Understood,
+        session: &Session<Judged>,
+        means: &Means,
+        lifted: &[String],
+    ) -> Verdict {
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
             .map(|name| {
@@ -446,7 +559,11 @@ impl Judge {
             scene: &self.scene,
             facts: &statement.facts,
             prepared: &prepared,
-            circumstances: Circumstances { transaction, ..Circumstances::new(Timestamp::now()) },
+            circumstances: Circumstances {
+                transaction,
+                lifted,
+                ..Circumstances::new(Timestamp::now())
+            },
             catalog: &Seen { judge: self, means },
         };
         means.shared.rulings.decide(&policies.set, &question, self.stance(means))

@@ -47,6 +47,7 @@ pub struct Screening {
     /// When this session last tried to learn it.
     tried: Option<Instant>,
     sights: Sights,
+    way: Way,
     screen: Box<Screen>,
     shapes: Vec<Shape>,
     current: Option<Current>,
@@ -127,6 +128,7 @@ impl Screening {
             version: 0,
             tried: None,
             sights: Sights::default(),
+            way: Way::Masked,
             screen: Box::new(Screen::new(hand)),
             shapes: Vec::new(),
             current: None,
@@ -209,21 +211,22 @@ impl Screening {
     // ---- frames -------------------------------------------------------------
 
     /// Which frames of the server's may come in pieces.
-    pub fn pieces(&mut self, judge: &Judge, means: &Means) -> Tags {
-        match self.way(judge, means) {
+    pub fn pieces(&self) -> Tags {
+        match self.way {
             Way::Masked => Tags::of(b"d"),
             Way::Open | Way::Shadow => Tags::of(b"Dd"),
         }
     }
 
-    fn way(&mut self, judge: &Judge, means: &Means) -> Way {
-        if means.policies.is_off() || self.sights.open(judge, means) {
+    /// Some of the server's frames are about to be looked at: under these policies.
+    pub fn begin(&mut self, judge: &Judge, means: &Means) {
+        self.way = if means.policies.is_off() || self.sights.open(judge, means) {
             Way::Open
         } else if judge.stance(means) == Stance::Shadow {
             Way::Shadow
         } else {
             Way::Masked
-        }
+        };
     }
 
     /// A frame that shows nothing, and may tell how the next ones are to be read.
@@ -259,7 +262,7 @@ impl Screening {
         judge: &Judge,
         means: &Means,
     ) -> Result<(), Unshowable> {
-        let way = self.way(judge, means);
+        let way = self.way;
         if way == Way::Open {
             down.pass(shown.unchanged(&self.screen.permitted()));
             return Ok(());
