@@ -20,7 +20,7 @@ mod service;
 pub(super) use audit::AUDIT;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 20] = [
+pub(super) const TOP: [&str; 21] = [
     "cgroup",
     "bpffs",
     "listen_port",
