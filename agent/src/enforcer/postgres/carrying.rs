@@ -471,7 +471,12 @@ impl Carrying {
                     Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),
                     _ => Default::default(),
                 };
-                screening.released(&granted);
+                let text = match &runs {
+                    Runs::Query(text) => text,
+                    Runs::Parse(parse) => parse.query,
+                    _ => &[],
+                };
+                screening.released(&granted, text);
                 // Rows that are to be looked at must have been described.
                 if let Runs::Execute(execute, Some(portal)) = &runs
                     && portal.value.is_undescribed()

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::audit::{Log, Sealed, Subject};
 use crate::model::HoldPass;
 use crate::policy::Permit;
-use crate::sql::facts::Doubt;
+use crate::sql::facts::{Doubt, Verb};
 use crate::sql::{Alike, Bounds, Effect, Effects, Facts, LexingState, Reading, session_effects};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
@@ -114,6 +114,8 @@ impl Understood {
         let defines = {
             let effects = facts.effects();
             [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
+                // A block says what it does when it runs.
+                || facts.running().any(|one| one.verb == Verb::Do)
         };
         facts.mark_repeats();
         let mentions = Mentions::of(text);
