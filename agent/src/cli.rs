@@ -3,9 +3,12 @@
 //! One file a command. Data goes to stdout, all else to stderr, and a failure
 //! says what to do next. Decides nothing that an agent decides.
 
+mod approvals;
 mod audit;
 mod ca;
+mod classify;
 mod detach;
+mod dial;
 mod doctor;
 mod exit;
 mod internal;
@@ -14,6 +17,7 @@ mod login;
 mod manual;
 mod observe;
 mod output;
+mod password;
 mod policy;
 mod reach;
 mod reload;
@@ -61,9 +65,11 @@ enum Command {
     Reload(reload::Reload),
     Detach(detach::Detach),
     Audit(Box<audit::Audit>),
+    Approvals(approvals::Approvals),
     Ca(ca::Ca),
     Policy(policy::Policy),
     Login(login::Login),
+    Classify(Box<classify::Classify>),
     Completions(manual::Completions),
     Man(manual::Man),
     #[command(hide = true)]
@@ -108,9 +114,11 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Reload(reload) => reload.carry_out(),
         Command::Detach(detach) => detach.carry_out(),
         Command::Audit(audit) => audit.carry_out(),
+        Command::Approvals(approvals) => approvals.carry_out(),
         Command::Ca(ca) => ca.carry_out(),
         Command::Policy(policy) => policy.carry_out(),
         Command::Login(login) => login.carry_out(),
+        Command::Classify(classify) => classify.carry_out(),
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),

@@ -5,8 +5,10 @@
 //! the same checks, and a contradiction between them is found like one within
 //! the file. Settings with a mistake are never handed out in part.
 
+mod approvals;
 mod audit;
 mod check;
+pub mod classes;
 mod draft;
 mod duration;
 mod file;
@@ -23,7 +25,9 @@ use std::time::Duration;
 
 use crate::model::{Mode, Protocol};
 
+pub use approvals::ApprovalSettings;
 pub use audit::AuditSettings;
+pub use classes::ClassSettings;
 pub use draft::Overrides;
 pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
@@ -96,9 +100,12 @@ pub struct Settings {
     pub passthrough: Vec<PassthroughSettings>,
     pub ca: CaSettings,
     pub audit: AuditSettings,
+    pub approvals: ApprovalSettings,
     pub identity: IdentitySettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
+    /// What operators say of columns: `tidegate classify` keeps it.
+    pub classes: ClassSettings,
     pub policy: PolicySettings,
     /// How often a canary connects; half of what makes a heartbeat stale.
     pub canary_every: Duration,
@@ -204,12 +211,14 @@ impl Default for Settings {
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
+            approvals: ApprovalSettings::default(),
             identity: IdentitySettings {
                 directory: None,
                 kinds: None,
                 runtimes: ["/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from).into(),
             },
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
+            classes: ClassSettings::default(),
             policy: PolicySettings::default(),
             canary_every: Duration::from_millis(500),
             resolve_every: Duration::from_secs(30),

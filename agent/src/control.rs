@@ -1,10 +1,13 @@
 //! The socket by which the command line speaks with the running keeper: one
 //! JSON object a line each way.
 //!
-//! Only the host's root reaches it (the socket's mode says so, and the server
-//! asks the kernel who called), so that it carries orders; it never carries a
-//! byte of a database's. A connection is one order and its answers.
+//! Only the host's root reaches it, and for what is about holds the group of those
+//! who approve (the socket's mode says so, and the server asks the kernel who
+//! called), so that it carries orders. Of a database's bytes it carries the
+//! statements that are held, and no others. A connection is one order and its
+//! answers.
 
+mod caller;
 mod client;
 mod line;
 mod server;
@@ -14,7 +17,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Event, StatusReport};
+use crate::model::{Event, Hold, Reach, StatusReport};
 
 pub use client::{Answers, Client};
 pub use server::{Asker, Server, Serving};
@@ -45,6 +48,43 @@ pub enum Order {
     },
     /// End the agent and take away everything it ever attached or pinned.
     Detach,
+    /// The holds that wait, or all that are remembered.
+    Holds {
+        all: bool,
+    },
+    Hold {
+        id: String,
+    },
+    /// The holds that wait, then each as something becomes of it.
+    WatchHolds,
+    Approve {
+        id: String,
+        reason: String,
+        reach: Reach,
+    },
+    Deny {
+        id: String,
+        reason: String,
+    },
+}
+
+impl Order {
+    /// Whether those who approve may give it too.
+    pub fn is_about_holds(&self) -> bool {
+        match self {
+            Self::Holds { .. }
+            | Self::Hold { .. }
+            | Self::WatchHolds
+            | Self::Approve { .. }
+            | Self::Deny { .. } => true,
+            Self::Status
+            | Self::Observe { .. }
+            | Self::Upgrade { .. }
+            | Self::Reload
+            | Self::LogRead { .. }
+            | Self::Detach => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,6 +92,18 @@ pub enum Order {
 pub enum Answer {
     Status(Box<StatusReport>),
     Event(Box<Event>),
+    Holds {
+        holds: Vec<Hold>,
+    },
+    Hold(Box<Hold>),
+    /// A decision that isn't the last word: others must approve as well.
+    Waiting {
+        message: String,
+    },
+    /// This caller may not.
+    Denied {
+        error: String,
+    },
     Done {
         message: String,
     },
@@ -64,7 +116,7 @@ pub enum Answer {
 impl Answer {
     /// Nothing comes after it.
     pub fn is_last(&self) -> bool {
-        !matches!(self, Self::Event(_))
+        !matches!(self, Self::Event(_) | Self::Hold(_))
     }
 }
 
@@ -75,7 +127,10 @@ pub enum ControlError {
          start tidegate` or `tidegate run`, or name its socket with `--control`", path.display()
     )]
     Unreachable { path: PathBuf, source: io::Error },
-    #[error("only root may speak with the agent at `{}`: run this as root", path.display())]
+    #[error(
+        "this user may not speak with the agent at `{}`: run this as root (who is in the group of \
+         `[approvals]` may see and decide holds)", path.display()
+    )]
     Denied { path: PathBuf },
     #[error("the agent at `{}` is already running: end it before starting another", path.display())]
     AlreadyRunning { path: PathBuf },

@@ -18,6 +18,7 @@ mod existing;
 mod gate;
 mod hooks;
 mod marks;
+mod names;
 mod namespaces;
 mod notary;
 mod observers;
@@ -126,7 +127,8 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), KeeperError> {
     let mount = crate::host::cgroup2_mount(Path::new("/")).ok_or(KeeperError::NoCgroup2)?;
     let cgroup = settings.cgroup.clone().unwrap_or_else(|| mount.clone());
     let attachment = Attachment::new(&mount, &cgroup)?;
-    let server = serving::bind(&settings)?;
+    let mut server = serving::bind(&settings)?;
+    serving::admit(&mut server, &settings);
     let pins = Pins::new(&settings.bpffs);
     let first = !pins.are_there();
     let outcome = keep(settings, (prepared, known), reload, attachment, &mount, server);

@@ -3,6 +3,7 @@
 //! The rooms, in the order in which data goes through them; a room imports
 //! only from rooms before it (`cargo xtask layering` holds that line).
 
+pub mod approval;
 pub mod audit;
 pub mod channel;
 pub mod cli;

@@ -5,6 +5,7 @@ mod address;
 mod carried;
 mod event;
 mod flow;
+mod hold;
 mod log;
 mod principal;
 mod process;
@@ -23,6 +24,11 @@ pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
+pub use hold::{
+    Approver, Caller, Hold, HoldAnswer, HoldApproval, HoldAsked, HoldEnd, HoldEvent, HoldGrant,
+    HoldId, HoldLiteral, HoldParameter, HoldPass, HoldState, HoldStep, MOST_ASKED, Reach,
+    SCHEMA as HOLD_SCHEMA, Varying, Withdrawal,
+};
 pub use log::{
     Durability, LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
 };
@@ -34,8 +40,8 @@ pub use report::{
     Verdict,
 };
 pub use terms::{
-    AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, PACKS,
-    Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify,
-    Who,
+    AuthMode, AuthQuery, AuthTerms, ClientCertificate, ColumnWord, Der, DestinationTerms, Login,
+    PACKS, Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms,
+    Verify, Who,
 };
 pub use time::Timestamp;

@@ -28,7 +28,7 @@ mod scene;
 pub mod set;
 pub mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod trial;
 pub mod vocabulary;
 

@@ -122,6 +122,13 @@ fn agent(socket: &Path, verdict: &'static str) -> (Serving, mpsc::Sender<Event>)
                 Answer::Failed { error: "the running settings stay:\nf:1:1: wrong\u{1b}".into() }
             }
             Order::Detach => Answer::Done { message: "detached".into() },
+            Order::Holds { .. } | Order::WatchHolds => Answer::Holds { holds: Vec::new() },
+            Order::Hold { id } => Answer::Failed { error: format!("there is no hold `{id}`") },
+            Order::Approve { id, reason, reach } if id == "two-two" => Answer::Waiting {
+                message: format!("{reason} {:?} {} for group:dba", reach.for_ms, reach.vary.len()),
+            },
+            Order::Approve { id, .. } => Answer::Denied { error: format!("{id} is your own") },
+            Order::Deny { id, reason } => Answer::Done { message: format!("{id}: {reason}") },
         };
         asker.send(&answer);
     });
@@ -163,6 +170,32 @@ fn the_status_is_data_on_stdout_and_its_verdict_the_exit_code() {
         words.push("--quiet");
         assert_eq!(run(&words), (code, String::new(), String::new()));
     }
+}
+
+#[test]
+fn a_decision_says_by_its_exit_code_what_came_of_it() {
+    let folder = Folder::new("approvals");
+    let (_serving, _events) = agent(&folder.socket(), "healthy");
+    let socket = folder.socket();
+    for (arguments, code, said) in [
+        ("approve two-two -r why --for 1h --shape #1,$2", 4, "why Some(3600000) 2 for group:dba"),
+        ("approve own-own -r why", 3, "own-own is your own"),
+        ("deny own-own -r why", 0, "own-own: why"),
+        ("show own-own", 1, "there is no hold `own-own`"),
+        ("ls", 0, "nothing waits for an approval"),
+        ("approve own-own", 2, "--reason"),
+        ("approve own-own -r why --shape 7", 2, "marks nothing"),
+    ] {
+        let mut words: Vec<&str> = vec!["approvals"];
+        words.extend(arguments.split(' '));
+        words.extend(["--control", socket.to_str().unwrap()]);
+        let (got, out, err) = run(&words);
+        assert_eq!((got, out.as_str()), (code, ""), "{arguments}: {err}");
+        assert!(err.contains(said), "{arguments}: {err}");
+    }
+    let control = socket.to_str().unwrap();
+    let (code, out, _) = run(&["approvals", "ls", "-o", "json", "--control", control]);
+    assert_eq!((code, out.as_str()), (0, "[]\n"));
 }
 
 #[test]

@@ -298,6 +298,39 @@ fn no_other_way_out_leaks() -> Result<()> {
     hunt("ways_out.sql", &[Way::Simple])
 }
 
+/// An AI agent can't ask either, row by row, whether a value is the one.
+#[test]
+fn an_agent_does_not_pick_rows_by_what_it_may_not_see() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start("")?;
+    let ask = |statement: &str| -> Result<(String, String)> {
+        let mut psql = Place::new().cgroup(&ground.work).command(program("psql")?)?;
+        psql.args(["-XAtq", "-c", statement]).arg(ground.postgres.dsn("app"));
+        let output = psql.env("GEMINI_CLI", "1").output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((text(&output.stdout), text(&output.stderr)))
+    };
+    for statement in [
+        "SELECT id FROM customers WHERE email LIKE 'c%'",
+        "SELECT id FROM customers WHERE full_name > 'X' ORDER BY id",
+        "SELECT id FROM customers ORDER BY full_name",
+        "SELECT count(*) FROM customers GROUP BY email",
+        "SELECT a.id FROM customers a JOIN customers b ON a.phone = b.phone",
+        "SELECT id FROM customers WHERE length(ssn) = 11",
+        "SELECT exists (SELECT 1 FROM customers WHERE iban = 'DE89370400440532013000')",
+        "DELETE FROM customers WHERE email = 'x'",
+    ] {
+        let (out, err) = ask(statement)?;
+        ensure!(out.is_empty() && err.contains("default/agent-probe"), "{statement}: {out}{err}");
+    }
+    let (out, err) = ask("SELECT id, email FROM customers WHERE id = 2")?;
+    ensure!(out == "2|c•••@s•••.example\n" && err.is_empty(), "{out}{err}");
+    // A person may: that is recorded.
+    let out = ground.psql(&["SELECT id FROM customers WHERE email LIKE 'canary.wren2%'"])?;
+    ensure!(out.trim() == "2", "{out}");
+    Ok(())
+}
+
 #[test]
 fn what_is_made_before_it_is_learnt_leaks_nothing() -> Result<()> {
     hunt("made.sql", &[Way::Simple])

@@ -35,12 +35,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sql", &["model", "wire"]),
     ("policy", &["model", "wire", "sql"]),
     ("mask", &["model", "wire", "sql", "policy"]),
-    ("approval", &["model", "wire", "sql", "policy", "mask"]),
+    // Plain data in, plain data out: the keeper decides by it too, and reads no SQL.
+    ("approval", &["model"]),
     ("audit", &["model", "ledger", "wire", "sql", "policy", "mask", "approval"]),
     ("replay", &["model", "wire", "sql", "policy", "mask", "approval", "audit"]),
     (
         "keeper",
-        &["model", "host", "channel", "control", "config", "identity", "telemetry", "ledger"],
+        &[
+            "model",
+            "host",
+            "channel",
+            "control",
+            "config",
+            "identity",
+            "telemetry",
+            "ledger",
+            "approval",
+        ],
     ),
     (
         "enforcer",

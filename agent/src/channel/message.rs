@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Closing, Fences, Flow, FlowId, LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome,
+    Closing, Fences, Flow, FlowId, HoldAnswer, HoldAsked, HoldEnd, LogAnswer, LogAppend, LogHealth,
+    LogNote, LogTerms, LogWelcome, Withdrawal,
 };
 
 /// keeper → enforcer.
@@ -23,6 +24,10 @@ pub enum ToEnforcer {
     /// The answer to [`ToKeeper::Dial`]: with one descriptor, a connected
     /// socket, unless it failed.
     Dialled { request: u64, failed: Option<String> },
+    /// The answer to [`ToKeeper::Hold`].
+    Held { request: u64, answer: HoldAnswer },
+    /// What became of a hold that waits. Nothing is told of it afterwards.
+    Decided { request: u64, end: HoldEnd },
 }
 
 /// enforcer → keeper.
@@ -51,6 +56,11 @@ pub enum ToKeeper {
     },
     /// One more connection to a live flow's destination is wanted.
     Dial { request: u64, flow: FlowId },
+    /// A statement of a live flow needs an approval. `waits`: it can wait for
+    /// one.
+    Hold { request: u64, flow: FlowId, asked: Box<HoldAsked>, waits: bool },
+    /// It waits no longer.
+    Withdraw { request: u64, why: Withdrawal },
 }
 
 /// keeper → the cell of an enforcer, in which texts are parsed, over a channel of its

@@ -62,6 +62,7 @@ impl Reach {
 pub fn unexpected(answer: Answer) -> Failure {
     match answer {
         Answer::Failed { error } => Failure::text(Exit::Failed, error),
+        Answer::Denied { error } => Failure::text(Exit::Denied, error),
         _ => Failure::text(
             Exit::Failed,
             "the agent gave an answer of another kind: are both of one version?",

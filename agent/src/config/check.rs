@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::draft::{Draft, Located};
 use super::{
-    CaSettings, EnforcerSettings, IdentitySettings, Mistakes, OnExisting, PolicySettings, Protect,
-    Settings, duration, protect,
+    CaSettings, ClassSettings, EnforcerSettings, IdentitySettings, Mistakes, OnExisting,
+    PolicySettings, Protect, Settings, duration, protect,
 };
 
 /// Longest path that fits a unix socket's address.
@@ -50,7 +50,9 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             key: or(draft.ca_key, default.ca.key),
         },
         audit: draft.audit.settled(default.audit),
+        approvals: draft.approvals.settled(default.approvals),
         logins: or(draft.logins, default.logins),
+        classes: ClassSettings { file: or(draft.classes, default.classes.file), words: Vec::new() },
         policy: PolicySettings {
             mode: value(draft.policy_mode, default.policy.mode),
             folder: or(draft.policy_folder, default.policy.folder),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::approvals::ApprovalDraft;
 use super::audit::AuditDraft;
 use super::{Mistakes, OnExisting, PassthroughSettings, Place, Protect, check, protect};
 use crate::model::PolicyMode;
@@ -31,10 +32,12 @@ pub(super) struct Draft {
     pub ca_certificate: Option<Located<PathBuf>>,
     pub ca_key: Option<Located<PathBuf>>,
     pub audit: AuditDraft,
+    pub approvals: ApprovalDraft,
     pub directory: Option<Located<PathBuf>>,
     pub kinds: Option<Located<PathBuf>>,
     pub runtimes: Option<Located<Vec<PathBuf>>>,
     pub logins: Option<Located<PathBuf>>,
+    pub classes: Option<Located<PathBuf>>,
     pub policy_mode: Option<Located<PolicyMode>>,
     pub policy_folder: Option<Located<PathBuf>>,
     pub policy_packs: Vec<Located<String>>,

@@ -20,7 +20,7 @@ mod service;
 pub(super) use audit::AUDIT;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 19] = [
+pub(super) const TOP: [&str; 21] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -31,8 +31,10 @@ pub(super) const TOP: [&str; 19] = [
     "passthrough",
     "ca",
     "audit",
+    "approvals",
     "identity",
     "logins",
+    "classes",
     "policy",
     "canary_every",
     "resolve_every",
@@ -114,7 +116,7 @@ fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, candidate)| candidate)
 }
 
-struct Reader<'t> {
+pub(super) struct Reader<'t> {
     text: &'t str,
     file: &'t str,
     mistakes: Mistakes,
@@ -133,6 +135,7 @@ impl Reader<'_> {
             protect: self.protect(top),
             passthrough: self.passthrough(top),
             logins: self.take(top, "logins", |i| check::absolute(path(i)?)),
+            classes: self.take(top, "classes", |i| check::absolute(path(i)?)),
             canary_every: self.take(top, "canary_every", |i| time(i, check::CANARY)),
             resolve_every: self.take(top, "resolve_every", |i| time(i, check::RESOLVE)),
             resolve_grace: self.take(top, "resolve_grace", |i| time(i, check::GRACE)),
@@ -159,6 +162,9 @@ impl Reader<'_> {
         if let Some(table) = self.table(top, "audit") {
             self.audit(table, &mut draft.audit);
         }
+        if let Some(table) = self.table(top, "approvals") {
+            self.approvals(table, &mut draft.approvals);
+        }
         if let Some(table) = self.table(top, "identity") {
             self.unknown_keys(table, &IDENTITY, " in [identity]");
             draft.directory = self.take(table, "directory", |i| check::absolute(path(i)?));
@@ -179,7 +185,7 @@ impl Reader<'_> {
         table
     }
 
-    fn unknown_keys(&mut self, table: &dyn TableLike, known: &[&str], within: &str) {
+    pub(super) fn unknown_keys(&mut self, table: &dyn TableLike, known: &[&str], within: &str) {
         for (key, item) in table.iter() {
             if known.contains(&key) {
                 continue;
@@ -204,7 +210,7 @@ impl Reader<'_> {
         }
     }
 
-    fn take<T>(
+    pub(super) fn take<T>(
         &mut self,
         table: &dyn TableLike,
         key: &str,
@@ -321,7 +327,7 @@ fn plain_target(text: &str) -> Result<Protect, String> {
     protect::parse(text)
 }
 
-fn string(item: &Item) -> Result<&str, String> {
+pub(super) fn string(item: &Item) -> Result<&str, String> {
     item.as_str().ok_or_else(|| format!("it must be a string, not {}", with_article(item)))
 }
 
@@ -368,7 +374,7 @@ fn quota(item: &Item) -> Result<u32, String> {
     Ok(number(item, 1, most.into())?.try_into().unwrap_or(most))
 }
 
-fn time(item: &Item, range: (Duration, Duration)) -> Result<Duration, String> {
+pub(super) fn time(item: &Item, range: (Duration, Duration)) -> Result<Duration, String> {
     if let Some(number) = item.as_integer() {
         return Err(format!("`{number}` has no unit: write \"{number}ms\" or \"{number}s\""));
     }

@@ -48,6 +48,8 @@ fn the_packaged_example_is_the_default_and_shows_every_key() {
     assert_eq!(identity.iter().count(), file::IDENTITY.len());
     let audit = document.as_table()["audit"].as_table_like().unwrap();
     assert_eq!(audit.iter().count(), file::AUDIT.len());
+    let approvals = document.as_table()["approvals"].as_table_like().unwrap();
+    assert_eq!(approvals.iter().count(), approvals::APPROVALS.len() - 1, "all but `group`");
     // What is commented out of a destination is right too, but for the paths.
     let commented: String = text
         .lines()
@@ -71,6 +73,7 @@ bpffs = "/run/bpf"
 listen_port = 16000
 control = "/run/tg.sock"
 logins = "/run/logins"
+classes = "/run/classes"
 on_existing = "kill"
 protect = [
     5433,
@@ -142,12 +145,14 @@ enforce = ["shop.service", "/usr/bin/report"]
             passthrough: Vec::new(),
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
+            approvals: ApprovalSettings::default(),
             identity: IdentitySettings {
                 directory: Some("/etc/people.toml".into()),
                 kinds: Some("/etc/kinds.toml".into()),
                 runtimes: Vec::new(),
             },
             logins: "/run/logins".into(),
+            classes: ClassSettings { file: "/run/classes".into(), words: Vec::new() },
             policy: PolicySettings {
                 mode: PolicyMode::Shadow,
                 folder: "/srv/policies".into(),
@@ -631,5 +636,25 @@ fn the_log_is_set_by_audit() {
     ] {
         let mistakes = parse(&format!("[audit]\n{line}\n"), "f").unwrap_err().to_string();
         assert!(mistakes.contains(expected), "{line}: {mistakes}");
+    }
+}
+
+#[test]
+fn approvals_are_set_by_their_table() {
+    let text = "[approvals]\ngroup = \"dba\"\nhold_wait = \"5m\"\nopen_for = \"2h\"\n";
+    let expected = ApprovalSettings {
+        group: Some("dba".into()),
+        hold_wait: Duration::from_secs(300),
+        open_for: Duration::from_secs(7_200),
+    };
+    assert_eq!(parse(text, "f").unwrap().approvals, expected);
+    for (line, wrong) in [
+        ("group = \"d b a\"", "is not a group's name"),
+        ("hold_wait = \"0s\"", "is out of range: from 1s to 1d"),
+        ("open_for = 7", "has no unit"),
+        ("holdwait = \"5m\"", "did you mean `hold_wait`?"),
+    ] {
+        let mistakes = parse(&format!("[approvals]\n{line}\n"), "f").unwrap_err().to_string();
+        assert!(mistakes.contains(wrong), "{mistakes}");
     }
 }

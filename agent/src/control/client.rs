@@ -31,7 +31,7 @@ impl Client {
 
     /// Gives the order; the answers come as they are made.
     pub fn ask(mut self, order: &Order) -> Result<Answers, ControlError> {
-        if matches!(order, Order::Observe { follow: true }) {
+        if matches!(order, Order::Observe { follow: true } | Order::WatchHolds) {
             self.stream.set_read_timeout(None)?;
         }
         match line::write(&mut self.stream, order, LONGEST_ORDER) {

@@ -19,7 +19,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Uid, geteuid};
 
-use super::{Answer, ControlError, Order, line};
+use super::{Answer, ControlError, Order, caller, line};
+use crate::model::Caller;
 
 pub(super) const LONGEST_ORDER: usize = 64 * 1024;
 /// A status lists every namespace and adopted connection of a large host.
@@ -35,6 +36,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: UnixListener,
     file: SocketFile,
+    /// Whoever is in it may speak about holds.
+    group: Option<u32>,
 }
 
 /// Answers until it is dropped, which hangs up on everybody and takes the
@@ -52,6 +55,7 @@ pub struct Serving {
 pub struct Asker {
     stream: UnixStream,
     gone: bool,
+    caller: Caller,
 }
 
 impl Server {
@@ -66,7 +70,17 @@ impl Server {
         let listener = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
         let identity = identity(path).map_err(failed)?;
-        Ok(Self { listener, file: SocketFile { path: path.into(), identity } })
+        Ok(Self { listener, file: SocketFile { path: path.into(), identity }, group: None })
+    }
+
+    /// Lets in who is in this group, for what is about holds.
+    pub fn admit(&mut self, group: u32) -> Result<(), ControlError> {
+        let path = &self.file.path;
+        let failed = |source| ControlError::Bind { path: path.clone(), source };
+        std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
+        fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(failed)?;
+        self.group = Some(group);
+        Ok(())
     }
 
     /// Hands every order to `handler`, on a thread of the client's own.
@@ -74,7 +88,7 @@ impl Server {
     where
         H: Fn(Order, &mut Asker) + Send + Sync + 'static,
     {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { group: self.group, ..Shared::default() });
         let listener = self.listener.try_clone()?;
         let (accepting, handler) = (Arc::clone(&shared), Arc::new(handler));
         let thread = std::thread::Builder::new()
@@ -85,6 +99,10 @@ impl Server {
 }
 
 impl Asker {
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Sends an answer; false once the client has gone.
     pub fn send(&mut self, answer: &Answer) -> bool {
         if !self.gone {
@@ -115,6 +133,7 @@ impl Asker {
 
 #[derive(Debug, Default)]
 struct Shared {
+    group: Option<u32>,
     ending: AtomicBool,
     clients: Mutex<HashMap<u64, UnixStream>>,
 }
@@ -167,11 +186,17 @@ where
         .set_read_timeout(Some(PATIENCE))
         .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
     let (Ok(()), Ok(copy)) = (patient, stream.try_clone()) else { return };
-    let mut asker = Asker { stream, gone: false };
-    if let Err(error) = permitted(&asker.stream) {
-        asker.send(&Answer::Failed { error });
-        return;
-    }
+    let mut asker = Asker { stream, gone: false, caller: Caller::default() };
+    let full = match permitted(&asker.stream, shared.group) {
+        Ok((caller, full)) => {
+            asker.caller = caller;
+            full
+        }
+        Err(error) => {
+            asker.send(&Answer::Denied { error });
+            return;
+        }
+    };
     {
         let mut clients = shared.clients();
         if clients.len() >= MOST_CLIENTS {
@@ -187,21 +212,25 @@ where
     let handler = Arc::clone(handler);
     let spawned = std::thread::Builder::new().name("control-client".into()).spawn(move || {
         let _place = place;
-        attend(&mut asker, &*handler);
+        attend(&mut asker, full, &*handler);
     });
     if let Err(error) = spawned {
         tracing::warn!("cannot serve a client of the control socket: {error}");
     }
 }
 
-fn attend(asker: &mut Asker, handler: &impl Fn(Order, &mut Asker)) {
-    let order = asker
+/// `full`: it may give any order.
+fn attend(asker: &mut Asker, full: bool, handler: &impl Fn(Order, &mut Asker)) {
+    let order: Result<Option<Order>, ControlError> = asker
         .stream
         .try_clone()
         .map_err(ControlError::from)
         .and_then(|stream| line::read(&mut BufReader::new(stream), LONGEST_ORDER));
     match order {
-        Ok(Some(order)) => handler(order, asker),
+        Ok(Some(order)) if full || order.is_about_holds() => handler(order, asker),
+        Ok(Some(_)) => {
+            asker.send(&Answer::Denied { error: ONLY_ROOT.into() });
+        }
         // It came to see whether somebody is there.
         Ok(None) | Err(ControlError::Ended) => {}
         Err(error) => {
@@ -210,16 +239,21 @@ fn attend(asker: &mut Asker, handler: &impl Fn(Order, &mut Asker)) {
     }
 }
 
-/// The kernel says who called; what the socket's mode says could be changed.
-fn permitted(stream: &UnixStream) -> Result<(), String> {
-    let caller =
+/// The kernel says who called; what the socket's mode says could be changed. True:
+/// he may give any order.
+fn permitted(stream: &UnixStream, group: Option<u32>) -> Result<(Caller, bool), String> {
+    let peer =
         socket_peercred(stream).map_err(|error| format!("cannot tell who is calling: {error}"))?;
-    if may_ask(caller.uid, geteuid()) {
-        Ok(())
+    let caller = caller::of(peer.pid, peer.uid, peer.gid);
+    let full = may_ask(peer.uid, geteuid());
+    if full || group.is_some_and(|group| caller.gids.contains(&group)) {
+        Ok((caller, full))
     } else {
-        Err("only root may speak with the agent: run this as root".into())
+        Err(ONLY_ROOT.into())
     }
 }
+
+const ONLY_ROOT: &str = "only root may speak with the agent: run this as root";
 
 pub(super) fn may_ask(caller: Uid, own: Uid) -> bool {
     caller.is_root() || caller == own

@@ -261,7 +261,46 @@ fn another_user_is_refused_by_the_kernels_word() {
         });
         nobody.join().unwrap()
     });
-    let [Answer::Failed { error }] = answers.as_slice() else { panic!("{answers:?}") };
+    let [Answer::Denied { error }] = answers.as_slice() else { panic!("{answers:?}") };
     assert!(error.contains("only root may speak with the agent"), "{error}");
     assert_eq!(ask(&path, &Order::Status).len(), 1);
+}
+
+#[test]
+fn a_group_is_heard_about_holds_and_nothing_else() {
+    let about = [
+        Order::Holds { all: true },
+        Order::Hold { id: "x".into() },
+        Order::WatchHolds,
+        Order::Approve { id: "x".into(), reason: "y".into(), reach: Default::default() },
+        Order::Deny { id: "x".into(), reason: "y".into() },
+    ];
+    assert!(about.iter().all(Order::is_about_holds));
+    let others = [
+        Order::Status,
+        Order::Observe { follow: false },
+        Order::Reload,
+        Order::Detach,
+        Order::LogRead { command: "x".into() },
+        Order::Upgrade { binary: None, drain_ms: None },
+    ];
+    assert!(!others.iter().any(Order::is_about_holds));
+    for order in about {
+        let text = serde_json::to_string(&order).unwrap();
+        let read: Order = serde_json::from_str(&text).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{order:?}"));
+    }
+}
+
+#[test]
+fn the_socket_is_the_groups_too_once_it_is_admitted() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let folder = Folder::new("group");
+    let path = folder.socket();
+    let mut server = Server::bind(&path).unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&path) & 0o777, 0o600);
+    let own = rustix::process::getegid().as_raw();
+    server.admit(own).unwrap();
+    assert_eq!((mode(&path) & 0o777, std::fs::metadata(&path).unwrap().gid()), (0o660, own));
 }

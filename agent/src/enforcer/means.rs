@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
+use super::cancels::Cancels;
 use super::catalogs::Catalogs;
 use super::hashing::Hashing;
 use super::postgres::Understood;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub catalogs: Arc<Catalogs>,
     pub cell: Arc<Cell>,
     pub hashing: Hashing,
+    /// The statements that wait and may be cancelled.
+    pub cancels: Cancels,
     /// Programs that leave when they are asked for a password in clear once
     /// SCRAM has begun, by their file: they are asked at once.
     pub asked_at_once: Arc<Mutex<HashSet<PathBuf>>>,
@@ -94,6 +97,7 @@ impl Shared {
             catalogs: Arc::default(),
             cell: Arc::new(cell.map_err(|error| error.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
+            cancels: Cancels::default(),
             asked_at_once: Arc::default(),
         })
     }
@@ -118,6 +122,7 @@ impl Means {
             }
             (Err(why), None) => return Err(why),
         };
+        shared.catalogs.correct(terms.generation, &terms.classes);
         Ok(Self {
             shared,
             issuer: terms.issuer.clone().into(),

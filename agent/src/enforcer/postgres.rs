@@ -18,6 +18,7 @@ mod end;
 mod errand;
 mod fresh;
 mod gate;
+mod holding;
 mod judge;
 mod learning;
 mod login;
@@ -37,7 +38,7 @@ use super::relay::{Buffers, Io, Progress, Ready, Side};
 use super::tls::{Leaf, TlsError, Wanted};
 use crate::audit::Connection;
 use crate::mask::Unshowable;
-use crate::model::{Carried, Closing, End as Ending, Flow, Mode};
+use crate::model::{Carried, Closing, End as Ending, Flow, Mode, Withdrawal};
 use crate::sql::LexingState;
 use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
@@ -45,6 +46,7 @@ use end::End;
 use errand::Kept;
 pub use errand::{Errand, Found, Moved, Question, Subject};
 pub use gate::Understood;
+pub use holding::{Asking, HoldWord};
 use opening::Stage;
 use words::Fatal;
 
@@ -81,7 +83,8 @@ pub struct Turn<'t> {
     pub asks: &'t mut Vec<Ask>,
 }
 
-/// What a session wants of others. Each is answered by one [`Word`].
+/// What a session wants of others. Each is answered by one [`Word`], but for what
+/// says otherwise.
 #[derive(Debug)]
 pub enum Ask {
     /// A leaf, of the keeper.
@@ -92,6 +95,10 @@ pub enum Ask {
     Verifier(Box<Question>),
     /// What a text means that is too long to be read here.
     Read { text: Box<[u8]>, reading: LexingState },
+    /// Somebody's approval, of the keeper. Answered more than once, if it waits.
+    Hold(Box<Asking>),
+    /// Nobody waits for it any more. Not answered.
+    Withdraw(Withdrawal),
 }
 
 /// What it asked for.
@@ -103,6 +110,7 @@ pub enum Word {
     /// Nothing: there is none, or it can't be asked for.
     Verifier(Found),
     Understood(Arc<Understood>),
+    Hold(HoldWord),
 }
 
 /// What can go wrong between the two.
@@ -200,6 +208,10 @@ impl<I: Io> Carriage<I> {
             Word::Verifier(found) => self.take_verifier(found.as_ref().map(Kept::bytes), turn),
             Word::Understood(understood) => {
                 self.take_understood(understood);
+                Ok(())
+            }
+            Word::Hold(word) => {
+                self.take_hold(word, turn.asks);
                 Ok(())
             }
         };

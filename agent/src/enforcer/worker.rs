@@ -9,6 +9,7 @@
 
 mod credits;
 mod errands;
+mod holds;
 mod mailbox;
 mod outbox;
 mod slab;
@@ -27,9 +28,10 @@ use super::postgres::{Ask, Turn, Understood, Word};
 use super::relay::{Buffers, Io, Progress, Ready, Side, Socket};
 use super::tls::Wanted;
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
-use crate::model::{CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms};
+use crate::model::{CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms, Withdrawal};
 use credits::Credits;
 use errands::Errands;
+use holds::Holds;
 use mailbox::{Mailbox, Post};
 use outbox::Outbox;
 use slab::{Key, Slab};
@@ -168,6 +170,7 @@ impl Worker {
                     let until = now + Duration::from_millis(within_ms).min(LONGEST_DRAIN);
                     self.drain_until =
                         Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
+                    self.sessions.drain_holds();
                 }
                 Ok(Received { message: ToEnforcer::Terms, descriptors }) => {
                     if let Err(error) = self.agree(&descriptors) {
@@ -179,6 +182,12 @@ impl Worker {
                 }
                 Ok(Received { message: ToEnforcer::Dialled { request, failed }, descriptors }) => {
                     self.dialled(request, failed, descriptors);
+                }
+                Ok(Received { message: ToEnforcer::Held { request, answer }, .. }) => {
+                    self.sessions.hold_answered(request, answer);
+                }
+                Ok(Received { message: ToEnforcer::Decided { request, end }, .. }) => {
+                    self.sessions.hold_ended(request, end);
                 }
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => self.lose_channel(error),
@@ -283,6 +292,7 @@ struct Sessions<I> {
     keeper_lost: bool,
     post: Post,
     errands: Errands<I>,
+    holds: Holds,
     /// For the keeper.
     told: Vec<ToKeeper>,
 }
@@ -315,6 +325,7 @@ impl<I: Io> Sessions<I> {
             keeper_lost: false,
             post,
             errands: Errands::default(),
+            holds: Holds::default(),
             told: Vec::new(),
         }
     }
@@ -407,6 +418,7 @@ impl<I: Io> Sessions<I> {
             self.signed(request, Err("the keeper is gone".into()));
         }
         self.end_undialled_errands();
+        self.end_holds(Withdrawal::Lost);
     }
 
     fn drive(&mut self, key: Key, turn: impl FnOnce(&mut Carriage<I>, &mut Turn<'_>) -> Progress) {
@@ -454,6 +466,8 @@ impl<I: Io> Sessions<I> {
                     self.means.shared.cell.submit(text, &reading, reply);
                 }
                 Ask::Verifier(question) => self.ask_for_verifier(key, flow, *question),
+                Ask::Hold(asking) => self.ask_to_hold(key, flow, *asking),
+                Ask::Withdraw(why) => self.withdraw(key, why),
                 Ask::Derive(derivation) => {
                     let post = self.post.clone();
                     let reply = Box::new(move |salted| post.send(key, Word::Derived(salted)));
@@ -481,6 +495,7 @@ impl<I: Io> Sessions<I> {
 
     fn end(&mut self, key: Key, end: End) {
         let Some(mut live) = self.live.remove(key) else { return };
+        self.forget_hold(key);
         if !matches!(end, End::Closed | End::Fault) && live.carriage.ends_by_reset() {
             live.carriage.abort();
         }

@@ -15,6 +15,7 @@ mod accepting;
 mod acquainted;
 mod asked;
 mod dialling;
+mod holds;
 mod orders;
 mod workers;
 
@@ -52,9 +53,11 @@ use super::terms::{Grounds, Prepared};
 use super::upstream::Way;
 use super::{KeeperError, Tokens, sys};
 use crate::config::Settings;
+use crate::control;
 use crate::identity::Known;
-use crate::model::{Adopted, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
+use crate::model::{Adopted, Caller, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
 use asked::Redials;
+use holds::Holds;
 
 /// How often the loop looks at its clocks.
 const TICK: Duration = Duration::from_millis(200);
@@ -98,6 +101,8 @@ pub enum Order {
         request: u64,
         leaf: Result<Vec<u8>, String>,
     },
+    /// Somebody wants to see or decide what is held.
+    Holds(Box<control::Order>, Caller, Sender<control::Answer>),
     /// End: the gate stays shut, or is taken away first.
     Stop {
         detach: bool,
@@ -215,6 +220,7 @@ pub struct Gate {
     signer: Signer,
     /// Further dials under way for connections that are open.
     redials: Redials,
+    holds: Holds,
     settled: HashMap<QuotaKey, u64>,
     /// Attempts whose SYN could not be read, settled already.
     unread: HashSet<(u64, u64)>,
@@ -253,10 +259,12 @@ impl Gate {
         epoll::add(&epoll, parts.maps.events.as_fd(), data(Source::Ring, 0), read)?;
         let now = Instant::now();
         let signer = Signer::start(orders.clone())?;
+        let holds = Holds::new(&parts.settings.approvals);
         Ok(Self {
             parts,
             signer,
             redials: Redials::default(),
+            holds,
             epoll,
             wake: Arc::clone(&orders.wake),
             orders_rx,
@@ -450,6 +458,7 @@ impl Gate {
         }
         self.parts.enforcers.tell_terms();
         self.end_old_redials();
+        self.expire_holds();
         self.parts.enforcers.tell_answers();
         self.release_waiting();
         self.parts.registrar.look();

@@ -37,9 +37,7 @@ impl Observers {
         if !matches!(event.kind, EventKind::Opened { .. } | EventKind::Closed { .. })
             && let Some(notary) = &inside.notary
         {
-            // The channel's form doesn't take what JSON flattens.
-            let event = serde_json::to_string(&*event).unwrap_or_default();
-            notary.note(LogNote::Observed { event });
+            notary.note(LogNote::Observed { event: noted(&event) });
         }
         if inside.kept.len() >= KEPT {
             inside.kept.pop_front();
@@ -72,6 +70,21 @@ impl Observers {
         inside.watchers.push(events_tx);
         (inside.kept.iter().cloned().collect(), events_rx)
     }
+}
+
+/// An event for the log, as JSON: the channel's form doesn't take what that
+/// flattens. Who has a connection stands in the log with it already, and as a whole
+/// might be too long for a message.
+fn noted(event: &Event) -> String {
+    let mut value = serde_json::to_value(event).unwrap_or_default();
+    if let Some(flow) = value.get_mut("flow").and_then(serde_json::Value::as_object_mut) {
+        flow.remove("actor");
+        if let Some(process) = flow.get_mut("process").and_then(serde_json::Value::as_object_mut) {
+            process.remove("command");
+            process.remove("workload");
+        }
+    }
+    value.to_string()
 }
 
 #[cfg(test)]

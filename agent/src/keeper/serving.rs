@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::gate::{self, Orders};
 use super::observers::Observers;
-use super::{KeeperError, Reload, destinations, registrar, terms, watching};
+use super::{KeeperError, Reload, destinations, names, registrar, terms, watching};
 use crate::config::Settings;
 use crate::control::{Answer, Asker, Order, Server, Serving};
-use crate::model::LogNote;
+use crate::model::{EventKind, HoldState, LogNote};
 
 pub type SharedReload = Mutex<Reload>;
 
@@ -43,6 +43,18 @@ pub fn bind(settings: &Settings) -> Result<Server, KeeperError> {
     })
 }
 
+/// Lets those in who approve. A group that isn't there is nobody's.
+pub fn admit(server: &mut Server, settings: &Settings) {
+    let Some(group) = &settings.approvals.group else { return };
+    let Some(gid) = names::gid(group) else {
+        tracing::warn!("there is no group `{group}`: root alone decides what is held");
+        return;
+    };
+    if let Err(error) = server.admit(gid) {
+        tracing::warn!("`{group}` can't be let in to decide what is held: {error}");
+    }
+}
+
 pub fn start(
     server: Server,
     orders: Orders,
@@ -54,7 +66,8 @@ pub fn start(
     server
         .serve(move |order, asker| {
             // A watcher may stay for ever, and is owed no last word.
-            let _until_answered = (!matches!(order, Order::Observe { .. })).then(|| busy.enter());
+            let _until_answered =
+                (!matches!(order, Order::Observe { .. } | Order::WatchHolds)).then(|| busy.enter());
             serve(order, asker, &orders, &observers, &reload);
         })
         .map_err(|error| KeeperError::Control { path: path.to_owned(), reason: error.to_string() })
@@ -90,6 +103,14 @@ fn serve(
             observers.note(LogNote::Read { uid: 0, command });
             Answer::Done { message: String::new() }
         }
+        Order::WatchHolds => {
+            watch_holds(asker, orders, observers);
+            Answer::Done { message: String::new() }
+        }
+        wanted @ (Order::Holds { .. }
+        | Order::Hold { .. }
+        | Order::Approve { .. }
+        | Order::Deny { .. }) => of_holds(orders, wanted, asker),
         Order::Detach => told(ask(orders, |done| gate::Order::Stop { detach: true, done })),
     };
     asker.send(&answer);
@@ -148,6 +169,48 @@ fn observe(follow: bool, asker: &mut Asker, observers: &Observers) {
             Ok(event) => {
                 if !asker.send(&Answer::Event(Box::new((*event).clone()))) {
                     return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if asker.is_gone() {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// What the gate answers to an order about holds.
+fn of_holds(orders: &Orders, wanted: Order, asker: &Asker) -> Answer {
+    let (answer_tx, answer_rx) = channel();
+    orders.send(gate::Order::Holds(Box::new(wanted), asker.caller().clone(), answer_tx));
+    answer_rx
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| Answer::Failed { error: "the gate does not answer".into() })
+}
+
+/// Those that wait, then each as something becomes of it.
+fn watch_holds(asker: &mut Asker, orders: &Orders, observers: &Observers) {
+    // Before they are listed, or one that comes in between is missed.
+    let (_, events_rx) = observers.watch();
+    if let Answer::Holds { holds } = of_holds(orders, Order::Holds { all: false }, asker) {
+        for hold in holds.into_iter().filter(|hold| hold.state == HoldState::Waiting) {
+            if !asker.send(&Answer::Hold(Box::new(hold))) {
+                return;
+            }
+        }
+    }
+    loop {
+        match events_rx.recv_timeout(LOOK) {
+            Ok(event) => {
+                let EventKind::Hold { hold, .. } = &event.kind else { continue };
+                let wanted = Order::Hold { id: hold.id.0.clone() };
+                let Answer::Holds { holds } = of_holds(orders, wanted, asker) else { continue };
+                for hold in holds {
+                    if !asker.send(&Answer::Hold(Box::new(hold))) {
+                        return;
+                    }
                 }
             }
             Err(RecvTimeoutError::Timeout) => {

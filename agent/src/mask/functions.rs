@@ -128,7 +128,7 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
 /// What a block of code that nobody follows fills with what is sensitive.
 pub fn filled_by(text: &str, catalog: &Catalog) -> Vec<Carried> {
     let words = written::words(text);
-    let telling = catalog.telling();
+    let telling = catalog.telling_names();
     if shows(&words, &telling, catalog) { written::targets(&words) } else { Vec::new() }
 }
 

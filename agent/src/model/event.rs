@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, FlowId, Mode, OriginalDestination, Process, Timestamp};
+use super::{Flow, FlowId, HoldEvent, Mode, OriginalDestination, Process, Timestamp};
 
 /// The schema of [`Event`] as JSON, raised when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -39,6 +39,8 @@ pub enum EventKind {
         /// It goes on, bound to its peer; else it was ended.
         adopted: bool,
     },
+    /// Something became of a statement that needs an approval.
+    Hold { flow: Arc<Flow>, hold: Box<HoldEvent> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,12 +1,13 @@
 //! One of each thing, for tests of what shows or carries them.
 
 use super::{
-    Actor, Adopted, Ancestor, Attribute, CanaryReport, Carried, Closing, Confidence,
-    DestinationReport, EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HookReport, Kind,
-    LogReport, Losses, Mode, NamespaceReport, Origin, OriginalDestination, ParsersReport, Peer,
-    Person, PolicyMode, PolicyReport, Process, ProcessKey, Program, ProgramFile, RefusedWhy,
-    Relation, SocketKind, Source, Sourced, StatusReport, Timestamp, TlsCarried, Verdict, Via,
-    Workload,
+    Actor, Adopted, Ancestor, Approver, Attribute, CanaryReport, Carried, Closing, Confidence,
+    DestinationReport, EnforcerReport, Event, EventKind, Fences, Flow, FlowId, HOLD_SCHEMA, Hold,
+    HoldApproval, HoldAsked, HoldEvent, HoldGrant, HoldId, HoldLiteral, HoldParameter, HoldState,
+    HoldStep, HookReport, Kind, LogReport, Losses, Mode, NamespaceReport, Origin,
+    OriginalDestination, ParsersReport, Peer, Person, PolicyMode, PolicyReport, Process,
+    ProcessKey, Program, ProgramFile, Reach, RefusedWhy, Relation, SocketKind, Source, Sourced,
+    StatusReport, Timestamp, TlsCarried, Varying, Verdict, Via, Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -148,6 +149,19 @@ pub fn events() -> Vec<Event> {
             ..Carried::default()
         })),
     };
+    let hold = HoldEvent {
+        id: HoldId("lus-bab".into()),
+        step: HoldStep::Approved,
+        policies: vec!["default/unbounded".into()],
+        approvers: vec!["approvers".into()],
+        database: "shop".into(),
+        role: "app".into(),
+        waits: true,
+        by: Some(approver()),
+        reason: Some("ticket 7".into()),
+        reach: Some(Reach::default()),
+        why: None,
+    };
     let process = || Box::new(process());
     let destination = OriginalDestination("[2001:db8::7]:5432".parse().unwrap());
     [
@@ -168,6 +182,7 @@ pub fn events() -> Vec<Event> {
             mode: Mode::Permissive,
             adopted: true,
         },
+        EventKind::Hold { flow: flow(), hold: Box::new(hold) },
     ]
     .into_iter()
     .map(|kind| Event { schema: super::EVENT_SCHEMA, at: AT, kind })
@@ -255,4 +270,69 @@ pub fn status() -> StatusReport {
         powerful: vec![process()],
         notes: vec!["lockdown=integrity: nothing is lost by it".into()],
     }
+}
+
+pub fn approver() -> Approver {
+    Approver { uid: 0, user: Some("root".into()), login_uid: Some(1001), login: Some("bob".into()) }
+}
+
+/// Two that wait, and one that was approved.
+pub fn holds() -> Vec<Hold> {
+    let text = "DELETE FROM orders\nWHERE placed < '2020-01-01' AND shop = $1 OR 7 = 7";
+    let literal = |of: &str| {
+        let start = text.find(of).unwrap();
+        let number = |at: usize| u32::try_from(at).unwrap();
+        HoldLiteral { start: number(start), end: number(start + of.len()) }
+    };
+    let end = u32::try_from(text.len()).unwrap();
+    let last = HoldLiteral { start: end - 1, end };
+    let first = literal("7 = 7");
+    let asked = HoldAsked {
+        database: "shop".into(),
+        role: "app".into(),
+        text: text.into(),
+        literals: vec![
+            literal("'2020-01-01'"),
+            HoldLiteral { end: first.start + 1, ..first },
+            last,
+        ],
+        parameters: vec![HoldParameter::Text("it's \u{1b}[2J".into()), HoldParameter::Null],
+        types: vec![0, 25],
+        settings: "search_path (default), standard_conforming_strings on".into(),
+        why: "tidegate: delete on `public.orders` needs an approval: it changes every row".into(),
+        policies: vec!["default/unbounded".into()],
+        approvers: vec!["approvers".into(), "group:dba".into()],
+    };
+    let since = Timestamp(AT.0 - 90_000_000_000);
+    let hold = Hold {
+        schema: HOLD_SCHEMA,
+        id: HoldId("lus-bab".into()),
+        state: HoldState::Waiting,
+        since,
+        until: Timestamp(since.0 + 900_000_000_000),
+        waits: true,
+        times: 1,
+        flow: flow().into(),
+        asked: asked.into(),
+        approvals: Vec::new(),
+        grant: None,
+    };
+    let approval = HoldApproval {
+        at: AT,
+        by: approver(),
+        reason: "ticket 7".into(),
+        covers: vec!["approvers".into()],
+        reach: Reach { for_ms: Some(3_600_000), vary: vec![Varying::Literal(1)] },
+    };
+    let until = Timestamp(AT.0 + 3_600_000_000_000);
+    let grant = HoldGrant { until, once: false, vary: vec![Varying::Literal(1)], used: 3 };
+    let refused = Hold { id: HoldId("dov-kun".into()), waits: false, times: 4, ..hold.clone() };
+    let approved = Hold {
+        id: HoldId("mir-tas".into()),
+        state: HoldState::Approved { at: AT },
+        approvals: vec![approval],
+        grant: Some(grant),
+        ..refused.clone()
+    };
+    vec![hold, refused, approved]
 }

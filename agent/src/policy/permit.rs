@@ -152,7 +152,8 @@ impl Ruling {
         self.worded("is refused")
     }
 
-    fn worded(&self, outcome: &str) -> Words {
+    /// The same, where something else became of it: `needs an approval`.
+    pub fn worded(&self, outcome: &str) -> Words {
         let Some(first) = self.causes.first() else {
             return Words { message: "allowed".into(), detail: None, hint: None };
         };
@@ -220,6 +221,25 @@ impl Verdict {
             Self::Refuse(refusal) => &refusal.ruling,
             Self::Hold(hold) => &hold.ruling,
         }
+    }
+
+    /// Whether an approval would lift it, also where it can't be waited for.
+    pub fn is_liftable(&self) -> bool {
+        match self {
+            Self::Allow(_) => false,
+            Self::Refuse(refusal) => refusal.in_transaction,
+            Self::Hold(_) => true,
+        }
+    }
+
+    /// The permit to have the text of a liftable one parsed by the server: nothing
+    /// is planned or run by that, and whatever binds or executes it is judged anew.
+    pub fn to_prepare(&self, facts: &Arc<Facts>) -> Option<Permit> {
+        self.is_liftable().then(|| Permit {
+            ruling: Arc::clone(self.ruling()),
+            facts: Arc::clone(facts),
+            stance: Stance::Enforced,
+        })
     }
 
     /// `allow`, `refuse`, `hold`.

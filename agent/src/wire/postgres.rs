@@ -33,7 +33,7 @@ pub use backend::{
     Transaction,
 };
 pub use error::{Fault, Side, WireError};
-pub use fields::{Field, Fields, write_error};
+pub use fields::{Field, Fields, write_error, write_notice};
 pub use framer::{Frame, Framer, Part, Span, Tags};
 pub use frontend::{
     Bind, Close, Credential, Describe, Execute, Frontend, FunctionCall, Object, Parse, SaslInitial,

@@ -31,6 +31,14 @@ with psycopg.connect(sys.argv[1]) as connection:
 const HARBOUR: &str = "CREATE TABLE ports_of_call (name text); \
     INSERT INTO ports_of_call VALUES ('Bremen'), ('Porto'), ('Zierikzee')";
 const COUNT: &str = "SELECT inet_client_port(), count(*) FROM ports_of_call";
+const CREW: &str = "CREATE TABLE crew (id int, rank text, full_name text, email text, iban text, \
+                    signed_on date); \
+                    INSERT INTO crew VALUES \
+                    (1, 'captain', 'Ahab Coffin', 'ahab@pequod.example', 'DE89370400440532013000', \
+                    '1851-10-18'), \
+                    (2, 'mate', 'Mary Starbuck', 'mary@pequod.example', 'FR1420041010050500013M02606', \
+                    '1851-11-14')";
+const ASKED: &str = "SELECT * FROM crew";
 const WRECK: &str = "DROP TABLE ports_of_call";
 
 fn main() -> ExitCode {
@@ -108,6 +116,7 @@ fn run(check: bool) -> Result<bool> {
     }
 
     refuse(&apps, &postgres, &mut promises)?;
+    mask(&apps, &postgres, &mut promises)?;
 
     let counts =
         agent.wait_status("all connections to end", Duration::from_secs(10), |status| {
@@ -122,8 +131,8 @@ fn run(check: bool) -> Result<bool> {
         counts.losses.direct,
         counts.losses.events
     );
-    promises.hold("three connections were opened and closed", {
-        count("opened") == 3 && count("closed") == 3 && flows.len() == 2
+    promises.hold("four connections were opened and closed", {
+        count("opened") == 4 && count("closed") == 4 && flows.len() == 2
     });
     promises.hold("nothing went direct, and no event was lost", {
         counts.losses.direct == 0 && counts.losses.events == 0
@@ -181,6 +190,24 @@ fn refuse(apps: &Cgroup, postgres: &Postgres, promises: &mut Promises) -> Result
     Ok(())
 }
 
+/// What a person sees of other persons, with nothing configured.
+fn mask(apps: &Cgroup, postgres: &Postgres, promises: &mut Promises) -> Result<()> {
+    postgres.psql("app", CREW)?;
+    println!("\npsql, uid 65534: {ASKED}");
+    let mut psql = Place::new().cgroup(apps).user(65_534, 65_534).command(program("psql")?)?;
+    psql.args(["-XAtq", "-F", "  ", "-c", ASKED]);
+    psql.arg(format!("{} sslmode=disable", postgres.dsn("app"))).current_dir("/").env("HOME", "/");
+    let output = psql.stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    for line in said.lines() {
+        println!("  {line}");
+    }
+    let hidden = !["Ahab", "ahab@", "DE89"].iter().any(|word| said.contains(word));
+    promises.hold("names, addresses and accounts are masked", hidden && said.contains("a•••@p•••"));
+    promises.hold("the rest is as it was", said.contains("captain") && said.contains("1851"));
+    Ok(())
+}
+
 /// What the log knows, and that nobody can change it unnoticed.
 fn remember(agent: &Agent, promises: &mut Promises) -> Result<()> {
     let settings = agent.settings_file();
@@ -209,6 +236,16 @@ fn remember(agent: &Agent, promises: &mut Promises) -> Result<()> {
         Ok(told.contains("no record is behind the last checkpoint").then_some(()))
     });
     promises.hold("the last record is signed within seconds", signed.is_ok());
+    println!("\ntidegate audit search --class email --since 1h:");
+    let seen = wait::until("the masked answer to be found", Duration::from_secs(15), || {
+        let asked = ["search", "--class", "email", "--since", "1h", "--config", &config];
+        let (_, found) = audit(&asked)?;
+        Ok(found.contains("FROM crew").then_some(found))
+    });
+    for line in seen.as_deref().unwrap_or("nothing").lines() {
+        println!("  {line}");
+    }
+    promises.hold("the log finds who asked for e-mail addresses", seen.is_ok());
     println!("\ntidegate audit verify:");
     let (code, told) = audit(&["verify", "--config", &config])?;
     println!("  {}", told.trim().replace('\n', "\n  "));

@@ -50,6 +50,7 @@ pub(super) enum Kind {
     Refused,
     Direct,
     Existing,
+    Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,7 @@ impl Kind {
             EventKind::Refused { .. } => Self::Refused,
             EventKind::Direct { .. } => Self::Direct,
             EventKind::Existing { .. } => Self::Existing,
+            EventKind::Hold { .. } => Self::Hold,
         }
     }
 
@@ -123,6 +125,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Direct => "direct",
             Self::Existing => "existing",
+            Self::Hold => "hold",
         }
     }
 }
@@ -132,7 +135,8 @@ pub(super) fn parts(kind: &EventKind) -> (&Process, OriginalDestination, Option<
     match kind {
         EventKind::Opened { flow }
         | EventKind::Closed { flow, .. }
-        | EventKind::Failed { flow, .. } => (&flow.process, flow.destination, Some(&flow.rule)),
+        | EventKind::Failed { flow, .. }
+        | EventKind::Hold { flow, .. } => (&flow.process, flow.destination, Some(&flow.rule)),
         EventKind::Refused { process, destination, .. }
         | EventKind::Direct { process, destination, .. }
         | EventKind::Existing { process, destination, .. } => (process, *destination, None),
@@ -144,7 +148,8 @@ fn actor_of(kind: &EventKind) -> Option<ActorKind> {
     match kind {
         EventKind::Opened { flow }
         | EventKind::Closed { flow, .. }
-        | EventKind::Failed { flow, .. } => Some(flow.actor.kind),
+        | EventKind::Failed { flow, .. }
+        | EventKind::Hold { flow, .. } => Some(flow.actor.kind),
         EventKind::Refused { .. } | EventKind::Direct { .. } | EventKind::Existing { .. } => None,
     }
 }

@@ -119,7 +119,7 @@ fn colour(kind: Kind) -> Colour {
     match kind {
         Kind::Opened => Colour::Plain,
         Kind::Closed => Colour::Dim,
-        Kind::Failed | Kind::Existing => Colour::Yellow,
+        Kind::Failed | Kind::Existing | Kind::Hold => Colour::Yellow,
         Kind::Refused | Kind::Direct => Colour::Red,
     }
 }
@@ -145,6 +145,10 @@ fn what(kind: &EventKind) -> String {
         EventKind::Direct { .. } => "went direct".into(),
         EventKind::Existing { adopted: true, .. } => "older than the agent".into(),
         EventKind::Existing { adopted: false, .. } => "older than the agent: ended".into(),
+        EventKind::Hold { hold, .. } => {
+            let by = hold.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            format!("{} {}{by}", hold.id, hold.step.word())
+        }
     }
 }
 
@@ -176,7 +180,8 @@ fn actor(kind: &EventKind) -> Option<&Actor> {
     match kind {
         EventKind::Opened { flow }
         | EventKind::Closed { flow, .. }
-        | EventKind::Failed { flow, .. } => Some(&*flow.actor),
+        | EventKind::Failed { flow, .. }
+        | EventKind::Hold { flow, .. } => Some(&*flow.actor),
         EventKind::Refused { .. } | EventKind::Direct { .. } | EventKind::Existing { .. } => None,
     }
 }
@@ -195,7 +200,8 @@ fn connection(kind: &EventKind) -> (Option<Peer>, Option<u64>, Option<String>) {
     match kind {
         EventKind::Opened { flow }
         | EventKind::Closed { flow, .. }
-        | EventKind::Failed { flow, .. } => {
+        | EventKind::Failed { flow, .. }
+        | EventKind::Hold { flow, .. } => {
             (Some(flow.client), Some(flow.netns), Some(flow.id.to_string()))
         }
         EventKind::Refused { netns, .. } | EventKind::Direct { netns, .. } => {

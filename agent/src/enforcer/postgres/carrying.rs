@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
-use super::judge::{Judge, Judgement};
+use super::holding::Holding;
+use super::judge::{Judge, Judgement, Known};
 use super::learning::Learning;
 use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
@@ -25,7 +26,8 @@ use crate::wire::postgres::{
 pub struct Carrying {
     pub session: Session<Judged>,
     pub judge: Judge,
-    /// The request whose text is being read elsewhere, by its frame.
+    /// The request whose text is being read elsewhere, or that waits for an
+    /// approval, by its frame.
     pub held: Option<Held>,
     /// What the server is being asked on our own account. Nothing else goes up
     /// meanwhile.
@@ -45,9 +47,10 @@ pub struct Carrying {
 #[derive(Debug)]
 pub struct Held {
     span: Span,
-    /// How the text was to be read when it was given away.
-    reading: LexingState,
+    /// Its text is read elsewhere; by these settings.
+    reading: Option<LexingState>,
     understood: Option<Arc<Understood>>,
+    hold: Option<Holding>,
 }
 
 /// What came of moving one direction.
@@ -95,8 +98,9 @@ impl<I: Io> Carriage<I> {
                 return Ok(Pumped::Blocked);
             }
             let mut ours = Vec::new();
+            carrying.screening.begin(&carrying.judge, turn.means);
             let answered = loop {
-                upstream.framer.allow_pieces(carrying.pieces(turn));
+                upstream.framer.allow_pieces(carrying.pieces());
                 match upstream.framer.frame() {
                     Ok(Some(frame)) => {
                         let taken = match carrying.learns(&frame, turn) {
@@ -160,16 +164,21 @@ impl<I: Io> Carriage<I> {
                     break Ok(());
                 }
                 if !carrying.takes_client() {
+                    if client.leg.has_hung_up() && carrying.give_up(turn.asks) {
+                        continue;
+                    }
                     waits = true;
                     break Ok(());
                 }
-                let frame = match client.framer.frame() {
-                    Ok(Some(frame)) => frame,
+                let (tag, part, span) = match client.framer.frame() {
+                    Ok(Some(frame)) => (frame.tag, frame.part, frame.span),
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
                 };
-                let span = frame.span;
-                match carrying.ask(&frame, &mut self.up, &self.log, turn) {
+                let frame = Frame { tag, part, span, bytes: client.framer.bytes(span) };
+                // The values of what is parsed may have come with it.
+                let next = if tag == b'P' { client.framer.peek() } else { None };
+                match carrying.ask(&frame, next, &mut self.up, &self.log, turn) {
                     Ok(Asked::Sent) => {}
                     Ok(Asked::Later) => {
                         client.framer.put_back(span);
@@ -224,6 +233,13 @@ impl<I: Io> Carriage<I> {
     }
 }
 
+impl Held {
+    fn waits(&self) -> bool {
+        self.reading.is_some() && self.understood.is_none()
+            || self.hold.as_ref().is_some_and(Holding::waits)
+    }
+}
+
 enum Asked {
     Sent,
     /// The frame is to be taken again.
@@ -247,6 +263,11 @@ impl Carrying {
         carrying
     }
 
+    /// The hold of the request that waits.
+    pub fn holding_mut(&mut self) -> Option<&mut Holding> {
+        self.held.as_mut()?.hold.as_mut()
+    }
+
     fn hear_parameters(&mut self) {
         self.judge.learn(&self.session);
         self.screening.set_unicode(self.session.parameters().unicode());
@@ -256,14 +277,14 @@ impl Carrying {
         self.learning.is_none()
             && self.probe.is_none()
             && self.session.takes_client()
-            && self.held.as_ref().is_none_or(|held| held.understood.is_some())
+            && self.held.as_ref().is_none_or(|held| !held.waits())
     }
 
     /// Which frames of the server's may come in pieces.
-    fn pieces(&mut self, turn: &Turn<'_>) -> Tags {
+    fn pieces(&self) -> Tags {
         match self.learning {
             Some(_) => Tags::default(),
-            None => self.screening.pieces(&self.judge, turn.means),
+            None => self.screening.pieces(),
         }
     }
 
@@ -408,6 +429,7 @@ impl Carrying {
     fn ask(
         &mut self,
         frame: &Frame<'_>,
+        next: Option<Frame<'_>>,
         up: &mut Splice,
         log: &Connection,
         turn: &mut Turn<'_>,
@@ -427,13 +449,23 @@ impl Carrying {
             ClientStep::Wait => return Ok(Asked::Later),
             ClientStep::Runs(request) => request,
         };
-        // What was read under other settings means something else now.
-        let read = held
-            .take()
-            .filter(|held| held.span == ticket.span() && held.reading == judge.reading(session))
-            .and_then(|held| held.understood);
+        let known = held.take().filter(|held| held.span == ticket.span());
+        let (read, hold) = known.map_or((None, None), |held| {
+            // What was read under other settings means something else now.
+            let same = held.reading.is_some_and(|reading| reading == judge.reading(session));
+            (held.understood.filter(|_| same), held.hold)
+        });
+        let serial = ticket.serial();
+        let values = next.and_then(|next| {
+            let limits = &turn.means.shared.common.limits;
+            match Frontend::decode(next.tag, next.body(), limits) {
+                Ok(Frontend::Bind(bind)) => Some(bind),
+                _ => None,
+            }
+        });
+        let known = Known { read, held: hold.as_ref(), values };
         judge.know(screening.catalog());
-        match judge.judge(&runs, ticket.serial(), session, turn.means, log, read) {
+        match judge.judge(&runs, serial, session, turn.means, log, known) {
             Judgement::Release(granted) => {
                 let effects = match &runs {
                     Runs::Query(_) | Runs::Execute(..) => granted.statement.effects.clone(),
@@ -461,6 +493,18 @@ impl Carrying {
                 let mut made = Vec::new();
                 session.refuse(ticket, refusal, &mut made)?;
                 up.insert(&made);
+            }
+            Judgement::Cancel(refusal) => {
+                let mut made = Vec::new();
+                session.cancel(ticket, refusal, &mut made)?;
+                up.insert(&made);
+            }
+            Judgement::Hold(asking, ruling) => {
+                turn.asks.push(Ask::Hold(asking));
+                let hold = Some(Holding::asked(ruling));
+                *held = Some(Held { span: ticket.span(), reading: None, understood: None, hold });
+                session.take_back(ticket);
+                return Ok(Asked::Later);
             }
             Judgement::Unrecorded(error) => {
                 let refusal = Refusal {
@@ -490,7 +534,12 @@ impl Carrying {
                 };
                 let reading = judge.reading(session);
                 turn.asks.push(Ask::Read { text: text.into(), reading: reading.clone() });
-                *held = Some(Held { span: ticket.span(), reading, understood: None });
+                *held = Some(Held {
+                    span: ticket.span(),
+                    reading: Some(reading),
+                    understood: None,
+                    hold,
+                });
                 session.take_back(ticket);
                 return Ok(Asked::Later);
             }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
+use super::holding::{self, Asking, Holding, Promise, of_portal};
 use super::parameters;
 use super::probe::Told;
 use super::seen::Seen;
@@ -20,13 +21,13 @@ use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Catalog, Class, Mask};
 use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
 use crate::policy::{
-    Circumstances, Question, RevealScope, Scene, Set, Sight, Stance, Subject, Target, Transaction,
-    Verdict, Viewed,
+    Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
+    Transaction, Verdict, Viewed, Words,
 };
 use crate::sql::facts::{Facts, Scope, Setting, Verb};
 use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
-use crate::wire::postgres::Transaction as Said;
 use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
+use crate::wire::postgres::{Bind, Transaction as Said};
 
 /// Of one session.
 #[derive(Debug)]
@@ -35,6 +36,10 @@ pub struct Judge {
     scene: Scene,
     kind: ActorKind,
     unit: Option<String>,
+    /// Somebody sits at a terminal and can wait.
+    terminal: bool,
+    /// The approval of the Bind that comes next.
+    promised: Option<Promise>,
     /// How the server reads texts, as far as it has said.
     reading: LexingState,
     path: Path,
@@ -62,6 +67,18 @@ enum Path {
     Lost,
 }
 
+/// What is known of a request beside its own frame.
+#[derive(Debug, Default)]
+pub struct Known<'k> {
+    /// What its text was understood as, where it was read elsewhere, under the settings
+    /// of [`Judge::reading`] now.
+    pub read: Option<Arc<Understood>>,
+    /// How far its hold is, where there is one.
+    pub held: Option<&'k Holding>,
+    /// Of a Parse: the Bind that came behind it.
+    pub values: Option<Bind<'k>>,
+}
+
 /// What comes of a request.
 #[derive(Debug)]
 pub enum Judgement {
@@ -71,6 +88,10 @@ pub enum Judgement {
     Unrecorded(LogError),
     /// The text is too long to be read here: it is to be asked for.
     Read,
+    /// Somebody must approve it: that is to be asked for.
+    Hold(Box<Asking>, Arc<Ruling>),
+    /// It waited, and its client has cancelled it.
+    Cancel(Refusal),
 }
 
 impl Judge {
@@ -90,6 +111,8 @@ impl Judge {
             scene,
             kind,
             unit: flow.process.workload.system_unit().map(str::to_owned),
+            terminal: kind == ActorKind::Terminal && flow.actor.program.terminal.is_some(),
+            promised: None,
             reading: LexingState::default(),
             path: Path::Settled,
             unsettled: 0,
@@ -135,8 +158,7 @@ impl Judge {
         }
     }
 
-    /// Judges one request. `read`: what its text was understood as, where it was read
-    /// elsewhere, under the settings of [`Judge::reading`] now.
+    /// Judges one request.
     pub fn judge(
         &mut self,
         runs: &Runs<'_, Judged>,
@@ -144,8 +166,11 @@ impl Judge {
         session: &Session<Judged>,
         means: &Means,
         log: &Connection,
-        read: Option<Arc<Understood>>,
+        known: Known<'_>,
     ) -> Judgement {
+        let Known { read, held, values } = known;
+        // It was for the request that came next.
+        let promised = self.promised.take();
         let statement = match runs {
             Runs::Query(text) => match self.understand(text, session, means, read) {
                 Some(statement) => statement,
@@ -177,34 +202,90 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial, session);
         }
+        let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
+        let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         self.know_temporary();
-        let verdict = self.decide(&statement, session, means);
+        let mut verdict = self.decide(&statement, session, means, lifted);
+        if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
+            let told = Some(refused.told());
+            return match self.record(runs, serial, &statement, &verdict, session, log, told) {
+                Ok(intent) => {
+                    self.turn_away(serial, &intent);
+                    holding.judgement(refused, number(&intent))
+                }
+                Err(error) => Judgement::Unrecorded(error),
+            };
+        }
+        let mut unheld = None;
+        if verdict.is_liftable() {
+            let asking = self.asking(runs, &statement, &verdict, session, values);
+            // Parsed by the server it harms nobody. Its values come with the Bind,
+            // which waits if nothing was begun before; where both come at once,
+            // that is now.
+            if let (Runs::Parse(_), Some(permit)) = (runs, verdict.to_prepare(&statement.facts))
+                && !asking.as_ref().is_ok_and(|asking| asking.waits)
+            {
+                let (intent, behind) = (Intent::Prepares, behind(&statement, session));
+                return Judgement::Release(Granted { permit, statement, behind, intent, pass });
+            }
+            match asking {
+                Ok(asking) => match promised.filter(|promised| promised.asked == asking.asked) {
+                    Some(promised) => {
+                        verdict = self.decide(&statement, session, means, &promised.pass.policies);
+                        pass = Some(promised.pass);
+                    }
+                    None => {
+                        return Judgement::Hold(Box::new(asking), Arc::clone(verdict.ruling()));
+                    }
+                },
+                Err(why) => unheld = Some(format!("an approval could lift this, but {why}")),
+            }
+        }
+        if let (Runs::Parse(_), Some(held), Some(pass)) = (runs, held, &pass) {
+            self.promised = self.promise(runs, &statement, held, pass, session, values);
+        }
+        let told = pass.as_ref().map(|pass| holding::Told::of(pass));
+        let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
         if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
         }
-        let recorded = self.record(runs, serial, &statement, &verdict, session, log);
-        if let (Ok(Intent::Recorded(intent)), Verdict::Refuse(_) | Verdict::Hold(_)) =
-            (&recorded, &verdict)
-        {
-            self.turned_away.push_back((serial, Arc::clone(intent)));
+        let recorded = self.record(runs, serial, &statement, &verdict, session, log, told);
+        if let (Ok(intent), Verdict::Refuse(_) | Verdict::Hold(_)) = (&recorded, &verdict) {
+            self.turn_away(serial, intent);
         }
         match recorded {
             Err(error) => Judgement::Unrecorded(error),
-            Ok(intent) => match verdict {
-                Verdict::Allow(permit) => {
-                    let behind = behind(&statement, session);
-                    Judgement::Release(Granted { permit, statement, behind, intent })
-                }
-                Verdict::Refuse(refusal) => {
-                    Judgement::Refuse(refusal.words().refusal(number(&intent)))
-                }
-                Verdict::Hold(hold) => Judgement::Refuse(hold.words().refusal(number(&intent))),
-            },
+            Ok(intent) => {
+                let words = match verdict {
+                    Verdict::Allow(permit) => {
+                        let behind = behind(&statement, session);
+                        return Judgement::Release(Granted {
+                            permit,
+                            statement,
+                            behind,
+                            intent,
+                            pass,
+                        });
+                    }
+                    Verdict::Refuse(refusal) => refusal.words(),
+                    Verdict::Hold(hold) => hold.words(),
+                };
+                let hint = unheld.or(words.hint.clone());
+                Judgement::Refuse(Words { hint, ..words }.refusal(number(&intent)))
+            }
+        }
+    }
+
+    /// Its end is to be told too, though nobody answers for it.
+    fn turn_away(&mut self, serial: u64, intent: &Intent) {
+        if let Intent::Recorded(intent) = intent {
+            self.turned_away.push_back((serial, Arc::clone(intent)));
         }
     }
 
     /// Puts the request into the log, before anything comes of it.
+    #[expect(clippy::too_many_arguments, reason = "all that is told of it")]
     fn record(
         &self,
         runs: &Runs<'_, Judged>,
@@ -213,6 +294,7 @@ impl Judge {
         verdict: &Verdict,
         session: &Session<Judged>,
         log: &Connection,
+        told: Option<holding::Told<'_>>,
     ) -> Result<Intent, LogError> {
         let (way, portal) = match runs {
             Runs::Query(_) => (Way::Query, None),
@@ -221,7 +303,8 @@ impl Judge {
             Runs::Execute(_, portal) => (Way::Execute, portal.as_ref()),
             Runs::FunctionCall(_) => (Way::FunctionCall, None),
         };
-        let allowed = matches!(verdict, Verdict::Allow(_));
+        let refused = told.is_some_and(|told| told.verdict != audit::Verdict::Approved);
+        let allowed = matches!(verdict, Verdict::Allow(_)) && !refused;
         if allowed && way == Way::Parse {
             return Ok(Intent::Prepares);
         }
@@ -232,8 +315,10 @@ impl Judge {
         {
             return Ok(Intent::Recorded(Arc::clone(of_bind)));
         }
-        let policies = verdict.ruling().policies();
-        let policies: Vec<&str> = policies.iter().map(|policy| &*policy.id).collect();
+        let decisive = verdict.ruling().policies();
+        let mut policies: Vec<&str> = decisive.iter().map(|policy| &*policy.id).collect();
+        // Of one that was lifted, those that were.
+        policies.extend(told.iter().flat_map(|told| told.lifted).map(String::as_str));
         let decided = match verdict {
             Verdict::Allow(permit) => match permit.would() {
                 None => audit::Verdict::Allowed,
@@ -243,9 +328,12 @@ impl Judge {
             Verdict::Refuse(_) => audit::Verdict::Refused,
             Verdict::Hold(_) => audit::Verdict::Held,
         };
+        let decided = told.map_or(decided, |told| told.verdict);
         let subject = statement.subject.as_ref();
         let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
+            hold: told.and_then(|told| told.hold),
+            approver: told.and_then(|told| told.approver),
             policies: &policies,
             parameters: &parameters,
             in_transaction: session.in_transaction(),
@@ -427,7 +515,35 @@ impl Judge {
         self.scene = Scene::new(Target { search_path: self.reading.search_path.clone(), ..target });
     }
 
-    fn decide(&self, statement: &Understood, session: &Session<Judged>, means: &Means) -> Verdict {
+    /// Whether the client reads UTF-8.
+    pub fn is_unicode(&self) -> bool {
+        self.reading.encoding == Encoding::Utf8
+    }
+
+    pub(super) fn has_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        self.scene.target()
+    }
+
+    /// `search_path`, as far as it is known.
+    pub(super) fn known_path(&self) -> Option<&str> {
+        match self.reading.search_path.as_deref() {
+            None => Some("(default)"),
+            Some(LOST) => None,
+            Some(path) => Some(path),
+        }
+    }
+
+    fn decide(
+        &self,
+        statement: &Understood,
+        session: &Session<Judged>,
+        means: &Means,
+        lifted: &[String],
+    ) -> Verdict {
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
             .map(|name| {
@@ -446,7 +562,11 @@ impl Judge {
             scene: &self.scene,
             facts: &statement.facts,
             prepared: &prepared,
-            circumstances: Circumstances { transaction, ..Circumstances::new(Timestamp::now()) },
+            circumstances: Circumstances {
+                transaction,
+                lifted,
+                ..Circumstances::new(Timestamp::now())
+            },
             catalog: &Seen { judge: self, means },
         };
         means.shared.rulings.decide(&policies.set, &question, self.stance(means))

@@ -227,7 +227,11 @@ impl<I: Io> Carriage<I> {
                 self.stage = Stage::Greeting(greeting);
                 Ok(true)
             }
-            Greeted::Cancel(_) => self.opened(Opened { packet, login: None }, means),
+            Greeted::Cancel(cancel) => {
+                // What is held never reached the server, which will ignore this.
+                means.shared.cancels.cancel(cancel.process, cancel.secret);
+                self.opened(Opened { packet, login: None }, means)
+            }
             Greeted::Startup(startup, login) => {
                 self.note_startup(&startup);
                 self.opened(Opened { packet, login: Some(Box::new(login)) }, means)

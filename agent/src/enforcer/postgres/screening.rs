@@ -50,6 +50,7 @@ pub struct Screening {
     /// When this session last tried to learn it.
     tried: Option<Instant>,
     sights: Sights,
+    way: Way,
     screen: Box<Screen>,
     shapes: Vec<Shape>,
     current: Option<Current>,
@@ -119,8 +120,10 @@ pub struct Counts {
 /// How what a session shows is dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// All may be seen, or nothing is decided.
+    /// Nothing is decided, and nothing counted.
     Open,
+    /// Everything is shown as it is, and what is sensitive counted: nothing is
+    /// carried out on this actor, or it may see all.
     Shadow,
     Masked,
 }
@@ -135,6 +138,7 @@ impl Screening {
             version: 0,
             tried: None,
             sights: Sights::default(),
+            way: Way::Masked,
             screen: Box::new(Screen::new(hand)),
             shapes: Vec::new(),
             current: None,
@@ -239,21 +243,22 @@ impl Screening {
     // ---- frames -------------------------------------------------------------
 
     /// Which frames of the server's may come in pieces.
-    pub fn pieces(&mut self, judge: &Judge, means: &Means) -> Tags {
-        match self.way(judge, means) {
+    pub fn pieces(&self) -> Tags {
+        match self.way {
             Way::Masked => Tags::of(b"d"),
             Way::Open | Way::Shadow => Tags::of(b"Dd"),
         }
     }
 
-    fn way(&mut self, judge: &Judge, means: &Means) -> Way {
-        if means.policies.is_off() || self.sights.open(judge, means) {
+    /// Some of the server's frames are about to be looked at: under these policies.
+    pub fn begin(&mut self, judge: &Judge, means: &Means) {
+        self.way = if means.policies.is_off() {
             Way::Open
-        } else if judge.stance(means) == Stance::Shadow {
+        } else if judge.stance(means) == Stance::Shadow || self.sights.open(judge, means) {
             Way::Shadow
         } else {
             Way::Masked
-        }
+        };
     }
 
     /// A frame that shows nothing, and may tell how the next ones are to be read.
@@ -289,7 +294,7 @@ impl Screening {
         judge: &Judge,
         means: &Means,
     ) -> Result<(), Unshowable> {
-        let way = self.way(judge, means);
+        let way = self.way;
         if way == Way::Open {
             down.pass(shown.unchanged(&self.screen.permitted()));
             return Ok(());
@@ -634,7 +639,7 @@ impl Screening {
         if !given_away.is_empty() {
             self.given_away(&given_away, &origins, current.rows);
         }
-        let shadow = self.sights.is_shadow();
+        let shadow = self.way != Way::Masked;
         let counts = self.counts(current.place);
         if shadow {
             counts.seen.merge(&looked);

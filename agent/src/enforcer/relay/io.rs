@@ -33,6 +33,9 @@ pub trait Io {
     fn sent(&mut self) -> bool;
     /// Makes the coming close a reset.
     fn abort(&mut self);
+    /// Shows whoever stands in between, and ourselves, that the connection lives
+    /// while nothing is said on it. Lasts as long as the connection.
+    fn keep_alive(&mut self) {}
 }
 
 /// A connected TCP socket. Its descriptor's blocking mode, which it shares
@@ -99,7 +102,20 @@ impl Io for Socket {
         // Fails only on a socket that is gone already.
         let _ = sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
     }
+
+    fn keep_alive(&mut self) {
+        // What a socket doesn't know costs nothing but the keeping alive.
+        let _ = sockopt::set_socket_keepalive(&self.0, true);
+        let _ = sockopt::set_tcp_keepidle(&self.0, PROBED_AFTER);
+        let _ = sockopt::set_tcp_keepintvl(&self.0, PROBED_EVERY);
+        let _ = sockopt::set_tcp_keepcnt(&self.0, PROBES);
+    }
 }
+
+/// Firewalls and NATs forget a silent connection after minutes, seldom sooner.
+const PROBED_AFTER: Duration = Duration::from_secs(30);
+const PROBED_EVERY: Duration = Duration::from_secs(10);
+const PROBES: u32 = 6;
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {

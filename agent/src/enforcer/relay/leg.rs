@@ -45,6 +45,12 @@ impl<I: Io> Leg<I> {
         }
     }
 
+    /// The other side has closed, wholly or by half; what it sent before may not be
+    /// read yet.
+    pub fn has_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
     pub fn notice(&mut self, ready: Ready) {
         self.readable |= ready.read || ready.hung_up || ready.failed;
         self.writable |= ready.write;

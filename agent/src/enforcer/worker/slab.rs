@@ -15,7 +15,7 @@ struct Slot<T> {
 }
 
 /// Fits, with the side beside it, in an event's 64 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     generation: u32,
     /// Below 2³¹.

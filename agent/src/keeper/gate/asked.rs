@@ -124,7 +124,11 @@ impl Gate {
     }
 
     /// A connection that this very worker has.
-    fn open_of(&self, worker: WorkerId, flow: FlowId) -> Result<&super::Open, &'static str> {
+    pub(super) fn open_of(
+        &self,
+        worker: WorkerId,
+        flow: FlowId,
+    ) -> Result<&super::Open, &'static str> {
         self.open
             .get(&flow)
             .filter(|open| open.worker == worker && open.flow.rule != CANARY_RULE)

@@ -66,6 +66,9 @@ impl Gate {
                 Order::Adopted(adopted) => self.parts.adopted = adopted,
                 Order::Known(answer) => self.on_known(*answer),
                 Order::Signed { worker, request, leaf } => self.signed(worker, request, leaf),
+                Order::Holds(wanted, caller, done) => {
+                    let _ = done.send(self.on_holds_order(*wanted, caller));
+                }
                 Order::Stop { detach, done } => {
                     self.detach = detach;
                     self.stopping = Some(done);
@@ -120,6 +123,7 @@ impl Gate {
             ("debug_programs", settings.debug_programs != old.debug_programs),
             ("audit.enabled", settings.audit.enabled != old.audit.enabled),
             ("audit.folder", settings.audit.folder != old.audit.folder),
+            ("approvals.group", settings.approvals.group != old.approvals.group),
             ("enforcer.user", settings.enforcer.user != old.enforcer.user),
             ("enforcer.workers", settings.enforcer.workers != old.enforcer.workers),
         ] {
@@ -146,6 +150,7 @@ impl Gate {
             return Err(error.to_string());
         }
         self.parts.settings = settings;
+        self.set_approvals();
         self.parts.generation = generation;
         self.parts.registrar.set(known, &self.parts.settings.identity);
         self.acquainted.forget_all();

@@ -87,6 +87,10 @@ impl Gate {
                 self.on_sign(id, request, flow, Wanted { names, key, chain });
             }
             ToKeeper::Dial { request, flow } => self.on_dial(id, request, flow),
+            ToKeeper::Hold { request, flow, asked, waits } => {
+                self.on_hold(id, request, flow, *asked, waits);
+            }
+            ToKeeper::Withdraw { request, why } => self.on_withdraw(id, request, why),
         }
     }
 
@@ -120,6 +124,7 @@ impl Gate {
             worker.open = worker.open.saturating_sub(1);
         }
         self.end_redials_of(closing.flow);
+        self.withdraw_holds_of(closing.flow);
         self.leave(open.flow.netns);
         if open.flow.rule != CANARY_RULE {
             self.parts.observers.tell(EventKind::Closed { flow: open.flow, closing });
@@ -135,6 +140,7 @@ impl Gate {
         if self.parts.enforcers.buried(generation).is_none() {
             return;
         }
+        self.withdraw_holds_of_enforcer(generation);
         let lost: Vec<_> = self
             .open
             .iter()

@@ -27,3 +27,16 @@ fn only_the_newest_are_kept_and_a_slow_watcher_is_left_behind() {
     assert_eq!(slow.try_iter().count(), WATCHER_CAPACITY);
     assert!(slow.recv().is_err());
 }
+
+#[test]
+fn the_log_is_told_who_without_all_that_it_has_already() {
+    for event in crate::model::samples::events() {
+        let text = noted(&event);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let whole = serde_json::to_value(&event).unwrap();
+        assert_eq!(value["event"], whole["event"]);
+        assert_eq!(value["flow"]["process"]["uid"], whole["flow"]["process"]["uid"]);
+        assert_eq!(value["hold"], whole["hold"]);
+        assert!(!text.contains("ancestry") && value["flow"]["process"]["command"].is_null());
+    }
+}

@@ -75,7 +75,21 @@ pub fn write_error<'f>(
     fields: impl IntoIterator<Item = Field<'f>>,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    let mut writer = Writer::tagged(out, "ErrorResponse", b'E');
+    write(Writer::tagged(out, "ErrorResponse", b'E'), fields)
+}
+
+/// Writes a NoticeResponse in the same way.
+pub fn write_notice<'f>(
+    fields: impl IntoIterator<Item = Field<'f>>,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    write(Writer::tagged(out, "NoticeResponse", b'N'), fields)
+}
+
+fn write<'f>(
+    mut writer: Writer<'_>,
+    fields: impl IntoIterator<Item = Field<'f>>,
+) -> Result<(), Fault> {
     for Field { code, text } in fields {
         writer.u8(code);
         for part in text.split(|&byte| byte == 0) {

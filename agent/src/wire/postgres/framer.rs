@@ -223,6 +223,20 @@ impl Framer {
         Frame { tag, part, span, bytes }
     }
 
+    /// The frame that comes next, if all of it is there. It isn't taken, and whether
+    /// it may come at all is asked when it is.
+    pub fn peek(&self) -> Option<Frame<'_>> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let available = self.buffer.get(self.cursor..self.tail)?;
+        let [tag, length @ ..] = *available.first_chunk::<HEADER>()?;
+        let body = usize::try_from(u32::from_be_bytes(length).checked_sub(4)?).ok()?;
+        let bytes = available.get(..body.checked_add(HEADER)?)?;
+        let span = Span { start: self.base + self.cursor as u64, length: bytes.len() };
+        Some(Frame { tag, part: Part::Whole, span, bytes })
+    }
+
     /// The next packet of a connection that hasn't started its session yet.
     pub fn opening(&mut self) -> Result<Option<(Opening<'_>, Span)>, WireError> {
         let available = self.buffer.get(self.cursor..self.tail).unwrap_or_default();

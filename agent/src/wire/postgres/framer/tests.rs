@@ -179,3 +179,21 @@ fn a_password_can_be_wiped() {
     // What is gone is left alone.
     framer.wipe(span);
 }
+
+#[test]
+fn the_next_frame_can_be_seen_without_being_taken() {
+    let mut framer = Framer::new(Side::Client, Arc::new(Limits::default()));
+    assert!(framer.peek().is_none());
+    framer.feed(b"P\0\0\0\x05x");
+    framer.feed(b"B\0\0\0\x06");
+    let first = framer.frame().unwrap().unwrap().span;
+    assert!(framer.peek().is_none(), "half of it has come");
+    framer.feed(b"yz");
+    let next = framer.peek().unwrap();
+    assert_eq!((next.tag, next.body(), next.span.start), (b'B', &b"yz"[..], first.end()));
+    let span = next.span;
+    assert_eq!(framer.frame().unwrap().unwrap().span, span);
+    // A length that can't be is told when it is taken.
+    framer.feed(b"B\0\0\0\x01");
+    assert!(framer.peek().is_none() && framer.frame().is_err());
+}

@@ -6,7 +6,7 @@ use super::effects::SqlEffects;
 use super::names::{Known, Names, Unsettled};
 use super::objects::{Formats, Portal, Statement};
 use super::outcome::Ending;
-use super::refusal::{Refusal, Refused};
+use super::refusal::{CANCELLED, Refusal, Refused};
 use super::request::{
     Answer, ClientStep, Copying, Draft, Kind, Pending, Request, Runs, Simple, Ticket,
 };
@@ -132,10 +132,30 @@ impl<G: Gate> Session<G> {
         refusal: Refusal,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
+        self.refuse_as(ticket, refusal, Refusal::SQLSTATE, out)
+    }
+
+    /// The same, in the words of one that the client has cancelled.
+    pub fn cancel(
+        &mut self,
+        ticket: Ticket<G>,
+        refusal: Refusal,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        self.refuse_as(ticket, refusal, CANCELLED, out)
+    }
+
+    fn refuse_as(
+        &mut self,
+        ticket: Ticket<G>,
+        refusal: Refusal,
+        sqlstate: &'static str,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
         self.undecided = false;
         let Ticket { serial, skipped, draft, .. } = ticket;
         let replication = self.settled.replication;
-        let refused = Refused::substitute(&draft, refusal, replication, out)
+        let refused = Refused::substitute(&draft, refusal, sqlstate, replication, out)
             .map_err(|fault| fault.at(Side::Inside))?;
         let refused = Some(Box::new(refused));
         if skipped {

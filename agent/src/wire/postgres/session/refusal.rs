@@ -31,6 +31,7 @@ impl Refusal {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub refusal: Refusal,
+    sqlstate: &'static str,
     expected: &'static [&'static [u8]],
 }
 
@@ -39,6 +40,7 @@ impl Refused {
     pub fn substitute<G: Gate>(
         draft: &Draft<G>,
         refusal: Refusal,
+        sqlstate: &'static str,
         replication: bool,
         out: &mut Vec<u8>,
     ) -> Result<Self, Fault> {
@@ -77,7 +79,7 @@ impl Refused {
                 &[UNDEFINED_FUNCTION]
             }
         };
-        Ok(Self { refusal, expected })
+        Ok(Self { refusal, sqlstate, expected })
     }
 
     /// Whether this is the failure that the substitute had to meet.
@@ -103,7 +105,7 @@ impl Refused {
         let severities = error
             .iter()
             .filter(|field| matches!(field.code, Field::SEVERITY | Field::PLAIN_SEVERITY));
-        let sqlstate = Field { code: Field::SQLSTATE, text: Refusal::SQLSTATE.as_bytes() };
+        let sqlstate = Field { code: Field::SQLSTATE, text: self.sqlstate.as_bytes() };
         let fields = severities
             .chain([sqlstate])
             .chain(texts.iter().map(|(code, text)| Field { code: *code, text }));
@@ -113,6 +115,8 @@ impl Refused {
     }
 }
 
+/// query_canceled.
+pub const CANCELLED: &str = "57014";
 const SYNTAX_ERROR: &[u8] = b"42601";
 const INVALID_CURSOR_NAME: &[u8] = b"34000";
 const UNDEFINED_FUNCTION: &[u8] = b"42883";

@@ -176,3 +176,19 @@ fn a_record_name_cannot_become_sql() {
     bench.session.refuse(request.ticket, Refusal { record, ..refusal() }, &mut out).unwrap();
     assert_eq!(out, query("tidegate refused this statement (record 1select1)"));
 }
+
+#[test]
+fn a_cancelled_request_fails_as_a_cancelled_one_does() {
+    let mut bench = bench();
+    bench.client.feed(&query("select secret"));
+    let frame = bench.client.frame().unwrap().unwrap();
+    let ClientStep::Runs(request) = bench.session.client(&frame).unwrap() else { panic!() };
+    let mut out = Vec::new();
+    bench.session.cancel(request.ticket, refusal(), &mut out).unwrap();
+    bench.client.consume_framed();
+    assert_eq!(out, query("tidegate refused this statement (record r-1)"));
+    let steps = bench.server(&error("ERROR", "42601")).unwrap();
+    assert!(steps[0].contains("C57014\0M") && !steps[0].contains("42501"), "{steps:?}");
+    bench.server(&ready(b'I')).unwrap();
+    assert!(bench.session.is_quiet());
+}
