@@ -11,7 +11,10 @@ async def main():
         for column in prepared.get_attributes():
             rows = await conn.fetch(f"SELECT {column.name} FROM {table}")
             assert len(rows) == 2, (table, column, rows)
-            print(table, column.name, type(rows[0][0]).__name__, repr(rows[0][0]))
+            value = rows[0][0]
+            if isinstance(value, (asyncpg.Path, asyncpg.Polygon)):
+                value = list(value.points)
+            print(table, column.name, type(value).__name__, repr(value))
         assert len(await conn.fetch(f"SELECT * FROM {table}")) == 2
     await conn.fetch("SELECT ROW(email, id, phones) FROM persons")
     await conn.close()

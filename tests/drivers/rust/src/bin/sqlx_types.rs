@@ -6,6 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode, PgValueF
 use sqlx::types::{BigDecimal, Json, Uuid};
 use sqlx::{Column, Decode, Executor, Row, Type, TypeInfo, ValueRef};
 
+/// Some it reads as binary only.
 fn decode(row: &PgRow) -> Result<String> {
     fn of<'r, T>(row: &'r PgRow) -> Result<String>
     where
@@ -27,15 +28,21 @@ fn decode(row: &PgRow) -> Result<String> {
         "BYTEA" => of::<Vec<u8>>(row),
         "DATE" => of::<sqlx::types::time::Date>(row),
         "TIME" => of::<sqlx::types::time::Time>(row),
-        "TIMETZ" if row.try_get_raw(0)?.format() == PgValueFormat::Binary => of::<PgTimeTz<sqlx::types::time::Time, sqlx::types::time::UtcOffset>>(row),
+        "TIMETZ" if row.try_get_raw(0)?.format() == PgValueFormat::Binary => {
+            of::<PgTimeTz<sqlx::types::time::Time, sqlx::types::time::UtcOffset>>(row)
+        }
         "TIMESTAMP" => of::<sqlx::types::time::PrimitiveDateTime>(row),
         "TIMESTAMPTZ" => of::<sqlx::types::time::OffsetDateTime>(row),
-        "INTERVAL" => of::<PgInterval>(row),
+        "INTERVAL" if row.try_get_raw(0)?.format() == PgValueFormat::Binary => {
+            of::<PgInterval>(row)
+        }
         "UUID" => of::<Uuid>(row),
         "JSON" | "JSONB" => of::<Json<serde_json::Value>>(row),
         "INT4RANGE" => of::<PgRange<i32>>(row),
         "NUMRANGE" => of::<PgRange<BigDecimal>>(row),
-        "TSTZRANGE" => of::<PgRange<sqlx::types::time::OffsetDateTime>>(row),
+        "TSTZRANGE" if row.try_get_raw(0)?.format() == PgValueFormat::Binary => {
+            of::<PgRange<sqlx::types::time::OffsetDateTime>>(row)
+        }
         "INT4[]" if row.column(0).name() == "a4" => of::<Vec<Option<i32>>>(row),
         "TEXT[]" => of::<Vec<Option<String>>>(row),
         "NUMERIC[]" => of::<Vec<Option<BigDecimal>>>(row),
