@@ -32,7 +32,9 @@ fn decode(row: &PgRow) -> Result<String> {
             of::<PgTimeTz<sqlx::types::time::Time, sqlx::types::time::UtcOffset>>(row)
         }
         "TIMESTAMP" => of::<sqlx::types::time::PrimitiveDateTime>(row),
-        "TIMESTAMPTZ" => of::<sqlx::types::time::OffsetDateTime>(row),
+        "TIMESTAMPTZ" if row.try_get_raw(0)?.format() == PgValueFormat::Binary => {
+            of::<sqlx::types::time::OffsetDateTime>(row)
+        }
         "INTERVAL" if row.try_get_raw(0)?.format() == PgValueFormat::Binary => {
             of::<PgInterval>(row)
         }
