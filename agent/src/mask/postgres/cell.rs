@@ -374,7 +374,8 @@ impl Cells {
             Form::Bytes => scalar::bytes(hand, cell.binary, mask, value, out),
             Form::Bits => scalar::bits(cell.binary, value, out),
             Form::Points(head) => scalar::points(*head, cell.binary, mask, value, out),
-            Form::Range => constant(cell.binary, b"empty", &[1], out),
+            // Not `empty`: not every driver reads it. Both bounds infinite.
+            Form::Range => constant(cell.binary, b"(,)", &[0x18], out),
             Form::Multirange => constant(cell.binary, b"{}", &[0; 4], out),
             Form::Search { query } => {
                 // An empty search has no item; an empty vector no word.

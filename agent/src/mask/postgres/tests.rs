@@ -188,7 +188,7 @@ fn scalars_stay_valid_in_text() {
         (Form::Bool, Class::Diagnosis, "t", "f"),
         (Form::Bytes, Class::Password, "\\x616263", "\\x"),
         (Form::Money, Class::Opaque, "$1,234.56", "$0,000.00"),
-        (Form::Range, Class::Opaque, "[1,5)", "empty"),
+        (Form::Range, Class::Opaque, "[1,5)", "(,)"),
         (Form::Interval, Class::Opaque, "3 days", "00:00:00"),
         (Form::Enum, Class::Opaque, "happy", "NULL"),
         (Form::Unknown, Class::Opaque, "whatever", "NULL"),
