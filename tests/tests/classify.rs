@@ -51,12 +51,7 @@ fn must(arguments: &[&str], variables: &[(&str, &str)]) -> Result<String> {
 }
 
 /// … fails with this code and says this.
-fn fails(
-    arguments: &[&str],
-    variables: &[(&str, &str)],
-    code: i32,
-    told: &str,
-) -> Result<()> {
+fn fails(arguments: &[&str], variables: &[(&str, &str)], code: i32, told: &str) -> Result<()> {
     let output = tidegate(arguments, variables)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
@@ -93,10 +88,8 @@ fn a_catalog_is_told_with_reasons() -> Result<()> {
     postgres.psql("app", SEED)?;
     let folder = TempFolder::fresh()?;
     let file = folder.path().join("classes.toml").display().to_string();
-    let dsn = format!(
-        "host=127.0.0.1 port={} user=app dbname=app sslmode=disable",
-        postgres.port()
-    );
+    let dsn =
+        format!("host=127.0.0.1 port={} user=app dbname=app sslmode=disable", postgres.port());
     let password = [("PGPASSWORD", "tide")];
     let look = |more: &[&str]| {
         let all = [&["classify", "--file", &file, "--db", &dsn], more].concat();
@@ -118,7 +111,8 @@ fn a_catalog_is_told_with_reasons() -> Result<()> {
     ensure!(all.len() == 5 && of(&all, "public.customers.code") == Some("text - - -"), "{all:?}");
 
     let report: Value = serde_json::from_str(&look(&["-o", "json"])?)?;
-    let functions: Vec<_> = report["functions"].as_array().context("no functions")?.iter().collect();
+    let functions: Vec<_> =
+        report["functions"].as_array().context("no functions")?.iter().collect();
     let named = |name: &str| functions.iter().any(|one| one["function"] == name);
     ensure!(named("mail_of") && !named("code_of") && !named("one"), "{report:#}");
 
@@ -169,7 +163,8 @@ fn a_database_is_named_and_believed_as_everywhere() -> Result<()> {
         must(&[&["classify", "--file", &file, "--db", db], more].concat(), variables)
     };
     // A URI, with the server verified.
-    let uri = format!("postgres://app:tide@localhost:{port}/app?sslmode=verify-full&sslrootcert={root}");
+    let uri =
+        format!("postgres://app:tide@localhost:{port}/app?sslmode=verify-full&sslrootcert={root}");
     ensure!(table(&classify(&uri, &[], &[])?));
     // As `login add` does without a word: verified, or not at all.
     let plain = format!("host=localhost port={port} user=app dbname=app");
@@ -198,7 +193,12 @@ fn a_database_is_named_and_believed_as_everywhere() -> Result<()> {
     fails(&[&db[..], &["--verify", "none"]].concat(), &wrong, 3, "password authentication failed")?;
     fails(&["classify", "--file", &file], &[], 2, "which database?")?;
     fails(&["classify", "--file", &file, "--db", "user=a sslcert=/x"], &[], 2, "`sslcert`")?;
-    fails(&["classify", "set", "--file", &file, "a.b.c", "emial"], &[], 2, "did you mean `email`?")?;
+    fails(
+        &["classify", "set", "--file", &file, "a.b.c", "emial"],
+        &[],
+        2,
+        "did you mean `email`?",
+    )?;
     fails(&["classify", "set", "--file", &file, "b.c", "email"], &[], 2, "schema.table.column")?;
     let missing = format!("host=localhost port={port} user=app dbname=missing sslmode=require");
     fails(&["classify", "--file", &file, "--db", &missing], &known, 1, "does not exist")?;
@@ -326,7 +326,8 @@ fn what_an_operator_says_holds_for_clients_after_a_reload() -> Result<()> {
     std::fs::write(&file, right)?;
 
     // And all of it can be taken back.
-    for column in ["public.customers.email", "public.letters.addressed_to", "public.customers.code"] {
+    for column in ["public.customers.email", "public.letters.addressed_to", "public.customers.code"]
+    {
         ground.say(&["unset", column])?;
     }
     hidden("SELECT email FROM customers")?;
