@@ -26,6 +26,7 @@ pub mod postgres;
 pub mod style;
 pub mod value;
 pub mod views;
+pub mod written;
 
 pub use catalog::Catalog;
 pub use class::{Class, Tally};

@@ -219,10 +219,10 @@ fn one_that_hangs_is_given_up_and_replaced_and_the_others_go_on() -> Result<()> 
     // The other lane, and what needs none, are as quick as ever.
     ensure!(other.ask("'SELECT 5 /* ' + 'x' * 2_000_000 + ' */'")? == "ok 5");
     ensure!(other.ask("'SELECT 6'")? == "ok 6");
-    ensure!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    ensure!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let said = session.answer()?;
     ensure!(said.starts_with("42501 tidegate: "), "{said}{}", guarded.agent.tail());
-    ensure!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    ensure!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     guarded.parsers("another process", |parsers| {
         parsers.pids.len() == 2 && !parsers.pids.contains(&both.pids[0])
     })?;

@@ -331,6 +331,11 @@ fn an_agent_does_not_pick_rows_by_what_it_may_not_see() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_is_made_before_it_is_learnt_leaks_nothing() -> Result<()> {
+    hunt("made.sql", &[Way::Simple])
+}
+
 // ---- what must arrive -------------------------------------------------------
 
 #[test]

@@ -160,6 +160,18 @@ impl Log {
         Subject::new(text, strings, self.text_kept(), facts, None)
     }
 
+    /// The same of a text that is too long to be looked at whole: its beginning, and
+    /// how many bytes it has.
+    pub fn subject_of_long(
+        &self,
+        head: &str,
+        length: usize,
+        strings: Strings,
+        facts: Option<&Facts>,
+    ) -> Subject {
+        Subject::of_long(head, length, strings, self.text_kept(), facts)
+    }
+
     /// The same where the catalog knows the columns and their classes.
     pub fn subject_touching(
         &self,

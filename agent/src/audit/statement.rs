@@ -154,6 +154,28 @@ impl Subject {
         facts: Option<&Facts>,
         touched: Option<Vec<Touched>>,
     ) -> Self {
+        Self::made(text, text.len(), strings, kept_as, facts, touched)
+    }
+
+    /// Of a text of `length` bytes that begins with `head`.
+    pub fn of_long(
+        head: &str,
+        length: usize,
+        strings: Strings,
+        kept_as: TextKept,
+        facts: Option<&Facts>,
+    ) -> Self {
+        Self::made(head, length, strings, kept_as, facts, None)
+    }
+
+    fn made(
+        text: &str,
+        length: usize,
+        strings: Strings,
+        kept_as: TextKept,
+        facts: Option<&Facts>,
+        touched: Option<Vec<Touched>>,
+    ) -> Self {
         let touched = touched.unwrap_or_else(|| facts.map(touched_by).unwrap_or_default());
         let redacted = redact::text(text, strings, kept_as);
         let verbs: Vec<String> = facts
@@ -167,7 +189,7 @@ impl Subject {
         let kept = Kept {
             text: redacted.text.as_deref(),
             fingerprint: &redacted.fingerprint,
-            cut_of: redacted.cut.then_some(text.len()),
+            cut_of: (redacted.cut || length > text.len()).then_some(length),
             verbs: &verbs,
             touched: touched.get(..MOST_TOUCHED.min(touched.len())).unwrap_or_default(),
             not_understood: facts.is_some_and(|facts| !facts.understood()),

@@ -16,6 +16,7 @@
 mod carrying;
 mod end;
 mod errand;
+mod fresh;
 mod gate;
 mod holding;
 mod judge;

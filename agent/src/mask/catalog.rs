@@ -6,7 +6,7 @@
 //! INVARIANT: nothing that the server says lowers a class that policy or an
 //! earlier sight of the same column has given.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,11 @@ pub struct Catalog {
     corrections: Arc<Corrections>,
     /// The columns that they speak of, by table and number.
     overruled: HashMap<(u32, u16), Overruled>,
+    /// A cast that somebody wrote may give what is sensitive.
+    casts_tell: bool,
+    /// Somebody's code that may tell what is sensitive runs by itself when tables
+    /// are written or defined.
+    triggers_tell: bool,
     /// Changes with every change of a class, a table or a type.
     generation: u64,
 }
@@ -126,7 +131,9 @@ impl Catalog {
             let known = self.found(relation.oid, column.number);
             column.class = known.or(column.class).or_else(|| names::classify(&named));
             if column.class.is_none() {
-                let made = self.made_of(Some(&relation.schema), &relation.name, &column.name);
+                let texts = can_hold_text(&form);
+                let made =
+                    self.filled_with(Some(&relation.schema), &relation.name, &column.name, texts);
                 column.class = made.map(|class| (class, Evidence::Lineage));
             }
         }
@@ -195,12 +202,69 @@ impl Catalog {
             self.named(carried.schema.as_deref(), &carried.relation).cloned().collect();
         for relation in found {
             for column in relation.columns.iter().filter(|column| column.class.is_none()) {
-                let class = self.made_of(Some(&relation.schema), &relation.name, &column.name);
+                let texts = can_hold_text(&self.form(
+                    column.type_oid,
+                    column.modifier,
+                    &super::postgres::plan::Unrevealed,
+                ));
+                let (schema, name) = (Some(&*relation.schema), &*relation.name);
+                let class = self.filled_with(schema, name, &column.name, texts);
                 if let Some(class) = class {
                     self.classify(relation.oid, column.number, class, Evidence::Lineage);
                 }
             }
         }
+        self.share();
+    }
+
+    /// What one part of a table holds its whole shows, and the other way round.
+    pub fn share(&mut self) {
+        let parts: Vec<Arc<Relation>> =
+            self.relations.values().filter(|one| !one.parents.is_empty()).cloned().collect();
+        for _ in 0..DEEPEST {
+            let before = self.generation;
+            for part in &parts {
+                for whole in &part.parents {
+                    self.share_between(part.oid, *whole);
+                    self.share_between(*whole, part.oid);
+                }
+            }
+            if self.generation == before {
+                return;
+            }
+        }
+    }
+
+    fn share_between(&mut self, from: u32, to: u32) {
+        let (Some(from), Some(to)) = (self.relation(from), self.relation(to)) else { return };
+        let found: Vec<(u16, Class)> = to
+            .columns
+            .iter()
+            .filter(|column| column.class.is_none())
+            .filter_map(|column| {
+                let same = from.columns.iter().find(|one| one.name == column.name)?;
+                Some((column.number, same.class?.0))
+            })
+            .collect();
+        let to = to.oid;
+        for (number, class) in found {
+            self.classify(to, number, class, Evidence::Lineage);
+        }
+    }
+
+    pub fn set_tellers(&mut self, casts: bool, triggers: bool) {
+        if (self.casts_tell, self.triggers_tell) != (casts, triggers) {
+            (self.casts_tell, self.triggers_tell) = (casts, triggers);
+            self.generation += 1;
+        }
+    }
+
+    pub fn casts_tell(&self) -> bool {
+        self.casts_tell
+    }
+
+    pub fn triggers_tell(&self) -> bool {
+        self.triggers_tell
     }
 
     pub fn set_functions(&mut self, functions: HashMap<Box<str>, Vec<Function>>) {
@@ -345,6 +409,14 @@ impl Catalog {
         })
     }
 
+    /// The names of functions whose results may be sensitive.
+    pub fn telling_names(&self) -> HashSet<Box<str>> {
+        let all = self.functions.iter().flatten();
+        all.filter(|(_, all)| all.iter().any(|one| one.tells))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     /// Whether something sensitive was put into a table.
     pub fn is_made(&self, schema: Option<&str>, relation: &str) -> bool {
         self.made.get(relation).into_iter().flatten().any(|one| {
@@ -357,11 +429,23 @@ impl Catalog {
 
     /// The class of what a table's column was filled with.
     pub fn made_of(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<Class> {
+        self.filled_with(schema, relation, column, true)
+    }
+
+    fn filled_with(
+        &self,
+        schema: Option<&str>,
+        relation: &str,
+        column: &str,
+        texts: bool,
+    ) -> Option<Class> {
         let all = self.made.get(relation)?;
         let fitting = || {
-            all.iter().filter(|one| match (schema, one.schema.as_deref()) {
-                (Some(one), Some(other)) => one == other,
-                _ => true,
+            all.iter().filter(|one| texts || !one.guessed).filter(|one| {
+                match (schema, one.schema.as_deref()) {
+                    (Some(one), Some(other)) => one == other,
+                    _ => true,
+                }
             })
         };
         let named = fitting()
@@ -486,4 +570,12 @@ impl Catalog {
             })
             .collect()
     }
+}
+
+/// Whether a column can hold what code was given elsewhere, whatever that was.
+fn can_hold_text(form: &Form) -> bool {
+    matches!(
+        form.kind(),
+        names::Kind::Text | names::Kind::Json | names::Kind::Bytes | names::Kind::Other
+    )
 }

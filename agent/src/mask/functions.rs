@@ -5,9 +5,12 @@
 //! anything.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::catalog::{Catalog, Function};
-use super::lineage;
+use super::catalog::{Catalog, Function, Relation};
+use super::class::Class;
+use super::lineage::{self, Carried};
+use super::written;
 use crate::sql::{Cell, LexingState};
 
 /// One function, as the server describes it.
@@ -19,10 +22,31 @@ pub struct Body {
     pub source: Box<str>,
 }
 
+/// What runs without being called by name: it names a function, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    Trigger { relation: u32, function: Box<str> },
+    EventTrigger { function: Box<str> },
+    Cast { function: Box<str> },
+}
+
 /// Reads all bodies against what is sensitive in the catalog.
-pub fn read(bodies: &[Body], catalog: &mut Catalog) {
+pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
     let sensitive = sensitive_names(catalog);
-    let words: Vec<Option<HashSet<Box<str>>>> = bodies.iter().map(words).collect();
+    let mut words: Vec<Option<HashSet<Box<str>>>> = bodies.iter().map(words).collect();
+    // A trigger's own table is in it without being named.
+    let of_trigger = |name: &str, catalog: &Catalog| -> Vec<Arc<Relation>> {
+        let relations = hidden.iter().filter_map(|one| match one {
+            Hidden::Trigger { relation, function } if **function == *name => Some(*relation),
+            _ => None,
+        });
+        relations.filter_map(|oid| catalog.relation(oid).cloned()).collect()
+    };
+    for (body, words) in bodies.iter().zip(&mut words) {
+        if let Some(words) = words {
+            words.extend(of_trigger(&body.name, catalog).into_iter().map(|one| one.name.clone()));
+        }
+    }
     let mut tells: Vec<bool> = bodies
         .iter()
         .zip(&words)
@@ -52,12 +76,82 @@ pub fn read(bodies: &[Body], catalog: &mut Catalog) {
             break;
         }
     }
+    let telling: HashSet<Box<str>> = bodies
+        .iter()
+        .zip(&tells)
+        .filter(|(body, tells)| **tells && !body.name.is_empty())
+        .map(|(body, _)| body.name.clone())
+        .collect();
+    for (body, _) in bodies.iter().zip(&tells).filter(|(_, tells)| **tells) {
+        let mut all = written::words(&body.source);
+        let tables = of_trigger(&body.name, catalog);
+        let around = all.len();
+        all.extend(tables.iter().map(|one| one.name.clone()));
+        if !shows(&all, &telling, catalog) {
+            continue;
+        }
+        all.truncate(around);
+        let mut into = written::targets(&all);
+        let own = written::assigned_new(&all);
+        for table in tables.iter().filter(|_| !own.is_empty()) {
+            into.push(Carried {
+                schema: Some(table.schema.clone()),
+                relation: table.name.clone(),
+                named: own.iter().map(|name| (name.clone(), Class::Opaque)).collect(),
+                others: None,
+                guessed: true,
+            });
+        }
+        for one in into {
+            catalog.carry(one);
+        }
+    }
+    let casts = hidden
+        .iter()
+        .any(|one| matches!(one, Hidden::Cast { function } if telling.contains(function)));
+    let triggers =
+        hidden.iter().any(|one| match one {
+            Hidden::Trigger { function, .. } | Hidden::EventTrigger { function } => {
+                telling.contains(function)
+            }
+            Hidden::Cast { .. } => false,
+        }) || bodies.iter().zip(&tells).any(|(body, tells)| *tells && body.name.is_empty());
+    catalog.set_tellers(casts, triggers);
     let mut functions: HashMap<Box<str>, Vec<Function>> = HashMap::new();
     for (body, tells) in bodies.iter().zip(tells) {
         let function = Function { schema: body.schema.clone(), tells };
         functions.entry(body.name.clone()).or_default().push(function);
     }
     catalog.set_functions(functions);
+}
+
+/// What a block of code that nobody follows fills with what is sensitive.
+pub fn filled_by(text: &str, catalog: &Catalog) -> Vec<Carried> {
+    let words = written::words(text);
+    let telling = catalog.telling_names();
+    if shows(&words, &telling, catalog) { written::targets(&words) } else { Vec::new() }
+}
+
+/// Whether code can put something sensitive elsewhere: it names a sensitive column
+/// with its table, takes whole rows of one, or calls what tells.
+fn shows(words: &[Box<str>], telling: &HashSet<Box<str>>, catalog: &Catalog) -> bool {
+    let named: HashSet<&str> = words.iter().map(|word| &**word).collect();
+    let whole = words.windows(2).any(|pair| match pair {
+        [before, star] => {
+            &**star == "*" && matches!(&**before, "select" | "," | "." | "returning" | "all")
+        }
+        _ => false,
+    }) || WHOLE_ROWS.iter().any(|word| named.contains(*word));
+    if named.iter().any(|word| telling.contains(*word)) {
+        return true;
+    }
+    named.iter().flat_map(|name| catalog.named(None, name)).any(|relation| {
+        &*relation.schema != "information_schema"
+            && relation
+                .columns
+                .iter()
+                .any(|column| column.class.is_some() && (whole || named.contains(&*column.name)))
+    })
 }
 
 /// Whether the last query of a body of SQL gives something sensitive; nothing
@@ -84,6 +178,7 @@ fn sensitive_names(catalog: &Catalog) -> HashSet<Box<str>> {
 fn words(body: &Body) -> Option<HashSet<Box<str>>> {
     let written = match &*body.language {
         // What is compiled passes on what goes into it.
+        "c" | "internal" if READS.contains(&&*body.name) => return None,
         "c" | "internal" => return Some(HashSet::new()),
         "sql" | "plpgsql" => &*body.source,
         _ => return None,
@@ -97,10 +192,55 @@ fn words(body: &Body) -> Option<HashSet<Box<str>>> {
             None => text.to_lowercase().into(),
         })
         .collect();
+    // Names that are written in code points.
+    if written.contains("U&\"") || written.contains("u&\"") {
+        return None;
+    }
     let runs_text = ["execute", "dblink", "query_to_xml", "cursor_to_xml", "table_to_xml"];
     (!runs_text.iter().any(|word| words.contains(*word))).then_some(words)
 }
 
+/// What makes one value of a row.
+const WHOLE_ROWS: &[&str] = &[
+    "row_to_json",
+    "to_json",
+    "to_jsonb",
+    "json_agg",
+    "jsonb_agg",
+    "hstore",
+    "array_agg",
+    "table",
+];
+/// Of the server's own extensions: what reads tables as they lie on the disk, or by
+/// a name that is a value.
+const READS: &[&str] = &[
+    "get_raw_page",
+    "heap_page_items",
+    "heap_page_item_attrs",
+    "tuple_data_split",
+    "bt_page_items",
+    "bt_multi_page_stats",
+    "gist_page_items",
+    "gist_page_items_bytea",
+    "hash_page_items",
+    "brin_page_items",
+    "gin_leafpage_items",
+    "pg_get_wal_record_info",
+    "pg_get_wal_records_info",
+    "pg_get_wal_records_info_till_end_of_wal",
+    "pg_get_wal_block_info",
+    "pg_get_wal_fpi_info",
+    "dblink",
+    "dblink_fetch",
+    "dblink_get_result",
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "crosstabn",
+    "connectby",
+    "xpath_table",
+];
 /// As much of a body is asked for.
 pub const LONGEST: usize = 65_536;
 /// Functions that call functions.

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::catalog::{Catalog, Column, Relation, Type, TypeSort};
-use super::functions::{self, Body};
+use super::functions::{self, Body, Hidden};
 
 #[cfg(test)]
 mod tests;
@@ -21,12 +21,14 @@ pub enum Question {
     Views,
     Parents,
     Functions,
+    /// What runs by itself: expressions of columns, triggers, casts.
+    Hidden,
 }
 
 impl Question {
     /// In the order in which they are best asked.
     pub const ALL: &[Self] =
-        &[Self::Types, Self::Columns, Self::Views, Self::Parents, Self::Functions];
+        &[Self::Types, Self::Columns, Self::Views, Self::Parents, Self::Functions, Self::Hidden];
 
     /// The statement for all tables and types outside the server's own schemas.
     pub fn sql(self) -> &'static str {
@@ -61,13 +63,45 @@ impl Question {
                  LIMIT 20000"
             }
             Self::Functions => {
-                "SELECT n.nspname, p.proname, l.lanname, \
-                 pg_catalog.substr(p.prosrc, 1, 65536) \
+                // An aggregate is its functions; a rule has no name that is called.
+                "SELECT n.nspname, p.proname, \
+                 CASE WHEN a.aggfnoid IS NULL THEN l.lanname ELSE 'sql' END, \
+                 CASE WHEN a.aggfnoid IS NULL THEN pg_catalog.substr(p.prosrc, 1, 65536) \
+                 ELSE pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn) END \
                  FROM pg_catalog.pg_proc p \
                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
                  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
+                 LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid OPERATOR(pg_catalog.=) p.oid \
                  WHERE p.oid OPERATOR(pg_catalog.>=) 16384 \
+                 UNION ALL \
+                 SELECT n.nspname, '', 'sql', \
+                 pg_catalog.substr(pg_catalog.pg_get_ruledef(r.oid), 1, 65536) \
+                 FROM pg_catalog.pg_rewrite r \
+                 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class \
+                 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+                 WHERE r.oid OPERATOR(pg_catalog.>=) 16384 \
+                 AND r.rulename OPERATOR(pg_catalog.<>) '_RETURN' \
                  LIMIT 20000"
+            }
+            Self::Hidden => {
+                "SELECT 'default', d.adrelid, d.adnum, \
+                 pg_catalog.pg_get_expr(d.adbin, d.adrelid) \
+                 FROM pg_catalog.pg_attrdef d \
+                 WHERE d.adrelid OPERATOR(pg_catalog.>=) 16384 \
+                 AND pg_catalog.strpos(pg_catalog.pg_get_expr(d.adbin, d.adrelid), 'nextval(') \
+                 OPERATOR(pg_catalog.<>) 1 \
+                 UNION ALL \
+                 SELECT 'trigger', t.tgrelid, 0, p.proname FROM pg_catalog.pg_trigger t \
+                 JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid \
+                 WHERE NOT t.tgisinternal \
+                 UNION ALL \
+                 SELECT 'event trigger', 0, 0, p.proname FROM pg_catalog.pg_event_trigger e \
+                 JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) e.evtfoid \
+                 UNION ALL \
+                 SELECT 'cast', 0, 0, p.proname FROM pg_catalog.pg_cast c \
+                 JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc \
+                 WHERE c.oid OPERATOR(pg_catalog.>=) 16384 \
+                 LIMIT 50000"
             }
             Self::Parents => {
                 "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i \
@@ -98,6 +132,9 @@ pub struct Learner {
     views: HashMap<u32, Box<str>>,
     parents: HashMap<u32, Vec<u32>>,
     functions: Vec<Body>,
+    hidden: Vec<Hidden>,
+    /// Of columns that are made of others, or have a default.
+    expressions: Vec<(u32, u16, Box<str>)>,
     columns: usize,
     /// Rows that could not be read.
     unread: u64,
@@ -177,6 +214,17 @@ impl Learner {
                     source: text(3).unwrap_or_default().into(),
                 });
             }
+            Question::Hidden => {
+                let relation = text(1)?.parse().ok()?;
+                let said: Box<str> = text(3)?.into();
+                match text(0)? {
+                    "default" => self.expressions.push((relation, text(2)?.parse().ok()?, said)),
+                    "trigger" => self.hidden.push(Hidden::Trigger { relation, function: said }),
+                    "event trigger" => self.hidden.push(Hidden::EventTrigger { function: said }),
+                    "cast" => self.hidden.push(Hidden::Cast { function: said }),
+                    _ => return None,
+                }
+            }
             Question::Views => {
                 self.views.insert(text(0)?.parse().ok()?, text(1)?.into());
             }
@@ -220,7 +268,11 @@ impl Learner {
         }
         super::views::classify(catalog);
         // Of a list that was cut, a name that isn't on it is still one that tells.
-        functions::read(&self.functions, catalog);
+        functions::read(&self.functions, &self.hidden, catalog);
+        super::views::expressions(&self.expressions, catalog);
+        // What is called was not known before.
+        super::views::classify(catalog);
+        catalog.share();
     }
 }
 

@@ -13,7 +13,7 @@ use super::catalog::{Catalog, Relation};
 use super::class::Class;
 use super::names::{self, Named};
 use crate::sql::facts::{
-    self, CallClass, Facts, Fill, Object, ObjectKind, Origin, Output, Statement,
+    self, CallClass, Facts, Fill, Note, Object, ObjectKind, Origin, Output, Statement, Verb,
 };
 use crate::sql::{ColumnUse, Effect, Path, Step, Use};
 
@@ -140,6 +140,8 @@ pub struct Carried {
     pub named: Vec<(Box<str>, Class)>,
     /// For every other column: where it goes can't be told.
     pub others: Option<Class>,
+    /// By code that nobody followed: then only what can hold a text counts.
+    pub guessed: bool,
 }
 
 /// What a text makes of sensitive columns: CREATE TABLE AS, SELECT INTO, INSERT,
@@ -149,6 +151,10 @@ pub fn carried(facts: &Facts, catalog: &Catalog) -> Vec<Carried> {
     for statement in &facts.statements {
         let mut filling = Filling { catalog, into: &mut all };
         if statement.later_of.is_none() {
+            let unread = statement.verb == Verb::CreateTableAs && statement.handle.is_some();
+            if unread || calls_out(statement, catalog) {
+                filling.all_of(statement);
+            }
             for fill in &statement.fills {
                 if let Some(object) = statement.objects.get(fill.object as usize) {
                     filling.fill(statement, object, fill);
@@ -216,6 +222,31 @@ impl Filling<'_> {
         }
     }
 
+    /// What code that isn't followed gives may go anywhere.
+    fn all_of(&mut self, statement: &Statement) {
+        for (place, object) in (0..).zip(&statement.objects) {
+            if !object.uses.contains(Use::Written) || !is_relation(object) {
+                continue;
+            }
+            let written = |column: &&facts::Column| {
+                column.relation == place && column.uses.contains(ColumnUse::Written)
+            };
+            let named: Vec<_> = statement
+                .columns
+                .iter()
+                .filter(written)
+                .filter_map(|column| Some((column.name.clone()?, Class::Opaque)))
+                .collect();
+            self.into.push(Carried {
+                schema: object.schema.clone().filter(|_| !object.temporary),
+                relation: object.name.clone(),
+                others: named.is_empty().then_some(Class::Opaque),
+                named,
+                guessed: true,
+            });
+        }
+    }
+
     /// The name of a table's column by its place.
     fn nth(&self, object: &Object, place: u32) -> Option<Box<str>> {
         let mut all = self.catalog.named(object.schema.as_deref(), &object.name);
@@ -236,7 +267,9 @@ impl Filling<'_> {
             return;
         }
         let known = self.into.iter().position(|one| {
-            *one.relation == *object.name && one.schema.as_deref() == object.schema.as_deref()
+            !one.guessed
+                && *one.relation == *object.name
+                && one.schema.as_deref() == object.schema.as_deref()
         });
         let place = known.unwrap_or_else(|| {
             self.into.push(Carried {
@@ -244,6 +277,7 @@ impl Filling<'_> {
                 relation: object.name.clone(),
                 named: Vec::new(),
                 others: None,
+                guessed: false,
             });
             self.into.len() - 1
         });
@@ -261,11 +295,18 @@ impl Filling<'_> {
 
 /// Whether a statement calls code that may give what is sensitive, whatever goes
 /// into it.
-fn calls_out(statement: &Statement, catalog: &Catalog) -> bool {
+pub fn calls_out(statement: &Statement, catalog: &Catalog) -> bool {
     statement.calls.iter().any(|call| {
         let foreign = call.origin == Origin::Foreign;
         catalog.tells(call.schema.as_deref(), &call.name, foreign)
-    })
+    }) || catalog.casts_tell() && statement.notes.contains(&Note::ForeignType)
+        // `t.f` calls `f(t)` where `t` has no such column.
+        || statement.columns.iter().any(|column| {
+            column.qualified
+                && column.name.as_deref().is_some_and(|name| catalog.tells(None, name, false))
+                && !relations_of(statement, catalog, column.relation)
+                    .any(|one| one.columns.iter().any(|known| Some(&*known.name) == column.name.as_deref()))
+        })
 }
 
 fn is_relation(object: &Object) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, Relation};
 use super::class::Class;
-use super::lineage::{Traced, trace, untold};
+use super::lineage::{Origins, Traced, untold};
 use super::names::Evidence;
 use crate::sql::{Cell, LexingState};
 
@@ -31,7 +31,8 @@ fn of_view(view: &Relation, catalog: &mut Catalog) {
     // What is too long to be read here counts by its columns' names.
     let Some(facts) = Cell::quick(text.as_bytes(), &LexingState::default()) else { return };
     let Some(statement) = facts.statements.first() else { return };
-    let traced = trace(statement, catalog).filter(|all| all.len() == view.columns.len());
+    let traced = Origins::of(statement, catalog).traced;
+    let traced = traced.filter(|all| all.len() == view.columns.len());
     let classes: Vec<Option<Class>> = match traced {
         Some(all) => all.iter().map(class).collect(),
         None => vec![class(&untold(statement, catalog)); view.columns.len()],
@@ -39,6 +40,25 @@ fn of_view(view: &Relation, catalog: &mut Catalog) {
     for (column, class) in view.columns.iter().zip(classes) {
         if let Some(class) = class {
             catalog.classify(view.oid, column.number, class, Evidence::Lineage);
+        }
+    }
+}
+
+/// Columns that are made of others of their table, or have a default.
+pub fn expressions(all: &[(u32, u16, Box<str>)], catalog: &mut Catalog) {
+    for (relation, number, expression) in all {
+        let Some(known) = catalog.relation(*relation) else { continue };
+        let [schema, table] = [&known.schema, &known.name].map(|name| name.replace('"', "\"\""));
+        let text = format!("SELECT {expression} FROM \"{schema}\".\"{table}\"");
+        let Some(facts) = Cell::quick(text.as_bytes(), &LexingState::default()) else { continue };
+        let Some(statement) = facts.statements.first() else { continue };
+        let origins = Origins::of(statement, catalog);
+        let class = match origins.traced.as_deref() {
+            Some([one]) => class(one),
+            _ => class(&origins.untold),
+        };
+        if let Some(class) = class {
+            catalog.classify(*relation, *number, class, Evidence::Lineage);
         }
     }
 }

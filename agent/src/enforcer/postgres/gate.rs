@@ -7,8 +7,8 @@ use std::time::Instant;
 use crate::audit::{Log, Sealed, Subject};
 use crate::model::HoldPass;
 use crate::policy::Permit;
-use crate::sql::facts::Doubt;
-use crate::sql::{Alike, Effect, Effects, Facts, LexingState, Reading, session_effects};
+use crate::sql::facts::{Doubt, Verb};
+use crate::sql::{Alike, Bounds, Effect, Effects, Facts, LexingState, Reading, session_effects};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
 /// The gate of every session.
@@ -72,6 +72,9 @@ pub struct Mentions {
 }
 
 impl Mentions {
+    /// Of what wasn't looked at.
+    pub const ALL: Self = Self { settings: true, notifications: true, large_objects: true };
+
     pub fn of(text: &[u8]) -> Self {
         let has =
             |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
@@ -84,7 +87,8 @@ impl Mentions {
 }
 
 impl Understood {
-    /// All that follows from a text and its facts. Takes as long as the text is long.
+    /// All that follows from a text and its facts. Takes as long as the text is long,
+    /// unless it is one that nobody reads.
     pub fn new(
         text: &[u8],
         reading: &LexingState,
@@ -92,12 +96,26 @@ impl Understood {
         alike: &Alike,
         log: &Log,
     ) -> Self {
+        if text.len() > Bounds::PROCESS.bytes {
+            let head = String::from_utf8_lossy(text.get(..HEAD).unwrap_or_default());
+            let (length, strings) = (text.len(), reading.strings);
+            let subject = log.subject_of_long(&head, length, strings, Some(&facts));
+            return Self {
+                facts: Arc::new(facts),
+                effects: SqlEffects::unknown(),
+                subject: Some(subject),
+                defines: true,
+                mentions: Mentions::ALL,
+            };
+        }
         let effects = session_effects(&facts, text, reading);
         let shown = String::from_utf8_lossy(text);
         let subject = Some(log.subject(&shown, reading.strings, Some(&facts)));
         let defines = {
             let effects = facts.effects();
             [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
+                // A block says what it does when it runs.
+                || facts.running().any(|one| one.verb == Verb::Do)
         };
         facts.mark_repeats();
         let mentions = Mentions::of(text);
@@ -122,3 +140,6 @@ impl Reading for Understood {
         2 * self.facts.weight() + size_of::<Self>()
     }
 }
+
+/// Of a text that nobody reads, so much is looked at for the record.
+const HEAD: usize = 64 * 1024;

@@ -15,12 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::fresh::{self, Fresh};
 use super::gate::{Granted, Judged, Mentions, Understood};
 use super::judge::Judge;
 use super::sights::Sights;
 use crate::enforcer::catalogs::{Identity, Known};
 use crate::enforcer::means::Means;
 use crate::mask::content::Demand;
+use crate::mask::functions;
 use crate::mask::lineage::{self, Origins};
 use crate::mask::names::Evidence;
 use crate::mask::postgres::copy::{CopyScreen, CopyStyle};
@@ -31,7 +33,7 @@ use crate::mask::{
     Catalog, Class, Hand, Mask, Plan, Screen, Screening as Looked, Tally, Unrevealed, Unshowable,
 };
 use crate::policy::Stance;
-use crate::sql::facts::{Statement, Verb};
+use crate::sql::facts::{ObjectKind, Statement, Verb};
 use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{Description, Origin, Outcome, Shown, What};
 use crate::wire::postgres::{Backend, Column, Frame, Part, Splice, Tags};
@@ -58,6 +60,11 @@ pub struct Screening {
     settings_told: bool,
     /// This session defined something: the catalog is learnt anew before it goes on.
     defined: bool,
+    /// What it has defined since the catalog was learnt.
+    fresh: Fresh,
+    /// Code ran that may have given names of prepared statements and cursors to
+    /// others.
+    handles_unsure: bool,
     /// Of statements whose ends aren't told yet.
     counted: Vec<(Place, Counts)>,
 }
@@ -136,6 +143,8 @@ impl Screening {
             announced: None,
             settings_told: false,
             defined: false,
+            fresh: Fresh::default(),
+            handles_unsure: false,
             counted: Vec::new(),
         }
     }
@@ -173,6 +182,9 @@ impl Screening {
     }
 
     pub fn learnt(&mut self, known: Arc<Known>) {
+        if !known.is_due() {
+            self.fresh = Fresh::default();
+        }
         self.known = Some(known);
         self.look_again();
     }
@@ -189,12 +201,29 @@ impl Screening {
     }
 
     /// A request is let through: what it fills is known before it does.
-    pub fn released(&mut self, granted: &Granted) {
+    pub fn released(&mut self, granted: &Granted, text: &[u8]) {
         let Some(known) = &self.known else { return };
+        // What a block of code, or a function's body, says it fills.
+        for statement in granted.statement.facts.running().filter(|one| holds_code(one)) {
+            let own = statement
+                .span
+                .and_then(|span| text.get(span.start as usize..span.end as usize))
+                .unwrap_or(text);
+            for carried in functions::filled_by(&String::from_utf8_lossy(own), &self.catalog) {
+                known.carry(carried);
+            }
+        }
         let texts = [Some(&granted.statement), granted.behind.as_ref()];
         for text in texts.into_iter().flatten() {
             for carried in lineage::carried(&text.facts, &self.catalog) {
                 known.carry(carried);
+            }
+            for statement in text.facts.running() {
+                self.fresh.follow(statement, &self.catalog);
+                if fresh::runs_code(statement, &self.catalog) {
+                    self.handles_unsure = true;
+                    known.note_change();
+                }
             }
             let Mentions { settings, notifications, large_objects } = text.mentions;
             if (settings || notifications || large_objects)
@@ -372,7 +401,16 @@ impl Screening {
         let origin = shown.origin;
         let granted = origin.and_then(|origin| origin.permit());
         let care = match (origin, granted) {
-            (Some(origin), Some(granted)) => care(granted, origin.index(), &self.catalog),
+            (Some(origin), Some(granted)) => {
+                let doubts = |one: &Statement| {
+                    self.fresh.doubts(one, &self.catalog)
+                        || self.catalog.triggers_tell() && !one.effects.is_pure_read()
+                };
+                match statement(granted, origin.index()).is_some_and(doubts) {
+                    true => Care::Touches,
+                    false => care(granted, origin.index(), &self.catalog),
+                }
+            }
             _ => Care::Scan,
         };
         let rules = self.sights.rules(judge, means);
@@ -452,7 +490,7 @@ impl Screening {
             known.note_change();
         }
         let catalog = Arc::clone(&self.catalog);
-        let settings_told = self.settings_told;
+        let (settings_told, fresh, unsure) = (self.settings_told, &self.fresh, self.handles_unsure);
         let objects_told = self
             .known
             .as_ref()
@@ -468,7 +506,8 @@ impl Screening {
             let settings = settings_told
                 && (reads_settings(statement)
                     || statement.verb == Verb::Show && columns().any(told));
-            if settings || (objects_told && reads_large_objects(statement)) {
+            let texts = unsure && reads_handles(statement);
+            if settings || texts || (objects_told && reads_large_objects(statement)) {
                 // Of whatever table: what lies there is anybody's.
                 let nobodys = columns()
                     .map(|(column, format)| (Column { table: 0, attribute: 0, ..column }, format));
@@ -477,9 +516,26 @@ impl Screening {
             if unforeseen {
                 return Plan::of(columns(), &Origins::dark(), &catalog, reveal);
             }
+            let behind = behind(granted, index);
+            let doubts = fresh.doubts(statement, &catalog)
+                || behind.is_some_and(|one| fresh.doubts(one, &catalog));
             if statement.verb == Verb::Explain {
-                let touches = lineage::touches(statement, &catalog);
+                let touches = doubts || lineage::touches(statement, &catalog);
                 return Plan::of_explain(columns().count(), touches, reveal);
+            }
+            let renamed = unsure && matches!(statement.verb, Verb::Execute | Verb::Fetch);
+            if doubts || renamed {
+                // A view under its old number may be another.
+                let new = |table: u32| {
+                    catalog.relation(table).is_some_and(|one| {
+                        matches!(one.kind, 'v' | 'm') && fresh.doubts_view(&one.name)
+                    })
+                };
+                let columns = columns().map(|(column, format)| match new(column.table) {
+                    true => (Column { table: 0, attribute: 0, ..column }, format),
+                    false => (column, format),
+                });
+                return Plan::of(columns, &Origins::dark(), &catalog, reveal);
             }
             Plan::of(columns(), &origins(granted, index, &catalog), &catalog, reveal)
         };
@@ -528,7 +584,13 @@ impl Screening {
         self.look_again();
         let catalog = Arc::clone(&self.catalog);
         let mut origins = match origin.permit() {
-            Some(granted) => origins(granted, origin.index(), &catalog),
+            Some(granted) => {
+                let doubts = |one: &Statement| self.fresh.doubts(one, &catalog);
+                match statement(granted, origin.index()).is_some_and(doubts) {
+                    true => Origins::dark(),
+                    false => origins(granted, origin.index(), &catalog),
+                }
+            }
             None => Origins::dark(),
         };
         // The table has others than are known.
@@ -618,6 +680,13 @@ impl Screening {
         #[expect(clippy::indexing_slicing, reason = "it was found or pushed just before")]
         &mut self.counted[found].1
     }
+}
+
+/// A block of code, or a function that is made.
+fn holds_code(statement: &Statement) -> bool {
+    matches!(statement.verb, Verb::Do | Verb::Unknown)
+        || statement.verb == Verb::Create
+            && statement.objects.iter().any(|object| object.kind == ObjectKind::Function)
 }
 
 /// The statement of a text that is being answered.
@@ -713,6 +782,12 @@ fn reads_settings(statement: &Statement) -> bool {
             .objects
             .iter()
             .any(|one| matches!(&*one.name, "pg_settings" | "pg_stat_activity"))
+}
+
+/// Where the texts of prepared statements and cursors are.
+fn reads_handles(statement: &Statement) -> bool {
+    let mut all = statement.objects.iter();
+    all.any(|one| matches!(&*one.name, "pg_prepared_statements" | "pg_cursors"))
 }
 
 fn reads_large_objects(statement: &Statement) -> bool {

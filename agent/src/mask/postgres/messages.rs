@@ -40,12 +40,18 @@ impl Screen {
         let state: [u8; 5] =
             fields.sqlstate().and_then(|state| state.first_chunk().copied()).unwrap_or(*b"XX000");
         // What somebody's code raises may be made of anything, names included.
-        let raised = care == Care::Touches && fields.field(ROUTINE) == Some(b"exec_stmt_raise");
+        let raised = care == Care::Touches
+            && matches!(fields.field(ROUTINE), Some(b"exec_stmt_raise" | b"exec_stmt_assert"));
         let mut changed = false;
         for field in fields.iter() {
             self.made.push(field.code);
             let place = match raised && !is_code(field.code) {
                 true => Place::All,
+                // A text that code has made: it may be made of anything.
+                false if field.code == INTERNAL_QUERY && care == Care::Touches => {
+                    let own = !field.text.is_empty() && find(asked, field.text).is_some();
+                    if own { Place::Scan } else { Place::All }
+                }
                 false => place_of(field.code, state, care),
             };
             let quoted = Quoted { asked, care };

@@ -1,10 +1,12 @@
 //! The parser processes, one to a lane, and the texts that wait for them.
 //!
 //! ```text
-//! short lane: up to 1 MiB   --> process 0, at most 2 s a text
-//! long lane:  up to 16 MiB  --> process 1, at most 15 s a text
+//! short lane: up to 1 MiB   --> process 0, at most 2 s of processor time a text
+//! long lane:  up to 16 MiB  --> process 1, at most 8 s
 //! ```
 //!
+//! The process itself keeps to that; one that doesn't, for it hangs or its host is
+//! busy beyond measure, is given up after three times as long by the clock.
 //! So a bulk load never stands before an ordinary long statement, and a text that
 //! takes too long costs its process and itself, not those behind it: whoever starts
 //! the processes attaches another one.
@@ -80,8 +82,12 @@ impl Lanes {
     pub fn start() -> io::Result<Self> {
         let given_up = Arc::<OnceLock<GivenUp>>::default();
         Ok(Self {
-            short: Lane::start("sql-lane-short", SHORT_MAY_TAKE, &given_up)?,
-            long: Lane::start("sql-lane-long", LONG_MAY_TAKE, &given_up)?,
+            short: Lane::start(
+                "sql-lane-short",
+                process::SHORT_MAY_TAKE * BY_THE_CLOCK,
+                &given_up,
+            )?,
+            long: Lane::start("sql-lane-long", process::LONG_MAY_TAKE * BY_THE_CLOCK, &given_up)?,
             waiting: Arc::default(),
             given_up,
         })
@@ -116,7 +122,7 @@ impl Lanes {
 
     pub(super) fn submit(&self, job: Job) {
         let bytes = job.text.len();
-        let lane = if bytes <= SHORT { &self.short } else { &self.long };
+        let lane = if bytes <= process::SHORT { &self.short } else { &self.long };
         let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
         let weight = Weight(Arc::clone(&self.waiting), bytes);
         if before > MOST_WAITING {
@@ -230,10 +236,7 @@ fn serve(
     }
 }
 
-/// Up to here a text goes to the short lane.
-const SHORT: usize = 1024 * 1024;
-const SHORT_MAY_TAKE: Duration = Duration::from_secs(2);
-const LONG_MAY_TAKE: Duration = Duration::from_secs(15);
+const BY_THE_CLOCK: u32 = 3;
 /// Of one lane.
 const MOST_QUEUED: usize = 256;
 /// Bytes of text in both lanes.

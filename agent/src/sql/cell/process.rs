@@ -27,7 +27,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::super::facts::{Doubt, Facts};
-use super::super::read::Bounds;
+use super::super::read::{self, Bounds};
 use super::super::state::LexingState;
 use super::attempt;
 
@@ -151,7 +151,16 @@ pub(super) fn greet(output: &mut impl Write) -> io::Result<()> {
 
 /// Answers until the input ends, or this process has served its time. Reads each text
 /// on a thread with a large stack.
-pub fn serve(mut input: impl Read + AsFd, mut output: impl Write) -> io::Result<()> {
+pub fn serve(input: impl Read + AsFd, output: impl Write) -> io::Result<()> {
+    serve_by(processor_time, input, output)
+}
+
+/// `spent`: the processor time of this process so far.
+pub(super) fn serve_by(
+    spent: impl Fn() -> Duration,
+    mut input: impl Read + AsFd,
+    mut output: impl Write,
+) -> io::Result<()> {
     greet(&mut output)?;
     let mut bytes = 0;
     while let Some(head) = receive(&mut input, LONGEST_HEAD)? {
@@ -162,15 +171,22 @@ pub fn serve(mut input: impl Read + AsFd, mut output: impl Write) -> io::Result<
             return Err(too_long(length, Bounds::PROCESS.bytes));
         }
         let text = exactly(&mut input, length)?;
+        let hints = read::hints_of(&text, &state);
         // parser's thread --facts--> here
         let (facts_tx, facts_rx) = sync_channel(1);
         thread::Builder::new().name("sql-parser".into()).stack_size(STACK).spawn(move || {
             // Nobody waits any more: the process is ending.
             let _ = facts_tx.send(attempt(&text, &state, Bounds::PROCESS));
         })?;
-        let facts = loop {
+        let begun = spent();
+        let may_take = if length <= SHORT { SHORT_MAY_TAKE } else { LONG_MAY_TAKE };
+        let (facts, is_late) = loop {
             match facts_rx.recv_timeout(LOOK) {
-                Ok(facts) => break facts,
+                Ok(facts) => break (facts, false),
+                Err(RecvTimeoutError::Timeout) if spent().saturating_sub(begun) > may_take => {
+                    let doubt = Doubt::Parser("it takes too long to be read".into());
+                    break (Facts::unknown(doubt, hints), true);
+                }
                 // The agent has given the text up, and this process with it.
                 Err(RecvTimeoutError::Timeout) if has_gone(&input) => {
                     return Err(io::Error::other("a text took too long and was given up"));
@@ -182,8 +198,8 @@ pub fn serve(mut input: impl Read + AsFd, mut output: impl Write) -> io::Result<
             }
         };
         bytes += length;
-        let cpu = clock_gettime(ClockId::ProcessCPUTime).tv_sec;
-        let is_last = length > SERVES_ONE || bytes > SERVES_BYTES || cpu > SERVES_SECONDS;
+        let is_last =
+            is_late || length > SERVES_ONE || bytes > SERVES_BYTES || spent() > SERVES_TIME;
         let answer = encode(facts, is_last)?;
         send(&mut output, &answer)?;
         if is_last {
@@ -214,6 +230,11 @@ fn encode(facts: Facts, is_last: bool) -> io::Result<Vec<u8>> {
     }
     let facts = Facts::unknown(Doubt::TooComplex, effects);
     postcard::to_stdvec(&Answer { facts, is_last }).map_err(io::Error::other)
+}
+
+/// Of this process, all its threads together.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
 /// Whether nobody holds the other end any more.
@@ -262,6 +283,11 @@ fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
+/// Up to here a text is one among many, above it a bulk load.
+pub const SHORT: usize = 1024 * 1024;
+/// Of processor time, so that a busy host makes nobody's statement unreadable.
+pub const SHORT_MAY_TAKE: Duration = Duration::from_secs(2);
+pub const LONG_MAY_TAKE: Duration = Duration::from_secs(8);
 /// Only what is touched takes memory.
 const STACK: usize = 1024 * 1024 * 1024;
 /// Address space: the stack, the program, and room for a long text's tree.
@@ -270,7 +296,7 @@ const MOST_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
 const MOST_SECONDS: u64 = 120;
 /// After so much it lets another process take its place: what it has allocated and
 /// not given back goes with it.
-const SERVES_SECONDS: i64 = 60;
+const SERVES_TIME: Duration = Duration::from_secs(60);
 const SERVES_BYTES: usize = 256 * 1024 * 1024;
 const SERVES_ONE: usize = 4 * 1024 * 1024;
 /// Facts of so many bytes and more are not taken.

@@ -6,8 +6,13 @@ use super::*;
 
 fn serving() -> (Pipe, thread::JoinHandle<io::Result<()>>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let server = thread::spawn(move || serve(theirs.try_clone().unwrap(), theirs));
+    let server = thread::spawn(move || serve_by(no_time, theirs.try_clone().unwrap(), theirs));
     (Pipe::new(ours.into(), 7).unwrap(), server)
+}
+
+/// Here many tests share a process.
+fn no_time() -> Duration {
+    Duration::ZERO
 }
 
 fn soon() -> Instant {
@@ -105,7 +110,7 @@ fn a_deadline_is_for_the_whole_answer_not_for_each_byte() {
 fn it_ends_when_its_asker_has_gone_though_it_reads_yet() {
     let (ours, server) = {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (ours, thread::spawn(move || serve(theirs.try_clone().unwrap(), theirs)))
+        (ours, thread::spawn(move || serve_by(no_time, theirs.try_clone().unwrap(), theirs)))
     };
     let mut pipe = Pipe::new(ours.into(), 7).unwrap();
     // More than any machine reads in so short a time.
@@ -119,9 +124,26 @@ fn it_ends_when_its_asker_has_gone_though_it_reads_yet() {
 }
 
 #[test]
+fn what_takes_too_much_processor_time_is_unknown_and_the_process_makes_room() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let spent = std::sync::atomic::AtomicU64::new(0);
+    // A second each time that it is asked.
+    let spent =
+        move || Duration::from_secs(spent.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let server = thread::spawn(move || serve_by(spent, theirs.try_clone().unwrap(), theirs));
+    let mut pipe = Pipe::new(ours.into(), 7).unwrap();
+    // More than any machine reads in so few looks.
+    let text = format!("drop table t; select {}1", "a+b*c,".repeat(150_000));
+    let Asked { facts, is_last } = asked(&mut pipe, &text);
+    assert!(is_last && matches!(facts.statements[0].doubts[0], Doubt::Parser(_)), "{facts:?}");
+    assert!(facts.effects().contains(Effect::Drop));
+    server.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_request_out_of_bounds_ends_the_server_with_an_error() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
-    let server = thread::spawn(move || serve(theirs.try_clone().unwrap(), theirs));
+    let server = thread::spawn(move || serve_by(no_time, theirs.try_clone().unwrap(), theirs));
     ours.write_all(&u32::MAX.to_be_bytes()).unwrap();
     assert_eq!(server.join().unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
