@@ -119,8 +119,10 @@ pub struct Counts {
 /// How what a session shows is dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// All may be seen, or nothing is decided.
+    /// Nothing is decided, and nothing counted.
     Open,
+    /// Everything is shown as it is, and what is sensitive counted: nothing is
+    /// carried out on this actor, or it may see all.
     Shadow,
     Masked,
 }
@@ -249,9 +251,9 @@ impl Screening {
 
     /// Some of the server's frames are about to be looked at: under these policies.
     pub fn begin(&mut self, judge: &Judge, means: &Means) {
-        self.way = if means.policies.is_off() || self.sights.open(judge, means) {
+        self.way = if means.policies.is_off() {
             Way::Open
-        } else if judge.stance(means) == Stance::Shadow {
+        } else if judge.stance(means) == Stance::Shadow || self.sights.open(judge, means) {
             Way::Shadow
         } else {
             Way::Masked
@@ -631,7 +633,7 @@ impl Screening {
         if !given_away.is_empty() {
             self.given_away(&given_away, &origins, current.rows);
         }
-        let shadow = self.sights.is_shadow();
+        let shadow = self.way != Way::Masked;
         let counts = self.counts(current.place);
         if shadow {
             counts.seen.merge(&looked);

@@ -45,10 +45,6 @@ impl Sights {
         self.kept.as_ref().is_none_or(|kept| kept.nothing)
     }
 
-    pub fn is_shadow(&self) -> bool {
-        self.kept.as_ref().is_some_and(|kept| kept.stance == Stance::Shadow)
-    }
-
     /// What is done to what turns up outside of any column.
     pub fn rules(&mut self, judge: &Judge, means: &Means) -> Arc<Rules> {
         Arc::clone(&self.kept(judge, means).rules)
