@@ -9,8 +9,15 @@ use anyhow::{Context, Result, ensure};
 use crate::agent::target_folder;
 
 /// What is installed; a change makes the environment anew.
-const PACKAGES: &[&str] =
-    &["psycopg[binary]==3.2.3", "asyncpg==0.30.0", "sqlalchemy==2.0.43", "distro==1.9.0"];
+const PACKAGES: &[&str] = &[
+    "psycopg[binary]==3.2.3",
+    "asyncpg==0.30.0",
+    "sqlalchemy==2.0.43",
+    "distro==1.9.0",
+    "jsonschema==4.26.0",
+    // With the schema's own files.
+    "ocsf-json-schema==1.2.0",
+];
 
 static ONCE: Mutex<()> = Mutex::new(());
 

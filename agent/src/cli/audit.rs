@@ -136,6 +136,7 @@ struct BuildIndex {
 
 impl Audit {
     pub fn carry_out(self) -> Result<Exit, Failure> {
+        raise_open_files();
         match self.command {
             Command::Search(search) => search.carry_out(),
             Command::Verify(verify) => verify.carry_out(),
@@ -338,6 +339,15 @@ impl BuildIndex {
             }
         }
     }
+}
+
+/// A log that is kept for long is of more segments than a shell's usual limit.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // What fails leaves the limit as it was.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// Root reads the log as the one who writes it: what lies there was made by a

@@ -192,8 +192,8 @@ fn what_a_text_of_several_statements_showed_adds_up() {
     let subject = log.subject("SELECT a; SELECT b", Strings::Standard, None);
     let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Allowed);
     let sealed = connection.intent(&statement).unwrap();
-    type Cells = &'static [(&'static str, u64)];
-    let parts: [(Cells, Cells); 3] =
+    type Cells<'c> = &'c [(&'c str, u64)];
+    let parts: [(Cells<'_>, Cells<'_>); 3] =
         [(&[("email", 3)], &[]), (&[], &[("iban", 1)]), (&[("email", 2), ("phone", 1)], &[])];
     for (index, (masked, seen)) in (0..).zip(parts) {
         let ended = Outcome { index, rows: 5, bytes: 70, ..Outcome::new(Ending::Complete) };

@@ -298,6 +298,59 @@ fn every_byte_of_a_sealed_segment_counts() {
     assert_eq!(verified.findings[0].what, "it is missing");
 }
 
+/// Who has the log's owner's rights can write a segment anew, with every sum in
+/// it right: only the tree tells.
+#[test]
+fn a_sealed_segment_made_anew_is_found_and_the_record_is_named() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    write(&scratch, &keeper, 1_500, &small());
+    let welcome = keeper.welcome(small());
+    let log = Log::open(&scratch.0, &welcome).unwrap();
+    drop(Sequencer::start(&log, &welcome, Box::new(keeper.clone())).unwrap());
+    drop(log);
+    assert!(check(&scratch.0, None).is_whole());
+    let folder = Folder::new(&scratch.0);
+    let segment = Segment::open(&folder.sealed(1, 0)).unwrap();
+    let Segment::Sealed(sealed) = &segment else { panic!("{segment:?}") };
+    assert!(sealed.blocks() > 1, "it is of one block");
+    let mut payloads = Vec::new();
+    segment.each(0, |_, payload| payloads.push(payload.to_vec())).unwrap();
+    let named = |payloads: &[Vec<u8>]| {
+        let mut bytes = segment.start().to_bytes().to_vec();
+        for payload in payloads {
+            frame::push(payload, &mut bytes);
+        }
+        let live = folder.live(1, 0);
+        std::fs::write(&live, &bytes).unwrap();
+        crate::audit::store::sealed::seal(&folder, &live, &bytes).unwrap();
+        let verified = check(&scratch.0, None);
+        assert!(verified.findings.len() < 101);
+        verified.findings.first().and_then(|first| first.record).map(|record| record.position)
+    };
+    assert_eq!(named(&payloads), None, "the same again is the same");
+    let count = payloads.len();
+    let mut random = 7_u64;
+    for _ in 0..12 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let at = (random >> 33) as usize % (count - 2);
+        let mut changed = payloads.clone();
+        let byte = (random >> 17) as usize % changed[at].len();
+        changed[at][byte] ^= 1 << (random % 8);
+        // A record that is none any more ends its segment there.
+        assert_eq!(named(&changed), Some(at as u64), "byte {byte} of {at}");
+        let mut dropped = payloads.clone();
+        dropped.remove(at);
+        assert_eq!(named(&dropped), Some(at as u64), "{at} dropped");
+        let mut doubled = payloads.clone();
+        doubled.insert(at, payloads[at].clone());
+        assert_eq!(named(&doubled), Some(at as u64 + 1), "{at} doubled");
+        let mut swapped = payloads.clone();
+        swapped.swap(at, count - 1);
+        assert_eq!(named(&swapped), Some(at as u64), "{at} swapped");
+        assert_eq!(named(&payloads[..at]), Some(at as u64), "cut at {at}");
+    }
+}
+
 #[test]
 fn what_was_removed_in_order_leaves_a_log_that_is_whole() {
     let (scratch, keeper) = (Scratch::new(), Keeper::new());

@@ -44,7 +44,17 @@ fn only_those_of_others_and_elsewhere_are_left_out() {
     assert!(!Locals::default().of(&other, &scene).slice(&own, drop).unwrap().tells_names);
     assert_eq!(
         names,
-        ["database", "default/permit", "here", "kind", "me", "server", "table", "team"]
+        [
+            "database",
+            "default/agent-probe",
+            "default/permit",
+            "here",
+            "kind",
+            "me",
+            "server",
+            "table",
+            "team"
+        ]
     );
     // Met again: the same; somewhere else: not.
     assert!(std::sync::Arc::ptr_eq(&local, &locals.of(&subject, &scene)));

@@ -92,10 +92,10 @@ fn a_slice_holds_what_can_fit_its_action() {
         names.sort();
         names
     };
-    assert_eq!(names(Effect::Read), ["default/permit"]);
+    assert_eq!(names(Effect::Read), ["default/agent-probe", "default/permit"]);
     assert_eq!(names(Effect::Drop), ["default/drop", "default/permit"]);
     assert_eq!(
         names(Effect::Delete),
-        ["default/agent-nearly-all", "default/permit", "default/unbounded"]
+        ["default/agent-nearly-all", "default/agent-probe", "default/permit", "default/unbounded"]
     );
 }
