@@ -6,7 +6,9 @@
 mod approvals;
 mod audit;
 mod ca;
+mod classify;
 mod detach;
+mod dial;
 mod doctor;
 mod exit;
 mod internal;
@@ -15,6 +17,7 @@ mod login;
 mod manual;
 mod observe;
 mod output;
+mod password;
 mod policy;
 mod reach;
 mod reload;
@@ -66,6 +69,7 @@ enum Command {
     Ca(ca::Ca),
     Policy(policy::Policy),
     Login(login::Login),
+    Classify(Box<classify::Classify>),
     Completions(manual::Completions),
     Man(manual::Man),
     #[command(hide = true)]
@@ -114,6 +118,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Ca(ca) => ca.carry_out(),
         Command::Policy(policy) => policy.carry_out(),
         Command::Login(login) => login.carry_out(),
+        Command::Classify(classify) => classify.carry_out(),
         Command::Completions(completions) => completions.carry_out(),
         Command::Man(man) => man.carry_out(),
         Command::Enforcer(enforcer) => enforcer.carry_out(),

@@ -8,6 +8,7 @@
 mod approvals;
 mod audit;
 mod check;
+pub mod classes;
 mod draft;
 mod duration;
 mod file;
@@ -26,6 +27,7 @@ use crate::model::{Mode, Protocol};
 
 pub use approvals::ApprovalSettings;
 pub use audit::AuditSettings;
+pub use classes::ClassSettings;
 pub use draft::Overrides;
 pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
@@ -102,6 +104,8 @@ pub struct Settings {
     pub identity: IdentitySettings,
     /// The verifiers that `tidegate login` keeps.
     pub logins: PathBuf,
+    /// What operators say of columns: `tidegate classify` keeps it.
+    pub classes: ClassSettings,
     pub policy: PolicySettings,
     /// How often a canary connects; half of what makes a heartbeat stale.
     pub canary_every: Duration,
@@ -214,6 +218,7 @@ impl Default for Settings {
                 runtimes: ["/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from).into(),
             },
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
+            classes: ClassSettings::default(),
             policy: PolicySettings::default(),
             canary_every: Duration::from_millis(500),
             resolve_every: Duration::from_secs(30),

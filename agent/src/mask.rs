@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod checks;
 pub mod class;
 pub mod content;
+pub mod corrections;
 pub mod functions;
 pub mod learn;
 pub mod lineage;
@@ -28,6 +29,7 @@ pub mod views;
 
 pub use catalog::Catalog;
 pub use class::{Class, Tally};
+pub use corrections::Corrections;
 pub use lineage::Origins;
 pub use postgres::plan::{Plan, Reveal, Revealed, Unrevealed};
 pub use postgres::screen::{Made, Screen, Screened, Screening, Unshowable};

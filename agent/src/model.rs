@@ -40,8 +40,8 @@ pub use report::{
     Verdict,
 };
 pub use terms::{
-    AuthMode, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, PACKS,
-    Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify,
-    Who,
+    AuthMode, AuthQuery, AuthTerms, ClientCertificate, ColumnWord, Der, DestinationTerms, Login,
+    PACKS, Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms,
+    Verify, Who,
 };
 pub use time::Timestamp;

@@ -101,7 +101,7 @@ impl Agent {
         std::fs::write(
             folder.path().join("tidegate.toml"),
             format!(
-                "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\nlogins = \"{1}/logins\"\n\
+                "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\nlogins = \"{1}/logins\"\nclasses = \"{1}/classes.toml\"\n\
                  control = \"{1}/control.sock\"\naudit.folder = \"{5}\"\npolicy.folder = \"{2}\"\n{3}{4}",
                 bpffs.display(),
                 folder.path().display(),

@@ -3,23 +3,21 @@
 //! A password is asked for once, proven to the server and forgotten; what is
 //! kept is what the server itself keeps of it.
 
-mod dial;
-mod password;
-
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::dial::{Server, Tls, Verify};
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, Page, Table};
+use super::password;
 use crate::config::logins::{self, DEFAULT_LOGINS, KeptLogin};
 use crate::config::{self, Overrides, ProtectTarget, Settings};
 use crate::model::Secret;
 use crate::wire::postgres::scram::Verifier;
-use dial::Server;
 
 /// Keep verifiers of roles, so that channel binding works through the gate
 ///
@@ -108,16 +106,6 @@ struct Import {
     dump: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Verify {
-    /// The chain and the name
-    Full,
-    /// The chain
-    Ca,
-    /// Nothing
-    None,
-}
-
 impl Login {
     pub fn carry_out(self) -> Result<Exit, Failure> {
         match &self.what {
@@ -144,7 +132,7 @@ impl Login {
         let server = Server {
             at: &at,
             name: add.server_name.as_deref(),
-            tls: (!add.no_tls).then_some(add.verify),
+            tls: if add.no_tls { Tls::Never } else { Tls::Always(add.verify) },
             roots: add.roots.as_deref(),
             bpffs: &settings.bpffs,
             within: Duration::from_secs(add.timeout),

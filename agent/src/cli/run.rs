@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::{Exit, Failure};
-use super::policy;
+use super::{classify, policy};
 use crate::config::{self, OnExisting, Overrides, Settings};
 use crate::keeper;
 use crate::model::PolicyMode;
@@ -93,6 +93,7 @@ impl Run {
         };
         let mut settings = config::resolve(self.config.as_deref(), overrides)?;
         policy::complete(&mut settings.policy)?;
+        classify::complete(&mut settings.classes)?;
         Ok(settings)
     }
 }

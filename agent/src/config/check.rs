@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::draft::{Draft, Located};
 use super::{
-    CaSettings, EnforcerSettings, IdentitySettings, Mistakes, OnExisting, PolicySettings, Protect,
-    Settings, duration, protect,
+    CaSettings, ClassSettings, EnforcerSettings, IdentitySettings, Mistakes, OnExisting,
+    PolicySettings, Protect, Settings, duration, protect,
 };
 
 /// Longest path that fits a unix socket's address.
@@ -52,6 +52,7 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
         audit: draft.audit.settled(default.audit),
         approvals: draft.approvals.settled(default.approvals),
         logins: or(draft.logins, default.logins),
+        classes: ClassSettings { file: or(draft.classes, default.classes.file), words: Vec::new() },
         policy: PolicySettings {
             mode: value(draft.policy_mode, default.policy.mode),
             folder: or(draft.policy_folder, default.policy.folder),

@@ -37,6 +37,7 @@ pub(super) struct Draft {
     pub kinds: Option<Located<PathBuf>>,
     pub runtimes: Option<Located<Vec<PathBuf>>>,
     pub logins: Option<Located<PathBuf>>,
+    pub classes: Option<Located<PathBuf>>,
     pub policy_mode: Option<Located<PolicyMode>>,
     pub policy_folder: Option<Located<PathBuf>>,
     pub policy_packs: Vec<Located<String>>,

@@ -20,7 +20,7 @@ mod service;
 pub(super) use audit::AUDIT;
 
 /// Every key of the file, by table.
-pub(super) const TOP: [&str; 20] = [
+pub(super) const TOP: [&str; 21] = [
     "cgroup",
     "bpffs",
     "listen_port",
@@ -34,6 +34,7 @@ pub(super) const TOP: [&str; 20] = [
     "approvals",
     "identity",
     "logins",
+    "classes",
     "policy",
     "canary_every",
     "resolve_every",
@@ -134,6 +135,7 @@ impl Reader<'_> {
             protect: self.protect(top),
             passthrough: self.passthrough(top),
             logins: self.take(top, "logins", |i| check::absolute(path(i)?)),
+            classes: self.take(top, "classes", |i| check::absolute(path(i)?)),
             canary_every: self.take(top, "canary_every", |i| time(i, check::CANARY)),
             resolve_every: self.take(top, "resolve_every", |i| time(i, check::RESOLVE)),
             resolve_grace: self.take(top, "resolve_grace", |i| time(i, check::GRACE)),

@@ -190,7 +190,7 @@ fn text(list: &[KeptLogin]) -> String {
 }
 
 /// As a basic string of TOML.
-fn quoted(value: &str) -> String {
+pub(super) fn quoted(value: &str) -> String {
     let mut text = String::from('"');
     for sign in value.chars() {
         match sign {

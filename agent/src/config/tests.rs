@@ -73,6 +73,7 @@ bpffs = "/run/bpf"
 listen_port = 16000
 control = "/run/tg.sock"
 logins = "/run/logins"
+classes = "/run/classes"
 on_existing = "kill"
 protect = [
     5433,
@@ -151,6 +152,7 @@ enforce = ["shop.service", "/usr/bin/report"]
                 runtimes: Vec::new(),
             },
             logins: "/run/logins".into(),
+            classes: ClassSettings { file: "/run/classes".into(), words: Vec::new() },
             policy: PolicySettings {
                 mode: PolicyMode::Shadow,
                 folder: "/srv/policies".into(),

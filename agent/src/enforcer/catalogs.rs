@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::mask::Catalog;
 use crate::mask::lineage::Carried;
+use crate::mask::{Catalog, Corrections};
+use crate::model::ColumnWord;
 
 /// Which database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +29,15 @@ pub struct Identity {
 }
 
 #[derive(Debug, Default)]
-pub struct Catalogs(Mutex<HashMap<Identity, Arc<Known>>>);
+pub struct Catalogs(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    known: HashMap<Identity, Arc<Known>>,
+    /// What operators say, and under which terms.
+    words: Arc<[ColumnWord]>,
+    generation: u32,
+}
 
 /// One database.
 #[derive(Debug)]
@@ -53,14 +62,51 @@ pub struct Spread {
 impl Catalogs {
     pub fn of(&self, identity: Identity) -> Arc<Known> {
         let mut all = lock(&self.0);
-        if all.len() >= MOST_DATABASES && !all.contains_key(&identity) {
+        if let Some(known) = all.known.get(&identity) {
+            return Arc::clone(known);
+        }
+        let known = Arc::new(Known::default());
+        known.correct(all.corrections(&identity));
+        if all.known.len() >= MOST_DATABASES {
             // Those that no session holds any more.
-            all.retain(|_, known| Arc::strong_count(known) > 1);
+            all.known.retain(|_, known| Arc::strong_count(known) > 1);
         }
-        if all.len() >= MOST_DATABASES && !all.contains_key(&identity) {
-            return Arc::default();
+        if all.known.len() < MOST_DATABASES {
+            all.known.insert(identity, Arc::clone(&known));
         }
-        Arc::clone(all.entry(identity).or_default())
+        known
+    }
+
+    /// Takes what operators say, for all databases. Every worker does, and one of
+    /// them may be late.
+    pub fn correct(&self, generation: u32, words: &[ColumnWord]) {
+        let mut all = lock(&self.0);
+        if generation < all.generation || *all.words == *words {
+            return;
+        }
+        all.generation = generation;
+        all.words = words.into();
+        let known: Vec<_> = all
+            .known
+            .iter()
+            .map(|(identity, known)| (Arc::clone(known), all.corrections(identity)))
+            .collect();
+        drop(all);
+        for (known, corrections) in known {
+            known.correct(corrections);
+        }
+    }
+}
+
+impl All {
+    fn corrections(&self, identity: &Identity) -> Arc<Corrections> {
+        let Identity { destination, database, .. } = identity;
+        let made = Corrections::of(self.generation, &self.words, Some(destination), database);
+        Arc::new(made.unwrap_or_else(|why| {
+            // They were checked before they came here.
+            tracing::error!("what operators say of `{database}` is not taken: {why}");
+            Corrections::default()
+        }))
     }
 }
 
@@ -124,6 +170,15 @@ impl Known {
         }
     }
 
+    /// What operators say of its columns. What functions read is asked again.
+    fn correct(&self, corrections: Arc<Corrections>) {
+        let mut changed = false;
+        self.update(|catalog| changed = catalog.correct(&corrections));
+        if changed {
+            self.note_change();
+        }
+    }
+
     /// A statement fills a table with what is sensitive.
     pub fn carry(&self, carried: Carried) {
         if !self.catalog().knows(&carried) {
@@ -142,3 +197,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const MOST_DATABASES: usize = 1_024;
 /// A catalog is believed for so long.
 const LASTS: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests;

@@ -122,6 +122,7 @@ impl Means {
             }
             (Err(why), None) => return Err(why),
         };
+        shared.catalogs.correct(terms.generation, &terms.classes);
         Ok(Self {
             shared,
             issuer: terms.issuer.clone().into(),

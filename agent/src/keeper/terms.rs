@@ -20,6 +20,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 
 use super::ca::{self, Authority, Name};
 use super::marks;
+use crate::config::classes;
 use crate::config::logins::{self, KeptLogin};
 use crate::config::{
     AuthSettings, ClientFiles, LoginSettings, PolicySettings, Protect, ProtectTarget,
@@ -112,6 +113,14 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
         grounds.insert(protect.name.clone(), ground);
         destinations.push(terms);
     }
+    for word in &settings.classes.words {
+        if let Some(server) = word.server.as_deref().filter(|name| !grounds.contains_key(*name)) {
+            notes.push(format!(
+                "the class of `{}` is for `{server}`, and no destination is called so",
+                classes::written(word)
+            ));
+        }
+    }
     let mut passthrough = Vec::new();
     for one in &settings.passthrough {
         let mut of = Of { faults: &mut faults, whose: "passthrough" };
@@ -137,6 +146,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
             issuer,
             passthrough,
             policy: policy(&settings.policy),
+            classes: settings.classes.words.clone(),
             marks,
         },
         grounds: Arc::new(Grounds { authority, destinations: grounds }),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::class::Class;
 use super::content::Demand;
+use super::corrections::{Corrections, Key, Overruled};
 use super::lineage::Carried;
 use super::names::{self, Evidence, Named};
 use super::postgres::form::{Field, Form};
@@ -31,6 +32,10 @@ pub struct Catalog {
     made: HashMap<Box<str>, Vec<Arc<Carried>>>,
     /// Functions that somebody wrote, by name; nothing while they aren't known.
     functions: Option<HashMap<Box<str>, Vec<Function>>>,
+    /// What operators say.
+    corrections: Arc<Corrections>,
+    /// The columns that they speak of, by table and number.
+    overruled: HashMap<(u32, u16), Overruled>,
     /// Changes with every change of a class, a table or a type.
     generation: u64,
 }
@@ -98,6 +103,8 @@ pub enum TypeSort {
 
 /// Types within types go no deeper.
 const DEEPEST: u32 = 16;
+/// Partitions of partitions, as far as words follow them.
+const DEEPEST_PARTITION: usize = 8;
 /// In which one table is filled: more are taken for one that fills all of it.
 const MOST_WAYS: usize = 64;
 
@@ -115,12 +122,8 @@ impl Catalog {
                 comment: column.comment.as_deref().unwrap_or_default(),
                 kind: form.kind(),
             };
-            let known = self
-                .relations
-                .get(&relation.oid)
-                .and_then(|old| old.columns.iter().find(|old| old.number == column.number))
-                // Under another name it is the same column.
-                .and_then(|old| old.class);
+            // Under another name it is the same column.
+            let known = self.found(relation.oid, column.number);
             column.class = known.or(column.class).or_else(|| names::classify(&named));
             if column.class.is_none() {
                 let made = self.made_of(Some(&relation.schema), &relation.name, &column.name);
@@ -132,9 +135,11 @@ impl Catalog {
             let Some(parent) = self.relations.get(&parent) else { continue };
             for column in &mut relation.columns {
                 let of_parent = parent.columns.iter().find(|one| one.name == column.name);
-                column.class = column.class.or(of_parent.and_then(|one| one.class));
+                let found = of_parent.and_then(|one| self.found(parent.oid, one.number));
+                column.class = column.class.or(found);
             }
         }
+        self.overrule(&mut relation);
         self.generation += 1;
         self.forget_name(relation.oid);
         self.by_name.entry(relation.name.clone()).or_default().push(relation.oid);
@@ -154,6 +159,10 @@ impl Catalog {
         let Some(place) = relation.columns.iter().position(|column| column.number == number) else {
             return;
         };
+        if let Some(overruled) = self.overruled.get_mut(&(relation.oid, number)) {
+            overruled.found = overruled.found.or(Some((class, evidence)));
+            return;
+        }
         let known = relation.columns.get(place).and_then(|column| column.class);
         if (known.is_none() || evidence == Evidence::Policy) && known != Some((class, evidence)) {
             if let Some(column) = Arc::make_mut(relation).columns.get_mut(place) {
@@ -215,6 +224,118 @@ impl Catalog {
         (foreign && all.peek().is_none()) || all.any(|one| one.tells)
     }
 
+    // ---- what operators say -------------------------------------------------
+
+    /// Takes the words of operators, also on what is known already. `true`: they say
+    /// something else than those before.
+    pub fn correct(&mut self, corrections: &Arc<Corrections>) -> bool {
+        if corrections.generation < self.corrections.generation {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.corrections, Arc::clone(corrections));
+        if before.same_words(corrections) {
+            return false;
+        }
+        for oid in self.parents_first() {
+            let Some(mut relation) = self.relations.get(&oid).map(|one| (**one).clone()) else {
+                continue;
+            };
+            for column in &mut relation.columns {
+                column.class = self.found(oid, column.number);
+                // What a view is made of may be something else now.
+                if relation.definition.is_some()
+                    && column.class.is_some_and(|(_, evidence)| evidence == Evidence::Lineage)
+                {
+                    let made = self.made_of(Some(&relation.schema), &relation.name, &column.name);
+                    column.class = made.map(|class| (class, Evidence::Lineage));
+                }
+            }
+            self.overrule(&mut relation);
+            self.relations.insert(oid, Arc::new(relation));
+        }
+        // What functions read is known when they are learnt again.
+        if corrections.gives_more_than(&before) {
+            for function in self.functions.iter_mut().flat_map(HashMap::values_mut).flatten() {
+                function.tells = true;
+            }
+        }
+        self.generation += 1;
+        super::views::classify(self);
+        true
+    }
+
+    /// Whether an operator has said that nothing sensitive is in a column.
+    pub fn is_exempt(&self, relation: u32, number: u16) -> bool {
+        self.overruled.contains_key(&(relation, number))
+            && self.column(relation, number).is_some_and(|column| column.class.is_none())
+    }
+
+    /// What was found of a column, whatever operators say.
+    pub fn found(&self, relation: u32, number: u16) -> Option<(Class, Evidence)> {
+        match self.overruled.get(&(relation, number)) {
+            Some(overruled) => overruled.found,
+            None => self.column(relation, number)?.class,
+        }
+    }
+
+    /// Puts the words' classes in the place of what was found.
+    fn overrule(&mut self, relation: &mut Relation) {
+        for column in &mut relation.columns {
+            let place = (relation.oid, column.number);
+            let before = self.overruled.remove(&place);
+            let own: Key = [relation.schema.clone(), relation.name.clone(), column.name.clone()];
+            let word = self
+                .corrections
+                .on(&own)
+                .map(|class| (own, class))
+                // It was called otherwise when the word was on it.
+                .or_else(|| {
+                    let key = before?.key;
+                    let class = self.corrections.on(&key)?;
+                    class.is_some().then_some((key, class))
+                })
+                .or_else(|| self.word_on_whole(&relation.parents, &column.name));
+            if let Some((key, class)) = word {
+                self.overruled.insert(place, Overruled { found: column.class, key });
+                column.class = class.map(|class| (class, Evidence::Policy));
+            }
+        }
+    }
+
+    /// The word on the table that one is a part of.
+    fn word_on_whole(&self, parents: &[u32], column: &str) -> Option<(Key, Option<Class>)> {
+        parents.iter().find_map(|oid| {
+            let parent = self.relations.get(oid)?;
+            let column = parent.columns.iter().find(|one| *one.name == *column)?;
+            let overruled = self.overruled.get(&(*oid, column.number))?;
+            Some((overruled.key.clone(), column.class.map(|(class, _)| class)))
+        })
+    }
+
+    fn parents_first(&self) -> Vec<u32> {
+        let mut all: Vec<(usize, u32)> =
+            self.relations.keys().map(|oid| (self.depth(*oid, 0), *oid)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, oid)| oid).collect()
+    }
+
+    fn depth(&self, relation: u32, from: usize) -> usize {
+        let parents = self.relations.get(&relation).map_or(&[][..], |one| &one.parents);
+        match from {
+            DEEPEST_PARTITION => from,
+            _ => parents.iter().map(|one| self.depth(*one, from + 1)).max().unwrap_or(from),
+        }
+    }
+
+    /// Functions that may give something sensitive, whatever goes into them: schema
+    /// and name.
+    pub fn telling(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.functions.iter().flatten().flat_map(|(name, all)| {
+            let telling = all.iter().filter(|one| one.tells);
+            telling.map(move |one| (&*one.schema, &**name))
+        })
+    }
+
     /// Whether something sensitive was put into a table.
     pub fn is_made(&self, schema: Option<&str>, relation: &str) -> bool {
         self.made.get(relation).into_iter().flatten().any(|one| {
@@ -244,7 +365,10 @@ impl Catalog {
     /// A table is gone or changed: it is learnt anew.
     pub fn forget(&mut self, relation: u32) {
         self.forget_name(relation);
-        if self.relations.remove(&relation).is_some() {
+        if let Some(known) = self.relations.remove(&relation) {
+            for column in &known.columns {
+                self.overruled.remove(&(relation, column.number));
+            }
             self.generation += 1;
         }
     }
@@ -342,6 +466,7 @@ impl Catalog {
                     (class, reveal.mask(class, self.name_of(relation.oid, column.number)))
                 });
                 let treatment = match mask {
+                    None if self.is_exempt(relation.oid, column.number) => Treatment::Pass,
                     Some((_, Mask::Keep)) => Treatment::Pass,
                     Some((class, mask)) => Treatment::Mask { class, mask, derived: false },
                     None if !form.can_be_scanned() => Treatment::Pass,

@@ -42,6 +42,9 @@ pub struct Traced {
     pub rows_of: Vec<u32>,
     /// And nothing else.
     pub whole_rows_only: bool,
+    /// It is the value of columns of which an operator has said that nothing
+    /// sensitive is in them, and of nothing else.
+    pub exempt: bool,
     /// The one column that it is, unchanged.
     pub origin: Option<(u32, u16)>,
 }
@@ -291,6 +294,7 @@ fn expand(
         all.push(Traced {
             sources: sources.into_iter().collect(),
             certain: true,
+            exempt: catalog.is_exempt(relation.oid, column.number),
             origin: Some((relation.oid, column.number)),
             ..Traced::default()
         });
@@ -360,6 +364,11 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     if traced.rows_of.is_empty() {
         traced.whole_rows_only = false;
     }
+    let exempt = |source: &facts::Source| is_exempt(statement, catalog, source.column);
+    traced.exempt = traced.certain
+        && !traced.derived
+        && !output.sources.is_empty()
+        && output.sources.iter().all(exempt);
     if let [source] = output.sources.as_slice()
         && source.path.is_empty()
         && let Some(column) = statement.columns.get(source.column as usize)
@@ -373,6 +382,18 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
             .map(|one| (relation.oid, one.number));
     }
     traced
+}
+
+/// Whether an operator has exempted each column that one of the text may be.
+fn is_exempt(statement: &Statement, catalog: &Catalog, place: u32) -> bool {
+    let Some(column) = statement.columns.get(place as usize) else { return false };
+    let Some(name) = column.name.as_deref() else { return false };
+    let mut all = relations_of(statement, catalog, column.relation).peekable();
+    let exempt = |relation: &Arc<Relation>| {
+        let known = relation.columns.iter().find(|one| *one.name == *name);
+        known.is_some_and(|known| catalog.is_exempt(relation.oid, known.number))
+    };
+    all.peek().is_some() && all.all(exempt)
 }
 
 /// A name that might have been this table's column, and is its alias: the whole

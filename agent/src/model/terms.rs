@@ -20,6 +20,8 @@ pub struct Terms {
     pub issuer: Vec<Der>,
     pub passthrough: Vec<Passthrough>,
     pub policy: PolicyTerms,
+    /// What operators say that columns hold.
+    pub classes: Vec<ColumnWord>,
     /// The key of the marks that stand for masked values: the same value has the
     /// same mark on this host.
     pub marks: Secret,
@@ -164,6 +166,20 @@ pub struct Passthrough {
     pub who: Who,
     /// The destination's name; `None`: all of them.
     pub destination: Option<String>,
+}
+
+/// An operator's word on what a column holds: `tidegate classify set`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnWord {
+    /// The destination's name; `None`: each.
+    pub server: Option<String>,
+    /// As its clients call it; `None`: each.
+    pub database: Option<String>,
+    pub schema: String,
+    pub table: String,
+    pub column: String,
+    /// `None`: nothing sensitive, whatever is found of it.
+    pub class: Option<String>,
 }
 
 /// What may run, and on whom that is carried out.

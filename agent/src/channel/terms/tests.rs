@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Der, DestinationTerms, PolicyMode, PolicyTerms, Protocol, Secret};
+use crate::model::{ColumnWord, Der, DestinationTerms, PolicyMode, PolicyTerms, Protocol, Secret};
 
 fn terms() -> Terms {
     Terms {
@@ -15,6 +15,7 @@ fn terms() -> Terms {
         system_roots: vec![Der(vec![1; 200_000]); 3],
         issuer: vec![Der(vec![2; 5])],
         passthrough: Vec::new(),
+        classes: vec![ColumnWord { class: Some("email".into()), ..ColumnWord::default() }],
         policy: PolicyTerms {
             mode: PolicyMode::Shadow,
             bare: true,

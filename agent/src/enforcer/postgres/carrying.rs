@@ -47,10 +47,8 @@ pub struct Carrying {
 #[derive(Debug)]
 pub struct Held {
     span: Span,
-    /// How the text was to be read when it was given away.
-    settings: LexingState,
-    /// Its text is being read.
-    reading: bool,
+    /// Its text is read elsewhere; by these settings.
+    reading: Option<LexingState>,
     understood: Option<Arc<Understood>>,
     hold: Option<Holding>,
 }
@@ -231,14 +229,14 @@ impl<I: Io> Carriage<I> {
             && let Some(held) = &mut carrying.held
         {
             held.understood = Some(understood);
-            held.reading = false;
         }
     }
 }
 
 impl Held {
     fn waits(&self) -> bool {
-        self.reading || self.hold.as_ref().is_some_and(Holding::waits)
+        self.reading.is_some() && self.understood.is_none()
+            || self.hold.as_ref().is_some_and(Holding::waits)
     }
 }
 
@@ -454,8 +452,8 @@ impl Carrying {
         let known = held.take().filter(|held| held.span == ticket.span());
         let (read, hold) = known.map_or((None, None), |held| {
             // What was read under other settings means something else now.
-            let fits = held.settings == judge.reading(session);
-            (held.understood.filter(|_| fits), held.hold)
+            let same = held.reading.is_some_and(|reading| reading == judge.reading(session));
+            (held.understood.filter(|_| same), held.hold)
         });
         let serial = ticket.serial();
         let values = next.and_then(|next| {
@@ -499,8 +497,7 @@ impl Carrying {
             Judgement::Hold(asking, ruling) => {
                 turn.asks.push(Ask::Hold(asking));
                 let hold = Some(Holding::asked(ruling));
-                let (span, settings) = (ticket.span(), judge.reading(session));
-                *held = Some(Held { span, settings, reading: false, understood: None, hold });
+                *held = Some(Held { span: ticket.span(), reading: None, understood: None, hold });
                 session.take_back(ticket);
                 return Ok(Asked::Later);
             }
@@ -530,10 +527,14 @@ impl Carrying {
                     Ok(_) => &[],
                     Err(fault) => return Err(WireError::new(WireSide::Client, fault)),
                 };
-                let settings = judge.reading(session);
-                turn.asks.push(Ask::Read { text: text.into(), reading: settings.clone() });
-                let span = ticket.span();
-                *held = Some(Held { span, settings, reading: true, understood: None, hold });
+                let reading = judge.reading(session);
+                turn.asks.push(Ask::Read { text: text.into(), reading: reading.clone() });
+                *held = Some(Held {
+                    span: ticket.span(),
+                    reading: Some(reading),
+                    understood: None,
+                    hold,
+                });
                 session.take_back(ticket);
                 return Ok(Asked::Later);
             }

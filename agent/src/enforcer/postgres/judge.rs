@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
-use super::holding::{Asking, Holding, Promise, Told, of_portal};
+use super::holding::{self, Asking, Holding, Promise, of_portal};
+use super::parameters;
+use super::probe::Told;
 use super::seen::Seen;
 use super::temporary::{Rest, Temporary};
-use super::{parameters, probe};
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
@@ -69,7 +70,8 @@ enum Path {
 /// What is known of a request beside its own frame.
 #[derive(Debug, Default)]
 pub struct Known<'k> {
-    /// The facts of its text, where they were read elsewhere.
+    /// What its text was understood as, where it was read elsewhere, under the settings
+    /// of [`Judge::reading`] now.
     pub read: Option<Arc<Understood>>,
     /// How far its hold is, where there is one.
     pub held: Option<&'k Holding>,
@@ -200,16 +202,17 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial, session);
         }
-        self.know_temporary();
         let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
+        self.know_temporary();
         let mut verdict = self.decide(&statement, session, means, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
             let told = Some(refused.told());
-            let recorded = self.record(runs, serial, &statement, &verdict, session, log, told);
-            self.note_turned_away(serial, &recorded);
-            return match recorded {
-                Ok(intent) => holding.judgement(refused, number(&intent)),
+            return match self.record(runs, serial, &statement, &verdict, session, log, told) {
+                Ok(intent) => {
+                    self.turn_away(serial, &intent);
+                    holding.judgement(refused, number(&intent))
+                }
                 Err(error) => Judgement::Unrecorded(error),
             };
         }
@@ -241,15 +244,15 @@ impl Judge {
         if let (Runs::Parse(_), Some(held), Some(pass)) = (runs, held, &pass) {
             self.promised = self.promise(runs, &statement, held, pass, session, values);
         }
-        let told = pass.as_ref().map(|pass| Told::of(pass));
+        let told = pass.as_ref().map(|pass| holding::Told::of(pass));
         let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
         if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
         }
         let recorded = self.record(runs, serial, &statement, &verdict, session, log, told);
-        if matches!(verdict, Verdict::Refuse(_) | Verdict::Hold(_)) {
-            self.note_turned_away(serial, &recorded);
+        if let (Ok(intent), Verdict::Refuse(_) | Verdict::Hold(_)) = (&recorded, &verdict) {
+            self.turn_away(serial, intent);
         }
         match recorded {
             Err(error) => Judgement::Unrecorded(error),
@@ -274,6 +277,13 @@ impl Judge {
         }
     }
 
+    /// Its end is to be told too, though nobody answers for it.
+    fn turn_away(&mut self, serial: u64, intent: &Intent) {
+        if let Intent::Recorded(intent) = intent {
+            self.turned_away.push_back((serial, Arc::clone(intent)));
+        }
+    }
+
     /// Puts the request into the log, before anything comes of it.
     #[expect(clippy::too_many_arguments, reason = "all that is told of it")]
     fn record(
@@ -284,7 +294,7 @@ impl Judge {
         verdict: &Verdict,
         session: &Session<Judged>,
         log: &Connection,
-        told: Option<Told<'_>>,
+        told: Option<holding::Told<'_>>,
     ) -> Result<Intent, LogError> {
         let (way, portal) = match runs {
             Runs::Query(_) => (Way::Query, None),
@@ -318,9 +328,9 @@ impl Judge {
             Verdict::Refuse(_) => audit::Verdict::Refused,
             Verdict::Hold(_) => audit::Verdict::Held,
         };
+        let decided = told.map_or(decided, |told| told.verdict);
         let subject = statement.subject.as_ref();
         let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
-        let decided = told.map_or(decided, |told| told.verdict);
         let entry = audit::Statement {
             hold: told.and_then(|told| told.hold),
             approver: told.and_then(|told| told.approver),
@@ -332,13 +342,6 @@ impl Judge {
         let sealed = log.intent(&entry)?;
         let used = AtomicBool::new(way != Way::Bind);
         Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
-    }
-
-    /// What was refused is in the log: how it ends is recorded too.
-    fn note_turned_away(&mut self, serial: u64, recorded: &Result<Intent, LogError>) {
-        if let Ok(Intent::Recorded(intent)) = recorded {
-            self.turned_away.push_back((serial, Arc::clone(intent)));
-        }
     }
 
     /// The record of a request that was refused. They are asked for in order.
@@ -396,8 +399,8 @@ impl Judge {
     }
 
     /// The server has answered, or failed to.
-    pub fn learn_own(&mut self, told: Option<probe::Told>, session: &Session<Judged>) {
-        let Some(probe::Told { process, search_path }) = told else {
+    pub fn learn_own(&mut self, told: Option<Told>, session: &Session<Judged>) {
+        let Some(Told { process, search_path }) = told else {
             self.own = Some(false);
             return;
         };

@@ -236,6 +236,7 @@ fn treatment(
         let name = catalog.name_of(column.table, number);
         return match known.class {
             Some((class, _)) => masked(class, name, false),
+            None if catalog.is_exempt(column.table, number) => Treatment::Pass,
             None if names::innocent(&known.name) && form.can_be_scanned() => {
                 Treatment::Scan(Demand::Form)
             }
@@ -244,6 +245,9 @@ fn treatment(
     }
     if let Some(treatment) = of_sources(form, traced, catalog, reveal) {
         return treatment;
+    }
+    if traced.exempt && column.table == 0 {
+        return Treatment::Pass;
     }
     if traced.certain && column.table == 0 {
         return scan();

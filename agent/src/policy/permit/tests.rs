@@ -89,3 +89,23 @@ fn refusals_say_what_why_by_what_and_what_to_do() {
     assert_eq!(refusal.record, "r-1");
     assert!(refusal.message.starts_with("tidegate: drop on `a`"));
 }
+
+#[test]
+fn only_what_an_approval_lifts_may_be_parsed_before_it() {
+    let set = Set::embedded().unwrap();
+    let asker = Asker::new(ActorKind::Terminal, None);
+    let prepared = |asker: &Asker, text: &str| {
+        let facts = facts(text);
+        let verdict = set.decide(&asker.question(&facts), asker.stance);
+        assert_eq!(verdict.is_liftable(), verdict.to_prepare(&facts).is_some());
+        verdict.to_prepare(&facts).map(|permit| permit.would().map(str::to_owned))
+    };
+    assert_eq!(prepared(&asker, "DELETE FROM t"), Some(Some("would_hold".into())));
+    assert_eq!(prepared(&asker, "SELECT 1"), None);
+    assert_eq!(prepared(&asker, "COPY t TO PROGRAM 'cat'"), None);
+    // One of two that nobody may lift is enough.
+    assert_eq!(prepared(&asker, "DROP TABLE t; COPY t TO PROGRAM 'cat'"), None);
+    let mut open = Asker::new(ActorKind::Terminal, None);
+    open.circumstances.transaction = Transaction::Open;
+    assert!(prepared(&open, "DELETE FROM t").is_some());
+}

@@ -6,7 +6,7 @@ use super::effects::SqlEffects;
 use super::names::{Known, Names, Unsettled};
 use super::objects::{Formats, Portal, Statement};
 use super::outcome::Ending;
-use super::refusal::{CANCELLED, REFUSED, Refusal, Refused};
+use super::refusal::{CANCELLED, Refusal, Refused};
 use super::request::{
     Answer, ClientStep, Copying, Draft, Kind, Pending, Request, Runs, Simple, Ticket,
 };
@@ -132,7 +132,7 @@ impl<G: Gate> Session<G> {
         refusal: Refusal,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
-        self.refuse_as(ticket, refusal, REFUSED, out)
+        self.refuse_as(ticket, refusal, Refusal::SQLSTATE, out)
     }
 
     /// The same, in the words of one that the client has cancelled.
@@ -149,7 +149,7 @@ impl<G: Gate> Session<G> {
         &mut self,
         ticket: Ticket<G>,
         refusal: Refusal,
-        sqlstate: &'static [u8; 5],
+        sqlstate: &'static str,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
         self.undecided = false;

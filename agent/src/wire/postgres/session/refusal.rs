@@ -31,7 +31,7 @@ impl Refusal {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub refusal: Refusal,
-    sqlstate: &'static [u8; 5],
+    sqlstate: &'static str,
     expected: &'static [&'static [u8]],
 }
 
@@ -40,7 +40,7 @@ impl Refused {
     pub fn substitute<G: Gate>(
         draft: &Draft<G>,
         refusal: Refusal,
-        sqlstate: &'static [u8; 5],
+        sqlstate: &'static str,
         replication: bool,
         out: &mut Vec<u8>,
     ) -> Result<Self, Fault> {
@@ -105,7 +105,7 @@ impl Refused {
         let severities = error
             .iter()
             .filter(|field| matches!(field.code, Field::SEVERITY | Field::PLAIN_SEVERITY));
-        let sqlstate = Field { code: Field::SQLSTATE, text: self.sqlstate };
+        let sqlstate = Field { code: Field::SQLSTATE, text: self.sqlstate.as_bytes() };
         let fields = severities
             .chain([sqlstate])
             .chain(texts.iter().map(|(code, text)| Field { code: *code, text }));
@@ -115,10 +115,8 @@ impl Refused {
     }
 }
 
-/// insufficient_privilege.
-pub const REFUSED: &[u8; 5] = b"42501";
 /// query_canceled.
-pub const CANCELLED: &[u8; 5] = b"57014";
+pub const CANCELLED: &str = "57014";
 const SYNTAX_ERROR: &[u8] = b"42601";
 const INVALID_CURSOR_NAME: &[u8] = b"34000";
 const UNDEFINED_FUNCTION: &[u8] = b"42883";

@@ -1,11 +1,14 @@
-//! A login at a server, for no other purpose than to have proven a password.
+//! A login of a command's own at a server: to have a password proven, or to ask a
+//! few questions. Goes past the gate, where root has it.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::PemObject;
@@ -16,24 +19,58 @@ use rustls::{
     SignatureScheme, StreamOwned,
 };
 
-use super::super::exit::{Exit, Failure};
-use super::Verify;
+use super::exit::{Exit, Failure};
 use crate::keeper::direct;
 use crate::wire::limits::Limits;
-use crate::wire::postgres::errand::{Errand, Errands, Most, Wish};
+use crate::wire::postgres::errand::{Errand, Errands, Most, Rows, Wish};
 use crate::wire::postgres::login::{Chance, Leg};
 use crate::wire::postgres::scram::{Password, Verifier, end_point_hash};
 use crate::wire::postgres::{Framer, Side, TLS_REQUEST, TlsAnswer, write_request};
 
 /// Where to log in, and what to believe.
 pub struct Server<'s> {
+    /// `HOST:PORT`, or the path of a Unix socket.
     pub at: &'s str,
     pub name: Option<&'s str>,
-    /// `None`: no TLS.
-    pub tls: Option<Verify>,
+    pub tls: Tls,
     pub roots: Option<&'s Path>,
     pub bpffs: &'s Path,
     pub within: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    Never,
+    /// Where the server has it; nothing is checked.
+    IfThere,
+    Always(Verify),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Verify {
+    /// The chain and the name
+    Full,
+    /// The chain
+    Ca,
+    /// Nothing
+    None,
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub enum Unheard {
+    /// The server asks for a password, and none was given.
+    Password,
+    Failed(Failure),
+}
+
+/// A session of our own.
+pub struct Session<'s> {
+    server: &'s Server<'s>,
+    stream: Stream,
+    framer: Framer,
+    errand: Errand,
+    out: Vec<u8>,
 }
 
 impl Server<'_> {
@@ -44,80 +81,49 @@ impl Server<'_> {
         password: Password,
         database: &str,
     ) -> Result<Verifier, Failure> {
-        let (mut stream, leg) = self.connect()?;
-        let chance = Chance::draw()
-            .ok_or_else(|| Failure::text(Exit::Failed, "the system gives no random numbers"))?;
-        let limits = Arc::new(Limits::default());
         let most = Most { rows: 0, bytes: 0 };
+        let mut session =
+            self.log_in(role, Some(password), database, most).map_err(|unheard| match unheard {
+                Unheard::Failed(failure) => failure,
+                Unheard::Password => Failure::text(Exit::Denied, "a password is needed"),
+            })?;
+        let verifier = session.errand.take_verifier();
+        let method = session.errand.method();
+        session.end();
+        verifier.ok_or_else(|| {
+            let text = format!(
+                "the server let `{role}` in by `{method}`, not by SCRAM: there is no verifier to \
+                 keep, and the gate needs none"
+            );
+            Failure::text(Exit::Failed, text)
+        })
+    }
+
+    /// `most`: of what any question is answered with.
+    pub fn log_in(
+        &self,
+        role: &str,
+        password: Option<Password>,
+        database: &str,
+        most: Most,
+    ) -> Result<Session<'_>, Unheard> {
+        let (stream, leg) = self.connect().map_err(Unheard::Failed)?;
+        let chance = Chance::draw().ok_or_else(|| {
+            let text = "the system gives no random numbers";
+            Unheard::Failed(Failure::text(Exit::Failed, text))
+        })?;
+        let limits = Arc::new(Limits::default());
+        let known = password.is_some();
+        let password = password.unwrap_or_else(|| Password::new(Vec::new()));
         let wish = Wish { role, password, database, leg, nonce: chance.to_server, most };
         let mut out = Vec::new();
-        let mut errand = Errand::begin(wish, &limits, &mut out).map_err(failed)?;
-        let mut framer = Framer::new(Side::Server, limits);
-        loop {
-            self.send(&mut stream, &mut out)?;
-            while let Some(frame) = framer.frame().map_err(failed)? {
-                match errand.server(&frame, &mut out).map_err(failed)? {
-                    Errands::Derive(derivation) => {
-                        errand.derived(&derivation.run(), &mut out).map_err(failed)?;
-                    }
-                    Errands::Ready => {
-                        let verifier = errand.take_verifier();
-                        let method = errand.method();
-                        errand.end(&mut out).map_err(failed)?;
-                        // It has all been said.
-                        drop(self.send(&mut stream, &mut out));
-                        return verifier.ok_or_else(|| {
-                            let text = format!(
-                                "the server let `{role}` in by `{method}`, not by SCRAM: there is \
-                                 no verifier to keep, and the gate needs none"
-                            );
-                            Failure::text(Exit::Failed, text)
-                        });
-                    }
-                    Errands::Refused(refused) => {
-                        // Some errors are no matter of the password: which, the
-                        // server says.
-                        let exit =
-                            if refused.sqlstate == "28P01" { Exit::Denied } else { Exit::Failed };
-                        return Err(Failure::text(exit, format!("the server says: {refused}")));
-                    }
-                    Errands::Denied(denial) => {
-                        return Err(Failure::text(Exit::Failed, denial.message(role)));
-                    }
-                    Errands::Going | Errands::Answered(_) => {}
-                }
-                framer.consume_framed();
-            }
-            if out.is_empty() {
-                self.receive(&mut stream, &mut framer)?;
-            }
-        }
+        let errand = Errand::begin(wish, &limits, &mut out)
+            .map_err(|error| Unheard::Failed(failed(error)))?;
+        let framer = Framer::new(Side::Server, limits);
+        let mut session = Session { server: self, stream, framer, errand, out };
+        session.log_in(role, known)?;
+        Ok(session)
     }
-
-    fn send(&self, stream: &mut Stream, out: &mut Vec<u8>) -> Result<(), Failure> {
-        stream
-            .io()
-            .write_all(out)
-            .and_then(|()| stream.io().flush())
-            .map_err(|e| self.broke(&e))?;
-        out.clear();
-        Ok(())
-    }
-
-    fn receive(&self, stream: &mut Stream, framer: &mut Framer) -> Result<(), Failure> {
-        match stream.io().read(framer.room()) {
-            Ok(0) => Err(Failure::text(
-                Exit::Failed,
-                format!("`{}` closed the connection before the login was over", self.at),
-            )),
-            Ok(count) => {
-                framer.filled(count);
-                Ok(())
-            }
-            Err(error) => Err(self.broke(&error)),
-        }
-    }
-
     fn broke(&self, error: &io::Error) -> Failure {
         let at = self.at;
         let text = match error.kind() {
@@ -130,8 +136,18 @@ impl Server<'_> {
     }
 
     fn connect(&self) -> Result<(Stream, Leg), Failure> {
+        if self.at.starts_with('/') {
+            let socket = self.unix().map_err(|error| {
+                Failure::text(Exit::Failed, format!("cannot connect to `{}`: {error}", self.at))
+            })?;
+            return Ok((Stream::Unix(socket), Leg::Plain));
+        }
         let mut tcp = self.dial()?;
-        let Some(verify) = self.tls else { return Ok((Stream::Plain(tcp), Leg::Plain)) };
+        let verify = match self.tls {
+            Tls::Never => return Ok((Stream::Plain(tcp), Leg::Plain)),
+            Tls::IfThere => Verify::None,
+            Tls::Always(verify) => verify,
+        };
         let mut request = Vec::new();
         write_request(TLS_REQUEST, &mut request)
             .map_err(|fault| Failure::text(Exit::Failed, fault))?;
@@ -140,7 +156,11 @@ impl Server<'_> {
             .and_then(|()| tcp.read_exact(&mut answer))
             .map_err(|error| self.broke(&error))?;
         let [byte] = answer;
-        if TlsAnswer::decode(byte) != Ok(TlsAnswer::Tls) {
+        let answer = TlsAnswer::decode(byte);
+        if self.tls == Tls::IfThere && answer == Ok(TlsAnswer::No) {
+            return Ok((Stream::Plain(tcp), Leg::Plain));
+        }
+        if answer != Ok(TlsAnswer::Tls) {
             let text = format!("`{}` has no TLS: add `--no-tls` if that is right", self.at);
             return Err(Failure::text(Exit::Failed, text));
         }
@@ -162,6 +182,13 @@ impl Server<'_> {
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
         let leg = Leg::Tls(certificate.and_then(|certificate| end_point_hash(certificate)));
         Ok((Stream::Tls(Box::new(StreamOwned::new(connection, tcp))), leg))
+    }
+
+    fn unix(&self) -> io::Result<UnixStream> {
+        let stream = UnixStream::connect(self.at)?;
+        stream.set_read_timeout(Some(self.within))?;
+        stream.set_write_timeout(Some(self.within))?;
+        Ok(stream)
     }
 
     fn dial(&self) -> Result<TcpStream, Failure> {
@@ -242,6 +269,105 @@ impl Server<'_> {
     }
 }
 
+impl Session<'_> {
+    /// `known`: the password was given.
+    fn log_in(&mut self, role: &str, known: bool) -> Result<(), Unheard> {
+        let failed = |error| Unheard::Failed(failed(error));
+        loop {
+            self.send().map_err(Unheard::Failed)?;
+            while let Some(frame) = self.framer.frame().map_err(failed)? {
+                // AuthenticationOk is the one that asks for nothing.
+                let asks = frame.tag == b'R' && frame.body().first_chunk() != Some(&[0; 4]);
+                if asks && !known {
+                    return Err(Unheard::Password);
+                }
+                let next = self.errand.server(&frame, &mut self.out).map_err(failed)?;
+                match next {
+                    Errands::Derive(derivation) => {
+                        self.errand.derived(&derivation.run(), &mut self.out).map_err(failed)?;
+                    }
+                    Errands::Ready => {
+                        self.framer.consume_framed();
+                        return Ok(());
+                    }
+                    Errands::Refused(refused) => {
+                        // Some errors are no matter of the password: which, the
+                        // server says.
+                        let exit =
+                            if refused.sqlstate == "28P01" { Exit::Denied } else { Exit::Failed };
+                        let text = format!("the server says: {refused}");
+                        return Err(Unheard::Failed(Failure::text(exit, text)));
+                    }
+                    Errands::Denied(denial) => {
+                        let text = denial.message(role);
+                        return Err(Unheard::Failed(Failure::text(Exit::Failed, text)));
+                    }
+                    Errands::Going | Errands::Answered(_) => {}
+                }
+                self.framer.consume_framed();
+            }
+            if self.out.is_empty() {
+                self.receive().map_err(Unheard::Failed)?;
+            }
+        }
+    }
+
+    /// The rows of an answer, as text.
+    pub fn ask(&mut self, question: &str) -> Result<Rows, Failure> {
+        self.errand.ask(question, &[], &mut self.out).map_err(failed)?;
+        loop {
+            self.send()?;
+            while let Some(frame) = self.framer.frame().map_err(failed)? {
+                let next = self.errand.server(&frame, &mut self.out).map_err(failed)?;
+                self.framer.consume_framed();
+                match next {
+                    Errands::Answered(Ok(rows)) => return Ok(rows),
+                    Errands::Answered(Err(refused)) | Errands::Refused(refused) => {
+                        let exit =
+                            if refused.sqlstate == "42501" { Exit::Denied } else { Exit::Failed };
+                        return Err(Failure::text(exit, format!("the server says: {refused}")));
+                    }
+                    _ => {}
+                }
+            }
+            if self.out.is_empty() {
+                self.receive()?;
+            }
+        }
+    }
+
+    pub fn end(mut self) {
+        let mut out = Vec::new();
+        if self.errand.end(&mut out).is_ok() {
+            // It has all been said.
+            drop(self.stream.io().write_all(&out));
+        }
+    }
+
+    fn send(&mut self) -> Result<(), Failure> {
+        let Self { server, stream, out, .. } = self;
+        let sent = stream.io().write_all(out).and_then(|()| stream.io().flush());
+        sent.map_err(|error| server.broke(&error))?;
+        out.clear();
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), Failure> {
+        let Self { server, stream, framer, .. } = self;
+        match stream.io().read(framer.room()) {
+            Ok(0) => Err(Failure::text(
+                Exit::Failed,
+                format!("`{}` closed the connection before all was said", server.at),
+            )),
+            Ok(count) => {
+                framer.filled(count);
+                Ok(())
+            }
+            Err(error) => Err(server.broke(&error)),
+        }
+    }
+}
+
 fn failed(error: crate::wire::postgres::WireError) -> Failure {
     Failure::new(Exit::Failed, error)
 }
@@ -254,6 +380,7 @@ fn host_of(at: &str) -> &str {
 
 enum Stream {
     Plain(TcpStream),
+    Unix(UnixStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
@@ -264,6 +391,7 @@ impl Stream {
     fn io(&mut self) -> &mut dyn Both {
         match self {
             Self::Plain(stream) => stream,
+            Self::Unix(stream) => stream,
             Self::Tls(stream) => stream,
         }
     }

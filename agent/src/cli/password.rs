@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use super::super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure};
 use crate::wire::postgres::scram::Password;
 
 /// The first line of the file, or what somebody types.
