@@ -3,6 +3,7 @@
 //!
 //! INVARIANT: what cannot be installed fails the test that wanted it.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -42,6 +43,37 @@ impl Driver {
             command.env("PGSSLROOTCERT", trusted(way.stage, way.led)?);
         }
         way.tool(&format!("{self:?}"), &mut command)
+    }
+
+    /// The program that reads a value of every type. `start`: in its place.
+    pub fn types(self, start: &dyn Fn(&OsStr) -> Result<Command>) -> Result<Command> {
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers/masked");
+        let python = |file: &str| -> Result<Command> {
+            let mut command = start(venv::python()?.as_os_str())?;
+            command.arg("-u").arg(programs.join(file));
+            Ok(command)
+        };
+        let script = |file: &str| -> Result<Command> {
+            let folder = node()?;
+            std::fs::copy(programs.join(file), folder.join(file))?;
+            let mut command = start(OsStr::new("node"))?;
+            command.arg(folder.join(file));
+            Ok(command)
+        };
+        match self {
+            Self::PsycopgSync | Self::PsycopgAsync => python("psycopg_types.py"),
+            Self::Asyncpg => python("asyncpg_types.py"),
+            Self::Sqlalchemy => python("sqlalchemy_types.py"),
+            Self::NodePostgres => script("node_types.mjs"),
+            Self::PostgresJs => script("postgres_js_types.mjs"),
+            Self::Jdbc => {
+                let mut command = start(OsStr::new("java"))?;
+                command.args(["-cp", &class_path()?]).arg(programs.join("JdbcTypes.java"));
+                Ok(command)
+            }
+            Self::TokioPostgres => start(rust("tokio_postgres_types")?.as_os_str()),
+            Self::Sqlx => start(rust("sqlx_types")?.as_os_str()),
+        }
     }
 
     fn command(self, way: &Way<'_>) -> Result<Command> {

@@ -106,6 +106,8 @@ pub enum TypeSort {
     },
 }
 
+/// Below are the server's own.
+const FIRST_OWN: u32 = 16_384;
 /// Types within types go no deeper.
 const DEEPEST: u32 = 16;
 /// Partitions of partitions, as far as words follow them.
@@ -129,7 +131,11 @@ impl Catalog {
             };
             // Under another name it is the same column.
             let known = self.found(relation.oid, column.number);
-            column.class = known.or(column.class).or_else(|| names::classify(&named));
+            column.class = known.or(column.class).or_else(|| {
+                // The server's own words about structure: `ordinal_position`.
+                let own = relation.oid < FIRST_OWN && &*relation.schema == "information_schema";
+                names::classify(&named).filter(|_| !own)
+            });
             if column.class.is_none() {
                 let texts = can_hold_text(&form);
                 let made =
@@ -515,7 +521,8 @@ impl Catalog {
         all.filter_map(|oid| self.relation(*oid)).filter(move |one| match schema {
             Some(_) if temporary => one.schema.starts_with("pg_temp"),
             Some(schema) => *one.schema == *schema,
-            None => true,
+            // On nobody's search path.
+            None => &*one.schema != "information_schema",
         })
     }
 

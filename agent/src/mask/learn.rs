@@ -51,7 +51,8 @@ impl Question {
                  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,c}') \
                  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
                  AND (c.oid OPERATOR(pg_catalog.>=) 16384 \
-                 OR n.nspname OPERATOR(pg_catalog.=) 'pg_catalog') \
+                 OR n.nspname OPERATOR(pg_catalog.=) \
+                 ANY ('{pg_catalog,information_schema}')) \
                  ORDER BY c.oid, a.attnum \
                  LIMIT 500000"
             }
@@ -115,7 +116,9 @@ impl Question {
         let all = self.sql();
         let filter = match self {
             Self::Columns => {
-                "(c.oid OPERATOR(pg_catalog.>=) 16384 OR n.nspname OPERATOR(pg_catalog.=) 'pg_catalog')"
+                "(c.oid OPERATOR(pg_catalog.>=) 16384 \
+                 OR n.nspname OPERATOR(pg_catalog.=) \
+                 ANY ('{pg_catalog,information_schema}'))"
             }
             Self::Views => "c.oid OPERATOR(pg_catalog.>=) 16384",
             _ => return None,

@@ -33,6 +33,7 @@ use crate::mask::{
     Catalog, Class, Hand, Mask, Plan, Screen, Screening as Looked, Tally, Unrevealed, Unshowable,
 };
 use crate::policy::Stance;
+use crate::sql::Effect;
 use crate::sql::facts::{ObjectKind, Statement, Verb};
 use crate::wire::limits::Limits;
 use crate::wire::postgres::session::{Description, Origin, Outcome, Shown, What};
@@ -404,8 +405,13 @@ impl Screening {
         let granted = origin.and_then(|origin| origin.permit());
         let care = match (origin, granted) {
             (Some(origin), Some(granted)) => {
+                let defines = |one: &Statement| {
+                    [Effect::Create, Effect::Alter, Effect::Drop]
+                        .iter()
+                        .any(|effect| one.effects.contains(*effect))
+                };
                 let doubts = |one: &Statement| {
-                    self.fresh.doubts(one, &self.catalog)
+                    !defines(one) && self.fresh.doubts(one, &self.catalog)
                         || self.catalog.triggers_tell() && !one.effects.is_pure_read()
                 };
                 match statement(granted, origin.index()).is_some_and(doubts) {

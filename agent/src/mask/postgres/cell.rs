@@ -397,6 +397,9 @@ impl Cells {
                 Shown::Made
             }
             Form::Hstore => nested::hstore(self, with(cell, class, mask), value, out),
+            // Of its labels none is right, and readers of such arrays take a null within
+            // for one.
+            Form::Array(element) if element.form == Form::Enum => Shown::Null,
             Form::Array(element) => self.array(with(cell, class, mask), element, value, out),
             Form::Composite(_) | Form::Record => {
                 nested::composite(self, with(cell, class, mask), value, out)

@@ -74,7 +74,8 @@ impl Form {
         Some(match oid {
             16 => Self::Bool,
             17 => Self::Bytes,
-            18 => Self::Text { most: Some(1), padded: false },
+            // "char" is one byte: no sign of ours fits for certain.
+            18 => Self::Inert,
             19 => Self::Text { most: Some(63), padded: false },
             20 => Self::Int(8),
             21 => Self::Int(2),

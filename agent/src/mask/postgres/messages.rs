@@ -54,7 +54,7 @@ impl Screen {
                 }
                 false => place_of(field.code, state, care),
             };
-            let quoted = Quoted { asked, care };
+            let quoted = Quoted { asked };
             changed |= text(&mut self.cells, rules, place, quoted, field.text, &mut self.made);
             self.made.push(0);
         }
@@ -83,7 +83,7 @@ impl Screen {
         let start = begin(&mut self.made, b'S');
         self.made.extend_from_slice(parameter.name);
         self.made.push(0);
-        let quoted = Quoted { asked: b"", care };
+        let quoted = Quoted { asked: b"" };
         if !text(&mut self.cells, rules, place, quoted, parameter.value, &mut self.made) {
             return Ok(Screening::Unchanged(Screened(())));
         }
@@ -104,7 +104,7 @@ impl Screen {
         self.made.extend_from_slice(notification.channel);
         self.made.push(0);
         let place = if care == Care::Touches { Place::All } else { Place::Document };
-        let quoted = Quoted { asked: b"", care };
+        let quoted = Quoted { asked: b"" };
         if !text(&mut self.cells, rules, place, quoted, notification.payload, &mut self.made) {
             return Ok(Screening::Unchanged(Screened(())));
         }
@@ -134,7 +134,6 @@ enum Place {
 struct Quoted<'a> {
     /// The client's own text: of it everything may be told.
     asked: &'a [u8],
-    care: Care,
 }
 
 impl Quoted<'_> {
@@ -293,8 +292,7 @@ fn quoted(
             })
             .min();
         let own = |start: usize, end: usize| {
-            words.care == Care::Touches
-                && line.get(start..end).is_some_and(|inner| words.has_all(inner))
+            line.get(start..end).is_some_and(|inner| words.has_all(inner))
         };
         match first {
             Some((start, end)) if own(start, end) => {

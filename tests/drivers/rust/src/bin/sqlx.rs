@@ -20,9 +20,10 @@ fn options() -> PgConnectOptions {
 async fn main() -> Result<()> {
     let pool = PgPoolOptions::new().max_connections(4).connect_with(options()).await?;
     let mut one = pool.acquire().await?;
-    let (tls,): (bool,) = sqlx::query_as("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-        .fetch_one(&mut *one)
-        .await?;
+    let (tls,): (bool,) =
+        sqlx::query_as("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            .fetch_one(&mut *one)
+            .await?;
     println!("tls {tls}");
     for _ in 0..3 {
         let row = sqlx::query(

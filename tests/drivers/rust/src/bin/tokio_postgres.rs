@@ -93,9 +93,8 @@ async fn open() -> Result<Client> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut client = open().await?;
-    let row = client
-        .query_one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[])
-        .await?;
+    let row =
+        client.query_one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await?;
     println!("tls {}", row.get::<_, bool>(0));
     let statement = client
         .prepare(
@@ -144,7 +143,9 @@ async fn main() -> Result<()> {
     let square = client.prepare("SELECT $1::int * $1").await?;
     let many = (0..50).map(|n: i32| {
         let (client, square) = (&client, &square);
-        async move { Ok::<_, tokio_postgres::Error>(client.query_one(square, &[&n]).await?.get::<_, i32>(0)) }
+        async move {
+            Ok::<_, tokio_postgres::Error>(client.query_one(square, &[&n]).await?.get::<_, i32>(0))
+        }
     });
     println!("{:?}", future::try_join_all(many).await?);
     {

@@ -1,0 +1,25 @@
+-- What an application has beside its persons.
+CREATE TYPE state AS ENUM ('open', 'paid', 'shipped');
+CREATE TYPE size AS (width int, height int, unit text);
+CREATE DOMAIN price AS numeric(12,2) CHECK (value >= 0);
+CREATE TABLE products (id serial PRIMARY KEY, sku text UNIQUE NOT NULL, title text NOT NULL, price price, weight float8, measures size, tags text[], attributes jsonb DEFAULT '{}', created_at timestamptz DEFAULT '2024-05-06 07:08:09+00', updated_at timestamptz);
+CREATE TABLE orders (id bigserial PRIMARY KEY, order_number text UNIQUE, uuid uuid DEFAULT 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', state state DEFAULT 'open', total numeric(12,2), currency char(3), placed_at timestamp, period tstzrange, checksum text, version int DEFAULT 1, payload jsonb, reference bigint, customer_id int REFERENCES customers (id));
+CREATE TABLE order_items (order_id bigint REFERENCES orders, line int, product_id int REFERENCES products, quantity int CHECK (quantity > 0), unit_price money, PRIMARY KEY (order_id, line));
+CREATE TABLE events (id uuid PRIMARY KEY, at timestamptz, kind text, source text, trace_id text, span_id text, duration interval, status int, body json);
+CREATE TABLE builds (id int, commit_hash text, branch text, image text, path text, took float4, artifact bytea, log xml);
+CREATE TABLE audit (id bigserial, operation text, at timestamptz DEFAULT '2024-01-01', version int);
+CREATE INDEX ON orders (state, placed_at);
+CREATE VIEW open_orders AS SELECT o.id, o.order_number, o.total, count(i.line) AS items FROM orders o LEFT JOIN order_items i ON i.order_id = o.id GROUP BY o.id;
+CREATE MATERIALIZED VIEW sales AS SELECT date_trunc('month', placed_at) AS month, sum(total) AS total, count(*) AS orders FROM orders GROUP BY 1;
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at := '2024-06-07 00:00:00+00'; RETURN NEW; END $$;
+CREATE TRIGGER touch BEFORE UPDATE ON products FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (operation, version) VALUES (TG_OP, NEW.version); RETURN NEW; END $$;
+CREATE TRIGGER note AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION note();
+CREATE FUNCTION order_total(n bigint) RETURNS numeric LANGUAGE sql STABLE AS $$ SELECT sum(quantity * unit_price::numeric) FROM order_items WHERE order_id = n $$;
+CREATE FUNCTION place(c int, n text) RETURNS bigint LANGUAGE plpgsql AS $$ DECLARE k bigint; BEGIN IF NOT EXISTS (SELECT 1 FROM customers WHERE id = c) THEN RAISE EXCEPTION 'no such customer %', c; END IF; INSERT INTO orders (order_number, total, customer_id, checksum) VALUES (n, 0, c, 'none') RETURNING id INTO k; RETURN k; END $$;
+INSERT INTO products (sku, title, price, weight, measures, tags, attributes) SELECT 'SKU-' || lpad(n::text, 6, '0'), 'Garden chair no ' || n, n * 1.25, n / 3.0, ROW(n, n * 2, 'mm')::size, ARRAY['wood', 'series ' || n], jsonb_build_object('colour', 'green', 'stock', n, 'sizes', ARRAY[n, n + 1]) FROM generate_series(1, 20) n;
+INSERT INTO orders (order_number, total, currency, placed_at, period, checksum, payload, reference, customer_id) SELECT 'SO-2024-' || lpad((n * 37)::text, 7, '0'), n * 19.99, 'EUR', timestamp '2024-05-06 07:08:09.123' + n * interval '7 hours', tstzrange('2024-05-06 00:00+00', '2024-05-07 00:00+00'), md5(n::text), jsonb_build_object('channel', 'web', 'lines', n, 'total', n * 19.99, 'placed', '2024-05-06T07:08:09Z', 'ref', md5((n + 1)::text)), 700000000 + n * 1234567, 1 + n % 3 FROM generate_series(1, 30) n;
+INSERT INTO order_items SELECT o, l, 1 + (o + l) % 20, l, (o * l)::numeric::money FROM generate_series(1, 30) o, generate_series(1, 2) l;
+INSERT INTO events SELECT md5(n::text)::uuid, timestamptz '2024-05-06 07:08:09+00' + n * interval '1 second', 'order.placed', 'checkout', md5((n * 3)::text), left(md5((n * 5)::text), 16), n * interval '13 milliseconds', 200, json_build_object('n', n, 'ok', true, 'took', n / 7.0, 'list', ARRAY[1, 2, n]) FROM generate_series(1, 30) n;
+INSERT INTO builds SELECT n, encode(sha256(n::text::bytea), 'hex'), 'feature/T-' || n, 'registry/app:1.' || n || '.0', '/srv/app/releases/' || n || '/app.tar', n * 1.5, sha256(n::text::bytea), xmlelement(name log, xmlattributes(n AS line), 'ok') FROM generate_series(1, 20) n;
+REFRESH MATERIALIZED VIEW sales;
