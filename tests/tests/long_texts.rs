@@ -134,21 +134,28 @@ fn what_nobody_can_read_is_refused_and_holds_up_nobody() -> Result<()> {
     for hostile in
         ["'(' * 16_000_000", "'SELECT ' + '(' * 900_000", "'SELECT ' + 'a+' * 7_900_000 + '1'"]
     {
-        // How long others wait while nothing hostile happens.
-        let quiet = longest(&mut other, Duration::from_millis(300), &mut || Ok(false))?;
-        session.send(hostile)?;
-        let mut said = None;
-        let held = std::thread::scope(|scope| -> Result<Duration> {
-            let answer = scope.spawn(|| session.answer());
-            let longest =
-                longest(&mut other, Duration::from_secs(60), &mut || Ok(answer.is_finished()))?;
-            said = Some(answer.join().map_err(|_| anyhow::anyhow!("a panic"))??);
-            Ok(longest)
-        })?;
-        let said = said.context("no answer")?;
-        ensure!(said.starts_with("42501 tidegate: "), "{hostile}: {said}{}", guarded.agent.tail());
-        eprintln!("{hostile}: others waited {held:?} at most ({quiet:?} before)");
-        ensure!(held < Duration::from_millis(500), "{hostile}: others waited {held:?}");
+        // What holds the worker up does so each time; what a busy host does, doesn't.
+        let mut least = Duration::MAX;
+        for _ in 0..3 {
+            session.send(hostile)?;
+            let mut said = None;
+            let held = std::thread::scope(|scope| -> Result<Duration> {
+                let answer = scope.spawn(|| session.answer());
+                let within = Duration::from_secs(60);
+                let held = longest(&mut other, within, &mut || Ok(answer.is_finished()))?;
+                said = Some(answer.join().map_err(|_| anyhow::anyhow!("a panic"))??);
+                Ok(held)
+            })?;
+            let said = said.context("no answer")?;
+            let log = || guarded.agent.tail();
+            ensure!(said.starts_with("42501 tidegate: "), "{hostile}: {said}{}", log());
+            least = least.min(held);
+            if least < Duration::from_millis(250) {
+                break;
+            }
+        }
+        eprintln!("{hostile}: others waited {least:?} at most");
+        ensure!(least < Duration::from_millis(250), "{hostile}: others waited {least:?}");
         ensure!(session.ask("'SELECT 2'")? == "ok 2", "{}", guarded.agent.tail());
     }
     Ok(())

@@ -176,8 +176,12 @@ impl Work {
             }
             self.shared.wait(EVERY.saturating_sub(BREATH));
         }
+        // What is told of others while they are brought in comes before the end.
+        let others = self.turn();
         self.shared.lock().end();
-        let ended = self.turn().and_then(|()| if self.is_done() { self.finish() } else { Ok(()) });
+        let ended = others
+            .and_then(|()| self.turn())
+            .and_then(|()| if self.is_done() { self.finish() } else { Ok(()) });
         if let Err(error) = ended {
             tracing::warn!("the log's last records wait for the next process: {error}");
         }

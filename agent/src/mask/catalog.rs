@@ -166,7 +166,8 @@ impl Catalog {
         }
     }
 
-    /// Gives a column a class. Never takes one away: that is `keep`'s, by policy.
+    /// Gives a column a class. Never takes one away: what operators say is
+    /// [`Self::correct`]'s.
     pub fn classify(&mut self, relation: u32, number: u16, class: Class, evidence: Evidence) {
         let Some(relation) = self.relations.get_mut(&relation) else { return };
         let Some(place) = relation.columns.iter().position(|column| column.number == number) else {
@@ -345,6 +346,14 @@ impl Catalog {
         match self.overruled.get(&(relation, number)) {
             Some(overruled) => overruled.found,
             None => self.column(relation, number)?.class,
+        }
+    }
+
+    /// The class that operators give to a column of which only its name is known.
+    pub fn said(&self, schema: Option<&str>, table: &str, column: &str) -> Option<Class> {
+        match self.corrections.is_empty() {
+            true => None,
+            false => self.corrections.given(schema, table, column),
         }
     }
 

@@ -75,6 +75,15 @@ impl Corrections {
         self.words.get(key).copied()
     }
 
+    /// The class that is given to a column, as far as a statement names it.
+    pub(super) fn given(&self, schema: Option<&str>, table: &str, column: &str) -> Option<Class> {
+        let Some(schema) = schema else {
+            let named = |key: &Key| *key[1] == *table && *key[2] == *column;
+            return self.words.iter().find_map(|(key, class)| class.filter(|_| named(key)));
+        };
+        self.on(&[schema, table, column].map(Box::from)).flatten()
+    }
+
     /// Whether something is sensitive by these that wasn't by those `before`.
     pub(super) fn gives_more_than(&self, before: &Self) -> bool {
         let given = self.words.iter().any(|(key, class)| {

@@ -545,7 +545,7 @@ fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<Sourc
     let mut any = false;
     for relation in relations_of(statement, catalog, column.relation) {
         any = true;
-        let (classes, sure) = classes_in(relation, column);
+        let (classes, sure) = classes_in(relation, column, catalog);
         certain &= sure;
         for class in classes {
             if !found.contains(&class) {
@@ -563,7 +563,8 @@ fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<Sourc
     let class = match column.name.as_deref() {
         Some(name) => {
             let named = Named { table, column: name, ..Named::default() };
-            let filled = catalog.made_of(schema, table, name);
+            let said = catalog.said(schema, table, name);
+            let filled = said.or_else(|| catalog.made_of(schema, table, name));
             filled.or_else(|| names::classify(&named).map(|(class, _)| class))
         }
         None => catalog.is_made(schema, table).then_some(Class::Opaque),
@@ -572,7 +573,11 @@ fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<Sourc
     (source.into_iter().collect(), false)
 }
 
-fn classes_in(relation: &Relation, column: &facts::Column) -> (Vec<SourceClass>, bool) {
+fn classes_in(
+    relation: &Relation,
+    column: &facts::Column,
+    catalog: &Catalog,
+) -> (Vec<SourceClass>, bool) {
     let of = |one: &super::catalog::Column| {
         one.class.map(|(class, _)| SourceClass {
             class,
@@ -588,8 +593,10 @@ fn classes_in(relation: &Relation, column: &facts::Column) -> (Vec<SourceClass>,
         // Newer than the catalog, or another table's.
         None => {
             let named = Named { table: &relation.name, column: name, ..Named::default() };
-            let class = names::classify(&named).filter(|_| column.certain);
-            let source = class.map(|(class, _)| SourceClass { class, relation: None, number: 0 });
+            let by_name = || names::classify(&named).map(|(class, _)| class);
+            let said = catalog.said(Some(&relation.schema), &relation.name, name);
+            let class = said.or_else(by_name).filter(|_| column.certain);
+            let source = class.map(|class| SourceClass { class, relation: None, number: 0 });
             (source.into_iter().collect(), !column.certain)
         }
     }

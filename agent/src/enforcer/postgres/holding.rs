@@ -316,7 +316,7 @@ impl Judge {
     ) -> Result<Asking, &'static str> {
         let asked = self.asked(runs, statement, verdict.ruling(), session, values)?;
         if asked.weight() > MOST_ASKED {
-            return Err("it is too long to be shown to an approver");
+            return Err(TOO_LONG);
         }
         let waits =
             self.has_terminal() && matches!(verdict, Verdict::Hold(_)) && session.is_quiet();
@@ -345,6 +345,16 @@ impl Judge {
         session: &Session<Judged>,
         values: Option<Bind<'_>>,
     ) -> Result<HoldAsked, &'static str> {
+        let length = match runs {
+            Runs::Query(text) => text.len(),
+            Runs::Parse(parse) => parse.query.len(),
+            Runs::Bind(_, Some(known)) => known.value.text().map_or(0, |text| text.len()),
+            _ => 0,
+        };
+        // Not even looked at: that takes as long as it is long, and others wait.
+        if length > MOST_ASKED {
+            return Err(TOO_LONG);
+        }
         let (text, bind, types): (Arc<[u8]>, _, _) = match (runs, values) {
             (Runs::Query(text), _) => (Arc::from(*text), None, Vec::new()),
             (Runs::Parse(parse), Some(bind)) if parse.name == bind.statement => {
@@ -483,6 +493,8 @@ fn moment(at: Timestamp) -> String {
     let clock = text.split_once('T').and_then(|(_, clock)| clock.get(..5));
     clock.map_or(text.clone(), |clock| format!("{clock} UTC"))
 }
+
+const TOO_LONG: &str = "it is too long to be shown to an approver";
 
 #[cfg(test)]
 mod tests;

@@ -154,6 +154,21 @@ fn until_they_are_learnt_again_functions_may_read_what_is_sensitive_now() {
 }
 
 #[test]
+fn where_nothing_could_be_learnt_a_class_holds_by_the_names_of_the_statement() {
+    let mut catalog = Catalog::default();
+    catalog.correct(&corrections(1, &[("public.t.code", Some("phone")), ("public.t.x", None)]));
+    let sources = |sql: &str| {
+        let facts = crate::sql::Cell::quick(sql.as_bytes(), &Default::default()).unwrap();
+        let traced = crate::mask::lineage::trace(&facts.statements[0], &catalog).unwrap();
+        traced[0].sources.iter().map(|one| one.class).collect::<Vec<_>>()
+    };
+    assert_eq!(sources("SELECT code FROM public.t"), [Class::Phone]);
+    assert_eq!(sources("SELECT lower(a.code) FROM t AS a"), [Class::Phone]);
+    assert_eq!(sources("SELECT code FROM other.t"), []);
+    assert_eq!(sources("SELECT x FROM t"), []);
+}
+
+#[test]
 fn who_says_more_about_where_is_heard() {
     let at = |server: Option<&str>, database: Option<&str>, class: &str| ColumnWord {
         server: server.map(str::to_owned),

@@ -245,7 +245,7 @@ const MOST_WAITING: usize = 256 * 1024 * 1024;
 /// most likely gone.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A process is started in a few milliseconds; this is for a busy host.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;
