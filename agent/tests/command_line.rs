@@ -76,6 +76,7 @@ fn report(verdict: &str) -> StatusReport {
         "connecting": 0, "adopted": [], "powerful": [], "notes": [],
         "losses": { "events": 0, "direct": 0, "refused": 0, "dropped_packets": 0, "over_quota": 0,
                     "untold": 0 },
+        "log": { "enabled": true, "records": 0, "lost": 0, "trouble": null },
     }))
     .unwrap()
 }
