@@ -385,3 +385,24 @@ fn what_may_be_seen_is_a_permission() -> Result<()> {
     }
     Ok(())
 }
+
+/// Nothing of a schema is a secret, and tools that read it must find all of it.
+#[test]
+fn a_schema_is_dumped_as_it_is() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start("")?;
+    let dump = |place: Place| -> Result<String> {
+        let mut command = place.command(program("pg_dump")?)?;
+        let dumped = run(command.args(["-s", "-d"]).arg(ground.postgres.dsn("app")));
+        let text = dumped.with_context(|| ground.agent.tail())?;
+        // A word of its own for each dump.
+        let plain = |line: &&str| !line.contains("restrict ");
+        Ok(text.lines().filter(plain).collect::<Vec<_>>().join("\n"))
+    };
+    let direct = dump(Place::new())?;
+    let led = dump(Place::new().cgroup(&ground.work))?;
+    let differ = direct.lines().zip(led.lines()).find(|(one, other)| one != other);
+    ensure!(led == direct, "they differ: {differ:?}");
+    ensure!(led.contains("CREATE TABLE public.customers"), "{led}");
+    Ok(())
+}

@@ -228,6 +228,10 @@ fn treatment(
             mask => Treatment::Mask { class, mask, derived },
         }
     };
+    // Where a row lies, and which transactions have made it: the server's own.
+    if column.table != 0 && column.attribute < 0 {
+        return Treatment::Pass;
+    }
     let number = u16::try_from(column.attribute).unwrap_or_default();
     if column.table != 0
         && number != 0

@@ -167,3 +167,20 @@ fn facts_survive_the_pipe() {
     let json = serde_json::to_string(&facts).unwrap();
     assert_eq!(serde_json::from_str::<Facts>(&json).unwrap(), facts);
 }
+
+#[test]
+fn a_setting_named_by_a_condition_is_that_one() {
+    let settings = |text: &str| -> Vec<String> {
+        statement(text).session.iter().map(|one| one.setting.to_string()).collect()
+    };
+    let ask = "SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = ";
+    assert_eq!(settings(&format!("{ask}'restrict_x'")), ["restrict_x"]);
+    for text in [
+        format!("{ask}'a' OR true"),
+        format!("{ask}lower('a')"),
+        "SELECT set_config(name, 'x', false) FROM pg_settings".to_owned(),
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE setting = 'a'".to_owned(),
+    ] {
+        assert_eq!(settings(&text), ["*"], "{text}");
+    }
+}

@@ -115,7 +115,8 @@ impl<'t> Walk<'t, '_> {
 
     fn set_config(&mut self, call: &'t FuncCall) {
         let mut arguments = call.args().iter();
-        let setting = arguments.next().and_then(text);
+        let first = arguments.next();
+        let setting = first.and_then(text).or_else(|| self.only_value(first?));
         let value = arguments.next().and_then(text);
         let local = arguments.next().and_then(truth);
         self.session(SessionEffect {
@@ -127,6 +128,17 @@ impl<'t> Walk<'t, '_> {
             },
             scope: if local == Some(true) { Scope::Transaction } else { Scope::Session },
         });
+    }
+
+    /// The one value that a bare column has, by the query's condition: as pg_dump
+    /// asks for settings that a server may not have.
+    fn only_value(&self, node: Node<'t>) -> Option<&'t str> {
+        let Node::ColumnRef(column) = node else { return None };
+        let name = column.fields().first().and_then(Node::as_str)?;
+        let (only, value) = self.levels.last()?.only?;
+        // Somebody's own `=` would mean something else.
+        let own = self.state.catalog_first();
+        (own && column.fields().len() == 1 && only == name).then_some(value)
     }
 
     pub(super) fn session(&mut self, effect: SessionEffect) {

@@ -58,6 +58,8 @@ pub(super) struct Level<'t> {
     pub(super) hidden: bool,
     /// Output names that ORDER BY and GROUP BY may mean.
     pub(super) outputs: Rc<Vec<Given<'t>>>,
+    /// A column that has this one value in every row: `WHERE name = 'x'`.
+    pub(super) only: Option<(&'t str, &'t str)>,
 }
 
 #[derive(Clone, Debug)]

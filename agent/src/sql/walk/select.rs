@@ -124,7 +124,8 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn simple(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
-        self.levels.push(Level::default());
+        let only = only(of.where_clause());
+        self.levels.push(Level { only, ..Level::default() });
         for item in of.from_clause() {
             self.from(item);
         }
@@ -489,4 +490,16 @@ fn name_of<'t>(node: Node<'t>) -> Name<'t> {
             .map_or(Name::Unclear, Name::Is),
         _ => Name::Unclear,
     }
+}
+
+/// The column that a condition gives one value: `name = 'x'`, and nothing else.
+fn only(condition: Node<'_>) -> Option<(&str, &str)> {
+    let Node::A_Expr(of) = condition else { return None };
+    let equals = matches!(of.kind, raw::A_Expr_Kind::AEXPR_OP)
+        && of.name().len() == 1
+        && of.name().first().and_then(Node::as_str) == Some("=");
+    let Node::ColumnRef(column) = of.lexpr() else { return None };
+    let name = column.fields().first().and_then(Node::as_str)?;
+    let value = super::calls::text(of.rexpr())?;
+    (equals && column.fields().len() == 1).then_some((name, value))
 }
