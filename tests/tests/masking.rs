@@ -391,7 +391,7 @@ fn what_may_be_seen_is_a_permission() -> Result<()> {
 fn a_schema_is_dumped_as_it_is() -> Result<()> {
     let _alone = alone();
     let ground = Ground::start("")?;
-    let dump = |place: Place| -> Result<String> {
+    let dump = |place: Place<'_>| -> Result<String> {
         let mut command = place.command(program("pg_dump")?)?;
         let dumped = run(command.args(["-s", "-d"]).arg(ground.postgres.dsn("app")));
         let text = dumped.with_context(|| ground.agent.tail())?;
