@@ -265,10 +265,14 @@ fn on_a_terminal_it_waits_until_somebody_else_approves() -> Result<()> {
 
     // Neither side, nor what stands between, is to think that nobody is there.
     let enforcer = format!("pid={},", held.agent.enforcer()?);
-    let sockets = Command::new("ss").args(["-tnopH", "state", "established"]).output()?;
-    let sockets = String::from_utf8_lossy(&sockets.stdout).into_owned();
-    let kept = |line: &&str| line.contains(&enforcer) && line.contains("timer:(keepalive,");
-    ensure!(sockets.lines().filter(kept).count() >= 2, "{sockets}");
+    // While what was said isn't acknowledged, another timer runs.
+    wait::until_true("keepalive on both legs", Duration::from_secs(10), || {
+        let sockets = Command::new("ss").args(["-tnopH", "state", "established"]).output();
+        let sockets = sockets.map(|output| output.stdout).unwrap_or_default();
+        let sockets = String::from_utf8_lossy(&sockets);
+        let kept = |line: &&str| line.contains(&enforcer) && line.contains("timer:(keepalive,");
+        sockets.lines().filter(kept).count() >= 2
+    })?;
 
     let without = held.agent.order(&["approvals", "approve", &id, "--reason", " "])?;
     let (code, said) = exit(&without);
