@@ -18,6 +18,7 @@ pub mod checks;
 pub mod class;
 pub mod content;
 pub mod corrections;
+pub mod filling;
 pub mod functions;
 pub mod learn;
 pub mod lineage;
@@ -28,7 +29,7 @@ pub mod value;
 pub mod views;
 pub mod written;
 
-pub use catalog::Catalog;
+pub use catalog::{Catalog, FIRST_OWN};
 pub use class::{Class, Tally};
 pub use corrections::Corrections;
 pub use lineage::Origins;

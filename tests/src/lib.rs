@@ -31,6 +31,7 @@ pub mod recorded;
 pub mod scene;
 pub mod script;
 pub mod seen;
+pub mod staging;
 pub mod stream;
 pub mod sys;
 pub mod venv;

@@ -5,12 +5,12 @@ use std::process::{Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tidegate_tests::agent::{Agent, Plan, binary};
-use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::agent::binary;
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
-use tidegate_tests::postgres::{Postgres, program, run};
+use tidegate_tests::postgres::Postgres;
 use tidegate_tests::scene::alone;
+use tidegate_tests::staging::Staging;
 
 const SEED: &str = "\
 CREATE TABLE customers (id int PRIMARY KEY, email text, code text, born date, note text);
@@ -205,59 +205,35 @@ fn a_database_is_named_and_believed_as_everywhere() -> Result<()> {
     Ok(())
 }
 
-struct Ground {
-    agent: Agent,
-    work: Cgroup,
-    _root: Cgroup,
-    postgres: Postgres,
+fn start() -> Result<Staging> {
+    let postgres = Postgres::setup()
+        .rule("host all all 127.0.0.1/32 trust")
+        .rule("host all all ::1/128 trust")
+        .start()?;
+    postgres.psql("app", SEED)?;
+    Staging::before(postgres, "")
 }
 
-impl Ground {
-    fn start() -> Result<Self> {
-        let postgres = Postgres::setup()
-            .rule("host all all 127.0.0.1/32 trust")
-            .rule("host all all ::1/128 trust")
-            .start()?;
-        postgres.psql("app", SEED)?;
-        let root = Cgroup::fresh()?;
-        let work = root.child("work")?;
-        let setting = format!(
-            "[[protect]]\nto = {}\nenvironment = \"staging\"\nprotocol = \"postgres\"",
-            postgres.port()
-        );
-        let plan = Plan::postgres(None::<u16>).policy("enforce").setting(&setting);
-        let agent = Agent::start(&root, plan)?;
-        Ok(Self { agent, work, _root: root, postgres })
-    }
-
-    fn psql(&self, statement: &str) -> Result<String> {
-        let mut psql = Place::new().cgroup(&self.work).command(program("psql")?)?;
-        psql.args(["-XAtq", "-c", statement]).arg(self.postgres.dsn("app"));
-        let said = run(&mut psql).with_context(|| self.agent.tail())?;
-        Ok(said.trim().to_owned())
-    }
-
-    /// `tidegate classify` with the agent's own settings, and a reload.
-    fn say(&self, words: &[&str]) -> Result<()> {
-        let config = self.agent.settings_file().display().to_string();
-        let all = [&["classify", words[0], "--config", &config], &words[1..]].concat();
-        must(&all, &[])?;
-        self.agent.must(&["reload"])?;
-        Ok(())
-    }
+/// `tidegate classify` with the agent's own settings, and a reload.
+fn say(ground: &Staging, words: &[&str]) -> Result<()> {
+    let config = ground.agent.settings_file().display().to_string();
+    let all = [&["classify", words[0], "--config", &config], &words[1..]].concat();
+    must(&all, &[])?;
+    ground.agent.must(&["reload"])?;
+    Ok(())
 }
 
 #[test]
 fn what_an_operator_says_holds_for_clients_after_a_reload() -> Result<()> {
     let _alone = alone();
-    let ground = Ground::start()?;
+    let ground = start()?;
     let shown = |statement: &str, expected: &str| -> Result<()> {
-        let shown = ground.psql(statement)?;
+        let shown = ground.psql(&[statement])?.trim().to_owned();
         ensure!(shown == expected, "{statement}\nshown: {shown}\nexpected: {expected}");
         Ok(())
     };
     let hidden = |statement: &str| -> Result<()> {
-        let shown = ground.psql(statement)?;
+        let shown = ground.psql(&[statement])?.trim().to_owned();
         ensure!(!shown.contains("KESTREL") && !shown.contains("ann.tide"), "{statement}: {shown}");
         Ok(())
     };
@@ -287,14 +263,14 @@ fn what_an_operator_says_holds_for_clients_after_a_reload() -> Result<()> {
 
     // A part has the word of its whole; both directly and through it.
     shown("SELECT code FROM part_one", "KESTREL-78")?;
-    ground.say(&["set", "public.parts.code", "api_key", "--db", "app"])?;
+    say(&ground, &["set", "public.parts.code", "api_key", "--db", "app"])?;
     hidden("SELECT code FROM parts")?;
     hidden("SELECT code FROM part_one")?;
-    ground.say(&["set", "public.parts.code", "none", "--db", "other"])?;
+    say(&ground, &["set", "public.parts.code", "none", "--db", "other"])?;
     hidden("SELECT code FROM parts")?;
 
     // Nothing sensitive: by name, by what is made of it, by its content.
-    ground.say(&["set", "public.customers.email", "none"])?;
+    say(&ground, &["set", "public.customers.email", "none"])?;
     for email in [
         "SELECT email FROM customers",
         "SELECT email::varchar FROM customers",
@@ -308,7 +284,7 @@ fn what_an_operator_says_holds_for_clients_after_a_reload() -> Result<()> {
             false => shown(email, "ann.tide@harbour.example")?,
         }
     }
-    ground.say(&["set", "public.letters.addressed_to", "none"])?;
+    say(&ground, &["set", "public.letters.addressed_to", "none"])?;
     shown("SELECT addressed_to FROM letters", "ann.tide@harbour.example")?;
     shown(
         "SELECT addressed_to FROM letters UNION SELECT email FROM customers",
@@ -328,7 +304,7 @@ fn what_an_operator_says_holds_for_clients_after_a_reload() -> Result<()> {
     // And all of it can be taken back.
     for column in ["public.customers.email", "public.letters.addressed_to", "public.customers.code"]
     {
-        ground.say(&["unset", column])?;
+        say(&ground, &["unset", column])?;
     }
     hidden("SELECT email FROM customers")?;
     hidden("SELECT addressed_to FROM letters")?;

@@ -2,85 +2,15 @@
 //! leak hunt, and what must arrive untouched all the same.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use tidegate_tests::agent::{Agent, Plan};
-use tidegate_tests::cgroup::Cgroup;
-use tidegate_tests::dialer::Dialer;
 use tidegate_tests::place::Place;
-use tidegate_tests::postgres::{Postgres, program, run};
+use tidegate_tests::postgres::{program, run};
 use tidegate_tests::scene::alone;
+use tidegate_tests::staging::{Staging, statements};
 use tidegate_tests::wire::{Connection, Message, message};
 
-struct Ground {
-    dialer: Dialer,
-    agent: Agent,
-    work: Cgroup,
-    _root: Cgroup,
-    postgres: Postgres,
-}
-
-impl Ground {
-    /// A server with the secrets, in an environment in which nothing else is
-    /// forbidden. `policies`: what else holds.
-    fn start(policies: &str) -> Result<Self> {
-        let postgres = Postgres::setup().auth("trust").start()?;
-        for statement in statements("seed.sql")? {
-            postgres.psql("app", &statement)?;
-        }
-        let root = Cgroup::fresh()?;
-        let work = root.child("work")?;
-        let setting = format!(
-            "[[protect]]\nto = {}\nenvironment = \"staging\"\nprotocol = \"postgres\"",
-            postgres.port()
-        );
-        let plan = Plan::postgres(None::<u16>).policy("enforce").setting(&setting);
-        let agent = Agent::start(&root, plan)?;
-        if !policies.is_empty() {
-            std::fs::write(agent.policies().join("own.cedar"), policies)?;
-            agent.must(&["reload"])?;
-        }
-        let place = Place::new().cgroup(&work);
-        let dialer = Dialer::start(&place)?;
-        Ok(Self { dialer, agent, work, _root: root, postgres })
-    }
-
-    fn connect(&mut self) -> Result<Connection> {
-        let to = ([127, 0, 0, 1], self.postgres.port()).into();
-        let mut connection = Connection::new(self.dialer.open(to)?, Arc::default())?;
-        let parameters = [("user", "app"), ("database", "app")];
-        connection.send(&message::startup(0x0003_0000, &parameters))?;
-        connection.login("app", "tide").with_context(|| self.agent.tail())?;
-        Ok(connection)
-    }
-
-    fn psql(&self, statements: &[&str]) -> Result<String> {
-        let mut psql = Place::new().cgroup(&self.work).command(program("psql")?)?;
-        psql.arg("-XAtq");
-        for statement in statements {
-            psql.args(["-c", statement]);
-        }
-        run(psql.arg(self.postgres.dsn("app"))).with_context(|| self.agent.tail())
-    }
-}
-
-/// The statements of a file of the corpus.
-fn statements(file: &str) -> Result<Vec<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora/leaks").join(file);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let mut statements = Vec::new();
-    let mut open = String::new();
-    for line in text.lines().filter(|line| !line.starts_with("--") && !line.trim().is_empty()) {
-        match line.strip_suffix('\\') {
-            Some(more) => open.push_str(more),
-            None => statements.push(std::mem::take(&mut open) + line),
-        }
-    }
-    Ok(statements)
-}
+const SEED: &[&str] = &["leaks/seed.sql"];
 
 // ---- the secrets ------------------------------------------------------------
 
@@ -261,12 +191,12 @@ fn send(connection: &mut Connection, statement: &str, way: Way) -> Result<Vec<Me
 
 fn hunt(file: &str, ways: &[Way]) -> Result<()> {
     let _alone = alone();
-    let mut ground = Ground::start("")?;
+    let ground = Staging::start(SEED, "")?;
     let mut connection = ground.connect()?;
     let mut found = Vec::new();
     let mut sent = 0;
     for way in ways {
-        for statement in statements(file)? {
+        for statement in statements(&format!("leaks/{file}"))? {
             let messages = send(&mut connection, &statement, *way)
                 .with_context(|| format!("{way:?}: {statement}\n{}", ground.agent.tail()))?;
             sent += 1;
@@ -302,10 +232,9 @@ fn no_other_way_out_leaks() -> Result<()> {
 #[test]
 fn an_agent_does_not_pick_rows_by_what_it_may_not_see() -> Result<()> {
     let _alone = alone();
-    let ground = Ground::start("")?;
+    let ground = Staging::start(SEED, "")?;
     let ask = |statement: &str| -> Result<(String, String)> {
-        let mut psql = Place::new().cgroup(&ground.work).command(program("psql")?)?;
-        psql.args(["-XAtq", "-c", statement]).arg(ground.postgres.dsn("app"));
+        let mut psql = ground.psql_command(true, &[statement])?;
         let output = psql.env("GEMINI_CLI", "1").output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok((text(&output.stdout), text(&output.stderr)))
@@ -341,7 +270,7 @@ fn what_is_made_before_it_is_learnt_leaks_nothing() -> Result<()> {
 #[test]
 fn everything_else_arrives_untouched() -> Result<()> {
     let _alone = alone();
-    let ground = Ground::start("")?;
+    let ground = Staging::start(SEED, "")?;
     for statement in [
         "SELECT 1, 'text', 2.5, now()::date = current_date, NULL",
         "SELECT id FROM customers ORDER BY id",
@@ -365,7 +294,7 @@ fn everything_else_arrives_untouched() -> Result<()> {
 #[test]
 fn masked_values_keep_their_form() -> Result<()> {
     let _alone = alone();
-    let ground = Ground::start("")?;
+    let ground = Staging::start(SEED, "")?;
     let shown = ground
         .psql(&["SELECT email, full_name, phone, card_number FROM customers WHERE id = 1"])?;
     ensure!(shown.contains("c•••@s•••.example|X••• C•••|"), "{shown}");
@@ -377,8 +306,8 @@ fn masked_values_keep_their_form() -> Result<()> {
 fn what_may_be_seen_is_a_permission() -> Result<()> {
     let _alone = alone();
     let reveal = "@id(\"own/see\")\npermit (principal, action == Action::\"reveal\", resource);\n";
-    let ground = Ground::start(reveal)?;
-    for statement in statements("plain.sql")? {
+    let ground = Staging::start(SEED, reveal)?;
+    for statement in statements("leaks/plain.sql")? {
         let led = ground.psql(&[&statement])?;
         let direct = ground.postgres.psql("app", &statement)?;
         ensure!(led == direct, "{statement}\nled: {led}\ndirect: {direct}");
@@ -390,7 +319,7 @@ fn what_may_be_seen_is_a_permission() -> Result<()> {
 #[test]
 fn a_schema_is_dumped_as_it_is() -> Result<()> {
     let _alone = alone();
-    let ground = Ground::start("")?;
+    let ground = Staging::start(SEED, "")?;
     let dump = |place: Place<'_>| -> Result<String> {
         let mut command = place.command(program("pg_dump")?)?;
         let dumped = run(command.args(["-s", "-d"]).arg(ground.postgres.dsn("app")));

@@ -2,44 +2,25 @@
 //! that are masked by what they are, and every type masked whole. First each program
 //! runs direct: what fails there is the program's fault.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
-use tidegate_tests::agent::{Agent, Plan};
-use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::drivers::Driver;
-use tidegate_tests::place::Place;
-use tidegate_tests::postgres::{Postgres, run};
+use tidegate_tests::postgres::run;
 use tidegate_tests::scene::alone;
+use tidegate_tests::staging::Staging;
 
 fn decodes(driver: Driver) -> Result<()> {
     let _alone = alone();
-    let postgres = Postgres::setup().auth("trust").start()?;
-    for file in ["leaks/seed.sql", "untouched/types.sql"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora").join(file);
-        let text = std::fs::read_to_string(&path)?.replace("\\\n", "");
-        for line in text.lines().filter(|line| !line.starts_with("--") && !line.is_empty()) {
-            postgres.psql("app", line)?;
-        }
-    }
-    let root = Cgroup::fresh()?;
-    let work = root.child("work")?;
-    let setting = format!(
-        "[[protect]]\nto = {}\nenvironment = \"staging\"\nprotocol = \"postgres\"",
-        postgres.port()
-    );
-    let plan = Plan::postgres(None::<u16>).policy("enforce").setting(&setting);
-    let agent = Agent::start(&root, plan)?;
+    let ground = Staging::start(&["leaks/seed.sql", "untouched/types.sql"], "")?;
     let said = |led: bool| -> Result<String> {
-        let place = if led { Place::new().cgroup(&work) } else { Place::new() };
+        let place = ground.place(led);
         let mut command = driver.types(&|program| place.command(program))?;
-        command.env("PGHOST", "127.0.0.1").env("PGPORT", postgres.port().to_string());
+        command.env("PGHOST", "127.0.0.1").env("PGPORT", ground.postgres.port().to_string());
         command.env("PGUSER", "app").env("PGDATABASE", "app").env("PGSSLMODE", "disable");
         command.env("PGGSSENCMODE", "disable").env("TZ", "UTC");
         run(&mut command)
     };
     let direct = said(false).context("directly")?;
-    let led = said(true).with_context(|| agent.tail())?;
+    let led = said(true).with_context(|| ground.agent.tail())?;
     for (way, text) in [("directly", &direct), ("with masks on", &led)] {
         ensure!(text.trim_end().ends_with("done"), "{way} it did not end: {text}");
     }

@@ -1,69 +1,20 @@
 //! With masks on, what holds no person's data arrives as it is: an application's own
 //! tables, what tools ask the server's catalog, messages. Direct and led are compared.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
-use tidegate_tests::agent::{Agent, Plan};
-use tidegate_tests::cgroup::Cgroup;
-use tidegate_tests::place::Place;
-use tidegate_tests::postgres::{Postgres, program, run};
+use tidegate_tests::postgres::{program, run};
 use tidegate_tests::scene::alone;
+use tidegate_tests::staging::{Staging, statements};
 use tidegate_tests::venv;
 
-struct Ground {
-    agent: Agent,
-    work: Cgroup,
-    _root: Cgroup,
-    postgres: Postgres,
-}
-
-impl Ground {
-    fn start() -> Result<Self> {
-        let postgres = Postgres::setup().auth("trust").start()?;
-        for file in ["leaks/seed.sql", "untouched/seed.sql"] {
-            for statement in lines(file)? {
-                postgres.psql("app", &statement)?;
-            }
-        }
-        let root = Cgroup::fresh()?;
-        let work = root.child("work")?;
-        let setting = format!(
-            "[[protect]]\nto = {}\nenvironment = \"staging\"\nprotocol = \"postgres\"",
-            postgres.port()
-        );
-        let plan = Plan::postgres(None::<u16>).policy("enforce").setting(&setting);
-        let agent = Agent::start(&root, plan)?;
-        Ok(Self { agent, work, _root: root, postgres })
-    }
-
-    fn place(&self, led: bool) -> Place<'_> {
-        if led { Place::new().cgroup(&self.work) } else { Place::new() }
-    }
-}
-
-/// The statements of a file of the corpora; a line that ends in `\` goes on.
-fn lines(file: &str) -> Result<Vec<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora").join(file);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let mut all = Vec::new();
-    let mut open = String::new();
-    for line in text.lines().filter(|line| !line.starts_with("--") && !line.trim().is_empty()) {
-        match line.strip_suffix('\\') {
-            Some(more) => open.push_str(more),
-            None => all.push(std::mem::take(&mut open) + line),
-        }
-    }
-    Ok(all)
-}
+const SEED: &[&str] = &["leaks/seed.sql", "untouched/seed.sql"];
 
 #[test]
 fn an_application_and_psql_see_no_difference() -> Result<()> {
     let _alone = alone();
-    let ground = Ground::start()?;
+    let ground = Staging::start(SEED, "")?;
     let mut differ = Vec::new();
-    let all = lines("untouched/statements.sql")?;
+    let all = statements("untouched/statements.sql")?;
     for statement in &all {
         let answer = |led: bool| -> Result<String> {
             let mut psql = ground.place(led).command(program("psql")?)?;
@@ -100,7 +51,7 @@ fn an_application_and_psql_see_no_difference() -> Result<()> {
 #[test]
 fn tools_see_no_difference() -> Result<()> {
     let _alone = alone();
-    let ground = Ground::start()?;
+    let ground = Staging::start(SEED, "")?;
     let reflect = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers/reflect.py");
     let port = ground.postgres.port().to_string();
     let python = venv::python()?;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::mask::lineage::Carried;
+use crate::mask::filling::Carried;
 use crate::mask::{Catalog, Corrections};
 use crate::model::ColumnWord;
 
@@ -45,7 +45,16 @@ pub struct Known {
     catalog: Mutex<Arc<Catalog>>,
     /// Changes with the catalog; looked at without the lock.
     version: AtomicU64,
-    learnt: Mutex<Option<Instant>>,
+    /// Since this is counted.
+    began: Instant,
+    /// When it is to be learnt anew, in milliseconds.
+    due: AtomicU64,
+    /// How often somebody began to learn it, and which of these was the last that
+    /// ended with nothing missing.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    /// How long that took, in milliseconds.
+    took: AtomicU64,
     /// Something was defined since, or turned up that isn't known.
     changed: AtomicBool,
     /// What is sensitive was put where it has no column.
@@ -115,7 +124,11 @@ impl Default for Known {
         Self {
             catalog: Mutex::default(),
             version: AtomicU64::new(0),
-            learnt: Mutex::default(),
+            began: Instant::now(),
+            due: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            took: AtomicU64::new(0),
             changed: AtomicBool::new(false),
             spread: Spread::default(),
         }
@@ -135,25 +148,52 @@ impl Known {
         Arc::clone(&lock(&self.catalog))
     }
 
-    /// Whether it is to be learnt: now for the first time, or anew.
-    pub fn is_due(&self) -> bool {
-        let age = lock(&self.learnt).map(|at| at.elapsed());
-        match age {
-            None => true,
-            Some(_) if self.changed.load(Ordering::Relaxed) => true,
-            Some(age) => age >= LASTS,
-        }
+    /// Whether it is to be learnt: now for the first time, or anew. `masked`: for
+    /// somebody who mustn't go on with nothing, though another is learning it.
+    #[inline]
+    pub fn is_due(&self, masked: bool) -> bool {
+        masked && self.ended() == 0
+            || self.changed.load(Ordering::Relaxed)
+            || self.now() >= self.due.load(Ordering::Relaxed)
     }
 
-    /// Whoever learns it says so first: the others go on with what is there.
-    pub fn begin(&self) {
+    /// Whoever learns it says so first: the others go on with what is there, unless
+    /// no more is heard of it.
+    pub fn begin(&self) -> u64 {
         self.changed.store(false, Ordering::Relaxed);
-        *lock(&self.learnt) = Some(Instant::now());
+        self.due.store(self.now() + millis(PATIENCE), Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// It could not be learnt whole: the next session tries again.
+    /// It was learnt with nothing missing.
+    pub fn end(&self, begun: u64, took: Duration) {
+        self.took.store(millis(took), Ordering::Relaxed);
+        self.due.store(self.now() + millis(LASTS), Ordering::Relaxed);
+        self.ended.fetch_max(begun, Ordering::AcqRel);
+    }
+
+    /// It could not be learnt whole: another session may try.
     pub fn fail(&self) {
-        *lock(&self.learnt) = None;
+        self.due.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// What is done now is known once a learning after this one has ended.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    pub fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// After a session has learnt it, it lets others do so for so long: the server
+    /// has other work.
+    pub fn patience(&self) -> Duration {
+        SOON.max(Duration::from_millis(self.took.load(Ordering::Relaxed)) * SHARE)
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began.elapsed())
     }
 
     /// Something was defined, or turned up that isn't known.
@@ -189,6 +229,10 @@ impl Known {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -197,6 +241,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const MOST_DATABASES: usize = 1_024;
 /// A catalog is believed for so long.
 const LASTS: Duration = Duration::from_secs(600);
+/// For who learns it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What changed is learnt no sooner, and takes no more of a session's time than one
+/// in so many.
+const SOON: Duration = Duration::from_secs(1);
+const SHARE: u32 = 20;
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::class::Class;
 use super::content::Demand;
 use super::corrections::{Corrections, Key, Overruled};
-use super::lineage::Carried;
+use super::filling::Carried;
 use super::names::{self, Evidence, Named};
 use super::postgres::form::{Field, Form};
 use super::postgres::plan::{ColumnName, Reveal, Treatment};
@@ -29,7 +29,9 @@ pub struct Catalog {
     by_name: HashMap<Box<str>, Vec<u32>>,
     /// What was made of sensitive columns, by the table's name: also of tables
     /// that nobody has described yet.
-    made: HashMap<Box<str>, Vec<Arc<Carried>>>,
+    made: HashMap<Box<str>, Made>,
+    /// How many names were put there.
+    made_ever: u64,
     /// Functions that somebody wrote, by name; nothing while they aren't known.
     functions: Option<HashMap<Box<str>, Vec<Function>>>,
     /// What operators say.
@@ -43,6 +45,14 @@ pub struct Catalog {
     triggers_tell: bool,
     /// Changes with every change of a class, a table or a type.
     generation: u64,
+}
+
+/// In which ways a table was filled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Made {
+    /// The how manyeth name it is.
+    number: u64,
+    ways: Vec<Arc<Carried>>,
 }
 
 /// A function that isn't the server's own.
@@ -107,13 +117,16 @@ pub enum TypeSort {
 }
 
 /// Below are the server's own.
-const FIRST_OWN: u32 = 16_384;
+pub const FIRST_OWN: u32 = 16_384;
 /// Types within types go no deeper.
 const DEEPEST: u32 = 16;
 /// Partitions of partitions, as far as words follow them.
 const DEEPEST_PARTITION: usize = 8;
 /// In which one table is filled: more are taken for one that fills all of it.
 const MOST_WAYS: usize = 64;
+/// Names of tables that were filled. More than one session remembers, who then
+/// counts as having defined anything.
+const MOST_MADE: usize = 8_192;
 
 impl Catalog {
     /// Takes a table in, and finds its columns' classes.
@@ -190,7 +203,9 @@ impl Catalog {
     pub fn knows(&self, carried: &Carried) -> bool {
         let known = self.made.get(&carried.relation);
         // A table that is filled in so many ways may hold it anywhere.
-        known.is_some_and(|all| all.len() > MOST_WAYS || all.iter().any(|one| **one == *carried))
+        known.is_some_and(|made| {
+            made.ways.len() > MOST_WAYS || made.ways.iter().any(|one| **one == *carried)
+        })
     }
 
     /// A statement fills a table with what is sensitive.
@@ -198,11 +213,16 @@ impl Catalog {
         if self.knows(&carried) {
             return;
         }
-        let known = self.made.entry(carried.relation.clone()).or_default();
-        if known.len() >= MOST_WAYS {
+        self.make_room();
+        let number = self.made_ever;
+        let known = self.made.entry(carried.relation.clone()).or_insert_with(|| {
+            self.made_ever += 1;
+            Made { number, ways: Vec::new() }
+        });
+        if known.ways.len() >= MOST_WAYS {
             carried.others = Some(Class::Opaque);
         }
-        known.push(Arc::new(carried.clone()));
+        known.ways.push(Arc::new(carried.clone()));
         self.generation += 1;
         let found: Vec<Arc<Relation>> =
             self.named(carried.schema.as_deref(), &carried.relation).cloned().collect();
@@ -221,6 +241,27 @@ impl Catalog {
             }
         }
         self.share();
+    }
+
+    /// Names that no table has (any more) are forgotten, the oldest first: a program
+    /// that makes a table a minute mustn't fill the memory.
+    fn make_room(&mut self) {
+        if self.made.len() < MOST_MADE {
+            return;
+        }
+        let nameless = |name: &str| self.by_name.get(name).is_none_or(Vec::is_empty);
+        let mut numbers: Vec<u64> = self
+            .made
+            .iter()
+            .filter(|(name, _)| nameless(name))
+            .map(|(_, made)| made.number)
+            .collect();
+        numbers.sort_unstable();
+        if let Some(last) = numbers.get(numbers.len() / 2).copied() {
+            let by_name = &self.by_name;
+            let nameless = |name: &str| by_name.get(name).is_none_or(Vec::is_empty);
+            self.made.retain(|name, made| made.number > last || !nameless(name));
+        }
     }
 
     /// What one part of a table holds its whole shows, and the other way round.
@@ -425,12 +466,14 @@ impl Catalog {
 
     /// Whether something sensitive was put into a table.
     pub fn is_made(&self, schema: Option<&str>, relation: &str) -> bool {
-        self.made.get(relation).into_iter().flatten().any(|one| {
-            match (schema, one.schema.as_deref()) {
-                (Some(one), Some(other)) => one == other,
-                _ => true,
-            }
+        self.ways(relation).iter().any(|one| match (schema, one.schema.as_deref()) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
         })
+    }
+
+    fn ways(&self, relation: &str) -> &[Arc<Carried>] {
+        self.made.get(relation).map_or(&[], |made| &made.ways)
     }
 
     /// The class of what a table's column was filled with.
@@ -445,7 +488,7 @@ impl Catalog {
         column: &str,
         texts: bool,
     ) -> Option<Class> {
-        let all = self.made.get(relation)?;
+        let all = self.ways(relation);
         let fitting = || {
             all.iter().filter(|one| texts || !one.guessed).filter(|one| {
                 match (schema, one.schema.as_deref()) {
@@ -476,6 +519,9 @@ impl Catalog {
         let Some(known) = self.relations.get(&relation) else { return };
         if let Some(all) = self.by_name.get_mut(&known.name) {
             all.retain(|oid| *oid != relation);
+            if all.is_empty() {
+                self.by_name.remove(&known.name);
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, Function, Relation};
 use super::class::Class;
-use super::lineage::{self, Carried};
+use super::filling::Carried;
+use super::lineage;
 use super::written;
 use crate::sql::{Cell, LexingState};
 

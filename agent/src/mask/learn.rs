@@ -13,6 +13,14 @@ use super::functions::{self, Body, Hidden};
 #[cfg(test)]
 mod tests;
 
+/// Who reads definitions waits for whoever changes a table: not for long, since
+/// somebody else waits for us. It holds for this statement alone.
+macro_rules! patience {
+    () => {
+        "(SELECT pg_catalog.set_config('lock_timeout', '200ms', true) OFFSET 0) AS patience"
+    };
+}
+
 /// One thing to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Question {
@@ -48,7 +56,7 @@ impl Question {
                  FROM pg_catalog.pg_class c \
                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
                  JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
-                 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,c}') \
+                 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,c,S}') \
                  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
                  AND (c.oid OPERATOR(pg_catalog.>=) 16384 \
                  OR n.nspname OPERATOR(pg_catalog.=) \
@@ -57,15 +65,19 @@ impl Question {
                  LIMIT 500000"
             }
             Self::Views => {
-                "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) \
-                 FROM pg_catalog.pg_class c \
-                 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}') \
-                 AND c.oid OPERATOR(pg_catalog.>=) 16384 \
-                 LIMIT 20000"
+                concat!(
+                    "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM ",
+                    patience!(),
+                    ", pg_catalog.pg_class c \
+                     WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}') \
+                     AND c.oid OPERATOR(pg_catalog.>=) 16384 \
+                     LIMIT 20000"
+                )
             }
             Self::Functions => {
                 // An aggregate is its functions; a rule has no name that is called.
-                "SELECT n.nspname, p.proname, \
+                concat!(
+                    "SELECT n.nspname, p.proname, \
                  CASE WHEN a.aggfnoid IS NULL THEN l.lanname ELSE 'sql' END, \
                  CASE WHEN a.aggfnoid IS NULL THEN pg_catalog.substr(p.prosrc, 1, 65536) \
                  ELSE pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn) END \
@@ -76,21 +88,24 @@ impl Question {
                  WHERE p.oid OPERATOR(pg_catalog.>=) 16384 \
                  UNION ALL \
                  SELECT n.nspname, '', 'sql', \
-                 pg_catalog.substr(pg_catalog.pg_get_ruledef(r.oid), 1, 65536) \
-                 FROM pg_catalog.pg_rewrite r \
+                 pg_catalog.substr(pg_catalog.pg_get_ruledef(r.oid), 1, 65536) FROM ",
+                    patience!(),
+                    ", pg_catalog.pg_rewrite r \
                  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class \
                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
                  WHERE r.oid OPERATOR(pg_catalog.>=) 16384 \
                  AND r.rulename OPERATOR(pg_catalog.<>) '_RETURN' \
                  LIMIT 20000"
+                )
             }
             Self::Hidden => {
-                "SELECT 'default', d.adrelid, d.adnum, \
-                 pg_catalog.pg_get_expr(d.adbin, d.adrelid) \
-                 FROM pg_catalog.pg_attrdef d \
-                 WHERE d.adrelid OPERATOR(pg_catalog.>=) 16384 \
-                 AND pg_catalog.strpos(pg_catalog.pg_get_expr(d.adbin, d.adrelid), 'nextval(') \
-                 OPERATOR(pg_catalog.<>) 1 \
+                concat!(
+                    "SELECT 'default', d.adrelid, d.adnum, d.said \
+                 FROM (SELECT adrelid, adnum, pg_catalog.pg_get_expr(adbin, adrelid) AS said FROM ",
+                    patience!(),
+                    ", pg_catalog.pg_attrdef \
+                 WHERE adrelid OPERATOR(pg_catalog.>=) 16384 OFFSET 0) d \
+                 WHERE pg_catalog.strpos(d.said, 'nextval(') OPERATOR(pg_catalog.<>) 1 \
                  UNION ALL \
                  SELECT 'trigger', t.tgrelid, 0, p.proname FROM pg_catalog.pg_trigger t \
                  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid \
@@ -103,27 +118,13 @@ impl Question {
                  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc \
                  WHERE c.oid OPERATOR(pg_catalog.>=) 16384 \
                  LIMIT 50000"
+                )
             }
             Self::Parents => {
                 "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i \
                  ORDER BY i.inhseqno LIMIT 100000"
             }
         }
-    }
-
-    /// The statement for one table alone: an OID that turned up since.
-    pub fn sql_for(self, relation: u32) -> Option<String> {
-        let all = self.sql();
-        let filter = match self {
-            Self::Columns => {
-                "(c.oid OPERATOR(pg_catalog.>=) 16384 \
-                 OR n.nspname OPERATOR(pg_catalog.=) \
-                 ANY ('{pg_catalog,information_schema}'))"
-            }
-            Self::Views => "c.oid OPERATOR(pg_catalog.>=) 16384",
-            _ => return None,
-        };
-        Some(all.replace(filter, &format!("c.oid OPERATOR(pg_catalog.=) {relation}")))
     }
 }
 
@@ -139,6 +140,8 @@ pub struct Learner {
     /// Of columns that are made of others, or have a default.
     expressions: Vec<(u32, u16, Box<str>)>,
     columns: usize,
+    /// What the server didn't answer.
+    failed: Vec<Question>,
     /// Rows that could not be read.
     unread: u64,
 }
@@ -157,6 +160,16 @@ impl Learner {
         if self.read(question, &values).is_none() {
             self.unread += 1;
         }
+    }
+
+    /// The server has not answered all of it.
+    pub fn fail(&mut self, question: Question) {
+        self.failed.push(question);
+    }
+
+    /// Whether there is nothing that could not be learnt.
+    pub fn is_whole(&self) -> bool {
+        self.failed.is_empty()
     }
 
     pub fn unread(&self) -> u64 {
@@ -241,10 +254,26 @@ impl Learner {
         Some(())
     }
 
-    /// Puts what was read into the catalog; classes that were known stay.
+    /// Puts what was read into the catalog; classes that were known stay, and so
+    /// does what was known of what isn't answered this time.
     pub fn finish(mut self, catalog: &mut Catalog) {
-        for one in self.types {
+        for one in std::mem::take(&mut self.types) {
             catalog.learn_type(one);
+        }
+        let answered = |question| !self.failed.contains(&question);
+        if !answered(Question::Columns) {
+            return;
+        }
+        for relation in self.relations.values_mut() {
+            let known = catalog.relation(relation.oid);
+            relation.definition = match answered(Question::Views) {
+                true => self.views.get(&relation.oid).cloned(),
+                false => known.and_then(|known| known.definition.clone()),
+            };
+            relation.parents = match answered(Question::Parents) {
+                true => self.parents.get(&relation.oid).cloned().unwrap_or_default(),
+                false => known.map(|known| known.parents.clone()).unwrap_or_default(),
+            };
         }
         // Of a list that was cut nothing follows from what isn't on it.
         if self.columns < MOST_COLUMNS {
@@ -259,7 +288,7 @@ impl Learner {
                 parents.clone().all(|parent| !waiting.contains(parent))
             });
             for oid in ready {
-                take(&mut self.relations, &self.views, &self.parents, oid, catalog);
+                self.relations.remove(&oid).into_iter().for_each(|one| catalog.learn(one));
             }
             waiting = later;
             if waiting.is_empty() {
@@ -267,9 +296,13 @@ impl Learner {
             }
         }
         for oid in waiting {
-            take(&mut self.relations, &self.views, &self.parents, oid, catalog);
+            self.relations.remove(&oid).into_iter().for_each(|one| catalog.learn(one));
         }
         super::views::classify(catalog);
+        if !answered(Question::Functions) || !answered(Question::Hidden) {
+            catalog.share();
+            return;
+        }
         // Of a list that was cut, a name that isn't on it is still one that tells.
         functions::read(&self.functions, &self.hidden, catalog);
         super::views::expressions(&self.expressions, catalog);
@@ -282,17 +315,3 @@ impl Learner {
 const DEEPEST_PARTITION: usize = 8;
 /// As the question asks for.
 const MOST_COLUMNS: usize = 500_000;
-
-fn take(
-    relations: &mut HashMap<u32, Relation>,
-    views: &HashMap<u32, Box<str>>,
-    parents: &HashMap<u32, Vec<u32>>,
-    oid: u32,
-    catalog: &mut Catalog,
-) {
-    if let Some(mut relation) = relations.remove(&oid) {
-        relation.definition = views.get(&oid).cloned();
-        relation.parents = parents.get(&oid).cloned().unwrap_or_default();
-        catalog.learn(relation);
-    }
-}

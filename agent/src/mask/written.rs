@@ -5,7 +5,7 @@
 //! text is written so.
 
 use super::class::Class;
-use super::lineage::Carried;
+use super::filling::Carried;
 
 /// The words of a text, those within its strings too: names as the server folds
 /// them.

@@ -209,6 +209,11 @@ impl Effects {
         self.iter().any(|effect| write.contains(effect))
     }
 
+    /// Changes of what the database's catalog says.
+    pub fn define(self) -> bool {
+        [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| self.contains(*one))
+    }
+
     /// Nothing but reading.
     pub fn is_pure_read(self) -> bool {
         self.within(Self::of(Effect::Read))

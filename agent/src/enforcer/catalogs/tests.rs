@@ -37,13 +37,13 @@ fn what_operators_say_holds_for_what_is_learnt_before_and_after() {
     let catalogs = Catalogs::default();
     let before = catalogs.of(identity("db", "app"));
     learn(&before);
-    before.begin();
-    assert!(!before.is_due());
+    before.end(before.begin(), Duration::ZERO);
+    assert!(!before.is_due(true));
     let version = before.version();
     catalogs.correct(2, &[word(Some("db"), Some("phone"))]);
     assert_eq!(class(&before).as_deref(), Some("phone"));
     // Sessions take it up, and functions are read again.
-    assert!(before.version() > version && before.is_due());
+    assert!(before.version() > version && before.is_due(true));
     let after = catalogs.of(identity("db", "other"));
     learn(&after);
     assert_eq!(class(&after).as_deref(), Some("phone"));
@@ -65,4 +65,22 @@ fn a_worker_that_is_late_takes_nothing_back() {
     assert_eq!(class(&known).as_deref(), Some("phone"));
     catalogs.correct(4, &[]);
     assert_eq!(class(&known), None);
+}
+
+#[test]
+fn nobody_is_masked_by_what_another_is_only_learning() {
+    let known = Known::default();
+    assert!(known.is_due(true) && known.is_due(false));
+    let one = known.begin();
+    // In shadow nothing depends on it.
+    assert!(known.is_due(true) && !known.is_due(false));
+    known.end(one, Duration::from_millis(400));
+    assert!(!known.is_due(true) && !known.is_due(false));
+    assert_eq!(known.patience(), Duration::from_secs(8));
+    known.note_change();
+    assert!(known.is_due(true));
+    known.begin();
+    assert!(!known.is_due(true));
+    known.fail();
+    assert!(known.is_due(true));
 }

@@ -8,11 +8,13 @@ use super::judge::{Judge, Judgement, Known};
 use super::learning::Learning;
 use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
+use super::sights::Viewer;
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
 use crate::mask::Tally;
+use crate::policy::Stance;
 use crate::sql::LexingState;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
@@ -98,7 +100,7 @@ impl<I: Io> Carriage<I> {
                 return Ok(Pumped::Blocked);
             }
             let mut ours = Vec::new();
-            carrying.screening.begin(&carrying.judge, turn.means);
+            carrying.screening.begin(Viewer { judge: &carrying.judge, means: turn.means });
             let answered = loop {
                 upstream.framer.allow_pieces(carrying.pieces());
                 match upstream.framer.frame() {
@@ -303,18 +305,19 @@ impl Carrying {
             || self.learning.is_some()
             || self.probe.is_some()
             || self.held.is_some()
-            || !self.screening.wants_to_learn(&self.judge, turn.means)
+            || session.transaction() != Transaction::Idle
+            || !self.screening.wants_to_learn(Viewer { judge: &self.judge, means: turn.means })
             || !session.is_quiet()
             || session.is_over()
             || session.is_replication()
             || session.in_transaction()
-            || session.transaction() != Transaction::Idle
         {
             return Ok(false);
         }
         let careful = session.statement(b"").is_some();
         let identity = self.screening.begins_to_learn();
-        self.learning = Some(Box::new(Learning::begin(identity, careful, ours)?));
+        let enforced = self.judge.stance(turn.means) == Stance::Enforced;
+        self.learning = Some(Box::new(Learning::begin(identity, enforced, careful, ours)?));
         Ok(true)
     }
 
@@ -330,8 +333,9 @@ impl Carrying {
     ) -> Result<(), Fault> {
         let Some(learning) = &mut self.learning else { return Ok(()) };
         let shared = &turn.means.shared;
-        if let Some(known) = learning.take(frame, &shared.common.limits, &shared.catalogs, ours)? {
-            self.screening.learnt(known);
+        let learnt = learning.take(frame, &shared.common.limits, &shared.catalogs, ours)?;
+        if let Some((known, whole)) = learnt {
+            self.screening.learnt(known, whole);
             self.learning = None;
         }
         Ok(())
@@ -366,7 +370,8 @@ impl Carrying {
             ServerStep::Ours => {}
             ServerStep::Shows(shown) => {
                 let parameter = shown.what == What::Parameter;
-                self.screening.show(shown, frame, down, &self.judge, turn.means)?;
+                let viewer = Viewer { judge: &self.judge, means: turn.means };
+                self.screening.show(shown, frame, down, viewer)?;
                 if parameter {
                     self.hear_parameters();
                 }
@@ -402,10 +407,13 @@ impl Carrying {
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
             record(log, recorded, &outcome, more, counts.unwrap_or_default());
         }
+        let open = self.session.transaction() != Transaction::Idle;
         if self.session.is_quiet() {
             self.judge.rests(&self.session);
+            if !open {
+                self.screening.rests();
+            }
         }
-        let open = self.session.transaction() != Transaction::Idle;
         if self.was_open && !open {
             log.transaction(ended, self.statements);
         }

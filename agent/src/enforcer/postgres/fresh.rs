@@ -25,12 +25,13 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// A statement is let through.
-    pub fn follow(&mut self, statement: &Statement, catalog: &Catalog) {
-        self.code |= runs_code(statement, catalog);
+    /// A statement is let through. `true`: more is in doubt than before.
+    pub fn follow(&mut self, statement: &Statement, catalog: &Catalog) -> bool {
+        let mut changes = !self.code && runs_code(statement, catalog);
+        self.code |= changes;
         let effects = statement.effects;
-        if ![Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one)) {
-            return;
+        if !effects.define() {
+            return changes;
         }
         let makes = matches!(statement.verb, Verb::Create | Verb::CreateTableAs | Verb::SelectInto);
         for object in &statement.objects {
@@ -44,21 +45,22 @@ impl Fresh {
                         && !effects.contains(Effect::Alter)
                         && catalog.named(None, &name).next().is_none()
                         && !self.altered.contains(&name);
-                    if new {
-                        self.made.insert(name)
-                    } else {
-                        self.altered.insert(name)
-                    };
+                    changes |= if new { self.made.insert(name) } else { self.altered.insert(name) };
                 }
                 ObjectKind::Function | ObjectKind::Aggregate => {
-                    self.functions.insert(name);
+                    changes |= self.functions.insert(name);
                 }
                 ObjectKind::Operator | ObjectKind::Cast | ObjectKind::Type | ObjectKind::Domain => {
-                    self.others = true;
+                    changes |= !std::mem::replace(&mut self.others, true);
                 }
                 _ => {}
             }
         }
+        // Who defines so much has defined anything.
+        if self.altered.len() + self.made.len() + self.functions.len() > MOST_NAMES {
+            *self = Self { code: true, others: self.others, ..Self::default() };
+        }
+        changes
     }
 
     /// Whether what a statement answers goes through what nobody knows yet.
@@ -100,3 +102,6 @@ pub fn runs_code(statement: &Statement, catalog: &Catalog) -> bool {
         || statement.calls.iter().any(|call| call.class == CallClass::RunsText)
         || lineage::calls_out(statement, catalog)
 }
+
+/// Names that a session remembers. A catalog remembers more of what is filled.
+const MOST_NAMES: usize = 1_024;

@@ -8,7 +8,7 @@ use crate::audit::{Log, Sealed, Subject};
 use crate::model::HoldPass;
 use crate::policy::Permit;
 use crate::sql::facts::{Doubt, Verb};
-use crate::sql::{Alike, Bounds, Effect, Effects, Facts, LexingState, Reading, session_effects};
+use crate::sql::{Alike, Bounds, Effects, Facts, LexingState, Reading, session_effects};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
 /// The gate of every session.
@@ -111,12 +111,8 @@ impl Understood {
         let effects = session_effects(&facts, text, reading);
         let shown = String::from_utf8_lossy(text);
         let subject = Some(log.subject(&shown, reading.strings, Some(&facts)));
-        let defines = {
-            let effects = facts.effects();
-            [Effect::Create, Effect::Alter, Effect::Drop].iter().any(|one| effects.contains(*one))
-                // A block says what it does when it runs.
-                || facts.running().any(|one| one.verb == Verb::Do)
-        };
+        // A block says what it does when it runs.
+        let defines = facts.effects().define() || facts.running().any(|one| one.verb == Verb::Do);
         facts.mark_repeats();
         let mentions = Mentions::of(text);
         Self { facts: alike.of(facts), effects, subject, defines, mentions }

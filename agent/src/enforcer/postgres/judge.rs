@@ -13,7 +13,7 @@ use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::{self, Asking, Holding, Promise, of_portal};
 use super::parameters;
 use super::probe::Told;
-use super::seen::Seen;
+use super::sights::Viewer;
 use super::temporary::{Rest, Temporary};
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
@@ -567,7 +567,7 @@ impl Judge {
                 lifted,
                 ..Circumstances::new(Timestamp::now())
             },
-            catalog: &Seen { judge: self, means },
+            catalog: &Viewer { judge: self, means },
         };
         means.shared.rulings.decide(&policies.set, &question, self.stance(means))
     }

@@ -2,9 +2,10 @@
 //! with its privileges, and without the client seeing anything of it.
 //!
 //! What the server says meanwhile on its own goes to the client as always. A
-//! question that fails leaves that part unknown, and what isn't known is scanned.
+//! question that fails leaves that part as it was, and what isn't known is scanned.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::enforcer::catalogs::{Catalogs, Identity, Known};
 use crate::mask::learn::{Learner, Question};
@@ -25,8 +26,10 @@ pub struct Learning {
     /// The client has an unnamed statement at the server: a simple query would
     /// drop it.
     careful: bool,
-    found: Option<Arc<Known>>,
-    failed: bool,
+    /// For somebody who mustn't go on with nothing.
+    masked: bool,
+    began: Instant,
+    found: Option<(Arc<Known>, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +40,21 @@ enum Asked {
 }
 
 impl Learning {
-    pub fn begin(identity: Identity, careful: bool, out: &mut Vec<u8>) -> Result<Self, WireError> {
+    pub fn begin(
+        identity: Identity,
+        masked: bool,
+        careful: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, WireError> {
         ask(IDENTITY, careful, out)?;
         Ok(Self {
             asked: Asked::Identity,
             identity,
             learner: Learner::default(),
             careful,
+            masked,
+            began: Instant::now(),
             found: None,
-            failed: false,
         })
     }
 
@@ -62,14 +71,14 @@ impl Learning {
         }
     }
 
-    /// Takes an answer in. `Some`: it is over.
+    /// Takes an answer in. `Some`: it is over, and whether nothing is missing.
     pub fn take(
         &mut self,
         frame: &Frame<'_>,
         limits: &Limits,
         catalogs: &Catalogs,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Arc<Known>>, WireError> {
+    ) -> Result<Option<(Arc<Known>, bool)>, WireError> {
         let message = Backend::decode(frame.tag, frame.body(), limits).map_err(of_server)?;
         match message {
             Backend::DataRow(values) => match self.asked {
@@ -87,7 +96,12 @@ impl Learning {
             Backend::ErrorResponse(fields) => {
                 let why = String::from_utf8_lossy(fields.field(Field::MESSAGE).unwrap_or_default());
                 tracing::debug!("a catalog can't be learnt: {why}");
-                self.failed = true;
+                // Who doesn't know the server's number is told by the rest.
+                if let Asked::Catalog(place) = self.asked
+                    && let Some(question) = Question::ALL.get(place)
+                {
+                    self.learner.fail(*question);
+                }
             }
             Backend::ReadyForQuery(_) => return self.next(catalogs, out),
             _ => {}
@@ -99,15 +113,15 @@ impl Learning {
         &mut self,
         catalogs: &Catalogs,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Arc<Known>>, WireError> {
+    ) -> Result<Option<(Arc<Known>, bool)>, WireError> {
         match self.asked {
             Asked::Identity => {
                 let known = catalogs.of(self.identity.clone());
-                if !known.is_due() {
-                    return Ok(Some(known));
+                if !known.is_due(self.masked) {
+                    return Ok(Some((known, true)));
                 }
-                known.begin();
-                self.found = Some(known);
+                let begun = known.begin();
+                self.found = Some((known, begun));
                 for question in Question::ALL {
                     ask(question.sql(), self.careful, out)?;
                 }
@@ -119,14 +133,16 @@ impl Learning {
                 Ok(None)
             }
             Asked::Catalog(_) => {
-                let known = self.found.take().unwrap_or_default();
+                let (known, begun) = self.found.take().unwrap_or_default();
                 let learner = std::mem::take(&mut self.learner);
-                if self.failed {
-                    known.fail();
+                let whole = learner.is_whole();
+                known.update(|catalog| learner.finish(catalog));
+                if whole {
+                    known.end(begun, self.began.elapsed());
                 } else {
-                    known.update(|catalog| learner.finish(catalog));
+                    known.fail();
                 }
-                Ok(Some(known))
+                Ok(Some((known, whole)))
             }
         }
     }

@@ -1,26 +1,20 @@
 //! A database's catalog, as policies ask about it.
 
-use super::judge::Judge;
-use crate::enforcer::means::Means;
+use super::sights::Viewer;
 use crate::mask::names::{self, Named};
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Class, Mask};
 use crate::policy;
 
-/// For one actor: what it may see in the clear isn't sensitive for it.
-pub struct Seen<'j> {
-    pub judge: &'j Judge,
-    pub means: &'j Means,
-}
-
-impl Seen<'_> {
+/// What it may see in the clear isn't sensitive for it.
+impl Viewer<'_> {
     fn is_masked(&self, class: Class, column: ColumnName<'_>) -> bool {
         self.judge.scope_of_reveal(self.means).nothing
             || self.judge.mask(self.means, class, column) != Mask::Keep
     }
 }
 
-impl policy::Catalog for Seen<'_> {
+impl policy::Catalog for Viewer<'_> {
     fn generation(&self) -> u64 {
         self.judge.catalog().generation()
     }

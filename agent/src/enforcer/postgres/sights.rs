@@ -13,10 +13,19 @@ use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Class, Mask, Reveal};
 use crate::policy::{Generation, Stance};
 
+/// Who looks, and the terms in force.
+#[derive(Clone, Copy)]
+pub struct Viewer<'t> {
+    pub judge: &'t Judge,
+    pub means: &'t Means,
+}
+
 /// Of one session.
 #[derive(Debug, Default)]
 pub struct Sights {
     kept: Option<Kept>,
+    /// How often the policies were asked anew.
+    epoch: u64,
 }
 
 #[derive(Debug)]
@@ -36,8 +45,13 @@ type Answers = HashMap<(Class, Option<[Box<str>; 3]>), Mask>;
 
 impl Sights {
     /// Whether this actor may see everything.
-    pub fn open(&mut self, judge: &Judge, means: &Means) -> bool {
-        self.kept(judge, means).open
+    pub fn open(&mut self, viewer: Viewer<'_>) -> bool {
+        self.kept(viewer).open
+    }
+
+    /// Changes with what was answered until now.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Whether nothing may be seen: so it is by the default policies.
@@ -46,21 +60,17 @@ impl Sights {
     }
 
     /// What is done to what turns up outside of any column.
-    pub fn rules(&mut self, judge: &Judge, means: &Means) -> Arc<Rules> {
-        Arc::clone(&self.kept(judge, means).rules)
+    pub fn rules(&mut self, viewer: Viewer<'_>) -> Arc<Rules> {
+        Arc::clone(&self.kept(viewer).rules)
     }
 
-    pub fn with<R>(
-        &mut self,
-        judge: &Judge,
-        means: &Means,
-        ask: impl FnOnce(&dyn Reveal) -> R,
-    ) -> R {
-        let kept = self.kept(judge, means);
-        ask(&Asking { judge, means, kept })
+    pub fn with<R>(&mut self, viewer: Viewer<'_>, ask: impl FnOnce(&dyn Reveal) -> R) -> R {
+        let kept = self.kept(viewer);
+        ask(&Asking { viewer, kept })
     }
 
-    fn kept(&mut self, judge: &Judge, means: &Means) -> &Kept {
+    fn kept(&mut self, viewer: Viewer<'_>) -> &Kept {
+        let Viewer { judge, means } = viewer;
         let generation = means.policies.set.generation();
         let stance = judge.stance(means);
         let fits = |kept: &Kept| {
@@ -68,6 +78,7 @@ impl Sights {
         };
         if !self.kept.as_ref().is_some_and(fits) {
             self.kept = None;
+            self.epoch += 1;
         }
         self.kept.get_or_insert_with(|| {
             let scope = judge.scope_of_reveal(means);
@@ -85,7 +96,7 @@ impl Sights {
             }
             let mut rules = Rules::default();
             for (mask, class) in rules.masks.iter_mut().zip(Class::ALL) {
-                *mask = Asking { judge, means, kept: &kept }.mask(*class, None);
+                *mask = Asking { viewer, kept: &kept }.mask(*class, None);
             }
             kept.open = !scope.tells_names && rules.masks.iter().all(|mask| *mask == Mask::Keep);
             kept.rules = Arc::new(rules);
@@ -95,8 +106,7 @@ impl Sights {
 }
 
 struct Asking<'a> {
-    judge: &'a Judge,
-    means: &'a Means,
+    viewer: Viewer<'a>,
     kept: &'a Kept,
 }
 
@@ -110,7 +120,7 @@ impl Reveal for Asking<'_> {
         if let Some(mask) = self.kept.answers.borrow().get(&key) {
             return *mask;
         }
-        let mask = self.judge.mask(self.means, class, column.unwrap_or_default());
+        let mask = self.viewer.judge.mask(self.viewer.means, class, column.unwrap_or_default());
         let mut answers = self.kept.answers.borrow_mut();
         if answers.len() < MOST {
             answers.insert(key, mask);

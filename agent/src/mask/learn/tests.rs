@@ -67,22 +67,56 @@ fn answers_become_a_catalog() {
 /// The questions must themselves be pure reads of the server's own.
 #[test]
 fn questions_name_everything_with_its_schema() {
-    use crate::sql::{Cell, LexingState};
+    use crate::sql::{Cell, Effect, Effects, LexingState};
     for question in Question::ALL {
-        let one = question.sql_for(16500);
-        for text in [Some(question.sql().to_owned()), one].into_iter().flatten() {
-            let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
-            assert!(facts.understood(), "{text}");
-            assert!(facts.effects().is_pure_read(), "{text}: {:?}", facts.effects());
-            for statement in facts.running() {
-                for object in &statement.objects {
-                    assert_eq!(object.schema.as_deref(), Some("pg_catalog"), "{object:?}");
-                }
-                for call in &statement.calls {
-                    assert_eq!(call.schema.as_deref(), Some("pg_catalog"), "{call:?}");
-                }
+        let text = question.sql();
+        let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+        assert!(facts.understood(), "{text}");
+        let settings: Vec<_> = facts.session().map(|one| &*one.setting).collect();
+        assert!(settings.iter().all(|one| *one == "lock_timeout"), "{text}: {settings:?}");
+        assert!(
+            facts.effects().within(Effects::of(Effect::Read).with(Effect::Session)),
+            "{text}: {:?}",
+            facts.effects()
+        );
+        for statement in facts.running() {
+            for object in &statement.objects {
+                assert_eq!(object.schema.as_deref(), Some("pg_catalog"), "{object:?}");
+            }
+            for call in &statement.calls {
+                assert_eq!(call.schema.as_deref(), Some("pg_catalog"), "{call:?}");
             }
         }
     }
-    assert!(Question::Columns.sql_for(7).unwrap().contains("c.oid OPERATOR(pg_catalog.=) 7"));
+}
+
+fn one_table(learner: &mut Learner, name: &'static str) {
+    let row = ["16500", "public", name, "v", "1", "mail", "25", "-1"].map(Some);
+    learner.row(Question::Columns, row.map(|value| value.map(str::as_bytes)));
+}
+
+/// A view whose table somebody is changing: its definition can't be read now.
+#[test]
+fn what_is_not_answered_stays_as_it_was() {
+    let mut catalog = Catalog::default();
+    let mut learner = Learner::default();
+    one_table(&mut learner, "seen");
+    let view = [Some("16500"), Some("SELECT 1 AS mail")];
+    learner.row(Question::Views, view.map(|value| value.map(str::as_bytes)));
+    assert!(learner.is_whole());
+    learner.finish(&mut catalog);
+
+    let mut learner = Learner::default();
+    one_table(&mut learner, "renamed");
+    learner.fail(Question::Views);
+    assert!(!learner.is_whole());
+    learner.finish(&mut catalog);
+    let known = catalog.relation(16_500).unwrap();
+    assert_eq!((&*known.name, known.definition.is_some()), ("renamed", true));
+
+    // And where the tables aren't, they are those that are known.
+    let mut learner = Learner::default();
+    learner.fail(Question::Columns);
+    learner.finish(&mut catalog);
+    assert_eq!(&*catalog.relation(16_500).unwrap().name, "renamed");
 }

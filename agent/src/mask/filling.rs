@@ -1,0 +1,174 @@
+//! What a statement fills with sensitive values: the tables and views that it makes
+//! of sensitive columns, or writes them into.
+
+use super::catalog::Catalog;
+use super::class::Class;
+use super::lineage::{calls_out, classes, is_count, same_paths};
+use crate::sql::facts::{self, Facts, Fill, Object, ObjectKind, Statement, Verb};
+use crate::sql::{ColumnUse, Use};
+
+/// What a statement fills a table with: the classes of what goes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    pub schema: Option<Box<str>>,
+    pub relation: Box<str>,
+    /// By the name that the column has there.
+    pub named: Vec<(Box<str>, Class)>,
+    /// For every other column: where it goes can't be told.
+    pub others: Option<Class>,
+    /// By code that nobody followed: then only what can hold a text counts.
+    pub guessed: bool,
+}
+
+/// What a text makes of sensitive columns: CREATE TABLE AS, SELECT INTO, INSERT,
+/// UPDATE, MERGE, CREATE VIEW.
+pub fn carried(facts: &Facts, catalog: &Catalog) -> Vec<Carried> {
+    let mut all: Vec<Carried> = Vec::new();
+    for statement in &facts.statements {
+        let mut filling = Filling { catalog, into: &mut all };
+        if statement.later_of.is_none() {
+            let unread = statement.verb == Verb::CreateTableAs && statement.handle.is_some();
+            if unread || calls_out(statement, catalog) {
+                filling.all_of(statement);
+            }
+            for fill in &statement.fills {
+                if let Some(object) = statement.objects.get(fill.object as usize) {
+                    filling.fill(statement, object, fill);
+                }
+            }
+            continue;
+        }
+        // A view's query stands behind the statement that makes the view.
+        let maker = statement.later_of.and_then(|maker| facts.statements.get(maker as usize));
+        let view = maker.filter(|_| statement.way == facts::Way::View).and_then(|maker| {
+            maker.objects.iter().find(|object| object.uses.contains(Use::Defined))
+        });
+        let Some(view) = view else { continue };
+        for (place, output) in statement.returns.iter().flatten().enumerate() {
+            filling.fill(
+                statement,
+                view,
+                &Fill {
+                    object: 0,
+                    place: u32::try_from(place).ok().filter(|_| !output.star),
+                    column: output.name.clone(),
+                    sources: output.sources.clone(),
+                },
+            );
+        }
+    }
+    all
+}
+
+struct Filling<'a> {
+    catalog: &'a Catalog,
+    into: &'a mut Vec<Carried>,
+}
+
+impl Filling<'_> {
+    fn fill(&mut self, statement: &Statement, object: &Object, fill: &Fill) {
+        for source in &fill.sources {
+            let derived = !source.path.within(same_paths());
+            let (found, _) = classes(statement, self.catalog, source.column as usize);
+            if found.is_empty() || is_count(statement, source.path) {
+                continue;
+            }
+            let whole_row = statement
+                .columns
+                .get(source.column as usize)
+                .is_some_and(|column| column.name.is_none());
+            for one in found {
+                let class = if derived { Class::Opaque } else { one.class };
+                let own = one.relation.and_then(|of| self.catalog.name_of(of, one.number));
+                match (&fill.column, fill.place) {
+                    (Some(name), _) => self.put(object, Some(name), class),
+                    (None, Some(place)) => {
+                        let name = self.nth(object, place);
+                        self.put(object, name.as_deref(), class);
+                    }
+                    // `SELECT *`: what is made of it has the same names.
+                    (None, None) => match own.filter(|_| whole_row && !derived) {
+                        Some(own) if self.has(object, own.column) => {
+                            self.put(object, Some(own.column), class);
+                        }
+                        _ => self.put(object, None, class),
+                    },
+                }
+            }
+        }
+    }
+
+    /// What code that isn't followed gives may go anywhere.
+    fn all_of(&mut self, statement: &Statement) {
+        for (place, object) in (0..).zip(&statement.objects) {
+            if !object.uses.contains(Use::Written) || !is_relation(object) {
+                continue;
+            }
+            let written = |column: &&facts::Column| {
+                column.relation == place && column.uses.contains(ColumnUse::Written)
+            };
+            let named: Vec<_> = statement
+                .columns
+                .iter()
+                .filter(written)
+                .filter_map(|column| Some((column.name.clone()?, Class::Opaque)))
+                .collect();
+            self.into.push(Carried {
+                schema: object.schema.clone().filter(|_| !object.temporary),
+                relation: object.name.clone(),
+                others: named.is_empty().then_some(Class::Opaque),
+                named,
+                guessed: true,
+            });
+        }
+    }
+
+    /// The name of a table's column by its place.
+    fn nth(&self, object: &Object, place: u32) -> Option<Box<str>> {
+        let mut all = self.catalog.named(object.schema.as_deref(), &object.name);
+        let relation = all.next().filter(|_| all.next().is_none())?;
+        relation.columns.get(place as usize).map(|column| column.name.clone())
+    }
+
+    /// Whether the table has such a column: one that is only being made has.
+    fn has(&self, object: &Object, column: &str) -> bool {
+        let mut all = self.catalog.named(object.schema.as_deref(), &object.name).peekable();
+        object.uses.contains(Use::Defined)
+            || all.peek().is_none()
+            || all.any(|one| one.columns.iter().any(|known| *known.name == *column))
+    }
+
+    fn put(&mut self, object: &Object, column: Option<&str>, class: Class) {
+        if !is_relation(object) {
+            return;
+        }
+        let known = self.into.iter().position(|one| {
+            !one.guessed
+                && *one.relation == *object.name
+                && one.schema.as_deref() == object.schema.as_deref()
+        });
+        let place = known.unwrap_or_else(|| {
+            self.into.push(Carried {
+                schema: object.schema.clone().filter(|_| !object.temporary),
+                relation: object.name.clone(),
+                named: Vec::new(),
+                others: None,
+                guessed: false,
+            });
+            self.into.len() - 1
+        });
+        let Some(carried) = self.into.get_mut(place) else { return };
+        let merge = |old: Class| if old == class { old } else { Class::Opaque };
+        match column {
+            None => carried.others = Some(carried.others.map_or(class, merge)),
+            Some(name) => match carried.named.iter_mut().find(|(known, _)| **known == *name) {
+                Some((_, old)) => *old = merge(*old),
+                None => carried.named.push((name.into(), class)),
+            },
+        }
+    }
+}
+
+fn is_relation(object: &Object) -> bool {
+    matches!(object.kind, ObjectKind::Relation | ObjectKind::View | ObjectKind::MaterializedView)
+}
