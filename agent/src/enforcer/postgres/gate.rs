@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::audit::{Log, Sealed, Subject};
+use crate::audit::{Log, Sealed, Subject, Subjects};
 use crate::model::HoldPass;
 use crate::policy::Permit;
 use crate::sql::facts::{Doubt, Verb};
@@ -57,10 +57,18 @@ pub struct Understood {
     /// What it does to the session's own names.
     pub effects: SqlEffects,
     /// What is recorded of it; nothing of what isn't known.
-    pub subject: Option<Subject>,
+    pub subject: Option<Arc<Subject>>,
     /// It changes what the database's catalog says.
     pub defines: bool,
     pub mentions: Mentions,
+}
+
+/// What texts before it were found to be.
+#[derive(Clone, Copy)]
+pub struct Known<'k> {
+    pub alike: &'k Alike,
+    pub subjects: &'k Subjects,
+    pub log: &'k Log,
 }
 
 /// Words of a text that can put a value where it has no column.
@@ -89,33 +97,28 @@ impl Mentions {
 impl Understood {
     /// All that follows from a text and its facts. Takes as long as the text is long,
     /// unless it is one that nobody reads.
-    pub fn new(
-        text: &[u8],
-        reading: &LexingState,
-        mut facts: Facts,
-        alike: &Alike,
-        log: &Log,
-    ) -> Self {
+    pub fn new(text: &[u8], reading: &LexingState, mut facts: Facts, known: Known<'_>) -> Self {
         if text.len() > Bounds::PROCESS.bytes {
             let head = String::from_utf8_lossy(text.get(..HEAD).unwrap_or_default());
             let (length, strings) = (text.len(), reading.strings);
-            let subject = log.subject_of_long(&head, length, strings, Some(&facts));
+            let subject = known.log.subject_of_long(&head, length, strings, Some(&facts));
             return Self {
                 facts: Arc::new(facts),
                 effects: SqlEffects::unknown(),
-                subject: Some(subject),
+                subject: Some(Arc::new(subject)),
                 defines: true,
                 mentions: Mentions::ALL,
             };
         }
         let effects = session_effects(&facts, text, reading);
-        let shown = String::from_utf8_lossy(text);
-        let subject = Some(log.subject(&shown, reading.strings, Some(&facts)));
         // A block says what it does when it runs.
         let defines = facts.effects().define() || facts.running().any(|one| one.verb == Verb::Do);
         facts.mark_repeats();
         let mentions = Mentions::of(text);
-        Self { facts: alike.of(facts), effects, subject, defines, mentions }
+        let facts = known.alike.of(facts);
+        let shown = String::from_utf8_lossy(text);
+        let subject = Some(known.subjects.of(known.log, &shown, reading.strings, &facts));
+        Self { facts, effects, subject, defines, mentions }
     }
 
     /// A text of which nothing is known but why.

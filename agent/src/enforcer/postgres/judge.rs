@@ -329,7 +329,7 @@ impl Judge {
             Verdict::Hold(_) => audit::Verdict::Held,
         };
         let decided = told.map_or(decided, |told| told.verdict);
-        let subject = statement.subject.as_ref();
+        let subject = statement.subject.as_deref();
         let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
             hold: told.and_then(|told| told.hold),
@@ -452,7 +452,7 @@ impl Judge {
                 }
                 let facts = Cell::quick(text, reading)?;
                 let shared = &means.shared;
-                Arc::new(Understood::new(text, reading, facts, &shared.alike, &shared.log))
+                Arc::new(Understood::new(text, reading, facts, shared.known()))
             }
         };
         cache.put(text, reading, 0, &understood);
