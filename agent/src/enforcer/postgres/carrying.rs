@@ -577,7 +577,7 @@ fn record(
         Ending::Suspended => (audit::Ending::Suspended, None, None),
         Ending::Empty => (audit::Ending::Empty, None, None),
         Ending::Failed(state) => (audit::Ending::Failed, str::from_utf8(state).ok(), None),
-        Ending::Refused => (audit::Ending::Refused, Some(Refusal::SQLSTATE), None),
+        Ending::Refused(state) => (audit::Ending::Refused, Some(*state), None),
         Ending::Skipped => (audit::Ending::Skipped, None, None),
         Ending::Lost => (audit::Ending::Lost, None, None),
     };

@@ -358,7 +358,7 @@ impl Judge {
         let serial = outcome.serial;
         match &outcome.ending {
             Ending::Complete(tag) => self.temporary.completed(serial, outcome.index, tag),
-            Ending::Failed(_) | Ending::Refused | Ending::Skipped | Ending::Lost => {
+            Ending::Failed(_) | Ending::Refused(_) | Ending::Skipped | Ending::Lost => {
                 self.temporary.ended(serial, true);
             }
             Ending::Accepted | Ending::Answered | Ending::Empty | Ending::Suspended => {

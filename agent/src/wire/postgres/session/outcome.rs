@@ -36,8 +36,8 @@ pub enum Ending {
     Answered,
     /// The server's SQLSTATE.
     Failed(Box<[u8]>),
-    /// Refused, and the client was told so.
-    Refused,
+    /// Refused, and the client was told so; under which SQLSTATE.
+    Refused(&'static str),
     /// The server skipped it: an earlier request of its pipeline failed.
     Skipped,
     /// The connection ended before the answer.

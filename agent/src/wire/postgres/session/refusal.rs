@@ -31,7 +31,7 @@ impl Refusal {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub refusal: Refusal,
-    sqlstate: &'static str,
+    pub sqlstate: &'static str,
     expected: &'static [&'static [u8]],
 }
 

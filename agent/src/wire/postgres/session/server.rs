@@ -296,9 +296,9 @@ impl<G: Gate> Session<G> {
             }
             _ => None,
         };
-        let ending = match rewritten {
-            Some(_) => Ending::Refused,
-            None => Ending::Failed(sqlstate),
+        let ending = match (&rewritten, &head.refused) {
+            (Some(_), Some(refused)) => Ending::Refused(refused.sqlstate),
+            _ => Ending::Failed(sqlstate),
         };
         let found = |last| match rewritten {
             Some(bytes) => Found::Refused(bytes),

@@ -87,7 +87,11 @@ fn a_real_server_fails_the_substitutes_and_the_client_reads_the_refusal() {
     assert_eq!(session.outstanding(), 0);
     assert_eq!(session.transaction(), Transaction::Idle);
     assert_eq!(session.statement_names().collect::<Vec<_>>(), [b"good"]);
-    let refused = relay.ended.iter().filter(|(_, ending)| *ending == Ending::Refused).count();
+    let refused = relay
+        .ended
+        .iter()
+        .filter(|(_, ending)| *ending == Ending::Refused(Refusal::SQLSTATE))
+        .count();
     assert_eq!(refused, 8);
 }
 
@@ -129,7 +133,7 @@ fn a_rewritten_error_has_nothing_of_the_substitute_in_it() {
     bench.server(&ready(b'I')).unwrap();
     assert!(bench.session.is_quiet());
     let endings: Vec<_> = bench.session.outcomes().map(|outcome| outcome.ending).collect();
-    assert_eq!(endings, [Ending::Refused, Ending::Answered]);
+    assert_eq!(endings, [Ending::Refused(Refusal::SQLSTATE), Ending::Answered]);
 }
 
 #[test]
@@ -191,4 +195,6 @@ fn a_cancelled_request_fails_as_a_cancelled_one_does() {
     assert!(steps[0].contains("C57014\0M") && !steps[0].contains("42501"), "{steps:?}");
     bench.server(&ready(b'I')).unwrap();
     assert!(bench.session.is_quiet());
+    let endings: Vec<Ending> = bench.session.outcomes().map(|one| one.ending).collect();
+    assert_eq!(endings.first(), Some(&Ending::Refused("57014")));
 }
