@@ -455,10 +455,11 @@ impl<I: Io> Sessions<I> {
                 Ask::Read { text, reading } => {
                     let (post, log) = (self.post.clone(), self.means.shared.log.clone());
                     let alike = Arc::clone(&self.means.shared.alike);
-                    let of_text = reading.clone();
+                    let (of_text, marks) = (reading.clone(), self.means.marks.clone());
                     let reply = Box::new(move |text: &[u8], facts| {
                         // On the reader's thread: the worker has others to serve.
-                        let understand = || Understood::new(text, &of_text, facts, &alike, &log);
+                        let understand =
+                            || Understood::new(text, &of_text, facts, &alike, &log, &marks);
                         let understood = catch_unwind(AssertUnwindSafe(understand))
                             .unwrap_or_else(|_| Understood::unknown("its facts failed"));
                         post.send(key, Word::Understood(Arc::new(understood)));

@@ -481,6 +481,20 @@ impl Catalog {
         self.filled_with(schema, relation, column, true)
     }
 
+    /// The classes of all that a table was filled with.
+    pub fn all_made_of<'c>(
+        &'c self,
+        schema: Option<&'c str>,
+        relation: &str,
+    ) -> impl Iterator<Item = Class> + 'c {
+        let ways = self.ways(relation).iter();
+        let fitting = ways.filter(move |one| match (schema, one.schema.as_deref()) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        });
+        fitting.flat_map(|one| one.named.iter().map(|(_, class)| *class).chain(one.others))
+    }
+
     fn filled_with(
         &self,
         schema: Option<&str>,

@@ -10,7 +10,7 @@ use super::scene::Scene;
 use super::vocabulary::{Fact, FactSet};
 use crate::model::Timestamp;
 use crate::sql::effect::ColumnUse;
-use crate::sql::facts::{Note, Origin};
+use crate::sql::facts::{Column, Note, Origin};
 use crate::sql::{Bound, Facts, Statement};
 
 /// What decides beside the text, and changes from one moment to the next.
@@ -23,6 +23,8 @@ pub struct Circumstances<'c> {
     /// The names of the policies whose refusal somebody has lifted for this very
     /// text and parameters.
     pub lifted: &'c [String],
+    /// Its text, or a value bound to it, holds what a mask wrote.
+    pub carries_masked: bool,
 }
 
 /// Where the session's transaction stands.
@@ -67,7 +69,8 @@ impl FromStr for Transaction {
 
 impl Circumstances<'_> {
     pub fn new(now: Timestamp) -> Self {
-        Self { transaction: Transaction::Idle, now, approvals: &[], lifted: &[] }
+        let transaction = Transaction::Idle;
+        Self { transaction, now, approvals: &[], lifted: &[], carries_masked: false }
     }
 }
 
@@ -132,6 +135,10 @@ pub(super) fn of_statement(about: &About<'_>, reads: FactSet) -> Vec<Pair> {
             Fact::Cascade => truth(note(Note::Cascade)),
             Fact::RowLocks => truth(note(Note::RowLocks)),
             Fact::FiltersOnMasked => truth(running().any(|one| filters_on_masked(one, about))),
+            Fact::WritesMasked => truth(
+                about.circumstances.carries_masked
+                    && running().any(|one| writes_masked(one, about)),
+            ),
             Fact::ColumnsKnown => truth(running().all(|one| columns_known(one, about))),
             Fact::Functions => {
                 let calls = running().flat_map(|one| &one.calls);
@@ -190,6 +197,19 @@ fn filters_on_masked(statement: &Statement, about: &About<'_>) -> bool {
                 });
                 sensitive == Some(true)
             })
+    })
+}
+
+/// Which of its values goes into which column isn't told: one of them is a mask's.
+fn writes_masked(statement: &Statement, about: &About<'_>) -> bool {
+    let written = |column: &&Column| column.uses.contains(ColumnUse::Written);
+    statement.columns.iter().filter(written).any(|column| {
+        let table = statement.objects.get(column.relation as usize);
+        let sensitive = table.and_then(|table| match &column.name {
+            Some(name) => about.catalog.is_sensitive(table.schema.as_deref(), &table.name, name),
+            None => about.catalog.has_sensitive(table.schema.as_deref(), &table.name),
+        });
+        sensitive == Some(true)
     })
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use toml_edit::{Document, Item, TableLike};
 
-use super::catalog::NoCatalog;
+use super::catalog::Supposed;
 use super::context::{Circumstances, Transaction};
 use super::decide::Question;
 use super::permit::{Stance, Verdict};
@@ -51,6 +51,9 @@ struct Case {
     now: Timestamp,
     approvals: Vec<String>,
     lifted: Vec<String>,
+    carries_masked: bool,
+    /// The columns that are masked for whoever asks.
+    masked: Vec<String>,
     /// The statement as some other text prepared it, by name.
     prepared: Vec<(String, String)>,
     verdict: Option<String>,
@@ -161,6 +164,8 @@ impl Default for Case {
             now: Timestamp(1_795_170_600_000_000_000),
             approvals: Vec::new(),
             lifted: Vec::new(),
+            carries_masked: false,
+            masked: Vec::new(),
             prepared: Vec::new(),
             verdict: None,
             policies: None,
@@ -177,6 +182,7 @@ impl Case {
             now: self.now,
             approvals: &self.approvals,
             lifted: &self.lifted,
+            carries_masked: self.carries_masked,
         };
         let (verdict, mut policies, words) = match (&self.sql, &self.column) {
             (Some(sql), _) => self.decided(set, cell, sql, (&subject, &scene), circumstances),
@@ -231,7 +237,7 @@ impl Case {
             facts: &facts,
             prepared: &prepared,
             circumstances,
-            catalog: &NoCatalog,
+            catalog: &Supposed(&self.masked),
         };
         // Tests say what is decided; the stance only says whether it is carried out.
         let verdict = set.decide(&question, Stance::Enforced);
@@ -287,6 +293,13 @@ impl Reading<'_> {
             },
             Into::into,
         )
+    }
+
+    fn truth(&mut self, item: &Item) -> bool {
+        item.as_bool().unwrap_or_else(|| {
+            self.wrong(item, "this must be true or false".into());
+            false
+        })
     }
 
     fn texts(&mut self, item: &Item) -> Vec<String> {
@@ -349,6 +362,8 @@ impl Reading<'_> {
                 }
                 "approvals" => case.approvals = self.texts(item),
                 "lifted" => case.lifted = self.texts(item),
+                "carries_masked" => case.carries_masked = self.truth(item),
+                "masked" => case.masked = self.texts(item),
                 "prepared" => {
                     let pairs = item.as_table_like().into_iter().flat_map(TableLike::iter);
                     case.prepared =

@@ -9,6 +9,7 @@ use super::learning::Learning;
 use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
+use super::writeback::{Seen, Watch};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
@@ -42,6 +43,8 @@ pub struct Carrying {
     was_open: bool,
     /// The query of whose statements some have ended already.
     told: u64,
+    /// The COPY whose data are looked at, or will be.
+    watch: Option<Box<Watch>>,
 }
 
 /// A request that waits. Its frame stays where it is, and is taken anew once
@@ -260,6 +263,7 @@ impl Carrying {
             statements: 0,
             was_open: false,
             told: 0,
+            watch: None,
         };
         carrying.hear_parameters();
         carrying
@@ -442,7 +446,7 @@ impl Carrying {
         log: &Connection,
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
-        let Self { session, judge, held, probe, screening, .. } = self;
+        let Self { session, judge, held, probe, screening, watch, .. } = self;
         let runs = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
         if runs && session.is_quiet() && judge.asks_server(turn.means) {
             up.insert(&Probe::question());
@@ -451,7 +455,24 @@ impl Carrying {
         }
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {
-                up.pass(pass);
+                match self.watch.as_mut().map_or(Seen::Passes, |watch| watch.see(frame)) {
+                    Seen::Passes => up.pass(pass),
+                    Seen::IsDropped => {}
+                    Seen::Ends { with_it } => {
+                        if with_it {
+                            up.pass(pass);
+                        }
+                        self.end_copy(up, log)?;
+                    }
+                    Seen::WouldEnd => {
+                        up.pass(pass);
+                        let watch = self.watch.take();
+                        let serial = watch.as_ref().map_or(0, |watch| watch.serial());
+                        if let Some(watch) = watch.filter(|_| self.session.may_copy(serial)) {
+                            watch.record(&self.session, log);
+                        }
+                    }
+                }
                 return Ok(Asked::Sent);
             }
             ClientStep::Wait => return Ok(Asked::Later),
@@ -485,6 +506,7 @@ impl Carrying {
                     _ => &[],
                 };
                 screening.released(&granted, text);
+                *watch = judge.watch(&runs, &granted, serial, session, turn.means);
                 // Rows that are to be looked at must have been described.
                 if let Runs::Execute(execute, Some(portal)) = &runs
                     && portal.value.is_undescribed()
@@ -553,6 +575,22 @@ impl Carrying {
             }
         }
         Ok(Asked::Sent)
+    }
+}
+
+impl Carrying {
+    /// A COPY brings what a mask wrote: it comes to nothing.
+    fn end_copy(&mut self, up: &mut Splice, log: &Connection) -> Result<(), WireError> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let serial = watch.serial();
+        // Else the server has ended it already, and passes over what still comes.
+        if self.session.may_copy(serial) {
+            let refusal = watch.record(&self.session, log);
+            let mut made = Vec::new();
+            self.session.end_copy(serial, refusal, &mut made)?;
+            up.insert(&made);
+        }
+        Ok(())
     }
 }
 

@@ -15,10 +15,11 @@ use super::parameters;
 use super::probe::Told;
 use super::sights::Viewer;
 use super::temporary::{Rest, Temporary};
+use super::writeback;
 use crate::audit::{self, Connection, LogError, Way};
-use crate::enforcer::means::{Destination, Means};
+use crate::enforcer::means::{Destination, Means, Shared};
 use crate::mask::postgres::plan::ColumnName;
-use crate::mask::{Catalog, Class, Mask};
+use crate::mask::{Catalog, Class, Hand, Mask};
 use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
 use crate::policy::{
     Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
@@ -205,7 +206,13 @@ impl Judge {
         let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         self.know_temporary();
-        let mut verdict = self.decide(&statement, session, means, lifted);
+        let carries_masked = statement.writes
+            && (statement.carries_masked
+                || writeback::brings(&self.hand(means), runs, &statement, session));
+        let decide = |judge: &Self, lifted: &[String]| {
+            judge.decide(&statement, session, means, lifted, carries_masked)
+        };
+        let mut verdict = decide(self, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
             let told = Some(refused.told());
             return match self.record(runs, serial, &statement, &verdict, session, log, told) {
@@ -226,12 +233,19 @@ impl Judge {
                 && !asking.as_ref().is_ok_and(|asking| asking.waits)
             {
                 let (intent, behind) = (Intent::Prepares, behind(&statement, session));
-                return Judgement::Release(Granted { permit, statement, behind, intent, pass });
+                return Judgement::Release(Granted {
+                    permit,
+                    statement,
+                    behind,
+                    intent,
+                    pass,
+                    carries_masked,
+                });
             }
             match asking {
                 Ok(asking) => match promised.filter(|promised| promised.asked == asking.asked) {
                     Some(promised) => {
-                        verdict = self.decide(&statement, session, means, &promised.pass.policies);
+                        verdict = decide(self, &promised.pass.policies);
                         pass = Some(promised.pass);
                     }
                     None => {
@@ -266,6 +280,7 @@ impl Judge {
                             behind,
                             intent,
                             pass,
+                            carries_masked,
                         });
                     }
                     Verdict::Refuse(refusal) => refusal.words(),
@@ -278,7 +293,7 @@ impl Judge {
     }
 
     /// Its end is to be told too, though nobody answers for it.
-    fn turn_away(&mut self, serial: u64, intent: &Intent) {
+    pub(super) fn turn_away(&mut self, serial: u64, intent: &Intent) {
         if let Intent::Recorded(intent) = intent {
             self.turned_away.push_back((serial, Arc::clone(intent)));
         }
@@ -451,8 +466,8 @@ impl Judge {
                     return Some(known);
                 }
                 let facts = Cell::quick(text, reading)?;
-                let shared = &means.shared;
-                Arc::new(Understood::new(text, reading, facts, &shared.alike, &shared.log))
+                let Shared { alike, log, .. } = &means.shared;
+                Arc::new(Understood::new(text, reading, facts, alike, log, &means.marks))
             }
         };
         cache.put(text, reading, 0, &understood);
@@ -537,12 +552,18 @@ impl Judge {
         }
     }
 
-    fn decide(
+    /// How masks are written for this client.
+    pub(super) fn hand(&self, means: &Means) -> Hand {
+        Hand { key: means.marks.clone(), unicode: self.is_unicode() }
+    }
+
+    pub(super) fn decide(
         &self,
         statement: &Understood,
         session: &Session<Judged>,
         means: &Means,
         lifted: &[String],
+        carries_masked: bool,
     ) -> Verdict {
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
@@ -565,6 +586,7 @@ impl Judge {
             circumstances: Circumstances {
                 transaction,
                 lifted,
+                carries_masked,
                 ..Circumstances::new(Timestamp::now())
             },
             catalog: &Viewer { judge: self, means },
@@ -627,7 +649,7 @@ fn bound<'f>(runs: &Runs<'f, Judged>, kept: bool) -> Vec<audit::Parameter<'f>> {
 }
 
 /// The record's name, for who reads the refusal.
-fn number(intent: &Intent) -> String {
+pub(super) fn number(intent: &Intent) -> String {
     match intent {
         Intent::Recorded(recorded) => {
             recorded.sealed.record().map_or_else(|| "none".into(), |record| record.to_string())

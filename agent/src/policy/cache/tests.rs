@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Cache;
 use crate::model::ActorKind;
-use crate::policy::catalog::{Catalog, NoCatalog};
+use crate::policy::catalog::{Catalog, NoCatalog, Supposed};
 use crate::policy::context::Transaction;
 use crate::policy::testing::{Asker, facts, target, with};
 use crate::policy::{Question, Scene, Set, Stance, Verdict};
@@ -68,6 +68,10 @@ impl Catalog for Learning {
     fn is_sensitive(&self, _: Option<&str>, _: &str, _: &str) -> Option<bool> {
         None
     }
+
+    fn has_sensitive(&self, _: Option<&str>, _: &str) -> Option<bool> {
+        None
+    }
 }
 
 #[test]
@@ -93,6 +97,27 @@ fn what_is_learnt_meanwhile_and_what_is_prepared_is_part_of_the_question() {
     assert!(matches!(running(None), Verdict::Hold(_)));
     assert!(matches!(running(Some("select 1")), Verdict::Allow(_)));
     assert!(matches!(running(Some("drop table a")), Verdict::Hold(_)));
+}
+
+#[test]
+fn what_is_ruled_without_a_mask_does_not_hold_with_one() {
+    let set = Set::embedded().unwrap();
+    let cache = Cache::new(1_000);
+    let columns = ["t.email".to_owned()];
+    let mut asker = Asker::new(ActorKind::Terminal, None);
+    let (update, read) = (facts("update t set email = $1 where id = $2"), facts("table t"));
+    for carries_masked in [false, true, false, true] {
+        asker.circumstances.carries_masked = carries_masked;
+        let catalog = &Supposed(&columns);
+        let told = |facts| {
+            let question = Question { catalog, ..asker.question(facts) };
+            cache.decide(&set, &question, Stance::Enforced).as_str()
+        };
+        assert_eq!(told(&update), if carries_masked { "refuse" } else { "allow" });
+        assert_eq!(told(&read), "allow");
+    }
+    // Of what is read nobody asks whether it carries one.
+    assert_eq!(cache.len(), 3);
 }
 
 #[test]

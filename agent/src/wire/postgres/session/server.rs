@@ -121,7 +121,7 @@ impl<G: Gate> Session<G> {
         // The queue is lent, so that the head stays in its place meanwhile.
         let mut queue = std::mem::take(&mut self.queue);
         let answered = match queue.front_mut() {
-            Some(head) if head.refused.is_none() => self.answer(head, message),
+            Some(head) if !head.is_substituted() => self.answer(head, message),
             _ => Answered::Unexpected,
         };
         self.queue = queue;
@@ -365,7 +365,7 @@ impl<G: Gate> Session<G> {
 
     fn ready(&mut self, transaction: Transaction) -> Result<Found, WireError> {
         let due = match self.queue.front() {
-            Some(head) if head.refused.is_some() => {
+            Some(head) if head.is_substituted() => {
                 return Err(server_error(Fault::RefusalTaken));
             }
             Some(head) => match &head.kind {
@@ -447,7 +447,7 @@ impl<G: Gate> Session<G> {
     /// Why an answer can't be: for the error.
     fn unexpected(&self, tag: u8) -> WireError {
         let head = self.queue.front();
-        if head.is_some_and(|head| head.refused.is_some()) {
+        if head.is_some_and(Pending::is_substituted) {
             return server_error(Fault::RefusalTaken);
         }
         let request = head.map_or("no request", Pending::name);
