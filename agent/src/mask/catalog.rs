@@ -382,6 +382,14 @@ impl Catalog {
             && self.column(relation, number).is_some_and(|column| column.class.is_none())
     }
 
+    /// Whether nothing is known of a column, and its content speaks.
+    pub fn is_scanned(&self, relation: &Relation, column: &Column) -> bool {
+        let unrevealed = &super::postgres::plan::Unrevealed;
+        column.class.is_none()
+            && !self.is_exempt(relation.oid, column.number)
+            && can_hold_text(&self.form(column.type_oid, column.modifier, unrevealed))
+    }
+
     /// What was found of a column, whatever operators say.
     pub fn found(&self, relation: u32, number: u16) -> Option<(Class, Evidence)> {
         match self.overruled.get(&(relation, number)) {

@@ -1,7 +1,8 @@
 //! Marks: what hashes look like, and how a value that a mask wrote is told when a
 //! client sends it back.
 //!
-//! Dots are told by themselves. A hash is told by its last part, which is made of
+//! Dots are told by themselves: anybody may write some, but an address with dots in it
+//! is nobody's. A hash is told by its last part, which is made of
 //! the first under the same key, so that nothing need be remembered. What a mask
 //! makes look like anybody's value (a number, a year, a network, a grid) can't be
 //! told, nor can a mark that a column's length has cut.
@@ -9,6 +10,7 @@
 //! Never: a decision on what follows from it.
 
 use super::value::{Hand, HashKey};
+use crate::model::Trace;
 use crate::sql::{Strings, constants};
 
 /// The mark of a text: 16 digits and letters.
@@ -40,24 +42,26 @@ pub(super) fn bytes(key: &HashKey, value: &[u8]) -> [u8; BYTES] {
 
 impl Hand {
     /// Whether a value, in whatever format, holds what a mask wrote.
-    pub fn wrote(&self, value: &[u8]) -> bool {
-        if is_cut(value, self.dot()) || self.wrote_in(value) {
-            return true;
-        }
-        match value.len() {
+    pub fn wrote(&self, value: &[u8]) -> Trace {
+        let raw = match value.len() {
             UUID => self.is_uuid(value),
             BYTES => self.key.is_sealed(value, BYTES_CHECK),
             _ => false,
+        };
+        match self.wrote_in(value) {
+            _ if raw => Trace::Certain,
+            Trace::None if is_cut(value, self.dot()) => Trace::Likely,
+            found => found,
         }
     }
 
     /// Whether one of a statement's string constants does.
-    pub fn wrote_constant(&self, text: &[u8], strings: Strings) -> bool {
-        constants(text, strings).any(|constant| self.wrote(&constant))
+    pub fn wrote_constant(&self, text: &[u8], strings: Strings) -> Trace {
+        constants(text, strings).map(|constant| self.wrote(&constant)).max().unwrap_or_default()
     }
 
-    fn wrote_in(&self, bytes: &[u8]) -> bool {
-        holds_dots(bytes, self.unicode) || self.holds_hash(bytes)
+    fn wrote_in(&self, bytes: &[u8]) -> Trace {
+        if self.holds_hash(bytes) { Trace::Certain } else { holds_dots(bytes, self.unicode) }
     }
 
     fn holds_hash(&self, bytes: &[u8]) -> bool {
@@ -88,26 +92,33 @@ impl Hand {
 
 /// Whether something holds the dots of a mask: three with no more between them than
 /// what masks leave standing between digits, and for who doesn't read UTF-8 stars.
-pub fn holds_dots(bytes: &[u8], unicode: bool) -> bool {
+pub fn holds_dots(bytes: &[u8], unicode: bool) -> Trace {
+    if bytes.windows(XML.len()).any(|window| window == XML) {
+        return Trace::Certain;
+    }
     let between = |byte: u8| b" -./+()".contains(&byte);
-    holds(bytes, DOT, between)
-        // As documents are written whose writer keeps to ASCII.
-        || holds(bytes, ESCAPED_DOT, |byte| between(byte) || byte == b'\\')
-        || !unicode && holds(bytes, b"*", between)
-        || bytes.windows(XML.len()).any(|window| window == XML)
+    let dots = holds(bytes, DOT, between);
+    // As documents are written whose writer keeps to ASCII.
+    let escaped = holds(bytes, ESCAPED_DOT, |byte| between(byte) || byte == b'\\');
+    let stars = if unicode { Trace::None } else { holds(bytes, b"*", between) };
+    dots.max(escaped).max(stars)
 }
 
-fn holds(bytes: &[u8], dot: &[u8], between: impl Fn(u8) -> bool) -> bool {
-    let Some(start) = dot.first() else { return false };
+fn holds(bytes: &[u8], dot: &[u8], between: impl Fn(u8) -> bool) -> Trace {
+    let Some(start) = dot.first() else { return Trace::None };
+    let mut found = Trace::None;
     let mut rest = bytes;
     let (mut count, mut gap) = (0, 0);
     while let Some((first, tail)) = rest.split_first() {
         rest = if let Some(behind) = rest.strip_prefix(dot) {
             (count, gap) = (count + 1, 0);
             if count == DOTS {
-                return true;
+                found = Trace::Likely;
             }
             behind
+        } else if count >= DOTS && gap == 0 && *first == b'@' {
+            // `j•••@e•••.com`
+            return Trace::Certain;
         } else if count > 0 && gap < MOST_BETWEEN && between(*first) {
             gap += 1;
             tail
@@ -117,7 +128,7 @@ fn holds(bytes: &[u8], dot: &[u8], between: impl Fn(u8) -> bool) -> bool {
             tail.get(next..).unwrap_or_default()
         };
     }
-    false
+    found
 }
 
 /// A mask of which a column's length left fewer than three dots: `j••`, `•`.
@@ -163,10 +174,11 @@ pub struct Stream {
 
 impl Stream {
     /// Whether a piece holds what a mask wrote, or ends what the piece before began.
-    pub fn wrote(&mut self, hand: &Hand, piece: &[u8]) -> bool {
+    pub fn wrote(&mut self, hand: &Hand, piece: &[u8]) -> Trace {
         let joined = self.end.len();
         self.end.extend_from_slice(piece.get(..LONGEST).unwrap_or(piece));
-        let found = joined > 0 && hand.wrote_in(&self.end) || hand.wrote_in(piece);
+        let across = if joined > 0 { hand.wrote_in(&self.end) } else { Trace::None };
+        let found = across.max(hand.wrote_in(piece));
         if piece.len() >= LONGEST {
             self.end.clear();
             self.end.extend_from_slice(piece.get(piece.len() - LONGEST..).unwrap_or_default());

@@ -15,6 +15,7 @@ use super::permit::{Ruling, Stance, Verdict};
 use super::scene::{Scene, Subject};
 use super::set::{Generation, Set};
 use super::vocabulary::{Fact, FactSet};
+use crate::model::Trace;
 use crate::sql::{Effects, Facts};
 
 /// Shared by all sessions of an agent.
@@ -49,7 +50,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Passing {
     transaction: Transaction,
-    carries_masked: bool,
+    carries: Trace,
 }
 
 impl Cache {
@@ -102,7 +103,11 @@ impl Cache {
         let asked = reads.contains(Fact::Transaction) || reads.contains(Fact::InTransaction);
         Some(Passing {
             transaction: if asked { circumstances.transaction } else { Transaction::Idle },
-            carries_masked: circumstances.carries_masked && reads.contains(Fact::WritesMasked),
+            carries: if reads.contains(Fact::WritesMasked) {
+                circumstances.carries
+            } else {
+                Trace::None
+            },
         })
     }
 
@@ -170,7 +175,7 @@ fn hash(set: &Set, question: &Question<'_>, passing: Passing, catalog: u64) -> u
         set.generation().value(),
         question.subject.hash(),
         question.scene.hash(),
-        passing.transaction as u64 | u64::from(passing.carries_masked) << 8,
+        passing.transaction as u64 | (passing.carries as u64) << 8,
         catalog,
     ];
     let prepared = question.prepared.iter().map(|facts| facts.as_ref().map_or(0, address));

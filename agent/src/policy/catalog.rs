@@ -16,6 +16,9 @@ pub trait Catalog {
 
     /// Whether any of its columns does.
     fn has_sensitive(&self, schema: Option<&str>, relation: &str) -> Option<bool>;
+
+    /// Whether of a column (or any) the content is masked, by what it looks like.
+    fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool;
 }
 
 /// Nothing is known.
@@ -42,15 +45,29 @@ impl Catalog for NoCatalog {
     fn has_sensitive(&self, _: Option<&str>, _: &str) -> Option<bool> {
         None
     }
+
+    fn is_scanned(&self, _: Option<&str>, _: &str, _: Option<&str>) -> bool {
+        false
+    }
 }
 
-/// Nothing is known but that these columns hold what is masked: `customers.email`,
+/// Nothing is known but what is said of these columns: `customers.email`,
 /// `public.customers.email`. For cases and explanations.
 #[derive(Clone, Copy, Debug)]
-pub struct Supposed<'s>(pub &'s [String]);
+pub struct Supposed<'s> {
+    /// They hold what is masked.
+    pub masked: &'s [String],
+    /// What they hold is masked by what it looks like.
+    pub scanned: &'s [String],
+}
 
 impl Supposed<'_> {
-    fn any(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> Option<bool> {
+    fn any(
+        columns: &[String],
+        schema: Option<&str>,
+        relation: &str,
+        column: Option<&str>,
+    ) -> Option<bool> {
         let fits = |path: &String| {
             let mut names = path.rsplitn(3, '.');
             let (last, table, of) = (names.next(), names.next(), names.next());
@@ -58,7 +75,7 @@ impl Supposed<'_> {
                 && column.is_none_or(|column| last == Some(column))
                 && of.is_none_or(|of| schema.is_none_or(|schema| schema == of))
         };
-        self.0.iter().any(fits).then_some(true)
+        columns.iter().any(fits).then_some(true)
     }
 }
 
@@ -76,10 +93,14 @@ impl Catalog for Supposed<'_> {
     }
 
     fn is_sensitive(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<bool> {
-        self.any(schema, relation, Some(column))
+        Self::any(self.masked, schema, relation, Some(column))
     }
 
     fn has_sensitive(&self, schema: Option<&str>, relation: &str) -> Option<bool> {
-        self.any(schema, relation, None)
+        Self::any(self.masked, schema, relation, None)
+    }
+
+    fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool {
+        Self::any(self.scanned, schema, relation, column) == Some(true)
     }
 }

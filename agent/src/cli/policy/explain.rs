@@ -10,7 +10,7 @@ use super::page;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
 use crate::mask::holds_dots;
-use crate::model::{ActorKind, Principal, Timestamp};
+use crate::model::{ActorKind, Principal, Timestamp, Trace};
 use crate::policy::trial::named_group;
 use crate::policy::{
     Circumstances, Question, Scene, Set, Sight, Stance, Subject, Supposed, Target, Transaction,
@@ -194,10 +194,13 @@ impl Explain {
         let stance = Stance::of(actor.kind, self.enforced);
         let subject = Subject::new(actor.clone());
         let scene = Scene::new(target);
-        let mut written = constants(self.sql.as_bytes(), state.strings);
+        let written = constants(self.sql.as_bytes(), state.strings);
         let circumstances = Circumstances {
             transaction: self.transaction,
-            carries_masked: self.carries_masked || written.any(|one| holds_dots(&one, true)),
+            carries: match self.carries_masked {
+                true => Trace::Certain,
+                false => written.map(|one| holds_dots(&one, true)).max().unwrap_or_default(),
+            },
             ..Circumstances::new(now)
         };
         let question = Question {
@@ -206,7 +209,7 @@ impl Explain {
             facts: &facts,
             prepared: &[],
             circumstances,
-            catalog: &Supposed(&self.masked),
+            catalog: &Supposed { masked: &self.masked, scanned: &[] },
         };
         let verdict = set.decide(&question, stance);
         let ruling = Arc::clone(verdict.ruling());

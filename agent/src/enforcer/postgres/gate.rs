@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::audit::{Log, Sealed, Subject};
 use crate::mask::{Hand, HashKey};
-use crate::model::HoldPass;
+use crate::model::{HoldPass, Trace};
 use crate::policy::Permit;
 use crate::sql::facts::{Doubt, Verb};
 use crate::sql::{
@@ -33,8 +33,8 @@ pub struct Granted {
     pub intent: Intent,
     /// The approval by which it passes. A portal's is good for its execution too.
     pub pass: Option<Arc<HoldPass>>,
-    /// Something that a mask wrote came with it: in its text, or bound to it.
-    pub carries_masked: bool,
+    /// Whether something that a mask wrote came with it: in its text, or bound to it.
+    pub carries: Trace,
 }
 
 /// Whether what runs lies in the log before it runs.
@@ -67,8 +67,8 @@ pub struct Understood {
     pub mentions: Mentions,
     /// It may put values into tables.
     pub writes: bool,
-    /// … and one of its own constants is what a mask wrote.
-    pub carries_masked: bool,
+    /// … and whether one of its own constants is what a mask wrote.
+    pub carries: Trace,
 }
 
 /// Words of a text that can put a value where it has no column.
@@ -116,7 +116,7 @@ impl Understood {
                 defines: true,
                 mentions: Mentions::ALL,
                 writes: true,
-                carries_masked: false,
+                carries: Trace::None,
             };
         }
         let effects = session_effects(&facts, text, reading);
@@ -128,9 +128,10 @@ impl Understood {
         let mentions = Mentions::of(text);
         let writes = writes(&facts);
         let hand = || Hand { key: marks.clone(), unicode: reading.encoding == Encoding::Utf8 };
-        let carries_masked = writes && hand().wrote_constant(text, reading.strings);
+        let carries =
+            if writes { hand().wrote_constant(text, reading.strings) } else { Trace::None };
         let facts = alike.of(facts);
-        Self { facts, effects, subject, defines, mentions, writes, carries_masked }
+        Self { facts, effects, subject, defines, mentions, writes, carries }
     }
 
     /// A text of which nothing is known but why.
@@ -143,7 +144,7 @@ impl Understood {
             defines: false,
             mentions: Mentions::default(),
             writes: true,
-            carries_masked: false,
+            carries: Trace::None,
         }
     }
 }

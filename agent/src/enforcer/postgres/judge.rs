@@ -20,7 +20,7 @@ use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means, Shared};
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Catalog, Class, Hand, Mask};
-use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
+use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp, Trace};
 use crate::policy::{
     Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
     Transaction, Verdict, Viewed, Words,
@@ -206,11 +206,12 @@ impl Judge {
         let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         self.know_temporary();
-        let carries_masked = statement.writes
-            && (statement.carries_masked
-                || writeback::brings(&self.hand(means), runs, &statement, session));
+        let carries = match statement.writes {
+            true => writeback::brings(&self.hand(means), runs, &statement, session),
+            false => Trace::None,
+        };
         let decide = |judge: &Self, lifted: &[String]| {
-            judge.decide(&statement, session, means, lifted, carries_masked)
+            judge.decide(&statement, session, means, lifted, carries)
         };
         let mut verdict = decide(self, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
@@ -239,7 +240,7 @@ impl Judge {
                     behind,
                     intent,
                     pass,
-                    carries_masked,
+                    carries,
                 });
             }
             match asking {
@@ -280,7 +281,7 @@ impl Judge {
                             behind,
                             intent,
                             pass,
-                            carries_masked,
+                            carries,
                         });
                     }
                     Verdict::Refuse(refusal) => refusal.words(),
@@ -563,7 +564,7 @@ impl Judge {
         session: &Session<Judged>,
         means: &Means,
         lifted: &[String],
-        carries_masked: bool,
+        carries: Trace,
     ) -> Verdict {
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
@@ -586,7 +587,7 @@ impl Judge {
             circumstances: Circumstances {
                 transaction,
                 lifted,
-                carries_masked,
+                carries,
                 ..Circumstances::new(Timestamp::now())
             },
             catalog: &Viewer { judge: self, means },

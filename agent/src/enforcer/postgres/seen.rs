@@ -83,4 +83,13 @@ impl policy::Catalog for Viewer<'_> {
         let mut filled = catalog.all_made_of(schema, relation);
         filled.any(|class| self.is_masked(class, name)).then_some(true)
     }
+
+    fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool {
+        let catalog = self.judge.catalog();
+        let fits = |name: &str| column.is_none_or(|column| *column == *name);
+        catalog.named(schema, relation).any(|one| {
+            let mut columns = one.columns.iter().filter(|known| fits(&known.name));
+            columns.any(|known| catalog.is_scanned(one, known))
+        }) && Class::ALL.iter().any(|class| self.is_masked(*class, ColumnName::default()))
+    }
 }

@@ -14,31 +14,32 @@ use super::judge::Judge;
 use crate::audit::{self, Connection, Way};
 use crate::enforcer::means::Means;
 use crate::mask::{Hand, Stream};
+use crate::model::Trace;
 use crate::policy::{Set, Verdict};
 use crate::sql::Effect;
 use crate::sql::facts::{Statement, Verb};
 use crate::wire::postgres::session::{Refusal, Runs, Session};
 use crate::wire::postgres::{Frame, Part};
 
-/// Whether something that a mask wrote comes with a request, beside its own text.
+/// Whether something that a mask wrote comes with a request.
 pub fn brings(
     hand: &Hand,
     runs: &Runs<'_, Judged>,
     statement: &Understood,
     session: &Session<Judged>,
-) -> bool {
+) -> Trace {
     let values = match runs {
         Runs::Bind(bind, _) => bind.parameters,
         Runs::FunctionCall(call) => call.arguments,
         // Its Bind brought them.
-        Runs::Execute(_, Some(portal)) => return portal.value.permit.carries_masked,
+        Runs::Execute(_, Some(portal)) => return portal.value.permit.carries,
         _ => Default::default(),
     };
-    let mut prepared = Set::executes(&statement.facts)
+    let prepared = Set::executes(&statement.facts)
         .filter_map(|name| session.statement(name.as_bytes()))
-        .map(|known| &known.value.permit.statement);
-    values.iter().flatten().any(|value| hand.wrote(value))
-        || prepared.any(|statement| statement.carries_masked)
+        .map(|known| known.value.permit.statement.carries);
+    let values = values.iter().flatten().map(|value| hand.wrote(value));
+    values.chain(prepared).max().unwrap_or_default().max(statement.carries)
 }
 
 /// A COPY whose data are looked at.
@@ -92,7 +93,8 @@ impl Judge {
             return None;
         }
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
-        let verdict = self.decide(statement, session, means, lifted, true);
+        // Where nothing says what a column holds, its data are not looked at.
+        let verdict = self.decide(statement, session, means, lifted, Trace::Likely);
         let without = permit.ruling().policies();
         let with = verdict.ruling().policies();
         if with.iter().all(|policy| without.iter().any(|known| known.id == policy.id)) {
@@ -130,7 +132,9 @@ impl Watch {
         let ends = matches!(frame.part, Part::Whole | Part::Last);
         match self.state {
             State::Ended => return Seen::IsDropped,
-            State::Looks if !self.stream.wrote(&self.hand, frame.body()) => return Seen::Passes,
+            State::Looks if self.stream.wrote(&self.hand, frame.body()) == Trace::None => {
+                return Seen::Passes;
+            }
             State::Looks | State::Ends => {}
         }
         if matches!(self.verdict, Verdict::Allow(_)) {

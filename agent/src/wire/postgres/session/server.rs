@@ -248,9 +248,6 @@ impl<G: Gate> Session<G> {
     /// know is read by the server as part of the COPY: Syncs up to a CopyDone
     /// are forgotten, and that CopyDone is the COPY's own.
     fn copy_in(&mut self) {
-        // The Sync that ends its pipeline is one that is still to come.
-        self.since_sync |=
-            self.queue.front().is_some_and(|head| matches!(head.kind, Kind::Execute { .. }));
         loop {
             match self.queue.get(1).map(|next| &next.kind) {
                 Some(Kind::Sync) => self.loose = self.loose.saturating_add(1),
@@ -259,12 +256,17 @@ impl<G: Gate> Session<G> {
                     if let Some(head) = self.queue.front_mut() {
                         head.set_copying(Copying::In { ended: true });
                     }
-                    return;
+                    break;
                 }
-                _ => return,
+                _ => break,
             }
             self.queue.remove(1);
         }
+        // The Sync that ends its pipeline may be one that is still to come.
+        let pipelined =
+            matches!(self.queue.front().map(|head| &head.kind), Some(Kind::Execute { .. }));
+        let comes = self.queue.iter().all(|next| !matches!(next.kind, Kind::Sync));
+        self.since_sync |= pipelined && comes;
     }
 
     fn error(&mut self, fields: Fields<'_>) -> Result<Found, WireError> {
