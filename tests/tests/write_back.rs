@@ -349,6 +349,37 @@ fn it_is_recorded() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn in_shadow_it_is_written_and_recorded() -> Result<()> {
+    let _alone = alone();
+    let ground = Staging::start(SEED, "")?;
+    let file = ground.agent.settings_file();
+    let settings = std::fs::read_to_string(&file)?;
+    let shadow = settings.replace("policy.mode = \"enforce\"", "policy.mode = \"shadow\"");
+    ensure!(shadow != settings, "{settings}");
+    std::fs::write(&file, shadow)?;
+    ground.agent.must(&["reload"])?;
+    let mut connection = ground.connect()?;
+    let update = format!("UPDATE customers SET email = '{MASKED}' WHERE id = 1");
+    passed(&connection.query(&update)?)?;
+    let bound = "UPDATE customers SET phone = $1 WHERE id = 1";
+    let values = [Some("••• 4199".as_bytes())];
+    passed(&connection.ask(&extended(bound, message::TEXT, &values, &[25]))?)?;
+    let into = "COPY customers (id, email) FROM STDIN";
+    passed(&copy(&mut connection, into, &["9\t•••\n", "10\t•••9\n"])?)?;
+    let stays = stored(&ground)?;
+    ensure!(stays.contains(MASKED) && stays.contains("••• 4199"), "{stays}");
+    ensure!(connection.value("SELECT count(*) FROM customers WHERE id > 8")? == "2");
+    let found = ground.agent.search(&["--verdict", "would_refuse"])?;
+    for way in ["query", "bind", "copy"] {
+        let of_way = |one: &&Value| one.to_string().contains(&format!("\"{way}\""));
+        let hits: Vec<_> = found.iter().filter(of_way).collect();
+        ensure!(hits.len() == 1, "{way}: {found:#?}");
+        ensure!(hits[0].to_string().contains("default/write-back"), "{way}: {hits:#?}");
+    }
+    Ok(())
+}
+
 /// What an ORM does that writes a row whole.
 const PSYCOPG: &str = r#"
 import sys, psycopg

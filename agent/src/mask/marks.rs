@@ -57,6 +57,9 @@ impl Hand {
 
     /// Whether one of a statement's string constants does.
     pub fn wrote_constant(&self, text: &[u8], strings: Strings) -> Trace {
+        if !may_hold(text, self.unicode) {
+            return Trace::None;
+        }
         constants(text, strings).map(|constant| self.wrote(&constant)).max().unwrap_or_default()
     }
 
@@ -88,6 +91,16 @@ impl Hand {
     fn is_uuid(&self, mark: &[u8]) -> bool {
         mark.get(6).is_some_and(|version| version >> 4 == 8) && self.key.is_sealed(mark, UUID_CHECK)
     }
+}
+
+/// What has none of this holds no mask, whatever its constants are: most texts.
+fn may_hold(text: &[u8], unicode: bool) -> bool {
+    let mut word = 0;
+    text.iter().any(|byte| {
+        word = if byte.is_ascii_alphanumeric() { word + 1 } else { 0 };
+        // A hash; of a uuid's parts the last is the longest.
+        word >= UUID_WORD || matches!(*byte, DOT_BEGINS | b'\\' | b'<') || *byte == b'*' && !unicode
+    })
 }
 
 /// Whether something holds the dots of a mask: three with no more between them than
@@ -191,6 +204,7 @@ impl Stream {
 }
 
 const DOT: &[u8] = "•".as_bytes();
+const DOT_BEGINS: u8 = 0xe2;
 const ESCAPED_DOT: &[u8] = b"\\u2022";
 /// What stands for a document.
 const XML: &[u8] = b"<masked/>";
@@ -199,6 +213,7 @@ const DOTS: u32 = 3;
 const MOST_BETWEEN: u32 = 2;
 
 const SIGNS: usize = 16;
+const UUID_WORD: usize = 12;
 /// Bytes of marks, and how many of them are made of the others.
 const TEXT: usize = 10;
 const TEXT_CHECK: usize = 3;

@@ -9,7 +9,7 @@ use super::learning::Learning;
 use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
-use super::writeback::{Seen, Watch};
+use super::writeback::Watch;
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
@@ -44,7 +44,7 @@ pub struct Carrying {
     /// The query of whose statements some have ended already.
     told: u64,
     /// The COPY whose data are looked at, or will be.
-    watch: Option<Box<Watch>>,
+    pub watch: Option<Box<Watch>>,
 }
 
 /// A request that waits. Its frame stays where it is, and is taken anew once
@@ -455,24 +455,7 @@ impl Carrying {
         }
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {
-                match self.watch.as_mut().map_or(Seen::Passes, |watch| watch.see(frame)) {
-                    Seen::Passes => up.pass(pass),
-                    Seen::IsDropped => {}
-                    Seen::Ends { with_it } => {
-                        if with_it {
-                            up.pass(pass);
-                        }
-                        self.end_copy(up, log)?;
-                    }
-                    Seen::WouldEnd => {
-                        up.pass(pass);
-                        let watch = self.watch.take();
-                        let serial = watch.as_ref().map_or(0, |watch| watch.serial());
-                        if let Some(watch) = watch.filter(|_| self.session.may_copy(serial)) {
-                            watch.record(&self.session, log);
-                        }
-                    }
-                }
+                self.pass_copied(frame, pass, up, log)?;
                 return Ok(Asked::Sent);
             }
             ClientStep::Wait => return Ok(Asked::Later),
@@ -575,22 +558,6 @@ impl Carrying {
             }
         }
         Ok(Asked::Sent)
-    }
-}
-
-impl Carrying {
-    /// A COPY brings what a mask wrote: it comes to nothing.
-    fn end_copy(&mut self, up: &mut Splice, log: &Connection) -> Result<(), WireError> {
-        let Some(watch) = &self.watch else { return Ok(()) };
-        let serial = watch.serial();
-        // Else the server has ended it already, and passes over what still comes.
-        if self.session.may_copy(serial) {
-            let refusal = watch.record(&self.session, log);
-            let mut made = Vec::new();
-            self.session.end_copy(serial, refusal, &mut made)?;
-            up.insert(&made);
-        }
-        Ok(())
     }
 }
 

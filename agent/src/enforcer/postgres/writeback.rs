@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::carrying::Carrying;
 use super::gate::{Granted, Judged, Understood};
 use super::judge::Judge;
 use crate::audit::{self, Connection, Way};
@@ -19,7 +20,7 @@ use crate::policy::{Set, Verdict};
 use crate::sql::Effect;
 use crate::sql::facts::{Statement, Verb};
 use crate::wire::postgres::session::{Refusal, Runs, Session};
-use crate::wire::postgres::{Frame, Part};
+use crate::wire::postgres::{Frame, Part, Pass, Splice, WireError};
 
 /// Whether something that a mask wrote comes with a request.
 pub fn brings(
@@ -64,7 +65,7 @@ enum State {
 
 /// What becomes of a message of the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+enum Seen {
     Passes,
     IsDropped,
     /// The COPY is to be ended: behind this message, or in its place.
@@ -111,6 +112,44 @@ impl Judge {
     }
 }
 
+impl Carrying {
+    /// What may be data of a COPY goes up, if it may.
+    pub fn pass_copied(
+        &mut self,
+        frame: &Frame<'_>,
+        pass: Pass,
+        up: &mut Splice,
+        log: &Connection,
+    ) -> Result<(), WireError> {
+        let Self { watch: Some(watch), session, .. } = self else {
+            up.pass(pass);
+            return Ok(());
+        };
+        let seen = watch.see(frame);
+        if !matches!(seen, Seen::IsDropped | Seen::Ends { with_it: false }) {
+            up.pass(pass);
+        }
+        // Else the server has ended it already, and passes over what still comes.
+        let goes_on = session.may_copy(watch.serial);
+        match seen {
+            Seen::Ends { .. } if goes_on => {
+                let refusal = watch.record(session, log);
+                let mut made = Vec::new();
+                session.end_copy(watch.serial, refusal, &mut made)?;
+                up.insert(&made);
+            }
+            Seen::WouldEnd => {
+                if goes_on {
+                    watch.record(session, log);
+                }
+                self.watch = None;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 /// COPY … FROM STDIN
 fn takes_data(statement: &Statement) -> bool {
     statement.verb == Verb::Copy
@@ -119,11 +158,7 @@ fn takes_data(statement: &Statement) -> bool {
 }
 
 impl Watch {
-    pub fn serial(&self) -> u64 {
-        self.serial
-    }
-
-    pub fn see(&mut self, frame: &Frame<'_>) -> Seen {
+    fn see(&mut self, frame: &Frame<'_>) -> Seen {
         if frame.tag != b'd' {
             // Another COPY of the same text may follow.
             self.stream = Stream::default();
@@ -150,7 +185,7 @@ impl Watch {
     }
 
     /// Puts it into the log, and says what the client reads.
-    pub fn record(&self, session: &Session<Judged>, log: &Connection) -> Refusal {
+    fn record(&self, session: &Session<Judged>, log: &Connection) -> Refusal {
         let ruling = self.verdict.ruling();
         let decisive = ruling.policies();
         let policies: Vec<&str> = decisive.iter().map(|policy| &*policy.id).collect();

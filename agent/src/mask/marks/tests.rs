@@ -106,6 +106,10 @@ fn other_types_tell_too() {
     for written in [text.to_uppercase(), format!("{{{text},{text}}}"), text.replace('-', "")] {
         assert!(told(&hand, written.as_bytes()), "{written}");
     }
+    for written in [&text, &text.replace('-', ""), "<masked/>"] {
+        let statement = format!("update t set a = '{written}'");
+        assert_eq!(hand.wrote_constant(statement.as_bytes(), Strings::Standard), Trace::Certain);
+    }
     let document = masked(&Form::Json, Class::Email, Mask::Partial, false, br#"{"a": "b@c.de"}"#);
     assert_eq!(hand.wrote(&document), Trace::Certain);
     let ascii = String::from_utf8(document).unwrap().replace('•', "\\u2022");
