@@ -12,6 +12,7 @@
 mod catching_up;
 mod files;
 mod indexer;
+mod slots;
 
 use std::collections::VecDeque;
 use std::io;

@@ -7,6 +7,9 @@ use super::lineage::{calls_out, classes, is_count, same_paths};
 use crate::sql::facts::{self, Facts, Fill, Object, ObjectKind, Statement, Verb};
 use crate::sql::{ColumnUse, Use};
 
+#[cfg(test)]
+mod tests;
+
 /// What a statement fills a table with: the classes of what goes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carried {

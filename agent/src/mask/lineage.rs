@@ -16,7 +16,7 @@ use crate::sql::facts::{self, CallClass, Note, Origin, Output, Statement};
 use crate::sql::{ColumnUse, Effect, Path, Step};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// A sensitive column that an output is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

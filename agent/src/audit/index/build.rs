@@ -1,10 +1,12 @@
 //! From segments to rows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::definitions;
+use crate::audit::frame::SEGMENT_HEAD;
 use crate::audit::record::{self, Back, Body, Intent, Outcome, RecordId};
 use crate::audit::store::{Folder, Segment, StoreError, segments};
 
@@ -41,6 +43,16 @@ pub struct Build {
     intents: HashMap<RecordId, i64>,
     earlier: HashMap<RecordId, i64>,
     last_id: i64,
+    /// How far segments were read that are still written, by writer and first
+    /// position.
+    tails: BTreeMap<(u64, u64), Tail>,
+}
+
+#[derive(Debug)]
+struct Tail {
+    place: usize,
+    position: u64,
+    rows: Rows,
 }
 
 impl Build {
@@ -61,53 +73,78 @@ impl Build {
             if is_done(&path, first, next) {
                 continue;
             }
-            let segment = match Segment::open(&path) {
-                Ok(segment) => segment,
+            match self.take_in(database, &path, (writer, first)) {
+                Ok(records) => progress.records += records,
                 // Sealed or removed a moment ago: the next time finds it.
-                Err(StoreError::Io { error, .. })
-                    if error.kind() == std::io::ErrorKind::NotFound =>
-                {
-                    continue;
-                }
-                Err(error) => {
-                    tracing::warn!("not in the index: {error}");
-                    continue;
-                }
-            };
-            if segment.positions().end > next {
-                progress.records += self.take_in(database, &segment)?;
+                Err(BuildError::Store(StoreError::Io { error, .. }))
+                    if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(BuildError::Store(error)) => tracing::warn!("not in the index: {error}"),
+                Err(error) => return Err(error),
             }
         }
         Ok(progress)
     }
 
-    /// One segment in one transaction, from where it was left off.
-    fn take_in(&mut self, database: &mut Connection, segment: &Segment) -> Result<u64, BuildError> {
-        let writer = segment.start().writer;
+    /// What is new in one segment, in one transaction.
+    fn take_in(
+        &mut self,
+        database: &mut Connection,
+        path: &Path,
+        (writer, first): (u64, u64),
+    ) -> Result<u64, BuildError> {
+        // Lost with the transaction: then the segment is read from its start.
+        let tail = self.tails.remove(&(writer, first));
+        let mut tail = tail.unwrap_or_else(|| Tail::of(first));
         let work = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another may have been quicker.
-        let next = next_of(&work, writer)?.max(segment.start().first);
-        let mut taker =
-            Taker { build: self, database: &work, rows: Rows::default(), taken: 0, failed: None };
-        let read = segment.each(segment.start().first, |position, payload| {
+        let next = next_of(&work, writer)?.max(first);
+        let mut taker = Taker {
+            build: self,
+            database: &work,
+            rows: std::mem::take(&mut tail.rows),
+            uses: Uses::default(),
+            taken: 0,
+            failed: None,
+        };
+        let mut take = |position: u64, payload: &[u8]| {
             if taker.failed.is_none()
                 && let Ok((id, body)) = record::decode(payload)
                 && let Err(error) = taker.take(id, &body, position >= next)
             {
                 taker.failed = Some(error);
             }
-        });
-        let Taker { failed, taken, rows, .. } = taker;
+        };
+        let live = path.extension().is_some_and(|extension| extension == "live");
+        if live {
+            tail.place = segments::follow(path, tail.place, |payload| {
+                take(tail.position, payload);
+                tail.position += 1;
+            })?;
+        } else {
+            let sealed = Segment::open(path)?;
+            if let Err(error) = sealed.each(tail.position, take) {
+                tracing::warn!("not all of it is in the index: {error}");
+            }
+            tail.position = sealed.positions().end;
+        }
+        let Taker { failed, taken, rows, uses, .. } = taker;
         if let Some(error) = failed {
             return Err(error.into());
         }
-        if let Err(error) = &read {
-            tracing::warn!("not all of it is in the index: {error}");
+        if tail.position > next {
+            uses.count(&rows, &work)?;
+            work.prepare_cached("INSERT OR REPLACE INTO writers VALUES (?1, ?2)")?
+                .execute(params![number(writer), number(tail.position)])?;
         }
-        rows.count(&work)?;
-        work.prepare_cached("INSERT OR REPLACE INTO writers VALUES (?1, ?2)")?
-            .execute(params![number(writer), number(segment.positions().end)])?;
         work.commit()?;
+        if live {
+            tail.rows = rows;
+            // A writer has one at a time, and those that it left are sealed soon.
+            if self.tails.len() >= MOST_TAILS {
+                self.tails.pop_first();
+            }
+            self.tails.insert((writer, first), tail);
+        }
         if self.intents.len() > MOST_INTENTS {
             self.earlier = std::mem::take(&mut self.intents);
         }
@@ -115,9 +152,15 @@ impl Build {
     }
 }
 
+impl Tail {
+    fn of(first: u64) -> Self {
+        Self { place: SEGMENT_HEAD, position: first, rows: Rows::default() }
+    }
+}
+
 /// A sealed segment's end isn't in its name; the next one's begin tells enough
 /// only for those before the last. A quick look at the head does.
-fn is_done(path: &std::path::Path, first: u64, next: u64) -> bool {
+fn is_done(path: &Path, first: u64, next: u64) -> bool {
     if next <= first || path.extension().is_some_and(|extension| extension == "live") {
         return false;
     }
@@ -133,15 +176,19 @@ fn next_of(database: &Connection, writer: u64) -> rusqlite::Result<u64> {
 }
 
 /// The rows of what was defined in this segment, by position.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Rows {
     ids: HashMap<u64, i64>,
     words: HashMap<u64, Box<str>>,
-    /// How often a text, a flow was used.
-    texts: HashMap<i64, i64>,
-    flows: HashMap<i64, i64>,
     /// The process of a flow's row.
     processes: HashMap<i64, i64>,
+}
+
+/// How often a text, a flow was used.
+#[derive(Default)]
+struct Uses {
+    texts: HashMap<i64, i64>,
+    flows: HashMap<i64, i64>,
 }
 
 impl Rows {
@@ -152,8 +199,10 @@ impl Rows {
     fn word(&self, id: RecordId, back: Back) -> Option<&str> {
         (back > 0).then(|| self.words.get(&id.position.checked_sub(back)?).map(|word| &**word))?
     }
+}
 
-    fn count(&self, work: &Transaction<'_>) -> rusqlite::Result<()> {
+impl Uses {
+    fn count(&self, rows: &Rows, work: &Transaction<'_>) -> rusqlite::Result<()> {
         for (id, uses) in &self.texts {
             work.prepare_cached("UPDATE texts SET uses = uses + ?1 WHERE id = ?2")?
                 .execute([uses, id])?;
@@ -161,7 +210,7 @@ impl Rows {
         for (id, uses) in &self.flows {
             work.prepare_cached("UPDATE flows SET uses = uses + ?1 WHERE id = ?2")?
                 .execute([uses, id])?;
-            if let Some(process) = self.processes.get(id) {
+            if let Some(process) = rows.processes.get(id) {
                 work.prepare_cached("UPDATE processes SET uses = uses + ?1 WHERE id = ?2")?
                     .execute([uses, process])?;
             }
@@ -174,6 +223,7 @@ struct Taker<'b> {
     build: &'b mut Build,
     database: &'b Transaction<'b>,
     rows: Rows,
+    uses: Uses,
     taken: u64,
     failed: Option<rusqlite::Error>,
 }
@@ -210,7 +260,7 @@ impl Taker<'_> {
     fn event(&mut self, id: RecordId, body: &Body) -> rusqlite::Result<()> {
         let flow = body.head().and_then(|head| self.rows.at(id, head.flow));
         if let Some(flow) = flow {
-            *self.rows.flows.entry(flow).or_default() += 1;
+            *self.uses.flows.entry(flow).or_default() += 1;
         }
         match body {
             Body::Intent(intent) => self.intent(id, intent, flow),
@@ -279,7 +329,7 @@ impl Taker<'_> {
         let database = self.database;
         let text = self.rows.at(id, intent.statement);
         if let Some(text) = text {
-            *self.rows.texts.entry(text).or_default() += 1;
+            *self.uses.texts.entry(text).or_default() += 1;
         }
         let policies = match self.rows.word(id, intent.policies) {
             Some(policies) => Some(definitions::phrase(database, policies, &[])?),
@@ -422,4 +472,6 @@ fn number(number: u64) -> i64 {
 }
 
 /// Intents that are remembered for their outcomes.
-const MOST_INTENTS: usize = 500_000;
+const MOST_INTENTS: usize = 100_000;
+/// Segments that are followed while they are written.
+const MOST_TAILS: usize = 16;

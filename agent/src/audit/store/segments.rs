@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::sealed::{Raw, Sealed};
@@ -43,6 +44,40 @@ pub enum Lookup<'s> {
     Absent,
     /// A segment should have it, and can't be read there.
     Damaged(String),
+}
+
+/// Gives every record of a segment from a place on, up to what is written by now,
+/// and tells that place.
+pub fn follow(
+    path: &Path,
+    mut place: usize,
+    mut take: impl FnMut(&[u8]),
+) -> Result<usize, StoreError> {
+    let failed = || StoreError::io("read", path);
+    let file = File::open(path).map_err(failed())?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = file.read_at(&mut buffer, place as u64).map_err(failed())?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        let mut at = 0;
+        let found = loop {
+            match frame::at(bytes, at) {
+                Found::Record { payload, next } => {
+                    take(payload);
+                    at = next;
+                }
+                other => break other,
+            }
+        };
+        place += at;
+        match found {
+            Found::End if read < buffer.len() || at + frame::HEAD <= read => return Ok(place),
+            // It goes on behind what was read, or isn't whole yet.
+            _ if at > 0 => {}
+            _ if buffer.len() < LONGEST => buffer.resize(LONGEST, 0),
+            _ => return Ok(place),
+        }
+    }
 }
 
 impl Segment {
@@ -263,3 +298,7 @@ pub fn paths(folder: &Folder) -> Result<Vec<PathBuf>, StoreError> {
     paths.sort();
     Ok(paths)
 }
+
+/// What is read of a segment at once, and the room of its longest record.
+const CHUNK: usize = 256 * 1024;
+const LONGEST: usize = frame::HEAD + frame::LONGEST;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <folder>/keeper/key       the signing key; root alone may read it
-//! <folder>/keeper/head      the tree's head, and how far each writer is
+//! <folder>/keeper/head      the tree's head, and how far each writer is;
+//! <folder>/keeper/head.2      in one of the two
 //! <folder>/key.pub          the key that verifies
 //! <folder>/<id>/            the log itself; its writers' own
 //! ```
@@ -18,6 +19,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::catching_up::catch_up;
+use super::slots::{self, Slots};
 use crate::ledger::{Head, SigningKey};
 use crate::model::Timestamp;
 
@@ -49,6 +51,7 @@ fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NotaryErro
 pub struct Files {
     own: PathBuf,
     pub log: PathBuf,
+    head: Slots,
     /// No other keeper has it.
     _lock: File,
     synced: Option<Instant>,
@@ -64,7 +67,7 @@ pub fn open(folder: &Path, owner: (u32, u32)) -> Result<(Files, SigningKey, Head
     let lock = own.join("lock");
     let locked = File::create(&lock).map_err(file("make", &lock))?;
     locked.try_lock().map_err(|_| NotaryError::InUse(folder.to_owned()))?;
-    let (key, mut head) = match kept(&own)? {
+    let (key, mut head, mut serial) = match kept(&own)? {
         Some(kept) => kept,
         None => new(folder, &own)?,
     };
@@ -79,8 +82,8 @@ pub fn open(folder: &Path, owner: (u32, u32)) -> Result<(Files, SigningKey, Head
         Err(why) => {
             tracing::error!("the log can't be signed on: {why}");
             lay_aside(&own)?;
-            let (key, begun) = new(folder, &own)?;
-            head = begun;
+            let (key, begun, stored) = new(folder, &own)?;
+            (head, serial) = (begun, stored);
             key
         }
     };
@@ -94,27 +97,29 @@ pub fn open(folder: &Path, owner: (u32, u32)) -> Result<(Files, SigningKey, Head
         std::fs::set_permissions(&public, Permissions::from_mode(0o644))
             .map_err(file("protect", &public))?;
     }
-    Ok((Files { own, log, _lock: locked, synced: None }, key, head))
+    let slots = Slots::open(&own, HEAD, serial).map_err(file("open", &own.join(HEAD)))?;
+    Ok((Files { log, head: slots, _lock: locked, synced: None, own }, key, head))
 }
 
 /// Key and head, if both are there and can be read. What is there and can't be
 /// is laid aside: a head that isn't known is never signed on.
-fn kept(own: &Path) -> Result<Option<(SigningKey, Head)>, NotaryError> {
+fn kept(own: &Path) -> Result<Option<(SigningKey, Head, u64)>, NotaryError> {
     let read = |name: &str| match std::fs::read_to_string(own.join(name)) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(String::new())),
         Err(error) => Err(file("read", &own.join(name))(error)),
     };
-    let (key, head) = (read("key")?, read("head")?);
-    if key.is_none() && head.is_none() {
+    let key = read("key")?;
+    let head = slots::newest(own, HEAD).map_err(file("read", &own.join(HEAD)))?;
+    if key.is_none() && slots::paths(own, HEAD).iter().all(|path| !path.exists()) {
         return Ok(None);
     }
-    let kept = head.as_deref().zip(key.as_deref()).and_then(|(head, key)| {
+    let kept = head.as_ref().zip(key.as_deref()).and_then(|((serial, head), key)| {
         let head = Head::from_text(head).ok()?;
         let seed: [u8; 32] = STANDARD.decode(key.trim()).ok()?.try_into().ok()?;
         let key = SigningKey::from_seed(&head.origin, &seed)?;
-        Some((key, head))
+        Some((key, head, *serial))
     });
     if kept.is_none() {
         lay_aside(own)?;
@@ -130,17 +135,18 @@ fn lay_aside(own: &Path) -> Result<(), NotaryError> {
         own.display()
     );
     let aside = Timestamp::now().0;
-    for name in ["key", "head"] {
-        let path = own.join(name);
+    let [one, other] = slots::paths(own, HEAD);
+    for path in [own.join("key"), one, other] {
         if path.exists() {
-            let to = own.join(format!("{name}.lost-{aside}"));
+            let mut to = path.clone().into_os_string();
+            to.push(format!(".lost-{aside}"));
             std::fs::rename(&path, &to).map_err(file("lay aside", &path))?;
         }
     }
     Ok(())
 }
 
-fn new(folder: &Path, own: &Path) -> Result<(SigningKey, Head), NotaryError> {
+fn new(folder: &Path, own: &Path) -> Result<(SigningKey, Head, u64), NotaryError> {
     let (mut seed, mut id) = ([0; 32], [0; 4]);
     rand::fill(&mut seed)
         .and_then(|()| rand::fill(&mut id))
@@ -152,10 +158,15 @@ fn new(folder: &Path, own: &Path) -> Result<(SigningKey, Head), NotaryError> {
     let origin = format!("tidegate/{host}/{id}");
     let key = SigningKey::from_seed(&origin, &seed).ok_or(NotaryError::Key("it is no key"))?;
     let head = Head::new(origin);
-    write(&own.join("key"), STANDARD.encode(seed).as_bytes())?;
-    write(&own.join("head"), head.to_text().as_bytes())?;
+    put(&own.join("key"), STANDARD.encode(seed).as_bytes())?;
+    let path = own.join(HEAD);
+    Slots::open(own, HEAD, 0)
+        .and_then(|mut slots| slots.store(&head.to_text(), true))
+        // Their names, too.
+        .and_then(|()| File::open(own)?.sync_all())
+        .map_err(file("write", &path))?;
     tracing::info!("a log begins in `{}`; its key is {}", folder.display(), key.verifier());
-    Ok((key, head))
+    Ok((key, head, 1))
 }
 
 impl Files {
@@ -167,7 +178,8 @@ impl Files {
         if due {
             self.synced = Some(Instant::now());
         }
-        put(&self.own.join("head"), head.to_text().as_bytes(), due)
+        let path = self.own.join(HEAD);
+        self.head.store(&head.to_text(), due).map_err(file("write", &path))
     }
 
     /// On the disk when it returns: a writer's number is given once.
@@ -177,19 +189,17 @@ impl Files {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), NotaryError> {
-    put(path, bytes, true)
-}
-
-fn put(path: &Path, bytes: &[u8], sync: bool) -> Result<(), NotaryError> {
+fn put(path: &Path, bytes: &[u8]) -> Result<(), NotaryError> {
     let new = path.with_extension("new");
     let written =
         File::options().write(true).create(true).truncate(true).mode(0o600).open(&new).and_then(
             |mut file| {
                 file.write_all(bytes)?;
-                if sync { file.sync_data() } else { Ok(()) }
+                file.sync_data()
             },
         );
     written.map_err(file("write", &new))?;
     std::fs::rename(&new, path).map_err(file("rename", &new))
 }
+
+const HEAD: &str = "head";

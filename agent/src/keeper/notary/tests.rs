@@ -109,6 +109,7 @@ fn what_the_key_is_in_is_for_root_alone() {
     assert_eq!(mode("keeper"), 0o700);
     assert_eq!(mode("keeper/key"), 0o600);
     assert_eq!(mode("keeper/head"), 0o600);
+    assert_eq!(mode("keeper/head.2"), 0o600);
 }
 
 #[test]
@@ -117,7 +118,11 @@ fn a_lost_head_is_never_signed_on() {
         let scratch = Scratch::new(broken);
         let (files, key, _) = files::open(&scratch.0, owner()).unwrap();
         drop(files);
-        std::fs::write(scratch.0.join("keeper").join(broken), "nothing").unwrap();
+        for path in slots::paths(&scratch.0.join("keeper"), broken) {
+            if path.exists() {
+                std::fs::write(path, "nothing").unwrap();
+            }
+        }
         let (_, other, head) = files::open(&scratch.0, owner()).unwrap();
         assert_ne!(key.verifier(), other.verifier());
         assert_ne!(key.verifier().name, head.origin);
@@ -134,7 +139,13 @@ fn what_was_signed_is_never_contradicted_by_an_older_head() {
     std::fs::create_dir_all(&tree).unwrap();
     let writer = head.enlist();
     files.store_now(&head).unwrap();
-    let older = head.to_text();
+    let own = scratch.0.join("keeper");
+    let older = slots::paths(&own, "head").map(|path| std::fs::read(path).unwrap());
+    let put_back = || {
+        for (path, bytes) in slots::paths(&own, "head").iter().zip(&older) {
+            std::fs::write(path, bytes).unwrap();
+        }
+    };
     let mut notes = String::new();
     let mut leaves = Vec::new();
     for first in [0, 10] {
@@ -147,15 +158,15 @@ fn what_was_signed_is_never_contradicted_by_an_older_head() {
     }
     std::fs::write(tree.join("checkpoints"), &notes).unwrap();
     std::fs::write(tree.join("leaves-00000000"), &leaves).unwrap();
-    let own = scratch.0.join("keeper/head");
+    files.store_now(&head).unwrap();
     drop(files);
-    std::fs::write(&own, &older).unwrap();
+    put_back();
     let (files, same, caught_up) = files::open(&scratch.0, owner()).unwrap();
     assert_eq!(same.verifier(), key.verifier());
     assert_eq!(caught_up, head);
     drop(files);
     // A head that can't be reached any more is not signed on: another log begins.
-    std::fs::write(&own, &older).unwrap();
+    put_back();
     std::fs::write(tree.join("leaves-00000000"), [7; 640]).unwrap();
     let (_, other, begun) = files::open(&scratch.0, owner()).unwrap();
     assert_ne!(other.verifier(), key.verifier());

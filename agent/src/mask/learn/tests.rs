@@ -67,18 +67,14 @@ fn answers_become_a_catalog() {
 /// The questions must themselves be pure reads of the server's own.
 #[test]
 fn questions_name_everything_with_its_schema() {
-    use crate::sql::{Cell, Effect, Effects, LexingState};
+    use crate::sql::{Cell, LexingState};
     for question in Question::ALL {
         let text = question.sql();
         let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
         assert!(facts.understood(), "{text}");
         let settings: Vec<_> = facts.session().map(|one| &*one.setting).collect();
         assert!(settings.iter().all(|one| *one == "lock_timeout"), "{text}: {settings:?}");
-        assert!(
-            facts.effects().within(Effects::of(Effect::Read).with(Effect::Session)),
-            "{text}: {:?}",
-            facts.effects()
-        );
+        assert!(facts.effects().is_pure_read(), "{text}: {:?}", facts.effects());
         for statement in facts.running() {
             for object in &statement.objects {
                 assert_eq!(object.schema.as_deref(), Some("pg_catalog"), "{object:?}");
