@@ -67,10 +67,10 @@ fn a_masked_value_is_not_written_into_its_column() -> Result<()> {
     ensure!(shown == MASKED, "{shown}");
     for statement in [
         format!("UPDATE customers SET email = '{shown}' WHERE id = 1"),
-        format!("UPDATE customers SET full_name = 'X••• C•••', notes = 'n' WHERE id = 1"),
-        format!("UPDATE customers SET (ssn, phone) = ('•••-••-8177', '1') WHERE id = 1"),
-        format!("UPDATE customers SET email = E'c\\u2022\\u2022\\u2022@x.example' WHERE id = 1"),
-        format!("UPDATE customers SET email = U&'\\2022\\2022\\2022' WHERE id = 1"),
+        "UPDATE customers SET full_name = 'X••• C•••', notes = 'n' WHERE id = 1".into(),
+        "UPDATE customers SET (ssn, phone) = ('•••-••-8177', '1') WHERE id = 1".into(),
+        "UPDATE customers SET email = E'c\\u2022\\u2022\\u2022@x.example' WHERE id = 1".into(),
+        "UPDATE customers SET email = U&'\\2022\\2022\\2022' WHERE id = 1".into(),
         format!("UPDATE customers SET email = $x${shown}$x$ WHERE id = 1"),
         format!(
             "INSERT INTO customers VALUES (1, '{shown}') ON CONFLICT (id) DO UPDATE SET email = excluded.email"
