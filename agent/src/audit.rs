@@ -14,7 +14,7 @@
 //! let connection = log.connection(flow);                 // one for each session
 //! connection.opened()?;
 //! connection.session(&carried)?;                         // who it logged in as
-//! let subject = log.subject(text, strings, Some(&facts)); // once a text; keep it
+//! let subject = subjects.of(&log, text, strings, &facts); // once a text; keep it
 //! let sealed = connection.intent(&Statement { … })?;     // before the release
 //! upstream.release(permit, &sealed, bytes);
 //! connection.outcome(&sealed, &Outcome { … });           // each ending
@@ -60,6 +60,7 @@ pub mod search;
 pub mod sequencer;
 pub mod statement;
 pub mod store;
+mod subjects;
 pub mod verify;
 
 pub use log::{Connection, Log, LogError, Sealed};
@@ -69,4 +70,5 @@ pub use statement::{
     Ending, Outcome, Parameter, Statement, Subject, Touched, TransactionEnd, Verdict, Way,
 };
 pub use store::{Folder, StoreError};
+pub use subjects::Subjects;
 pub use verify::{Proof, Verified, prove, verify};

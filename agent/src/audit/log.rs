@@ -183,8 +183,8 @@ impl Log {
         Subject::new(text, strings, self.text_kept(), facts, Some(touched))
     }
 
-    fn text_kept(&self) -> TextKept {
-        self.0.as_ref().map_or(TextKept::Fingerprint, |shared| shared.lock().terms.text)
+    pub(super) fn text_kept(&self) -> TextKept {
+        self.0.as_ref().map_or(TextKept::Redacted, |shared| shared.lock().terms.text)
     }
 
     /// New settings.

@@ -39,6 +39,11 @@ pub fn text(text: &str, strings: Strings, kept: TextKept) -> Redacted {
     Redacted { text: Some(text), fingerprint, cut: is_cut }
 }
 
+/// The text as `redacted` keeps it, where it is short enough to be kept whole.
+pub fn without_literals(text: &str, strings: Strings) -> String {
+    clean(text, strings, true, 0)
+}
+
 /// The beginning, at most so many bytes, with no character cut in two.
 pub fn cut(text: &str, most: usize) -> &str {
     let mut end = most.min(text.len());

@@ -12,9 +12,9 @@ use rustls::pki_types::CertificateDer;
 use super::cancels::Cancels;
 use super::catalogs::Catalogs;
 use super::hashing::Hashing;
-use super::postgres::Understood;
+use super::postgres::{Known, Understood};
 use super::tls::{ClientConfigs, Leaves};
-use crate::audit::Log;
+use crate::audit::{Log, Subjects};
 use crate::mask::HashKey;
 use crate::model::{
     ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, PolicyMode, PolicyTerms, Protocol,
@@ -32,6 +32,7 @@ pub struct Shared {
     pub common: Common,
     pub texts: Arc<Cache<Understood>>,
     pub alike: Arc<Alike>,
+    pub subjects: Arc<Subjects>,
     /// Where everything is recorded; every session makes a connection of it.
     pub log: Log,
     pub rulings: Arc<policy::Cache>,
@@ -92,6 +93,7 @@ impl Shared {
             common: Common { limits: Arc::new(limits), texts: Arc::new(Texts::default()) },
             texts: Arc::new(Cache::new(FACTS)),
             alike: Arc::default(),
+            subjects: Arc::default(),
             log: Log::off(),
             rulings: Arc::new(policy::Cache::new(RULINGS)),
             catalogs: Arc::default(),
@@ -100,6 +102,13 @@ impl Shared {
             cancels: Cancels::default(),
             asked_at_once: Arc::default(),
         })
+    }
+}
+
+impl Shared {
+    /// What texts were found to be.
+    pub fn known(&self) -> Known<'_> {
+        Known { alike: &self.alike, subjects: &self.subjects, log: &self.log }
     }
 }
 

@@ -46,7 +46,7 @@ use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
 use errand::Kept;
 pub use errand::{Errand, Found, Moved, Question, Subject};
-pub use gate::Understood;
+pub use gate::{Known, Understood};
 pub use holding::{Asking, HoldWord};
 use opening::Stage;
 use words::Fatal;

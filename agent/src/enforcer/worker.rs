@@ -24,7 +24,7 @@ use rustix::event::{Timespec, epoll};
 
 use super::carriage::Carriage;
 use super::means::{Means, Shared};
-use super::postgres::{Ask, Turn, Understood, Word};
+use super::postgres::{Ask, Known, Turn, Understood, Word};
 use super::relay::{Buffers, Io, Progress, Ready, Side, Socket};
 use super::tls::Wanted;
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
@@ -453,13 +453,13 @@ impl<I: Io> Sessions<I> {
             match ask {
                 Ask::Sign { wanted, chain } => self.ask_for_leaf(key, flow, wanted, chain),
                 Ask::Read { text, reading } => {
-                    let (post, log) = (self.post.clone(), self.means.shared.log.clone());
-                    let alike = Arc::clone(&self.means.shared.alike);
+                    let post = self.post.clone();
+                    let Shared { alike, subjects, log, .. } = self.means.shared.clone();
                     let (of_text, marks) = (reading.clone(), self.means.marks.clone());
                     let reply = Box::new(move |text: &[u8], facts| {
                         // On the reader's thread: the worker has others to serve.
-                        let understand =
-                            || Understood::new(text, &of_text, facts, &alike, &log, &marks);
+                        let known = Known { alike: &alike, subjects: &subjects, log: &log };
+                        let understand = || Understood::new(text, &of_text, facts, known, &marks);
                         let understood = catch_unwind(AssertUnwindSafe(understand))
                             .unwrap_or_else(|_| Understood::unknown("its facts failed"));
                         post.send(key, Word::Understood(Arc::new(understood)));

@@ -367,8 +367,6 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
         .arg("enforcer")
         .arg("--user")
         .arg(format!("{}:{}", recipe.uid, recipe.gid))
-        // Its heaps grow and shrink by more than a page at a time.
-        .env("GLIBC_TUNABLES", "glibc.malloc.top_pad=1048576:glibc.malloc.trim_threshold=4194304")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .current_dir("/");

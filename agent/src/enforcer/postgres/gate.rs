@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::audit::{Log, Sealed, Subject};
+use crate::audit::{Log, Sealed, Subject, Subjects};
 use crate::mask::{Hand, HashKey};
 use crate::model::{HoldPass, Trace};
 use crate::policy::Permit;
@@ -61,7 +61,7 @@ pub struct Understood {
     /// What it does to the session's own names.
     pub effects: SqlEffects,
     /// What is recorded of it; nothing of what isn't known.
-    pub subject: Option<Subject>,
+    pub subject: Option<Arc<Subject>>,
     /// It changes what the database's catalog says.
     pub defines: bool,
     pub mentions: Mentions,
@@ -69,6 +69,14 @@ pub struct Understood {
     pub writes: bool,
     /// … and whether one of its own constants is what a mask wrote.
     pub carries: Trace,
+}
+
+/// What texts before it were found to be.
+#[derive(Clone, Copy)]
+pub struct Known<'k> {
+    pub alike: &'k Alike,
+    pub subjects: &'k Subjects,
+    pub log: &'k Log,
 }
 
 /// Words of a text that can put a value where it has no column.
@@ -101,18 +109,17 @@ impl Understood {
         text: &[u8],
         reading: &LexingState,
         mut facts: Facts,
-        alike: &Alike,
-        log: &Log,
+        known: Known<'_>,
         marks: &HashKey,
     ) -> Self {
         if text.len() > Bounds::PROCESS.bytes {
             let head = String::from_utf8_lossy(text.get(..HEAD).unwrap_or_default());
             let (length, strings) = (text.len(), reading.strings);
-            let subject = log.subject_of_long(&head, length, strings, Some(&facts));
+            let subject = known.log.subject_of_long(&head, length, strings, Some(&facts));
             return Self {
                 facts: Arc::new(facts),
                 effects: SqlEffects::unknown(),
-                subject: Some(subject),
+                subject: Some(Arc::new(subject)),
                 defines: true,
                 mentions: Mentions::ALL,
                 writes: true,
@@ -120,8 +127,6 @@ impl Understood {
             };
         }
         let effects = session_effects(&facts, text, reading);
-        let shown = String::from_utf8_lossy(text);
-        let subject = Some(log.subject(&shown, reading.strings, Some(&facts)));
         // A block says what it does when it runs.
         let defines = facts.effects().define() || facts.running().any(|one| one.verb == Verb::Do);
         facts.mark_repeats();
@@ -130,7 +135,9 @@ impl Understood {
         let hand = || Hand { key: marks.clone(), unicode: reading.encoding == Encoding::Utf8 };
         let carries =
             if writes { hand().wrote_constant(text, reading.strings) } else { Trace::None };
-        let facts = alike.of(facts);
+        let facts = known.alike.of(facts);
+        let shown = String::from_utf8_lossy(text);
+        let subject = Some(known.subjects.of(known.log, &shown, reading.strings, &facts));
         Self { facts, effects, subject, defines, mentions, writes, carries }
     }
 

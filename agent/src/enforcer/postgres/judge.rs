@@ -17,7 +17,7 @@ use super::sights::Viewer;
 use super::temporary::{Rest, Temporary};
 use super::writeback;
 use crate::audit::{self, Connection, LogError, Way};
-use crate::enforcer::means::{Destination, Means, Shared};
+use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Catalog, Class, Hand, Mask};
 use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp, Trace};
@@ -345,7 +345,7 @@ impl Judge {
             Verdict::Hold(_) => audit::Verdict::Held,
         };
         let decided = told.map_or(decided, |told| told.verdict);
-        let subject = statement.subject.as_ref();
+        let subject = statement.subject.as_deref();
         let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
             hold: told.and_then(|told| told.hold),
@@ -467,8 +467,8 @@ impl Judge {
                     return Some(known);
                 }
                 let facts = Cell::quick(text, reading)?;
-                let Shared { alike, log, .. } = &means.shared;
-                Arc::new(Understood::new(text, reading, facts, alike, log, &means.marks))
+                let known = means.shared.known();
+                Arc::new(Understood::new(text, reading, facts, known, &means.marks))
             }
         };
         cache.put(text, reading, 0, &understood);

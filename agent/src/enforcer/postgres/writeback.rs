@@ -195,7 +195,7 @@ impl Watch {
                 (audit::Verdict::Refused, audit::Ending::Refused, Some(Refusal::SQLSTATE))
             }
         };
-        let subject = self.statement.subject.as_ref();
+        let subject = self.statement.subject.as_deref();
         let entry = audit::Statement {
             policies: &policies,
             in_transaction: session.in_transaction(),
