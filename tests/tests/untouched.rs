@@ -1,6 +1,8 @@
 //! With masks on, what holds no person's data arrives as it is: an application's own
 //! tables, what tools ask the server's catalog, messages. Direct and led are compared.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::postgres::{program, run};
 use tidegate_tests::scene::alone;

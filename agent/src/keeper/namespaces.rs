@@ -303,6 +303,7 @@ fn listener(at: SocketAddr, token: Bind<'_>) -> io::Result<OwnedFd> {
         )
     })?;
     sys::save_syn(&socket)?;
+    sys::unpaced(socket.as_fd());
     listen(&socket, BACKLOG)?;
     Ok(socket)
 }

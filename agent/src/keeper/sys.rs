@@ -230,3 +230,10 @@ pub fn destroy(netlink: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
         unsafe { libc::send(netlink.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// For connections that never leave this host: no path is to be probed, and a
+/// congestion control that measures one and paces (`bbr`) only costs time.
+pub fn unpaced(socket: BorrowedFd<'_>) {
+    // Every kernel has it; where it may not be chosen the host's own stays.
+    let _ = rustix::net::sockopt::set_tcp_congestion(socket, "reno");
+}

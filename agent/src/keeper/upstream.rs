@@ -78,6 +78,9 @@ pub fn dial(flow: &Way, token: Bind<'_>) -> io::Result<Dialled> {
         bind(&socket, &source)?;
     }
     let near = destination.ip().is_loopback();
+    if near {
+        sys::unpaced(socket.as_fd());
+    }
     let destination = match destination {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
             SocketAddrV6::new(*v6.ip(), v6.port(), 0, flow.device).into()
