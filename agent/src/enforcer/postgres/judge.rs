@@ -294,7 +294,7 @@ impl Judge {
     }
 
     /// Its end is to be told too, though nobody answers for it.
-    pub(super) fn turn_away(&mut self, serial: u64, intent: &Intent) {
+    fn turn_away(&mut self, serial: u64, intent: &Intent) {
         if let Intent::Recorded(intent) = intent {
             self.turned_away.push_back((serial, Arc::clone(intent)));
         }
@@ -650,7 +650,7 @@ fn bound<'f>(runs: &Runs<'f, Judged>, kept: bool) -> Vec<audit::Parameter<'f>> {
 }
 
 /// The record's name, for who reads the refusal.
-pub(super) fn number(intent: &Intent) -> String {
+fn number(intent: &Intent) -> String {
     match intent {
         Intent::Recorded(recorded) => {
             recorded.sealed.record().map_or_else(|| "none".into(), |record| record.to_string())
