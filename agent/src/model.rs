@@ -14,6 +14,7 @@ mod report;
 pub(crate) mod samples;
 mod terms;
 mod time;
+mod trace;
 
 pub use actor::{
     Actor, Ancestor, Attribute, Confidence, Kind, LONGEST_COMMAND, LONGEST_NAME, LONGEST_PATH,
@@ -45,3 +46,4 @@ pub use terms::{
     Verify, Who,
 };
 pub use time::Timestamp;
+pub use trace::Trace;

@@ -33,7 +33,7 @@ pub mod trial;
 pub mod vocabulary;
 
 pub use cache::Cache;
-pub use catalog::{Catalog, NoCatalog};
+pub use catalog::{Catalog, NoCatalog, Supposed};
 pub use context::{Circumstances, Transaction};
 pub use decide::Question;
 pub use permit::{Cause, Hold, Permit, Refusal, Ruling, Stance, Verdict, Why, Words};

@@ -366,6 +366,10 @@ fn repeated(mut input: Input<'_>) {
         assert!(one.start >= last && one.start < one.end && one.end <= cell.len());
         last = one.end;
     }
+    let before = spent();
+    let _ = Hand { key: HashKey::new(b"key"), unicode: false }.wrote(&cell);
+    let told = spent() - before;
+    assert!(told < SLOW, "to tell whether it is a mask's took {told:?}");
     let mut screen = screen(true);
     let plan = Plan::new([column].into(), Rules::default());
     let body = body_of(&[Some(&cell)]);

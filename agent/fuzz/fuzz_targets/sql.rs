@@ -13,7 +13,9 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::sql::{Cell, Effects, Encoding, Lexer, LexingState, Strings, TokenKind, cell};
+use tidegate::sql::{
+    Cell, Effects, Encoding, Lexer, LexingState, Strings, TokenKind, cell, constants,
+};
 
 #[path = "../../tests/support/corpus.rs"]
 mod corpus;
@@ -58,6 +60,9 @@ fn any(how: u8, text: &[u8]) {
         5 => Encoding::named("WIN1252"),
         _ => Encoding::named("SJIS"),
     };
+    // A constant is no longer than it was written.
+    let readings = if strings == Strings::Uncertain { 2 } else { 1 };
+    assert!(constants(text, strings).map(|one| one.len()).sum::<usize>() <= readings * text.len());
     let search_path = (how & 32 != 0).then(|| "public, pg_catalog".into());
     let server_major = (how & 64 != 0).then_some(15);
     let state = LexingState { strings, encoding, search_path, server_major };

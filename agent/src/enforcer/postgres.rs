@@ -30,6 +30,7 @@ mod seen;
 mod sights;
 mod temporary;
 mod words;
+mod writeback;
 
 use std::sync::Arc;
 

@@ -455,11 +455,11 @@ impl<I: Io> Sessions<I> {
                 Ask::Read { text, reading } => {
                     let post = self.post.clone();
                     let Shared { alike, subjects, log, .. } = self.means.shared.clone();
-                    let of_text = reading.clone();
+                    let (of_text, marks) = (reading.clone(), self.means.marks.clone());
                     let reply = Box::new(move |text: &[u8], facts| {
                         // On the reader's thread: the worker has others to serve.
                         let known = Known { alike: &alike, subjects: &subjects, log: &log };
-                        let understand = || Understood::new(text, &of_text, facts, known);
+                        let understand = || Understood::new(text, &of_text, facts, known, &marks);
                         let understood = catch_unwind(AssertUnwindSafe(understand))
                             .unwrap_or_else(|_| Understood::unknown("its facts failed"));
                         post.send(key, Word::Understood(Arc::new(understood)));

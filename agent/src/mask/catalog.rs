@@ -382,6 +382,14 @@ impl Catalog {
             && self.column(relation, number).is_some_and(|column| column.class.is_none())
     }
 
+    /// Whether nothing is known of a column, and its content speaks.
+    pub fn is_scanned(&self, relation: &Relation, column: &Column) -> bool {
+        let unrevealed = &super::postgres::plan::Unrevealed;
+        column.class.is_none()
+            && !self.is_exempt(relation.oid, column.number)
+            && can_hold_text(&self.form(column.type_oid, column.modifier, unrevealed))
+    }
+
     /// What was found of a column, whatever operators say.
     pub fn found(&self, relation: u32, number: u16) -> Option<(Class, Evidence)> {
         match self.overruled.get(&(relation, number)) {
@@ -479,6 +487,20 @@ impl Catalog {
     /// The class of what a table's column was filled with.
     pub fn made_of(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<Class> {
         self.filled_with(schema, relation, column, true)
+    }
+
+    /// The classes of all that a table was filled with.
+    pub fn all_made_of<'c>(
+        &'c self,
+        schema: Option<&'c str>,
+        relation: &str,
+    ) -> impl Iterator<Item = Class> + 'c {
+        let ways = self.ways(relation).iter();
+        let fitting = ways.filter(move |one| match (schema, one.schema.as_deref()) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        });
+        fitting.flat_map(|one| one.named.iter().map(|(_, class)| *class).chain(one.others))
     }
 
     fn filled_with(

@@ -4,6 +4,7 @@
 //! made of the value's keyed hash.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
@@ -12,29 +13,52 @@ use super::style::Mask;
 
 /// The key of this host's hashes.
 #[derive(Clone)]
-pub struct HashKey(hmac::Key);
+pub struct HashKey(Arc<Keys>);
+
+struct Keys {
+    values: hmac::Key,
+    checks: hmac::Key,
+}
 
 impl HashKey {
     pub fn new(secret: &[u8]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+        let values = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        // Another one, so that no value's mark is the check of another's.
+        let checks = hmac::sign(&values, b"what makes a mark one of ours");
+        let checks = hmac::Key::new(hmac::HMAC_SHA256, checks.as_ref());
+        Self(Arc::new(Keys { values, checks }))
     }
 
     /// The value's mark: the same for the same value, whatever type it is in.
-    pub(super) fn mark(&self, value: &[u8]) -> [u8; 32] {
-        let tag = hmac::sign(&self.0, value);
-        let mut mark = [0; 32];
-        for (to, from) in mark.iter_mut().zip(tag.as_ref()) {
-            *to = *from;
-        }
-        mark
+    pub(super) fn mark<const N: usize>(&self, value: &[u8]) -> [u8; N] {
+        first(&hmac::sign(&self.0.values, value))
+    }
+
+    /// So many bytes at the end of a mark are made of those before: nobody else's
+    /// value has them, but by chance.
+    pub(super) fn seal(&self, mark: &mut [u8], check: usize) {
+        let place = mark.len().saturating_sub(check);
+        let Some((head, end)) = mark.split_at_mut_checked(place) else { return };
+        let tag = hmac::sign(&self.0.checks, head);
+        end.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+    }
+
+    pub(super) fn is_sealed(&self, mark: &[u8], check: usize) -> bool {
+        let place = mark.len().saturating_sub(check);
+        let Some((head, end)) = mark.split_at_checked(place) else { return false };
+        let tag = hmac::sign(&self.0.checks, head);
+        !end.is_empty() && tag.as_ref().get(..end.len()) == Some(end)
     }
 
     pub(super) fn number(&self, value: &[u8]) -> u64 {
-        self.mark(value)
-            .first_chunk::<8>()
-            .map(|chunk| u64::from_be_bytes(*chunk))
-            .unwrap_or_default()
+        u64::from_be_bytes(self.mark(value))
     }
+}
+
+fn first<const N: usize>(tag: &hmac::Tag) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+    bytes
 }
 
 impl fmt::Debug for HashKey {
@@ -68,7 +92,7 @@ impl Hand {
             Mask::Partial => self.partial(class, text, out),
             Mask::Truncate => truncate(class, text, out),
             Mask::Hash => {
-                hex(&self.key.mark(text), HASH_BYTES, out);
+                super::marks::write(&self.key, text, out);
                 true
             }
             Mask::Keep | Mask::Redact | Mask::Null => false,
@@ -188,7 +212,6 @@ pub(super) fn kept(count: usize) -> usize {
 /// How many dots stand for what is left out: not how much it was.
 const DOTS: usize = 3;
 const KEPT: usize = 4;
-const HASH_BYTES: usize = 8;
 /// A name of more words is a text.
 const MOST_WORDS: usize = 5;
 

@@ -15,6 +15,7 @@ use super::permit::{Ruling, Stance, Verdict};
 use super::scene::{Scene, Subject};
 use super::set::{Generation, Set};
 use super::vocabulary::{Fact, FactSet};
+use crate::model::Trace;
 use crate::sql::{Effects, Facts};
 
 /// Shared by all sessions of an agent.
@@ -40,9 +41,16 @@ struct Entry {
     scene: Scene,
     facts: Arc<Facts>,
     prepared: Box<[Option<Arc<Facts>>]>,
-    transaction: Transaction,
+    passing: Passing,
     catalog: u64,
     ruling: Arc<Ruling>,
+}
+
+/// What changes from one request to the next, as far as the policies ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Passing {
+    transaction: Transaction,
+    carries: Trace,
 }
 
 impl Cache {
@@ -56,8 +64,8 @@ impl Cache {
 
     /// Decides, by a ruling that is known where there is one.
     pub fn decide(&self, set: &Set, question: &Question<'_>, stance: Stance) -> Verdict {
-        let ruling = match Self::transaction(set, question) {
-            Some(transaction) => self.ruling(set, question, transaction),
+        let ruling = match Self::passing(set, question) {
+            Some(passing) => self.ruling(set, question, passing),
             None => Arc::new(set.rule(question)),
         };
         verdict(ruling, question, stance)
@@ -77,33 +85,41 @@ impl Cache {
     }
 
     /// The part of the key that the policies decide about: where the transaction
-    /// stands counts only if one of them asks. `None`: not to be kept.
-    fn transaction(set: &Set, question: &Question<'_>) -> Option<Transaction> {
+    /// stands counts only if one of them asks, and so does what is carried. `None`:
+    /// not to be kept.
+    fn passing(set: &Set, question: &Question<'_>) -> Option<Passing> {
         let circumstances = &question.circumstances;
         let prepared = question.prepared.iter().flatten();
         let effects =
             prepared.map(|facts| facts.effects()).fold(question.facts.effects(), Effects::union);
         let reads: FactSet = set.reads(effects);
-        let passing = reads.contains(Fact::Hour)
+        let fleeting = reads.contains(Fact::Hour)
             || reads.contains(Fact::Weekday)
             || reads.contains(Fact::Approvals) && !circumstances.approvals.is_empty()
             || !circumstances.lifted.is_empty();
-        if passing {
+        if fleeting {
             return None;
         }
         let asked = reads.contains(Fact::Transaction) || reads.contains(Fact::InTransaction);
-        Some(if asked { circumstances.transaction } else { Transaction::Idle })
+        Some(Passing {
+            transaction: if asked { circumstances.transaction } else { Transaction::Idle },
+            carries: if reads.contains(Fact::WritesMasked) {
+                circumstances.carries
+            } else {
+                Trace::None
+            },
+        })
     }
 
-    fn ruling(&self, set: &Set, question: &Question<'_>, transaction: Transaction) -> Arc<Ruling> {
+    fn ruling(&self, set: &Set, question: &Question<'_>, passing: Passing) -> Arc<Ruling> {
         let catalog = question.catalog.generation();
-        let hash = hash(set, question, transaction, catalog);
+        let hash = hash(set, question, passing, catalog);
         let at = (hash >> 57) as usize % SHARDS;
         let Some(shard) = self.shards.get(at) else { return Arc::new(set.rule(question)) };
         let fits = |entry: &Entry| {
             entry.generation == set.generation()
                 && Arc::ptr_eq(&entry.facts, question.facts)
-                && entry.transaction == transaction
+                && entry.passing == passing
                 && entry.catalog == catalog
                 && entry.subject == *question.subject
                 && entry.scene == *question.scene
@@ -134,7 +150,7 @@ impl Cache {
             scene: question.scene.clone(),
             facts: Arc::clone(question.facts),
             prepared: question.prepared.into(),
-            transaction,
+            passing,
             catalog,
             ruling: Arc::clone(&ruling),
         };
@@ -152,14 +168,14 @@ impl Shard {
     }
 }
 
-fn hash(set: &Set, question: &Question<'_>, transaction: Transaction, catalog: u64) -> u64 {
+fn hash(set: &Set, question: &Question<'_>, passing: Passing, catalog: u64) -> u64 {
     let address = |facts: &Arc<Facts>| Arc::as_ptr(facts) as usize as u64;
     let mut hash = address(question.facts);
     let parts = [
         set.generation().value(),
         question.subject.hash(),
         question.scene.hash(),
-        transaction as u64,
+        passing.transaction as u64 | (passing.carries as u64) << 8,
         catalog,
     ];
     let prepared = question.prepared.iter().map(|facts| facts.as_ref().map_or(0, address));

@@ -13,6 +13,12 @@ pub trait Catalog {
 
     /// Whether a column holds what is masked.
     fn is_sensitive(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<bool>;
+
+    /// Whether any of its columns does.
+    fn has_sensitive(&self, schema: Option<&str>, relation: &str) -> Option<bool>;
+
+    /// Whether of a column (or any) the content is masked, by what it looks like.
+    fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool;
 }
 
 /// Nothing is known.
@@ -34,5 +40,67 @@ impl Catalog for NoCatalog {
 
     fn is_sensitive(&self, _: Option<&str>, _: &str, _: &str) -> Option<bool> {
         None
+    }
+
+    fn has_sensitive(&self, _: Option<&str>, _: &str) -> Option<bool> {
+        None
+    }
+
+    fn is_scanned(&self, _: Option<&str>, _: &str, _: Option<&str>) -> bool {
+        false
+    }
+}
+
+/// Nothing is known but what is said of these columns: `customers.email`,
+/// `public.customers.email`. For cases and explanations.
+#[derive(Clone, Copy, Debug)]
+pub struct Supposed<'s> {
+    /// They hold what is masked.
+    pub masked: &'s [String],
+    /// What they hold is masked by what it looks like.
+    pub scanned: &'s [String],
+}
+
+impl Supposed<'_> {
+    fn any(
+        columns: &[String],
+        schema: Option<&str>,
+        relation: &str,
+        column: Option<&str>,
+    ) -> Option<bool> {
+        let fits = |path: &String| {
+            let mut names = path.rsplitn(3, '.');
+            let (last, table, of) = (names.next(), names.next(), names.next());
+            table == Some(relation)
+                && column.is_none_or(|column| last == Some(column))
+                && of.is_none_or(|of| schema.is_none_or(|schema| schema == of))
+        };
+        columns.iter().any(fits).then_some(true)
+    }
+}
+
+impl Catalog for Supposed<'_> {
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn schema_of(&self, _: &str) -> Option<Box<str>> {
+        None
+    }
+
+    fn has_column(&self, _: Option<&str>, _: &str, _: &str) -> Option<bool> {
+        None
+    }
+
+    fn is_sensitive(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<bool> {
+        Self::any(self.masked, schema, relation, Some(column))
+    }
+
+    fn has_sensitive(&self, schema: Option<&str>, relation: &str) -> Option<bool> {
+        Self::any(self.masked, schema, relation, None)
+    }
+
+    fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool {
+        Self::any(self.scanned, schema, relation, column) == Some(true)
     }
 }

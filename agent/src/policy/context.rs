@@ -8,9 +8,9 @@ use super::asks::word;
 use super::catalog::Catalog;
 use super::scene::Scene;
 use super::vocabulary::{Fact, FactSet};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, Trace};
 use crate::sql::effect::ColumnUse;
-use crate::sql::facts::{Note, Origin};
+use crate::sql::facts::{Column, Note, Object, Origin};
 use crate::sql::{Bound, Facts, Statement};
 
 /// What decides beside the text, and changes from one moment to the next.
@@ -23,6 +23,8 @@ pub struct Circumstances<'c> {
     /// The names of the policies whose refusal somebody has lifted for this very
     /// text and parameters.
     pub lifted: &'c [String],
+    /// Whether its text, or a value bound to it, holds what a mask wrote.
+    pub carries: Trace,
 }
 
 /// Where the session's transaction stands.
@@ -67,7 +69,8 @@ impl FromStr for Transaction {
 
 impl Circumstances<'_> {
     pub fn new(now: Timestamp) -> Self {
-        Self { transaction: Transaction::Idle, now, approvals: &[], lifted: &[] }
+        let transaction = Transaction::Idle;
+        Self { transaction, now, approvals: &[], lifted: &[], carries: Trace::None }
     }
 }
 
@@ -132,6 +135,10 @@ pub(super) fn of_statement(about: &About<'_>, reads: FactSet) -> Vec<Pair> {
             Fact::Cascade => truth(note(Note::Cascade)),
             Fact::RowLocks => truth(note(Note::RowLocks)),
             Fact::FiltersOnMasked => truth(running().any(|one| filters_on_masked(one, about))),
+            Fact::WritesMasked => truth(
+                about.circumstances.carries > Trace::None
+                    && running().any(|one| writes_masked(one, about)),
+            ),
             Fact::ColumnsKnown => truth(running().all(|one| columns_known(one, about))),
             Fact::Functions => {
                 let calls = running().flat_map(|one| &one.calls);
@@ -190,6 +197,23 @@ fn filters_on_masked(statement: &Statement, about: &About<'_>) -> bool {
                 });
                 sensitive == Some(true)
             })
+    })
+}
+
+/// Which of its values goes into which column isn't told: one of them is a mask's.
+fn writes_masked(statement: &Statement, about: &About<'_>) -> bool {
+    let written = |column: &&Column| column.uses.contains(ColumnUse::Written);
+    statement.columns.iter().filter(written).any(|column| {
+        let table = statement.objects.get(column.relation as usize);
+        let Some(Object { schema, name: relation, .. }) = table else { return false };
+        let (schema, name) = (schema.as_deref(), column.name.as_deref());
+        let sensitive = match name {
+            Some(name) => about.catalog.is_sensitive(schema, relation, name),
+            None => about.catalog.has_sensitive(schema, relation),
+        };
+        // Dots alone may be anybody's where nothing says what the column holds.
+        let by_content = about.circumstances.carries == Trace::Certain;
+        sensitive == Some(true) || by_content && about.catalog.is_scanned(schema, relation, name)
     })
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use toml_edit::{Document, Item, TableLike};
 
-use super::catalog::NoCatalog;
+use super::catalog::Supposed;
 use super::context::{Circumstances, Transaction};
 use super::decide::Question;
 use super::permit::{Stance, Verdict};
@@ -26,7 +26,7 @@ use super::reveal::{Sight, Viewed};
 use super::scene::{Scene, Subject, Target};
 use super::set::{Layers, Set};
 use super::source::{Mistake, Mistakes, Place, Source};
-use crate::model::{ActorKind, Group, GroupKind, Principal, Timestamp};
+use crate::model::{ActorKind, Group, GroupKind, Principal, Timestamp, Trace};
 use crate::sql::{Cell, LexingState};
 
 /// What came of one case.
@@ -51,6 +51,10 @@ struct Case {
     now: Timestamp,
     approvals: Vec<String>,
     lifted: Vec<String>,
+    carries: Trace,
+    /// The columns that are masked for whoever asks, and those whose content is.
+    masked: Vec<String>,
+    scanned: Vec<String>,
     /// The statement as some other text prepared it, by name.
     prepared: Vec<(String, String)>,
     verdict: Option<String>,
@@ -161,6 +165,9 @@ impl Default for Case {
             now: Timestamp(1_795_170_600_000_000_000),
             approvals: Vec::new(),
             lifted: Vec::new(),
+            carries: Trace::None,
+            masked: Vec::new(),
+            scanned: Vec::new(),
             prepared: Vec::new(),
             verdict: None,
             policies: None,
@@ -177,6 +184,7 @@ impl Case {
             now: self.now,
             approvals: &self.approvals,
             lifted: &self.lifted,
+            carries: self.carries,
         };
         let (verdict, mut policies, words) = match (&self.sql, &self.column) {
             (Some(sql), _) => self.decided(set, cell, sql, (&subject, &scene), circumstances),
@@ -231,7 +239,7 @@ impl Case {
             facts: &facts,
             prepared: &prepared,
             circumstances,
-            catalog: &NoCatalog,
+            catalog: &Supposed { masked: &self.masked, scanned: &self.scanned },
         };
         // Tests say what is decided; the stance only says whether it is carried out.
         let verdict = set.decide(&question, Stance::Enforced);
@@ -287,6 +295,18 @@ impl Reading<'_> {
             },
             Into::into,
         )
+    }
+
+    fn trace(&mut self, item: &Item) -> Trace {
+        match self.text(item).as_str() {
+            "dots" => Trace::Likely,
+            "mask" => Trace::Certain,
+            other => {
+                let known = "what is carried is `dots` or a `mask`";
+                self.wrong(item, format!("{known}, not `{other}`"));
+                Trace::None
+            }
+        }
     }
 
     fn texts(&mut self, item: &Item) -> Vec<String> {
@@ -349,6 +369,9 @@ impl Reading<'_> {
                 }
                 "approvals" => case.approvals = self.texts(item),
                 "lifted" => case.lifted = self.texts(item),
+                "carries" => case.carries = self.trace(item),
+                "masked" => case.masked = self.texts(item),
+                "scanned" => case.scanned = self.texts(item),
                 "prepared" => {
                     let pairs = item.as_table_like().into_iter().flat_map(TableLike::iter);
                     case.prepared =

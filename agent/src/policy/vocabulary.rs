@@ -165,6 +165,8 @@ pub enum Fact {
     RowLocks,
     /// A sensitive column decides which rows are touched.
     FiltersOnMasked,
+    /// What a mask wrote is sent back, and a sensitive column is written.
+    WritesMasked,
     /// False: a column's name could not be held against the catalog. What is
     /// written as `t.f` may then be a call of `f`.
     ColumnsKnown,
@@ -197,6 +199,7 @@ impl Fact {
         Self::Cascade,
         Self::RowLocks,
         Self::FiltersOnMasked,
+        Self::WritesMasked,
         Self::ColumnsKnown,
         Self::Functions,
         Self::Settings,
@@ -220,6 +223,7 @@ impl Fact {
             Self::Cascade => "cascade",
             Self::RowLocks => "row_locks",
             Self::FiltersOnMasked => "filters_on_masked",
+            Self::WritesMasked => "writes_masked",
             Self::ColumnsKnown => "columns_known",
             Self::Functions => "functions",
             Self::Settings => "settings",
@@ -241,6 +245,7 @@ impl Fact {
             | Self::Cascade
             | Self::RowLocks
             | Self::FiltersOnMasked
+            | Self::WritesMasked
             | Self::ColumnsKnown => "Bool",
             Self::Doubts | Self::Functions | Self::Settings | Self::Defines | Self::Approvals => {
                 "Set<String>"

@@ -9,13 +9,14 @@ use serde::Serialize;
 use super::page;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
-use crate::model::{ActorKind, Principal, Timestamp};
+use crate::mask::holds_dots;
+use crate::model::{ActorKind, Principal, Timestamp, Trace};
 use crate::policy::trial::named_group;
 use crate::policy::{
-    Circumstances, NoCatalog, Question, Scene, Set, Sight, Stance, Subject, Target, Transaction,
+    Circumstances, Question, Scene, Set, Sight, Stance, Subject, Supposed, Target, Transaction,
     Verdict, Viewed, Why,
 };
-use crate::sql::{Cell, Facts, LexingState, cell};
+use crate::sql::{Cell, Facts, LexingState, cell, constants};
 
 /// Says what a statement does, whether it may run, by which policies, and what of its
 /// result is masked
@@ -53,6 +54,14 @@ pub(super) struct Explain {
     /// Where the transaction stands: idle, open, failed, pipeline
     #[arg(long, value_name = "STATE", default_value = "idle")]
     transaction: Transaction,
+    /// A column that is masked for it, as TABLE.COLUMN or SCHEMA.TABLE.COLUMN; may be
+    /// given several times
+    #[arg(long = "masked", value_name = "COLUMN")]
+    masked: Vec<String>,
+    /// As if a value bound to the statement, or the data of its COPY, held what a mask
+    /// wrote; what stands in its text is seen
+    #[arg(long)]
+    carries_masked: bool,
     /// As if the workload were enforced: services are in shadow else
     #[arg(long)]
     enforced: bool,
@@ -185,15 +194,22 @@ impl Explain {
         let stance = Stance::of(actor.kind, self.enforced);
         let subject = Subject::new(actor.clone());
         let scene = Scene::new(target);
-        let circumstances =
-            Circumstances { transaction: self.transaction, ..Circumstances::new(now) };
+        let written = constants(self.sql.as_bytes(), state.strings);
+        let circumstances = Circumstances {
+            transaction: self.transaction,
+            carries: match self.carries_masked {
+                true => Trace::Certain,
+                false => written.map(|one| holds_dots(&one, true)).max().unwrap_or_default(),
+            },
+            ..Circumstances::new(now)
+        };
         let question = Question {
             subject: &subject,
             scene: &scene,
             facts: &facts,
             prepared: &[],
             circumstances,
-            catalog: &NoCatalog,
+            catalog: &Supposed { masked: &self.masked, scanned: &[] },
         };
         let verdict = set.decide(&question, stance);
         let ruling = Arc::clone(verdict.ruling());

@@ -57,6 +57,16 @@ fn an_explanation_is_this() {
         &["drop table customers", "--as", "service", "--group", "unit:web.service"],
         &["do $$begin null; end$$", "--as", "notebook", "--env", "development"],
         &["rollback", "--as", "agent"],
+        &[
+            "update customers set email = 'j•••@e•••.com' where id = 1",
+            "--as",
+            "terminal",
+            "--env",
+            "staging",
+            "--masked",
+            "customers.email",
+        ],
+        &["copy customers from stdin", "--masked", "customers.email", "--carries-masked"],
     ] {
         let words: Vec<&str> = ["explain"].iter().chain(line).copied().collect();
         all.push_str(&format!("$ tidegate policy {}\n{}\n", words.join(" "), explained(&words)));

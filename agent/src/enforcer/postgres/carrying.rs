@@ -9,6 +9,7 @@ use super::learning::Learning;
 use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
+use super::writeback::Watch;
 use super::{Ask, Carriage, Fault, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
@@ -42,6 +43,8 @@ pub struct Carrying {
     was_open: bool,
     /// The query of whose statements some have ended already.
     told: u64,
+    /// The COPY whose data are looked at, or will be.
+    pub watch: Option<Box<Watch>>,
 }
 
 /// A request that waits. Its frame stays where it is, and is taken anew once
@@ -260,6 +263,7 @@ impl Carrying {
             statements: 0,
             was_open: false,
             told: 0,
+            watch: None,
         };
         carrying.hear_parameters();
         carrying
@@ -442,7 +446,7 @@ impl Carrying {
         log: &Connection,
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
-        let Self { session, judge, held, probe, screening, .. } = self;
+        let Self { session, judge, held, probe, screening, watch, .. } = self;
         let runs = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
         if runs && session.is_quiet() && judge.asks_server(turn.means) {
             up.insert(&Probe::question());
@@ -451,7 +455,7 @@ impl Carrying {
         }
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {
-                up.pass(pass);
+                self.pass_copied(frame, pass, up, log)?;
                 return Ok(Asked::Sent);
             }
             ClientStep::Wait => return Ok(Asked::Later),
@@ -485,6 +489,7 @@ impl Carrying {
                     _ => &[],
                 };
                 screening.released(&granted, text);
+                *watch = judge.watch(&runs, &granted, serial, session, turn.means);
                 // Rows that are to be looked at must have been described.
                 if let Runs::Execute(execute, Some(portal)) = &runs
                     && portal.value.is_undescribed()

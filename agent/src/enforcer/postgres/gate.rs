@@ -5,10 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::audit::{Log, Sealed, Subject, Subjects};
-use crate::model::HoldPass;
+use crate::mask::{Hand, HashKey};
+use crate::model::{HoldPass, Trace};
 use crate::policy::Permit;
 use crate::sql::facts::{Doubt, Verb};
-use crate::sql::{Alike, Bounds, Effects, Facts, LexingState, Reading, session_effects};
+use crate::sql::{
+    Alike, Bounds, Effect, Effects, Encoding, Facts, LexingState, Reading, session_effects,
+};
 use crate::wire::postgres::session::{Gate, SqlEffects};
 
 /// The gate of every session.
@@ -23,7 +26,6 @@ impl Gate for Judged {
 /// What a request is released with.
 #[derive(Clone, Debug)]
 pub struct Granted {
-    #[expect(dead_code, reason = "it is the witness that this may run, and kept for that")]
     pub permit: Permit,
     pub statement: Arc<Understood>,
     /// The prepared statement or cursor that it names.
@@ -31,6 +33,8 @@ pub struct Granted {
     pub intent: Intent,
     /// The approval by which it passes. A portal's is good for its execution too.
     pub pass: Option<Arc<HoldPass>>,
+    /// Whether something that a mask wrote came with it: in its text, or bound to it.
+    pub carries: Trace,
 }
 
 /// Whether what runs lies in the log before it runs.
@@ -61,6 +65,10 @@ pub struct Understood {
     /// It changes what the database's catalog says.
     pub defines: bool,
     pub mentions: Mentions,
+    /// It may put values into tables.
+    pub writes: bool,
+    /// … and whether one of its own constants is what a mask wrote.
+    pub carries: Trace,
 }
 
 /// What texts before it were found to be.
@@ -97,7 +105,13 @@ impl Mentions {
 impl Understood {
     /// All that follows from a text and its facts. Takes as long as the text is long,
     /// unless it is one that nobody reads.
-    pub fn new(text: &[u8], reading: &LexingState, mut facts: Facts, known: Known<'_>) -> Self {
+    pub fn new(
+        text: &[u8],
+        reading: &LexingState,
+        mut facts: Facts,
+        known: Known<'_>,
+        marks: &HashKey,
+    ) -> Self {
         if text.len() > Bounds::PROCESS.bytes {
             let head = String::from_utf8_lossy(text.get(..HEAD).unwrap_or_default());
             let (length, strings) = (text.len(), reading.strings);
@@ -108,6 +122,8 @@ impl Understood {
                 subject: Some(Arc::new(subject)),
                 defines: true,
                 mentions: Mentions::ALL,
+                writes: true,
+                carries: Trace::None,
             };
         }
         let effects = session_effects(&facts, text, reading);
@@ -115,18 +131,36 @@ impl Understood {
         let defines = facts.effects().define() || facts.running().any(|one| one.verb == Verb::Do);
         facts.mark_repeats();
         let mentions = Mentions::of(text);
+        let writes = writes(&facts);
+        let hand = || Hand { key: marks.clone(), unicode: reading.encoding == Encoding::Utf8 };
+        let carries =
+            if writes { hand().wrote_constant(text, reading.strings) } else { Trace::None };
         let facts = known.alike.of(facts);
         let shown = String::from_utf8_lossy(text);
         let subject = Some(known.subjects.of(known.log, &shown, reading.strings, &facts));
-        Self { facts, effects, subject, defines, mentions }
+        Self { facts, effects, subject, defines, mentions, writes, carries }
     }
 
     /// A text of which nothing is known but why.
     pub fn unknown(why: &str) -> Self {
         let facts = Arc::new(Facts::unknown(Doubt::Parser(why.into()), Effects::NONE));
-        let mentions = Mentions::default();
-        Self { facts, effects: SqlEffects::unknown(), subject: None, defines: false, mentions }
+        Self {
+            facts,
+            effects: SqlEffects::unknown(),
+            subject: None,
+            defines: false,
+            mentions: Mentions::default(),
+            writes: true,
+            carries: Trace::None,
+        }
     }
+}
+
+fn writes(facts: &Facts) -> bool {
+    let effects = facts.effects();
+    let writing =
+        [Effect::Insert, Effect::Update, Effect::Import, Effect::Execute, Effect::Unknown];
+    writing.into_iter().any(|effect| effects.contains(effect))
 }
 
 impl Reading for Understood {

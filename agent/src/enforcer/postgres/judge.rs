@@ -15,11 +15,12 @@ use super::parameters;
 use super::probe::Told;
 use super::sights::Viewer;
 use super::temporary::{Rest, Temporary};
+use super::writeback;
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
-use crate::mask::{Catalog, Class, Mask};
-use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp};
+use crate::mask::{Catalog, Class, Hand, Mask};
+use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp, Trace};
 use crate::policy::{
     Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
     Transaction, Verdict, Viewed, Words,
@@ -205,7 +206,14 @@ impl Judge {
         let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         self.know_temporary();
-        let mut verdict = self.decide(&statement, session, means, lifted);
+        let carries = match statement.writes {
+            true => writeback::brings(&self.hand(means), runs, &statement, session),
+            false => Trace::None,
+        };
+        let decide = |judge: &Self, lifted: &[String]| {
+            judge.decide(&statement, session, means, lifted, carries)
+        };
+        let mut verdict = decide(self, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
             let told = Some(refused.told());
             return match self.record(runs, serial, &statement, &verdict, session, log, told) {
@@ -226,12 +234,19 @@ impl Judge {
                 && !asking.as_ref().is_ok_and(|asking| asking.waits)
             {
                 let (intent, behind) = (Intent::Prepares, behind(&statement, session));
-                return Judgement::Release(Granted { permit, statement, behind, intent, pass });
+                return Judgement::Release(Granted {
+                    permit,
+                    statement,
+                    behind,
+                    intent,
+                    pass,
+                    carries,
+                });
             }
             match asking {
                 Ok(asking) => match promised.filter(|promised| promised.asked == asking.asked) {
                     Some(promised) => {
-                        verdict = self.decide(&statement, session, means, &promised.pass.policies);
+                        verdict = decide(self, &promised.pass.policies);
                         pass = Some(promised.pass);
                     }
                     None => {
@@ -266,6 +281,7 @@ impl Judge {
                             behind,
                             intent,
                             pass,
+                            carries,
                         });
                     }
                     Verdict::Refuse(refusal) => refusal.words(),
@@ -451,8 +467,8 @@ impl Judge {
                     return Some(known);
                 }
                 let facts = Cell::quick(text, reading)?;
-                let shared = &means.shared;
-                Arc::new(Understood::new(text, reading, facts, shared.known()))
+                let known = means.shared.known();
+                Arc::new(Understood::new(text, reading, facts, known, &means.marks))
             }
         };
         cache.put(text, reading, 0, &understood);
@@ -537,12 +553,18 @@ impl Judge {
         }
     }
 
-    fn decide(
+    /// How masks are written for this client.
+    pub(super) fn hand(&self, means: &Means) -> Hand {
+        Hand { key: means.marks.clone(), unicode: self.is_unicode() }
+    }
+
+    pub(super) fn decide(
         &self,
         statement: &Understood,
         session: &Session<Judged>,
         means: &Means,
         lifted: &[String],
+        carries: Trace,
     ) -> Verdict {
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
@@ -565,6 +587,7 @@ impl Judge {
             circumstances: Circumstances {
                 transaction,
                 lifted,
+                carries,
                 ..Circumstances::new(Timestamp::now())
             },
             catalog: &Viewer { judge: self, means },

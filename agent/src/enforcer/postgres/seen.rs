@@ -60,4 +60,36 @@ impl policy::Catalog for Viewer<'_> {
         let name = ColumnName { schema: schema.unwrap_or_default(), table: relation, column };
         self.is_masked(class, name).then_some(true)
     }
+
+    fn has_sensitive(&self, schema: Option<&str>, relation: &str) -> Option<bool> {
+        let catalog = self.judge.catalog();
+        let mut known = false;
+        for one in catalog.named(schema, relation) {
+            known = true;
+            let masked = one.columns.iter().any(|column| {
+                let (schema, table) = (&*one.schema, &*one.name);
+                let name = ColumnName { schema, table, column: &column.name };
+                column.class.is_some_and(|(class, _)| self.is_masked(class, name))
+            });
+            if masked {
+                return Some(true);
+            }
+        }
+        if known {
+            return Some(false);
+        }
+        // What was put into it speaks: into which column isn't asked.
+        let name = ColumnName { schema: schema.unwrap_or_default(), table: relation, column: "" };
+        let mut filled = catalog.all_made_of(schema, relation);
+        filled.any(|class| self.is_masked(class, name)).then_some(true)
+    }
+
+    fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool {
+        let catalog = self.judge.catalog();
+        let fits = |name: &str| column.is_none_or(|column| *column == *name);
+        catalog.named(schema, relation).any(|one| {
+            let mut columns = one.columns.iter().filter(|known| fits(&known.name));
+            columns.any(|known| catalog.is_scanned(one, known))
+        }) && Class::ALL.iter().any(|class| self.is_masked(*class, ColumnName::default()))
+    }
 }

@@ -5,6 +5,7 @@
 
 use super::cell::Shown;
 use crate::mask::class::Class;
+use crate::mask::marks;
 use crate::mask::style::Mask;
 use crate::mask::value::{self, Hand};
 
@@ -412,13 +413,7 @@ pub(super) fn uuid(
             let digits: Vec<u8> = value.iter().copied().filter(|sign| *sign != b'-').collect();
             unhex(&digits)
         };
-        for (byte, mark) in bytes.iter_mut().zip(hand.key.mark(&plain)) {
-            *byte = mark;
-        }
-        // Version 8, as RFC 9562 has it for such.
-        let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
-        *version = *version & 0x0f | 0x80;
-        *variant = *variant & 0x3f | 0x80;
+        bytes = marks::uuid(&hand.key, &plain);
     }
     if binary {
         return made(&bytes, out);
@@ -486,7 +481,7 @@ pub(super) fn bytes(
             Some(digits) if !binary => unhex(digits),
             _ => value.to_vec(),
         };
-        let mark = hand.key.mark(&plain);
+        let mark = marks::bytes(&hand.key, &plain);
         if binary {
             out.extend_from_slice(&mark);
         } else {

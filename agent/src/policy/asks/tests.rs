@@ -101,6 +101,12 @@ fn a_name_that_may_mean_several_is_asked_for_as_each() {
         fn is_sensitive(&self, _: Option<&str>, _: &str, _: &str) -> Option<bool> {
             None
         }
+        fn has_sensitive(&self, _: Option<&str>, _: &str) -> Option<bool> {
+            None
+        }
+        fn is_scanned(&self, _: Option<&str>, _: &str, _: Option<&str>) -> bool {
+            false
+        }
     }
     assert_eq!(asked_in("table a", None, &scene, &Knows), "read `hr.a`");
     // `a.f` is `f(a)` where `a` has no column `f`.

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::Cache;
-use crate::model::ActorKind;
-use crate::policy::catalog::{Catalog, NoCatalog};
+use crate::model::{ActorKind, Trace};
+use crate::policy::catalog::{Catalog, NoCatalog, Supposed};
 use crate::policy::context::Transaction;
 use crate::policy::testing::{Asker, facts, target, with};
 use crate::policy::{Question, Scene, Set, Stance, Verdict};
@@ -68,6 +68,14 @@ impl Catalog for Learning {
     fn is_sensitive(&self, _: Option<&str>, _: &str, _: &str) -> Option<bool> {
         None
     }
+
+    fn has_sensitive(&self, _: Option<&str>, _: &str) -> Option<bool> {
+        None
+    }
+
+    fn is_scanned(&self, _: Option<&str>, _: &str, _: Option<&str>) -> bool {
+        false
+    }
 }
 
 #[test]
@@ -93,6 +101,30 @@ fn what_is_learnt_meanwhile_and_what_is_prepared_is_part_of_the_question() {
     assert!(matches!(running(None), Verdict::Hold(_)));
     assert!(matches!(running(Some("select 1")), Verdict::Allow(_)));
     assert!(matches!(running(Some("drop table a")), Verdict::Hold(_)));
+}
+
+#[test]
+fn what_is_ruled_without_a_mask_does_not_hold_with_one() {
+    let set = Set::embedded().unwrap();
+    let cache = Cache::new(1_000);
+    let (masked, scanned) = (["t.email".to_owned()], ["t.note".to_owned()]);
+    let catalog = &Supposed { masked: &masked, scanned: &scanned };
+    let mut asker = Asker::new(ActorKind::Terminal, None);
+    let (update, read) = (facts("update t set email = $1 where id = $2"), facts("table t"));
+    let note = facts("update t set note = $1 where id = $2");
+    for carries in [Trace::None, Trace::Likely, Trace::Certain, Trace::Likely, Trace::None] {
+        asker.circumstances.carries = carries;
+        let told = |facts| {
+            let question = Question { catalog, ..asker.question(facts) };
+            cache.decide(&set, &question, Stance::Enforced).as_str()
+        };
+        let expected = |refused| if refused { "refuse" } else { "allow" };
+        assert_eq!(told(&update), expected(carries > Trace::None), "{carries:?}");
+        assert_eq!(told(&note), expected(carries == Trace::Certain), "{carries:?}");
+        assert_eq!(told(&read), "allow");
+    }
+    // Of what is read nobody asks whether it carries one.
+    assert_eq!(cache.len(), 7);
 }
 
 #[test]

@@ -169,6 +169,37 @@ impl<G: Gate> Session<G> {
         Ok(())
     }
 
+    /// Whether data of the client's can still be a COPY's of this request.
+    pub fn may_copy(&self, serial: u64) -> bool {
+        !self.skipping
+            && self.queue.iter().find(|one| one.serial == serial).is_some_and(|one| {
+                match &one.kind {
+                    Kind::Query(simple) => simple.state != Answer::Failed,
+                    Kind::Execute { .. } => true,
+                    _ => false,
+                }
+            })
+    }
+
+    /// Ends the COPY of a request that was let through, from the client to the server:
+    /// what makes it fail is appended to `out`, and the failure will be rewritten into
+    /// the refusal. To go out between two messages of the client's, of which those
+    /// that follow are the COPY's no longer. Only while [`Session::may_copy`].
+    pub fn end_copy(
+        &mut self,
+        serial: u64,
+        refusal: Refusal,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let Some(pending) = self.queue.iter_mut().find(|one| one.serial == serial) else {
+            return Ok(());
+        };
+        let refused = Refused::end_copy(refusal, out).map_err(|fault| fault.at(Side::Inside))?;
+        pending.refused = Some(Box::new(refused));
+        self.copy_end();
+        Ok(())
+    }
+
     /// Asks the server, on our own account, what a portal's rows look like; the
     /// answer never reaches the client. To go out between the portal's Bind and
     /// its Execute, for rows that must be read and weren't described.

@@ -25,6 +25,15 @@ pub struct Refusal {
 impl Refusal {
     /// insufficient_privilege: what its client reads.
     pub const SQLSTATE: &str = "42501";
+
+    /// The record, as it is told to the server.
+    fn number(&self) -> String {
+        self.record
+            .chars()
+            .filter(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '-' | '_'))
+            .take(LONGEST_RECORD)
+            .collect()
+    }
 }
 
 /// A refusal that waits for the server's error.
@@ -33,6 +42,8 @@ pub(super) struct Refused {
     pub refusal: Refusal,
     pub sqlstate: &'static str,
     expected: &'static [&'static [u8]],
+    /// Its request went upstream, and came to its end by another message.
+    pub within: bool,
 }
 
 impl Refused {
@@ -44,12 +55,7 @@ impl Refused {
         replication: bool,
         out: &mut Vec<u8>,
     ) -> Result<Self, Fault> {
-        let record: String = refusal
-            .record
-            .chars()
-            .filter(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '-' | '_'))
-            .take(LONGEST_RECORD)
-            .collect();
+        let record = refusal.number();
         let expected: &[&[u8]] = match draft {
             Draft::Query { .. } => {
                 let text = format!("tidegate refused this statement (record {record})");
@@ -79,7 +85,15 @@ impl Refused {
                 &[UNDEFINED_FUNCTION]
             }
         };
-        Ok(Self { refusal, sqlstate, expected })
+        Ok(Self { refusal, sqlstate, expected, within: false })
+    }
+
+    /// Writes what makes the COPY fail that is under way from the client.
+    pub fn end_copy(refusal: Refusal, out: &mut Vec<u8>) -> Result<Self, Fault> {
+        let text = format!("tidegate refused this statement (record {})", refusal.number());
+        Frontend::CopyFail(text.as_bytes()).encode(out)?;
+        let (sqlstate, expected) = (Refusal::SQLSTATE, GIVEN_UP);
+        Ok(Self { refusal, sqlstate, expected, within: true })
     }
 
     /// Whether this is the failure that the substitute had to meet.
@@ -117,6 +131,8 @@ impl Refused {
 
 /// query_canceled.
 pub const CANCELLED: &str = "57014";
+/// What a COPY fails with whose client gives it up.
+const GIVEN_UP: &[&[u8]] = &[CANCELLED.as_bytes()];
 const SYNTAX_ERROR: &[u8] = b"42601";
 const INVALID_CURSOR_NAME: &[u8] = b"34000";
 const UNDEFINED_FUNCTION: &[u8] = b"42883";

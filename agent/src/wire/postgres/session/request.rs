@@ -199,10 +199,16 @@ impl<G: Gate> Pending<G> {
         }
     }
 
+    /// Whether something else went upstream in its place.
+    #[inline]
+    pub fn is_substituted(&self) -> bool {
+        self.refused.as_ref().is_some_and(|refused| !refused.within)
+    }
+
     /// Whether rows may come for it now.
     #[inline]
     pub fn takes_rows(&self) -> bool {
-        self.refused.is_none()
+        !self.is_substituted()
             && match &self.kind {
                 Kind::Query(simple) => {
                     simple.description.is_some() && simple.state == Answer::Begun

@@ -121,7 +121,7 @@ impl<G: Gate> Session<G> {
         // The queue is lent, so that the head stays in its place meanwhile.
         let mut queue = std::mem::take(&mut self.queue);
         let answered = match queue.front_mut() {
-            Some(head) if head.refused.is_none() => self.answer(head, message),
+            Some(head) if !head.is_substituted() => self.answer(head, message),
             _ => Answered::Unexpected,
         };
         self.queue = queue;
@@ -248,9 +248,6 @@ impl<G: Gate> Session<G> {
     /// know is read by the server as part of the COPY: Syncs up to a CopyDone
     /// are forgotten, and that CopyDone is the COPY's own.
     fn copy_in(&mut self) {
-        // The Sync that ends its pipeline is one that is still to come.
-        self.since_sync |=
-            self.queue.front().is_some_and(|head| matches!(head.kind, Kind::Execute { .. }));
         loop {
             match self.queue.get(1).map(|next| &next.kind) {
                 Some(Kind::Sync) => self.loose = self.loose.saturating_add(1),
@@ -259,12 +256,17 @@ impl<G: Gate> Session<G> {
                     if let Some(head) = self.queue.front_mut() {
                         head.set_copying(Copying::In { ended: true });
                     }
-                    return;
+                    break;
                 }
-                _ => return,
+                _ => break,
             }
             self.queue.remove(1);
         }
+        // The Sync that ends its pipeline may be one that is still to come.
+        let pipelined =
+            matches!(self.queue.front().map(|head| &head.kind), Some(Kind::Execute { .. }));
+        let comes = self.queue.iter().all(|next| !matches!(next.kind, Kind::Sync));
+        self.since_sync |= pipelined && comes;
     }
 
     fn error(&mut self, fields: Fields<'_>) -> Result<Found, WireError> {
@@ -365,7 +367,7 @@ impl<G: Gate> Session<G> {
 
     fn ready(&mut self, transaction: Transaction) -> Result<Found, WireError> {
         let due = match self.queue.front() {
-            Some(head) if head.refused.is_some() => {
+            Some(head) if head.is_substituted() => {
                 return Err(server_error(Fault::RefusalTaken));
             }
             Some(head) => match &head.kind {
@@ -447,7 +449,7 @@ impl<G: Gate> Session<G> {
     /// Why an answer can't be: for the error.
     fn unexpected(&self, tag: u8) -> WireError {
         let head = self.queue.front();
-        if head.is_some_and(|head| head.refused.is_some()) {
+        if head.is_some_and(Pending::is_substituted) {
             return server_error(Fault::RefusalTaken);
         }
         let request = head.map_or("no request", Pending::name);

@@ -198,3 +198,83 @@ fn a_cancelled_request_fails_as_a_cancelled_one_does() {
     let endings: Vec<Ending> = bench.session.outcomes().map(|one| one.ending).collect();
     assert_eq!(endings.first(), Some(&Ending::Refused("57014")));
 }
+
+/// CopyInResponse: text, one column.
+fn copy_in() -> Vec<u8> {
+    message(b'G', &[0, 0, 1, 0, 0])
+}
+
+/// Ends the COPY of the first request; what goes upstream for it.
+fn end_copy(bench: &mut Bench, serial: u64) -> Vec<u8> {
+    assert!(bench.session.may_copy(serial));
+    let mut out = Vec::new();
+    bench.session.end_copy(serial, refusal(), &mut out).unwrap();
+    out
+}
+
+#[test]
+fn a_copy_is_ended_wherever_its_data_stand() {
+    let data = || frontend(b'd', b"1\n");
+    let done = || frontend(b'c', b"");
+    let fails = frontend(b'f', b"tidegate refused this statement (record r-1)\0");
+    let extended = [parse("", "copy"), bind("", ""), execute("")].concat();
+    // What the client sends before the server has said that there is a COPY, after
+    // that, and after the COPY was ended; whether it is a simple query.
+    for (early, late, after, simple) in [
+        (vec![], data(), [data(), done()].concat(), true),
+        (data(), vec![], done(), true),
+        (vec![], data(), [data(), done(), frontend(b'S', b"")].concat(), false),
+        (frontend(b'S', b""), data(), [data(), done(), frontend(b'S', b"")].concat(), false),
+        (data(), vec![], [done(), frontend(b'S', b"")].concat(), false),
+    ] {
+        let mut bench = bench();
+        let serial = if simple { 1 } else { 3 };
+        bench.client(&if simple { query("copy") } else { extended.clone() }).unwrap();
+        bench.client(&early).unwrap();
+        let before = late.is_empty();
+        if before {
+            assert_eq!(end_copy(&mut bench, serial), fails);
+            bench.client(&after).unwrap();
+        }
+        let begun = if simple { vec![] } else { [message(b'1', b""), message(b'2', b"")].concat() };
+        bench.server(&[begun, copy_in()].concat()).unwrap();
+        if !before {
+            bench.client(&late).unwrap();
+            assert_eq!(end_copy(&mut bench, serial), fails);
+            bench.client(&after).unwrap();
+        }
+        let steps = bench.server(&error("ERROR", "57014")).unwrap();
+        assert!(steps[0].contains("C42501\0Mpolicy `no secrets`"), "{steps:?}");
+        assert!(!bench.session.may_copy(serial));
+        bench.server(&ready(b'I')).unwrap();
+        assert!(bench.session.is_quiet(), "{simple} {before}");
+        let endings = |bench: &mut Bench| -> Vec<_> {
+            bench
+                .session
+                .outcomes()
+                .filter(|one| one.serial == serial)
+                .map(|one| one.ending)
+                .collect()
+        };
+        let expected = [Ending::Refused, Ending::Answered];
+        assert_eq!(endings(&mut bench), &expected[..if simple { 2 } else { 1 }]);
+        // What comes next is as ever.
+        bench.client(&query("select 1")).unwrap();
+        let answered = [columns(&["a"]), row(), complete("SELECT 1"), ready(b'I')].concat();
+        bench.server(&answered).unwrap();
+        assert!(bench.session.is_quiet());
+    }
+}
+
+#[test]
+fn a_copy_that_fails_by_itself_is_told_as_it_failed() {
+    let mut bench = bench();
+    bench.client(&query("copy")).unwrap();
+    bench.server(&copy_in()).unwrap();
+    end_copy(&mut bench, 1);
+    let steps = bench.server(&error("ERROR", "22P02")).unwrap();
+    assert!(steps[0].starts_with("Error of Query"), "{steps:?}");
+    assert!(!bench.session.may_copy(1));
+    bench.server(&ready(b'I')).unwrap();
+    assert!(bench.session.is_quiet() && !bench.session.may_copy(1));
+}
