@@ -256,7 +256,7 @@ fn a_copy_is_ended_wherever_its_data_stand() {
                 .map(|one| one.ending)
                 .collect()
         };
-        let expected = [Ending::Refused, Ending::Answered];
+        let expected = [Ending::Refused(Refusal::SQLSTATE), Ending::Answered];
         assert_eq!(endings(&mut bench), &expected[..if simple { 2 } else { 1 }]);
         // What comes next is as ever.
         bench.client(&query("select 1")).unwrap();
