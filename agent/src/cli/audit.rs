@@ -322,7 +322,8 @@ impl BuildIndex {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
         become_owner(&folder)?;
-        yield_to_others();
+        // The data path comes first.
+        crate::host::idle::yield_to_others();
         let mut index = Index::open(&folder).map_err(index_failure)?;
         loop {
             index.catch_up(&mut || true).map_err(index_failure)?;
@@ -338,15 +339,6 @@ impl BuildIndex {
             }
         }
     }
-}
-
-/// The data path comes first, and whatever else runs here: the lowest priority,
-/// alone in a session, so that nobody's share is taken in the name of the others
-/// in it.
-fn yield_to_others() {
-    let _ = rustix::process::setsid();
-    let _ = std::fs::write("/proc/self/autogroup", "19");
-    let _ = rustix::process::nice(19);
 }
 
 /// A log that is kept for long is of more segments than a shell's usual limit.
