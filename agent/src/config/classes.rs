@@ -4,14 +4,14 @@
 //! Never: a file that others can write, or that is half written; a word whose class
 //! nobody knows.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Document, Item};
 
-use super::logins::quoted;
+use super::kept::{self, quoted};
 use super::{Mistakes, Place, file};
 use crate::model::ColumnWord;
 
@@ -231,40 +231,22 @@ pub fn identifier(name: &str) -> String {
 
 // ---- writing ----------------------------------------------------------------
 
-/// Reads the file, lets it be changed, and replaces it as a whole, while nobody
-/// else does.
+/// Lets the file be changed, while nobody else does.
 pub fn change<T>(
     path: &Path,
     classes: &[&str],
     change: impl FnOnce(&mut Vec<ColumnWord>) -> T,
 ) -> Result<T, Mistakes> {
-    let whole = |text: String| Mistakes::one(Place::Named(path.display().to_string()), text);
-    let cannot = |error: io::Error| whole(format!("cannot write it: {error}"));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(cannot)?;
-    let lock = File::open(folder).map_err(cannot)?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
-        .map_err(|error| cannot(error.into()))?;
-    let mut list = read(path, classes)?;
-    let changed = change(&mut list);
-    list.sort_by_cached_key(|one| (written(one), one.database.clone(), one.server.clone()));
-    replace(path, &list).and_then(|()| lock.sync_all()).map_err(cannot)?;
-    Ok(changed)
-}
-
-fn replace(path: &Path, list: &[ColumnWord]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = Path::new(&beside);
-    let write = || {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(beside)?;
-        file.write_all(text(list).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(beside, path)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(beside)))
+    kept::change(
+        path,
+        0o644,
+        || read(path, classes),
+        |list| {
+            let changed = change(list);
+            list.sort_by_cached_key(|one| (written(one), one.database.clone(), one.server.clone()));
+            (text(list), changed)
+        },
+    )
 }
 
 fn text(list: &[ColumnWord]) -> String {

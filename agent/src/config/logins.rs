@@ -4,13 +4,14 @@
 //! Never: a verifier in a mistake's text; a file that others can read, or that
 //! is half written.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use toml_edit::{Document, Item};
 
+use super::kept::{self, quoted};
 use super::{Mistakes, Place, file};
 use crate::model::Secret;
 
@@ -142,39 +143,21 @@ fn looks_right(verifier: &str) -> bool {
         && keys.iter().all(base64))
 }
 
-/// Reads the file, lets it be changed, and replaces it as a whole, while nobody
-/// else does.
+/// Lets the file be changed, while nobody else does.
 pub fn change<T>(
     path: &Path,
     change: impl FnOnce(&mut Vec<KeptLogin>) -> T,
 ) -> Result<T, Mistakes> {
-    let whole = |text: String| Mistakes::one(Place::Named(path.display().to_string()), text);
-    let cannot = |error: io::Error| whole(format!("cannot write it: {error}"));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(cannot)?;
-    let lock = File::open(folder).map_err(cannot)?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
-        .map_err(|error| cannot(error.into()))?;
-    let mut list = read(path)?;
-    let changed = change(&mut list);
-    list.sort_by(|one, other| (&one.server, &one.role).cmp(&(&other.server, &other.role)));
-    replace(path, &list).and_then(|()| lock.sync_all()).map_err(cannot)?;
-    Ok(changed)
-}
-
-fn replace(path: &Path, list: &[KeptLogin]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = Path::new(&beside);
-    let write = || {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
-        file.write_all(text(list).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(beside, path)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(beside)))
+    kept::change(
+        path,
+        0o600,
+        || read(path),
+        |list| {
+            let changed = change(list);
+            list.sort_by(|one, other| (&one.server, &one.role).cmp(&(&other.server, &other.role)));
+            (text(list), changed)
+        },
+    )
 }
 
 fn text(list: &[KeptLogin]) -> String {
@@ -189,22 +172,10 @@ fn text(list: &[KeptLogin]) -> String {
     text
 }
 
-/// As a basic string of TOML.
-pub(super) fn quoted(value: &str) -> String {
-    let mut text = String::from('"');
-    for sign in value.chars() {
-        match sign {
-            '"' | '\\' => text.extend(['\\', sign]),
-            sign if sign.is_control() => text += &format!("\\u{:04X}", u32::from(sign)),
-            sign => text.push(sign),
-        }
-    }
-    text.push('"');
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const VERIFIER: &str = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy";

@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::{self, Asking, Holding, Promise, of_portal};
+use super::numbered::large_object;
 use super::parameters;
+use super::principal::principal;
 use super::probe::Told;
 use super::sights::Viewer;
 use super::temporary::{Rest, Temporary};
@@ -20,7 +22,7 @@ use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Catalog, Class, Hand, Mask};
-use crate::model::{ActorKind, Carried, Flow, Group, GroupKind, Kind, Principal, Timestamp, Trace};
+use crate::model::{ActorKind, Carried, Flow, Timestamp, Trace};
 use crate::policy::{
     Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
     Transaction, Verdict, Viewed, Words,
@@ -659,73 +661,8 @@ fn number(intent: &Intent) -> String {
     }
 }
 
-/// Who it is, in the words of policies.
-fn principal(flow: &Flow) -> Principal {
-    let (process, actor) = (&flow.process, &flow.actor);
-    let program = process.exe.as_ref().map(|path| path.display().to_string());
-    let workload = &process.workload;
-    let person = actor.person.as_ref().and_then(|person| {
-        person.name.clone().or_else(|| person.user.as_ref().map(|user| user.value.clone()))
-    });
-    let one = |kind, name: Option<&str>| {
-        name.into_iter().map(move |name| Group { kind, name: name.into() }).collect::<Vec<_>>()
-    };
-    let all = |kind, names: &[String]| {
-        names.iter().map(move |name| Group { kind, name: name.clone() }).collect::<Vec<_>>()
-    };
-    let groups = [
-        one(GroupKind::Unit, workload.system_unit()),
-        one(GroupKind::Container, workload.container.as_deref()),
-        one(GroupKind::Namespace, workload.system_namespace()),
-        all(GroupKind::Team, &actor.teams),
-        all(GroupKind::Group, &actor.groups),
-    ];
-    Principal {
-        kind: match actor.kind {
-            Kind::Terminal => ActorKind::Terminal,
-            Kind::Agent => ActorKind::Agent,
-            Kind::Notebook => ActorKind::Notebook,
-            Kind::Pipeline => ActorKind::Pipeline,
-            Kind::Service => ActorKind::Service,
-            Kind::Unplaced => ActorKind::Unplaced,
-        },
-        workload: (actor.name.clone())
-            .or_else(|| workload.system_unit().map(str::to_owned))
-            .or_else(|| program.clone())
-            .unwrap_or_else(|| process.comm.clone()),
-        person,
-        user: process.user.clone(),
-        program,
-        groups: groups.concat(),
-    }
-}
-
 fn unknown(why: &str) -> Arc<Understood> {
     Arc::new(Understood::unknown(why))
-}
-
-/// The functions that client libraries call by number: those of large objects.
-/// The server's own never change their numbers.
-fn large_object(function: u32) -> Option<&'static [u8]> {
-    Some(match function {
-        715 => b"SELECT pg_catalog.lo_create($1)",
-        764 => b"SELECT pg_catalog.lo_import($1)",
-        765 => b"SELECT pg_catalog.lo_export($1, $2)",
-        767 => b"SELECT pg_catalog.lo_import($1, $2)",
-        952 => b"SELECT pg_catalog.lo_open($1, $2)",
-        953 => b"SELECT pg_catalog.lo_close($1)",
-        954 => b"SELECT pg_catalog.loread($1, $2)",
-        955 => b"SELECT pg_catalog.lowrite($1, $2)",
-        956 => b"SELECT pg_catalog.lo_lseek($1, $2, $3)",
-        957 => b"SELECT pg_catalog.lo_creat($1)",
-        958 => b"SELECT pg_catalog.lo_tell($1)",
-        964 => b"SELECT pg_catalog.lo_unlink($1)",
-        1004 => b"SELECT pg_catalog.lo_truncate($1, $2)",
-        3170 => b"SELECT pg_catalog.lo_lseek64($1, $2, $3)",
-        3171 => b"SELECT pg_catalog.lo_tell64($1)",
-        3172 => b"SELECT pg_catalog.lo_truncate64($1, $2)",
-        _ => return None,
-    })
 }
 
 /// A path that no server would show: nothing is known of it.

@@ -1,0 +1,25 @@
+//! Functions that are called by their numbers.
+
+/// The functions that client libraries call by number: those of large objects.
+/// The server's own never change their numbers.
+pub fn large_object(function: u32) -> Option<&'static [u8]> {
+    Some(match function {
+        715 => b"SELECT pg_catalog.lo_create($1)",
+        764 => b"SELECT pg_catalog.lo_import($1)",
+        765 => b"SELECT pg_catalog.lo_export($1, $2)",
+        767 => b"SELECT pg_catalog.lo_import($1, $2)",
+        952 => b"SELECT pg_catalog.lo_open($1, $2)",
+        953 => b"SELECT pg_catalog.lo_close($1)",
+        954 => b"SELECT pg_catalog.loread($1, $2)",
+        955 => b"SELECT pg_catalog.lowrite($1, $2)",
+        956 => b"SELECT pg_catalog.lo_lseek($1, $2, $3)",
+        957 => b"SELECT pg_catalog.lo_creat($1)",
+        958 => b"SELECT pg_catalog.lo_tell($1)",
+        964 => b"SELECT pg_catalog.lo_unlink($1)",
+        1004 => b"SELECT pg_catalog.lo_truncate($1, $2)",
+        3170 => b"SELECT pg_catalog.lo_lseek64($1, $2, $3)",
+        3171 => b"SELECT pg_catalog.lo_tell64($1)",
+        3172 => b"SELECT pg_catalog.lo_truncate64($1, $2)",
+        _ => return None,
+    })
+}
