@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut tests = step::cargo();
     // The agent is as it is used; its tests need no optimising, which takes minutes.
     tests
-        .args(["test", "--package", "tidegate-tests"])
+        .args(["test", "--package", "tidegate-tests", "--no-fail-fast"])
         .args(&arguments.name)
         .env("TIDEGATE_BIN", &agent);
     if arguments.all {
