@@ -2,6 +2,7 @@
 //! given, and passes by nothing wider than what was shown.
 
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -154,6 +155,14 @@ impl Terminal {
     /// Whatever there is.
     fn open(script: &mut Command) -> Result<Self> {
         script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        // A terminal's end reaches its programs, also where this test runs under nohup.
+        // SAFETY: signal(2) may be called between fork and exec.
+        unsafe {
+            script.pre_exec(|| {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         let mut child = script.spawn().context("cannot run `script`: install bsdutils")?;
         let keys = child.stdin.take().context("no stdin")?;
         let mut out = child.stdout.take().context("no stdout")?;
