@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::audit::frame::{self, Found, SEGMENT_HEAD, Start};
+use tidegate::audit::frame::{self, Found, Start};
 use tidegate::audit::record;
 use tidegate::audit::store::segments::{Lookup, Segment, Segments};
-use tidegate::audit::store::{Folder, tree};
+use tidegate::audit::store::Folder;
 use tidegate::audit::{RecordId, redact};
 use tidegate::ledger::{Head, note};
 use tidegate::model::TextKept;
@@ -166,7 +166,7 @@ fn numbers<const COUNT: usize>(bytes: &[u8]) -> Option<([u64; COUNT], &[u8])> {
 fn notes(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = note::peek(&text);
-    for note in tree::split_notes(&text) {
+    for note in note::split(&text) {
         let _ = note::peek(&note);
     }
     if let Ok(head) = Head::from_text(&text) {
