@@ -128,7 +128,12 @@ fn who_comes_while_a_table_is_being_changed_is_not_kept_waiting() -> Result<()> 
     let took = began.elapsed();
     ensure!(took < Duration::from_secs(10), "it took {took:?}");
     ensure!(shown.trim() == "c•••@s•••.example|7", "{shown}");
+    // Nor does who came then see through a view whose definition nobody could read.
+    let mut early = ground.connect()?;
+    early.query("SELECT 1")?;
     holder.query("ROLLBACK")?;
+    let shown = early.rows("SELECT label FROM contacts")?;
+    ensure!(!shown.is_empty() && !shown.contains("anary"), "{shown}");
     let shown = ground.psql(&["SELECT full_name FROM customers WHERE id = 1"])?;
     ensure!(shown.trim() == "X••• C•••", "{shown}");
     Ok(())

@@ -25,6 +25,11 @@ pub struct Fresh {
 }
 
 impl Fresh {
+    /// Anything may have been defined.
+    pub fn anything() -> Self {
+        Self { code: true, ..Self::default() }
+    }
+
     /// A statement is let through. `true`: more is in doubt than before.
     pub fn follow(&mut self, statement: &Statement, catalog: &Catalog) -> bool {
         let mut changes = !self.code && runs_code(statement, catalog);

@@ -134,8 +134,17 @@ impl Knowledge {
         if whole {
             self.patient_until = Some(Instant::now() + known.patience());
         }
+        let settled = known.begun();
         self.known = Some(known);
         self.renew();
+        // Tables are known, and not what views and functions make of them. Where
+        // nothing is known at all everything is scanned.
+        if !whole && self.catalog.relations().next().is_some() {
+            self.fresh = Fresh::anything();
+            self.doubtful = true;
+            self.settled = settled;
+            self.edition += 1;
+        }
     }
 
     /// A statement has ended that defines something.
