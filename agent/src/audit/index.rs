@@ -80,7 +80,7 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     database.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     database.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
-         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA mmap_size = 1073741824;",
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384; PRAGMA mmap_size = 1073741824;",
     )?;
     database.execute_batch(SCHEMA)?;
     Ok(database)

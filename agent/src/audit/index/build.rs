@@ -39,13 +39,30 @@ impl From<rusqlite::Error> for BuildError {
 /// What is remembered from one time to the next.
 #[derive(Debug, Default)]
 pub struct Build {
-    /// The rows of intents whose outcomes may come, and those before them.
-    intents: HashMap<RecordId, i64>,
-    earlier: HashMap<RecordId, i64>,
+    /// Intents whose outcomes haven't come.
+    open: HashMap<RecordId, Open>,
     last_id: i64,
     /// How far segments were read that are still written, by writer and first
     /// position.
     tails: BTreeMap<(u64, u64), Tail>,
+}
+
+/// Most outcomes come within the same second: then the row is written once, whole.
+#[derive(Debug)]
+enum Open {
+    Unwritten(Asked),
+    /// Its row.
+    Written(i64),
+}
+
+/// What an intent says.
+#[derive(Debug)]
+struct Asked {
+    row: i64,
+    flow: Option<i64>,
+    text: Option<i64>,
+    verdict: u8,
+    policies: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -63,17 +80,21 @@ impl Build {
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Progress, BuildError> {
         let mut progress = Progress::default();
-        for path in segments::paths(folder)? {
+        let paths = segments::paths(folder)?;
+        let nexts = nexts(database)?;
+        for (index, path) in paths.iter().enumerate() {
             if !go_on() {
                 progress.stopped = true;
                 return Ok(progress);
             }
-            let Some((writer, first)) = segments::start_of(&path) else { continue };
-            let next = next_of(database, writer)?;
-            if is_done(&path, first, next) {
+            let Some((writer, first)) = segments::start_of(path) else { continue };
+            let next = nexts.get(&writer).copied().unwrap_or(0);
+            let after = paths.get(index + 1).and_then(|path| segments::start_of(path));
+            let end = after.filter(|(of, at)| *of == writer && *at > first).map(|(_, at)| at);
+            if is_done(path, first, end, next) {
                 continue;
             }
-            match self.take_in(database, &path, (writer, first)) {
+            match self.take_in(database, path, (writer, first)) {
                 Ok(records) => progress.records += records,
                 // Sealed or removed a moment ago: the next time finds it.
                 Err(BuildError::Store(StoreError::Io { error, .. }))
@@ -99,7 +120,9 @@ impl Build {
         // Another may have been quicker.
         let next = next_of(&work, writer)?.max(first);
         let mut taker = Taker {
-            build: self,
+            // What fails is read again, with nothing known of it.
+            open: std::mem::take(&mut self.open),
+            last_id: self.last_id,
             database: &work,
             rows: std::mem::take(&mut tail.rows),
             uses: Uses::default(),
@@ -127,16 +150,22 @@ impl Build {
             }
             tail.position = sealed.positions().end;
         }
-        let Taker { failed, taken, rows, uses, .. } = taker;
-        if let Some(error) = failed {
+        if let Some(error) = taker.failed.take() {
             return Err(error.into());
         }
+        taker.write_open()?;
+        let Taker { open, last_id, taken, rows, uses, .. } = taker;
         if tail.position > next {
             uses.count(&rows, &work)?;
             work.prepare_cached("INSERT OR REPLACE INTO writers VALUES (?1, ?2)")?
                 .execute(params![number(writer), number(tail.position)])?;
         }
         work.commit()?;
+        self.last_id = last_id;
+        // Those that never got one; what is forgotten here is looked up.
+        if open.len() <= MOST_OPEN {
+            self.open = open;
+        }
         if live {
             tail.rows = rows;
             // A writer has one at a time, and those that it left are sealed soon.
@@ -144,9 +173,6 @@ impl Build {
                 self.tails.pop_first();
             }
             self.tails.insert((writer, first), tail);
-        }
-        if self.intents.len() > MOST_INTENTS {
-            self.earlier = std::mem::take(&mut self.intents);
         }
         Ok(taken)
     }
@@ -158,13 +184,27 @@ impl Tail {
     }
 }
 
-/// A sealed segment's end isn't in its name; the next one's begin tells enough
-/// only for those before the last. A quick look at the head does.
-fn is_done(path: &Path, first: u64, next: u64) -> bool {
+/// A sealed segment's end isn't in its name; the begin of the writer's next one
+/// tells it, and of the last one a look at its head.
+fn is_done(path: &Path, first: u64, end: Option<u64>, next: u64) -> bool {
     if next <= first || path.extension().is_some_and(|extension| extension == "live") {
         return false;
     }
-    crate::audit::store::sealed::Sealed::open(path).is_ok_and(|sealed| first + sealed.count <= next)
+    end.map_or_else(
+        || crate::audit::store::sealed::Sealed::open(path).ok().map(|it| first + it.count),
+        Some,
+    )
+    .is_some_and(|end| end <= next)
+}
+
+/// How far each writer's records are in the index.
+fn nexts(database: &Connection) -> rusqlite::Result<HashMap<u64, u64>> {
+    let mut statement = database.prepare_cached("SELECT writer, next FROM writers")?;
+    let rows = statement.query_map([], |row| {
+        let (writer, next): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok((u64::try_from(writer).unwrap_or(0), u64::try_from(next).unwrap_or(0)))
+    })?;
+    rows.collect()
 }
 
 fn next_of(database: &Connection, writer: u64) -> rusqlite::Result<u64> {
@@ -220,7 +260,8 @@ impl Uses {
 }
 
 struct Taker<'b> {
-    build: &'b mut Build,
+    open: HashMap<RecordId, Open>,
+    last_id: i64,
     database: &'b Transaction<'b>,
     rows: Rows,
     uses: Uses,
@@ -279,43 +320,19 @@ impl Taker<'_> {
     fn id(&mut self, at: u64) -> i64 {
         let id = number(at << 12).max(0);
         // Close records come in order; a clock set back makes no row vanish.
-        let id = if id <= self.build.last_id && self.build.last_id - id < 1 << 24 {
-            self.build.last_id + 1
+        let id = if id <= self.last_id && self.last_id - id < 1 << 24 {
+            self.last_id + 1
         } else {
             id
         };
-        self.build.last_id = id;
+        self.last_id = id;
         id
     }
 
-    fn insert(
-        &mut self,
-        id: RecordId,
-        body: &Body,
-        rest: impl Fn(i64) -> rusqlite::Result<usize>,
-    ) -> rusqlite::Result<i64> {
-        let mut row = self.id(body.at().unwrap_or(0));
-        loop {
-            match rest(row) {
-                Ok(_) => return Ok(row),
-                // Another writer's record of the same moment.
-                Err(rusqlite::Error::SqliteFailure(error, _))
-                    if error.code == rusqlite::ErrorCode::ConstraintViolation =>
-                {
-                    row += 1;
-                    self.build.last_id = row;
-                }
-                Err(error) => {
-                    tracing::debug!("record {id} is not in the index: {error}");
-                    return Err(error);
-                }
-            }
-        }
-    }
-
     fn plain(&mut self, id: RecordId, body: &Body, flow: Option<i64>) -> rusqlite::Result<()> {
+        let row = self.id(body.at().unwrap_or(0));
         let database = self.database;
-        self.insert(id, body, |row| {
+        insert(row, |row| {
             database
                 .prepare_cached(
                     "INSERT INTO records(id, writer, position, kind, flow) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -326,32 +343,17 @@ impl Taker<'_> {
     }
 
     fn intent(&mut self, id: RecordId, intent: &Intent, flow: Option<i64>) -> rusqlite::Result<()> {
-        let database = self.database;
         let text = self.rows.at(id, intent.statement);
         if let Some(text) = text {
             *self.uses.texts.entry(text).or_default() += 1;
         }
         let policies = match self.rows.word(id, intent.policies) {
-            Some(policies) => Some(definitions::phrase(database, policies, &[])?),
+            Some(policies) => Some(definitions::phrase(self.database, policies, &[])?),
             None => None,
         };
-        let row = self.insert(id, &Body::Intent(intent.clone()), |row| {
-            database
-                .prepare_cached(
-                    "INSERT INTO records(id, writer, position, kind, flow, text, verdict, policies)
-                     VALUES (?1, ?2, ?3, 32, ?4, ?5, ?6, ?7)",
-                )?
-                .execute(params![
-                    row,
-                    number(id.writer),
-                    number(id.position),
-                    flow,
-                    text,
-                    intent.verdict,
-                    policies
-                ])
-        })?;
-        self.build.intents.insert(id, row);
+        let row = self.id(intent.head.at);
+        let asked = Asked { row, flow, text, verdict: intent.verdict, policies };
+        self.open.insert(id, Open::Unwritten(asked));
         Ok(())
     }
 
@@ -362,36 +364,27 @@ impl Taker<'_> {
         outcome: &Outcome,
         flow: Option<i64>,
     ) -> rusqlite::Result<()> {
-        let database = self.database;
         let intent = id
             .position
             .checked_sub(outcome.intent)
             .filter(|_| outcome.intent > 0)
             .map(|position| RecordId { position, ..id });
-        let row = match intent {
-            Some(intent) => {
-                let Build { intents, earlier, .. } = &self.build;
-                match intents.get(&intent).or_else(|| earlier.get(&intent)) {
-                    Some(row) => Some(*row),
-                    None => find(database, intent, outcome.head.at)?,
-                }
+        let row = match intent.and_then(|intent| Some((intent, self.open.remove(&intent)?))) {
+            Some((intent, Open::Unwritten(asked))) => {
+                let told = self.told(id, None, outcome)?;
+                return write(self.database, intent, &asked, Some(&told)).map(drop);
             }
-            None => None,
+            Some((_, Open::Written(row))) => Some(row),
+            None => match intent {
+                Some(intent) => find(self.database, intent, outcome.head.at)?,
+                None => None,
+            },
         };
         let Some(row) = row else {
             return self.plain(id, &Body::Outcome(outcome.clone()), flow);
         };
-        let (mut classes, mut masked, mut seen) = (None, None, None);
-        if !outcome.masked.is_empty() || !outcome.seen.is_empty() {
-            let cells = self.cells(id, row, outcome)?;
-            let names = |cells: &Cells| -> Vec<String> { cells.keys().cloned().collect() };
-            let (hidden, clear) = (names(&cells.0), names(&cells.1));
-            let phrase = format!("masked {} seen {}", hidden.join(" "), clear.join(" "));
-            let all: Vec<&str> = hidden.iter().chain(&clear).map(String::as_str).collect();
-            classes = Some(definitions::phrase(database, &phrase, &all)?);
-            (masked, seen) = (Some(written(&cells.0)), Some(written(&cells.1)));
-        }
-        database
+        let told = self.told(id, Some(row), outcome)?;
+        self.database
             .prepare_cached(
                 "UPDATE records SET ending = ?2, rows = coalesce(rows, 0) + ?3, latency = ?4,
                  masked = coalesce(?5, masked), sqlstate = ?6, outcome = ?7,
@@ -400,24 +393,68 @@ impl Taker<'_> {
             )?
             .execute(params![
                 row,
-                outcome.ending,
-                number(outcome.rows),
-                number(outcome.latency_us),
-                classes,
-                outcome.sqlstate.as_deref(),
+                told.outcome.ending,
+                number(told.outcome.rows),
+                number(told.outcome.latency_us),
+                told.classes,
+                told.outcome.sqlstate.as_deref(),
                 number(id.position),
-                number(outcome.bytes),
-                masked,
-                seen,
+                number(told.outcome.bytes),
+                told.masked,
+                told.seen,
             ])
             .map(drop)
     }
 
+    /// With what the row that it belongs to says of cells already.
+    fn told<'o>(
+        &self,
+        id: RecordId,
+        row: Option<i64>,
+        outcome: &'o Outcome,
+    ) -> rusqlite::Result<Told<'o>> {
+        let mut told = Told { id, outcome, classes: None, masked: None, seen: None };
+        if !outcome.masked.is_empty() || !outcome.seen.is_empty() {
+            let cells = self.cells(id, row, outcome)?;
+            let names = |cells: &Cells| -> Vec<String> { cells.keys().cloned().collect() };
+            let (hidden, clear) = (names(&cells.0), names(&cells.1));
+            let phrase = format!("masked {} seen {}", hidden.join(" "), clear.join(" "));
+            let all: Vec<&str> = hidden.iter().chain(&clear).map(String::as_str).collect();
+            told.classes = Some(definitions::phrase(self.database, &phrase, &all)?);
+            (told.masked, told.seen) = (Some(written(&cells.0)), Some(written(&cells.1)));
+        }
+        Ok(told)
+    }
+
+    /// Those whose outcome isn't there yet are found without it.
+    fn write_open(&mut self) -> rusqlite::Result<()> {
+        let mut unwritten: Vec<_> = self
+            .open
+            .iter_mut()
+            .filter_map(|(id, open)| match open {
+                Open::Unwritten(asked) => Some((asked.row, *id, open)),
+                Open::Written(_) => None,
+            })
+            .collect();
+        unwritten.sort_unstable_by_key(|(row, ..)| *row);
+        for (_, id, open) in unwritten {
+            if let Open::Unwritten(asked) = open {
+                *open = Open::Written(write(self.database, id, asked, None)?);
+            }
+        }
+        Ok(())
+    }
+
     /// How many cells of each class were masked and shown, those of earlier
     /// statements of the same text among them.
-    fn cells(&self, id: RecordId, row: i64, outcome: &Outcome) -> rusqlite::Result<(Cells, Cells)> {
+    fn cells(
+        &self,
+        id: RecordId,
+        row: Option<i64>,
+        outcome: &Outcome,
+    ) -> rusqlite::Result<(Cells, Cells)> {
         let (mut masked, mut seen) = (Cells::new(), Cells::new());
-        if outcome.index > 0 {
+        if let Some(row) = row.filter(|_| outcome.index > 0) {
             let known: (Option<String>, Option<String>) = self
                 .database
                 .prepare_cached("SELECT cells, seen FROM records WHERE id = ?1")?
@@ -451,27 +488,111 @@ pub fn counts(cells: &str) -> Cells {
     pairs.filter_map(|[class, count]| Some(((*class).to_owned(), count.parse().ok()?))).collect()
 }
 
-/// An intent from before this process began to build: within the minute before
-/// its outcome, or not at all.
+/// What an outcome adds to its statement's row.
+struct Told<'o> {
+    id: RecordId,
+    outcome: &'o Outcome,
+    classes: Option<i64>,
+    masked: Option<String>,
+    seen: Option<String>,
+}
+
+/// A statement's row.
+fn write(
+    database: &Connection,
+    id: RecordId,
+    asked: &Asked,
+    told: Option<&Told<'_>>,
+) -> rusqlite::Result<i64> {
+    let outcome = told.map(|told| told.outcome);
+    insert(asked.row, |row| {
+        database
+            .prepare_cached(
+                "INSERT INTO records(id, writer, position, kind, flow, text, verdict, policies,
+                 ending, rows, latency, masked, sqlstate, outcome, bytes, cells, seen)
+                 VALUES (?1, ?2, ?3, 32, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            )?
+            .execute(params![
+                row,
+                number(id.writer),
+                number(id.position),
+                asked.flow,
+                asked.text,
+                asked.verdict,
+                asked.policies,
+                outcome.map(|outcome| outcome.ending),
+                outcome.map(|outcome| number(outcome.rows)),
+                outcome.map(|outcome| number(outcome.latency_us)),
+                told.and_then(|told| told.classes),
+                outcome.and_then(|outcome| outcome.sqlstate.as_deref()),
+                told.map(|told| number(told.id.position)),
+                outcome.map(|outcome| number(outcome.bytes)),
+                told.and_then(|told| told.masked.as_deref()),
+                told.and_then(|told| told.seen.as_deref()),
+            ])
+    })
+}
+
+/// At this place, or at the next that is free: another writer's record may be of
+/// the same moment.
+fn insert(
+    mut row: i64,
+    put: impl Fn(i64) -> rusqlite::Result<usize>,
+) -> rusqlite::Result<i64> {
+    loop {
+        match put(row) {
+            Ok(_) => return Ok(row),
+            Err(rusqlite::Error::SqliteFailure(error, _))
+                if error.code == rusqlite::ErrorCode::ConstraintViolation =>
+            {
+                row += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The row of an intent that isn't remembered. A writer's positions rise with
+/// the rows, so it is searched by halves, before its outcome's moment.
 fn find(database: &Connection, intent: RecordId, at: u64) -> rusqlite::Result<Option<i64>> {
-    let until = number(at.saturating_add(1) << 12);
-    let since = number(at.saturating_sub(60_000_000) << 12);
-    database
-        .prepare_cached(
-            "SELECT id FROM records WHERE id BETWEEN ?1 AND ?2 AND position = ?3 AND writer = ?4
-             ORDER BY id DESC LIMIT 1",
-        )?
-        .query_row(params![since, until, number(intent.position), number(intent.writer)], |row| {
-            row.get(0)
-        })
-        .optional()
+    let wanted = number(intent.position);
+    let mut statement = database.prepare_cached(
+        "SELECT id, position FROM records WHERE id >= ?1 AND writer = ?2 ORDER BY id LIMIT 1",
+    )?;
+    let mut from = |row: i64| -> rusqlite::Result<Option<(i64, i64)>> {
+        statement
+            .query_row([row, number(intent.writer)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
+    };
+    // Some rows are a little later than their records say.
+    let mut high = number(at.saturating_add(SECOND) << 12);
+    let mut reach = number(2 * SECOND << 12);
+    let mut low = loop {
+        let low = high.saturating_sub(reach).max(0);
+        match from(low)? {
+            Some((row, position)) if position == wanted => return Ok(Some(row)),
+            Some((row, position)) if position < wanted => break row + 1,
+            _ if low == 0 => return Ok(None),
+            _ => reach = reach.saturating_mul(4),
+        }
+    };
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match from(middle)? {
+            Some((row, position)) if position == wanted => return Ok(Some(row)),
+            Some((row, position)) if position < wanted => low = row + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(None)
 }
 
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+const SECOND: u64 = 1_000_000;
 /// Intents that are remembered for their outcomes.
-const MOST_INTENTS: usize = 100_000;
+const MOST_OPEN: usize = 100_000;
 /// Segments that are followed while they are written.
 const MOST_TAILS: usize = 16;

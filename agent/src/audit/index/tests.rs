@@ -209,3 +209,46 @@ fn what_a_text_of_several_statements_showed_adds_up() {
         assert_eq!(outcome.seen, counts("iban 1"));
     }
 }
+
+#[test]
+fn an_outcome_finds_its_intent_however_much_came_between() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(100, Mode::Strict));
+    let subject = log.subject("SELECT slow FROM t", Strings::Standard, None);
+    let asked = |serial| {
+        let statement = Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed);
+        connection.intent(&statement).unwrap()
+    };
+    let folder = Folder::new(&scratch.0);
+    let mut index = Index::open(&folder).unwrap();
+    let first: Vec<_> = (0..3).map(asked).collect();
+    index.catch_up(&mut || true).unwrap();
+    // Found before it has ended.
+    let hits = index.search(&query()).unwrap();
+    assert_eq!(hits.len(), 3);
+    assert!(hits.iter().all(|hit| hit.outcome.is_none()));
+    for serial in 100..600 {
+        run(&connection, &log, serial, "SELECT a FROM t", vec![]);
+    }
+    let last = asked(1000);
+    index.catch_up(&mut || true).unwrap();
+    // By the one that took in the intent, and by one that knows nothing of it.
+    let ended = |sealed, rows| {
+        connection.outcome(sealed, &Outcome { rows, ..Outcome::new(Ending::Complete) });
+    };
+    ended(&first[1], 11);
+    index.catch_up(&mut || true).unwrap();
+    drop(index);
+    ended(&first[0], 10);
+    ended(&last, 13);
+    ended(&first[2], 12);
+    let mut index = Index::open(&folder).unwrap();
+    index.catch_up(&mut || true).unwrap();
+    let words = Query { words: Some("slow".into()), oldest: true, ..query() };
+    let hits = index.search(&words).unwrap();
+    let rows: Vec<i64> = hits.iter().map(|hit| hit.outcome.as_ref().unwrap().rows).collect();
+    assert_eq!(rows, [10, 11, 12, 13]);
+    // Nothing stands beside its statement.
+    assert_eq!(index.search(&query()).unwrap().len(), 504);
+}

@@ -2,6 +2,7 @@
 //! later, what a dead process left is brought in later, and the log is whole.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::audit::log::Connection;
@@ -104,4 +105,44 @@ fn who_dies_before_it_is_written_down_leaves_it_to_the_next() {
     assert_eq!(verified.tail, 0);
     assert_eq!(verified.records, keeper.0.lock().unwrap().size());
     assert!(next.log.is_on());
+}
+
+/// Writes a record whenever something is signed.
+struct Busy {
+    keeper: Keeper,
+    connection: Connection,
+    signed: Arc<AtomicU64>,
+}
+
+impl Signer for Busy {
+    fn append(&mut self, asked: &LogAppend) -> Result<LogAnswer, String> {
+        let serial = self.signed.fetch_add(1, Ordering::Relaxed);
+        assert!(serial < 100, "it signs for as long as records come");
+        let statement = Statement::new(serial, Way::Query, None, Verdict::Allowed);
+        let _ = self.connection.intent(&statement).unwrap();
+        self.keeper.append(asked)
+    }
+
+    fn finish(&mut self, writer: u64) -> Result<(), String> {
+        self.keeper.finish(writer)
+    }
+
+    fn heard(&mut self) -> Vec<Heard> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn what_comes_while_a_head_is_signed_waits_for_the_next() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let mut writing = Writing::start(&scratch, &keeper);
+    let signed = Arc::new(AtomicU64::new(0));
+    let connection = writing.log.connection(flow(8, Mode::Strict));
+    let busy = Busy { keeper: keeper.clone(), connection, signed: Arc::clone(&signed) };
+    writing.work.signer = Box::new(busy);
+    writing.write(10);
+    writing.work.turn().unwrap();
+    assert_eq!(signed.load(Ordering::Relaxed), 1);
+    writing.work.turn().unwrap();
+    assert_eq!(signed.load(Ordering::Relaxed), 2);
 }
