@@ -12,6 +12,7 @@ use tidegate_tests::place::Place;
 use tidegate_tests::postgres::Postgres;
 use tidegate_tests::scene::alone;
 use tidegate_tests::seen::Parsers;
+use tidegate_tests::wait::until_true;
 use tidegate_tests::{sys, venv};
 
 /// A session that is told what to send, a line of Python each, and answers with a line.
@@ -207,6 +208,7 @@ fn a_parser_process_that_is_killed_over_a_text_is_one_refusal() -> Result<()> {
     // One that died while nobody asked costs nobody anything.
     for pid in &now.pids {
         sys::signal(*pid, libc::SIGKILL)?;
+        until_true("it to be dead", Duration::from_secs(5), || has_ended(*pid))?;
     }
     ensure!(session.ask(&long(4))? == "ok 1", "{}", guarded.agent.tail());
     let said = guarded.agent.must(&["status"])?;
@@ -238,6 +240,13 @@ fn one_that_hangs_is_given_up_and_replaced_and_the_others_go_on() -> Result<()> 
     })?;
     ensure!(session.ask("'SELECT 7 /* ' + 'x' * 200_000 + ' */'")? == "ok 7");
     Ok(())
+}
+
+/// Gone, or only waited for.
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
+        || !std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// What the kernel says of it from outside.

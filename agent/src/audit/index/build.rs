@@ -320,11 +320,8 @@ impl Taker<'_> {
     fn id(&mut self, at: u64) -> i64 {
         let id = number(at << 12).max(0);
         // Close records come in order; a clock set back makes no row vanish.
-        let id = if id <= self.last_id && self.last_id - id < 1 << 24 {
-            self.last_id + 1
-        } else {
-            id
-        };
+        let id =
+            if id <= self.last_id && self.last_id - id < 1 << 24 { self.last_id + 1 } else { id };
         self.last_id = id;
         id
     }
@@ -535,10 +532,7 @@ fn write(
 
 /// At this place, or at the next that is free: another writer's record may be of
 /// the same moment.
-fn insert(
-    mut row: i64,
-    put: impl Fn(i64) -> rusqlite::Result<usize>,
-) -> rusqlite::Result<i64> {
+fn insert(mut row: i64, put: impl Fn(i64) -> rusqlite::Result<usize>) -> rusqlite::Result<i64> {
     loop {
         match put(row) {
             Ok(_) => return Ok(row),
@@ -566,7 +560,7 @@ fn find(database: &Connection, intent: RecordId, at: u64) -> rusqlite::Result<Op
     };
     // Some rows are a little later than their records say.
     let mut high = number(at.saturating_add(SECOND) << 12);
-    let mut reach = number(2 * SECOND << 12);
+    let mut reach = number((2 * SECOND) << 12);
     let mut low = loop {
         let low = high.saturating_sub(reach).max(0);
         match from(low)? {
