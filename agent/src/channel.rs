@@ -12,4 +12,4 @@ mod terms;
 
 pub use message::{FromCell, FromLog, ToCell, ToEnforcer, ToKeeper, ToLog};
 pub use socket::{Channel, ChannelError, Received, pair};
-pub use terms::{seal_terms, unseal_terms};
+pub use terms::{Kept, seal_kept, seal_terms, unseal_kept, unseal_terms};

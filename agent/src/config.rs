@@ -12,6 +12,7 @@ pub mod classes;
 mod draft;
 mod duration;
 mod file;
+pub mod filled;
 mod kept;
 pub mod logins;
 mod mistakes;

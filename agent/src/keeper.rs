@@ -18,6 +18,7 @@ mod existing;
 mod gate;
 mod hooks;
 mod marks;
+mod memory;
 mod names;
 mod namespaces;
 mod notary;
@@ -226,7 +227,8 @@ fn keep(
     let notary = notary::Notary::of(&settings, owner)?;
     observers.note_to(notary.clone());
     let recipe = recipe(&settings, owner, notary.clone());
-    let enforcers = Enforcers::new(recipe, crate::channel::seal_terms(&terms)?);
+    let memory = memory::Memory::open(settings.classes.filled())?;
+    let enforcers = Enforcers::new(recipe, crate::channel::seal_terms(&terms)?, memory);
     let parts = Parts {
         settings,
         maps,

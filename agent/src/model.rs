@@ -6,6 +6,7 @@ mod carried;
 mod event;
 mod flow;
 mod hold;
+mod learnt;
 mod log;
 mod principal;
 mod process;
@@ -29,6 +30,9 @@ pub use hold::{
     Approver, Caller, Hold, HoldAnswer, HoldApproval, HoldAsked, HoldEnd, HoldEvent, HoldGrant,
     HoldId, HoldLiteral, HoldParameter, HoldPass, HoldState, HoldStep, MOST_ASKED, Reach,
     SCHEMA as HOLD_SCHEMA, Varying, Withdrawal,
+};
+pub use learnt::{
+    DatabaseName, Filled, LONGEST as LONGEST_LEARNT, Learnt, MOST_COLUMNS, MOST_THERE, OPAQUE,
 };
 pub use log::{
     Durability, LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Closing, Fences, Flow, FlowId, HoldAnswer, HoldAsked, HoldEnd, LogAnswer, LogAppend, LogHealth,
-    LogNote, LogTerms, LogWelcome, Withdrawal,
+    Closing, DatabaseName, Fences, Flow, FlowId, HoldAnswer, HoldAsked, HoldEnd, Learnt, LogAnswer,
+    LogAppend, LogHealth, LogNote, LogTerms, LogWelcome, Withdrawal,
 };
 
 /// keeper → enforcer.
@@ -28,6 +28,12 @@ pub enum ToEnforcer {
     Held { request: u64, answer: HoldAnswer },
     /// What became of a hold that waits. Nothing is told of it afterwards.
     Decided { request: u64, end: HoldEnd },
+    /// All that enforcers have learnt and the keeper keeps, with one descriptor: a sealed
+    /// memory file that holds it. Comes before the first terms, and again when some of it
+    /// was forgotten. `edition`: newer ones take the place of older ones.
+    Kept { edition: u64 },
+    /// One thing more, or one that was known as less.
+    Learnt { edition: u64, database: Box<DatabaseName>, learnt: Box<Learnt> },
 }
 
 /// enforcer → keeper.
@@ -61,6 +67,8 @@ pub enum ToKeeper {
     Hold { request: u64, flow: FlowId, asked: Box<HoldAsked>, waits: bool },
     /// It waits no longer.
     Withdraw { request: u64, why: Withdrawal },
+    /// Something that is to be known after this enforcer.
+    Learnt { database: Box<DatabaseName>, learnt: Box<Learnt> },
 }
 
 /// keeper → the cell of an enforcer, in which texts are parsed, over a channel of its

@@ -1,5 +1,6 @@
-//! Terms as a sealed memory file: one for all workers, which none of them can
-//! change, and which is no file that anybody could open.
+//! Terms, and what enforcers have learnt, as a sealed memory file: one for all
+//! workers, which none of them can change, and which is no file that anybody could
+//! open.
 //!
 //! INVARIANT: the file has all four seals before it leaves the keeper, and the
 //! enforcer reads none without them: what it measured is what it reads.
@@ -9,12 +10,18 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::ChannelError;
-use crate::model::Terms;
+use crate::model::{DatabaseName, Learnt, Terms};
 
 /// Some hundred roots are a quarter of a megabyte; a thousand destinations with
 /// verifiers, logins and roots of their own are still well below.
 const MOST_BYTES: usize = 32 << 20;
+
+/// All that is kept of what enforcers have learnt.
+pub type Kept = Vec<(DatabaseName, Vec<Learnt>)>;
 
 /// For the keeper.
 pub fn seal_terms(terms: &Terms) -> io::Result<OwnedFd> {
@@ -26,8 +33,17 @@ pub fn seal_terms(terms: &Terms) -> io::Result<OwnedFd> {
             bytes.len()
         )));
     }
-    let file = memfd_create("tidegate-terms", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut rest = bytes.as_slice();
+    seal("tidegate-terms", &bytes)
+}
+
+/// For the keeper.
+pub fn seal_kept(kept: &impl Serialize) -> io::Result<OwnedFd> {
+    seal("tidegate-learnt", &postcard::to_stdvec(kept).map_err(io::Error::other)?)
+}
+
+fn seal(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut rest = bytes;
     while !rest.is_empty() {
         let written = rustix::io::write(&file, rest)?;
         rest = rest.get(written..).unwrap_or_default();
@@ -38,7 +54,16 @@ pub fn seal_terms(terms: &Terms) -> io::Result<OwnedFd> {
 
 /// For the enforcer: what came with [`super::ToEnforcer::Terms`].
 pub fn unseal_terms(file: impl AsFd) -> Result<Terms, ChannelError> {
-    let malformed = |what: String| ChannelError::Malformed(format!("the terms: {what}"));
+    unseal("the terms", file)
+}
+
+/// For the enforcer: what came with [`super::ToEnforcer::Kept`].
+pub fn unseal_kept(file: impl AsFd) -> Result<Kept, ChannelError> {
+    unseal("what is kept", file)
+}
+
+fn unseal<T: DeserializeOwned>(whose: &str, file: impl AsFd) -> Result<T, ChannelError> {
+    let malformed = |what: String| ChannelError::Malformed(format!("{whose}: {what}"));
     // Pipes, sockets and files of a disk have no seals, and fail here.
     let seals = fcntl_get_seals(&file)
         .map_err(|error| malformed(format!("this is no memory file: {error}")))?;
@@ -62,12 +87,12 @@ pub fn unseal_terms(file: impl AsFd) -> Result<Terms, ChannelError> {
             Err(error) => return Err(malformed(error.to_string())),
         }
     }
-    let (terms, rest) =
+    let (whole, rest) =
         postcard::take_from_bytes(&bytes).map_err(|error| malformed(error.to_string()))?;
     if !rest.is_empty() {
         return Err(malformed(format!("{} bytes are left over", rest.len())));
     }
-    Ok(terms)
+    Ok(whole)
 }
 
 fn all() -> SealFlags {

@@ -37,6 +37,14 @@ impl Default for ClassSettings {
     }
 }
 
+impl ClassSettings {
+    /// Where the keeper keeps what tables were filled with: beside what operators say.
+    pub fn filled(&self) -> PathBuf {
+        self.file.with_file_name(FILLED)
+    }
+}
+
+const FILLED: &str = "filled.jsonl";
 const KEYS: [&str; 4] = ["column", "class", "database", "server"];
 const HEAD: &str = "\
 # What columns hold, kept by `tidegate classify set`: a class, or \"none\" where

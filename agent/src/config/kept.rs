@@ -32,7 +32,8 @@ pub fn change<L, T>(
     Ok(changed)
 }
 
-fn replace(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+/// Puts a text in the place of a file's.
+pub fn replace(path: &Path, mode: u32, text: &str) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = Path::new(&beside);

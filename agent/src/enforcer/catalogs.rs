@@ -5,16 +5,24 @@
 //! server was verified by, and its name. Sessions learn it (`postgres::learning`),
 //! and hold a snapshot of it.
 //!
-//! INVARIANT: what another server says never changes what is known of this one.
+//! What tables were filled with no server can tell: it goes on to the keeper (`news`),
+//! which gives it to every enforcer, and holds for a database at its destination
+//! whatever certificate is shown there.
+//!
+//! INVARIANT: what another server says never changes what is known of this one. What is
+//! kept by the keeper only adds.
 
-use std::collections::HashMap;
+mod news;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::mask::filling::Carried;
 use crate::mask::{Catalog, Corrections};
-use crate::model::ColumnWord;
+use crate::model::{ColumnWord, DatabaseName, Learnt, MOST_THERE};
+use news::News;
 
 /// Which database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +37,10 @@ pub struct Identity {
 }
 
 #[derive(Debug, Default)]
-pub struct Catalogs(Mutex<All>);
+pub struct Catalogs {
+    all: Mutex<All>,
+    news: Arc<News>,
+}
 
 #[derive(Debug, Default)]
 struct All {
@@ -37,6 +48,9 @@ struct All {
     /// What operators say, and under which terms.
     words: Arc<[ColumnWord]>,
     generation: u32,
+    /// What the keeper keeps, and which edition of it.
+    kept: HashMap<DatabaseName, Vec<Learnt>>,
+    edition: u64,
 }
 
 /// One database.
@@ -59,6 +73,10 @@ pub struct Known {
     changed: AtomicBool,
     /// What is sensitive was put where it has no column.
     spread: Spread,
+    /// As whom what is learnt of it is told; nobody where it isn't known who it is.
+    told_as: Option<(DatabaseName, Arc<News>)>,
+    /// Filled tables of which it was told that they are there, and since when.
+    there: Mutex<(u64, HashSet<Box<str>>)>,
 }
 
 /// Places without columns into which something sensitive was put.
@@ -70,12 +88,16 @@ pub struct Spread {
 
 impl Catalogs {
     pub fn of(&self, identity: Identity) -> Arc<Known> {
-        let mut all = lock(&self.0);
+        let mut all = lock(&self.all);
         if let Some(known) = all.known.get(&identity) {
             return Arc::clone(known);
         }
-        let known = Arc::new(Known::default());
+        let name = identity.name();
+        let kept = all.kept.get(&name).cloned().unwrap_or_default();
+        let told_as = Some((name, Arc::clone(&self.news)));
+        let known = Arc::new(Known { told_as, ..Known::default() });
         known.correct(all.corrections(&identity));
+        known.recall(&kept);
         if all.known.len() >= MOST_DATABASES {
             // Those that no session holds any more.
             all.known.retain(|_, known| Arc::strong_count(known) > 1);
@@ -89,7 +111,7 @@ impl Catalogs {
     /// Takes what operators say, for all databases. Every worker does, and one of
     /// them may be late.
     pub fn correct(&self, generation: u32, words: &[ColumnWord]) {
-        let mut all = lock(&self.0);
+        let mut all = lock(&self.all);
         if generation < all.generation || *all.words == *words {
             return;
         }
@@ -104,6 +126,75 @@ impl Catalogs {
         for (known, corrections) in known {
             known.correct(corrections);
         }
+    }
+
+    /// What was learnt here and the keeper doesn't know yet.
+    #[inline]
+    pub fn take_news(&self) -> Vec<(DatabaseName, Learnt)> {
+        self.news.take()
+    }
+
+    /// All that the keeper keeps. Every worker takes it, and one of them may be late.
+    pub fn recall(&self, edition: u64, kept: Vec<(DatabaseName, Vec<Learnt>)>) {
+        let mut all = lock(&self.all);
+        if edition <= all.edition {
+            return;
+        }
+        all.edition = edition;
+        all.kept = kept.into_iter().collect();
+        let known: Vec<_> = all
+            .known
+            .iter()
+            .filter_map(|(identity, known)| {
+                Some((Arc::clone(known), all.kept.get(&identity.name())?.clone()))
+            })
+            .collect();
+        drop(all);
+        for (known, kept) in known {
+            known.recall(&kept);
+        }
+    }
+
+    /// One thing more that the keeper keeps: this enforcer has learnt it, or another.
+    pub fn recall_one(&self, edition: u64, database: DatabaseName, learnt: Learnt) {
+        let mut all = lock(&self.all);
+        if edition <= all.edition {
+            return;
+        }
+        all.edition = edition;
+        let known: Vec<_> = all
+            .known
+            .iter()
+            .filter(|(identity, _)| identity.name() == database)
+            .map(|(_, known)| Arc::clone(known))
+            .collect();
+        let kept = all.kept.entry(database).or_default();
+        kept.retain(|one| !same_table(one, &learnt));
+        kept.push(learnt.clone());
+        drop(all);
+        for known in known {
+            known.recall(std::slice::from_ref(&learnt));
+        }
+    }
+}
+
+/// Whether one takes the place of the other.
+fn same_table(one: &Learnt, other: &Learnt) -> bool {
+    match (one, other) {
+        (Learnt::Filled(one), Learnt::Filled(other)) => {
+            (&one.relation, &one.schema, one.guessed)
+                == (&other.relation, &other.schema, other.guessed)
+        }
+        _ => one == other,
+    }
+}
+
+impl Identity {
+    /// Without the certificate: that is renewed, and each server of a pair has its own.
+    fn name(&self) -> DatabaseName {
+        let [destination, system, database] =
+            [&self.destination, &self.system, &self.database].map(|text| text.to_string());
+        DatabaseName { destination, system, database }
     }
 }
 
@@ -131,6 +222,8 @@ impl Default for Known {
             took: AtomicU64::new(0),
             changed: AtomicBool::new(false),
             spread: Spread::default(),
+            told_as: None,
+            there: Mutex::default(),
         }
     }
 }
@@ -170,6 +263,7 @@ impl Known {
         self.took.store(millis(took), Ordering::Relaxed);
         self.due.store(self.now() + millis(LASTS), Ordering::Relaxed);
         self.ended.fetch_max(begun, Ordering::AcqRel);
+        self.tell_there();
     }
 
     /// It could not be learnt whole: another session may try.
@@ -204,9 +298,15 @@ impl Known {
     pub fn update(&self, change: impl FnOnce(&mut Catalog)) {
         let mut catalog = lock(&self.catalog);
         let before = catalog.generation();
-        change(Arc::make_mut(&mut catalog));
+        let changed = Arc::make_mut(&mut catalog);
+        change(changed);
+        let renamed = changed.take_renamed();
         if catalog.generation() != before {
             self.version.fetch_add(1, Ordering::AcqRel);
+        }
+        drop(catalog);
+        for one in &renamed {
+            self.tell_filled(one);
         }
     }
 
@@ -222,9 +322,79 @@ impl Known {
     /// A statement fills a table with what is sensitive.
     pub fn carry(&self, carried: Carried) {
         if !self.catalog().knows(&carried) {
+            self.tell_filled(&carried);
             self.update(|catalog| {
                 catalog.carry(carried);
             });
+        }
+    }
+
+    /// A statement puts something sensitive where it has no column.
+    pub fn spread_to(&self, notifications: bool, large_objects: bool) {
+        let Spread { notifications: notified, large_objects: stored } = &self.spread;
+        for (put, flag, learnt) in [
+            (notifications, notified, Learnt::Notifications),
+            (large_objects, stored, Learnt::LargeObjects),
+        ] {
+            if put && !flag.swap(true, Ordering::Relaxed) {
+                self.tell(learnt);
+            }
+        }
+    }
+
+    // ---- what is kept ---------------------------------------------------------
+
+    fn tell(&self, learnt: Learnt) {
+        if let Some((database, news)) = &self.told_as {
+            news.tell(database, learnt);
+        }
+    }
+
+    fn tell_filled(&self, carried: &Carried) {
+        if let Some(filled) = carried.told().filter(|_| !carried.temporary) {
+            self.tell(Learnt::Filled(filled));
+        }
+    }
+
+    /// Tells once a day which filled tables are there: where the keeper has no room, it
+    /// forgets others first.
+    fn tell_there(&self) {
+        let catalog = self.catalog();
+        let mut there = lock(&self.there);
+        if self.now() >= there.0 {
+            *there = (self.now() + millis(DAY), HashSet::new());
+        }
+        let new: Vec<&str> =
+            catalog.made_and_there().filter(|name| !there.1.contains(*name)).collect();
+        there.1.extend(new.iter().map(|name| Box::from(*name)));
+        for names in new.chunks(MOST_THERE) {
+            self.tell(Learnt::There(names.iter().map(|name| (*name).to_owned()).collect()));
+        }
+    }
+
+    /// Takes what the keeper keeps of it.
+    fn recall(&self, kept: &[Learnt]) {
+        let filled: Vec<Carried> = kept
+            .iter()
+            .filter_map(|one| match one {
+                Learnt::Filled(filled) => Some(Carried::from(filled)),
+                _ => None,
+            })
+            .collect();
+        let catalog = self.catalog();
+        let new: Vec<Carried> = filled.into_iter().filter(|one| !catalog.knows(one)).collect();
+        drop(catalog);
+        if !new.is_empty() {
+            self.update(|catalog| new.into_iter().for_each(|one| catalog.carry(one)));
+            // What functions read is asked again.
+            self.note_change();
+        }
+        for one in kept {
+            match one {
+                Learnt::Notifications => self.spread.notifications.store(true, Ordering::Relaxed),
+                Learnt::LargeObjects => self.spread.large_objects.store(true, Ordering::Relaxed),
+                Learnt::Filled(_) | Learnt::There(_) => {}
+            }
         }
     }
 }
@@ -247,6 +417,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// in so many.
 const SOON: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests;

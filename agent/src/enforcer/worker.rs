@@ -27,7 +27,9 @@ use super::means::{Means, Shared};
 use super::postgres::{Ask, Known, Turn, Understood, Word};
 use super::relay::{Buffers, Io, Progress, Ready, Side, Socket};
 use super::tls::Wanted;
-use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_terms};
+use crate::channel::{
+    Channel, ChannelError, Received, ToEnforcer, ToKeeper, unseal_kept, unseal_terms,
+};
 use crate::model::{CANARY_RULE, Carried, Closing, End, Fences, Flow, FlowId, Terms, Withdrawal};
 use credits::Credits;
 use errands::Errands;
@@ -145,6 +147,10 @@ impl Worker {
             self.sessions.told.clear();
             return;
         };
+        for (database, learnt) in self.sessions.means.shared.catalogs.take_news() {
+            let (database, learnt) = (Box::new(database), Box::new(learnt));
+            self.outbox.push(ToKeeper::Learnt { database, learnt });
+        }
         for told in self.sessions.told.drain(..) {
             self.outbox.push(told);
         }
@@ -177,6 +183,17 @@ impl Worker {
                         self.lose_channel(error);
                     }
                 }
+                Ok(Received { message: ToEnforcer::Kept { edition }, descriptors }) => {
+                    if let Err(error) = self.recall(edition, &descriptors) {
+                        self.lose_channel(error);
+                    }
+                }
+                Ok(Received {
+                    message: ToEnforcer::Learnt { edition, database, learnt }, ..
+                }) => {
+                    let catalogs = &self.sessions.means.shared.catalogs;
+                    catalogs.recall_one(edition, *database, *learnt);
+                }
                 Ok(Received { message: ToEnforcer::Signed { request, leaf }, .. }) => {
                     self.sessions.signed(request, leaf);
                 }
@@ -202,6 +219,16 @@ impl Worker {
             return Err(ChannelError::Malformed(format!("terms came with {count} files, not 1")));
         };
         self.sessions.agree(&unseal_terms(file)?);
+        Ok(())
+    }
+
+    /// What enforcers have learnt before, and elsewhere.
+    fn recall(&mut self, edition: u64, descriptors: &[OwnedFd]) -> Result<(), ChannelError> {
+        let [file] = descriptors else {
+            let count = descriptors.len();
+            return Err(ChannelError::Malformed(format!("what is kept came with {count} files")));
+        };
+        self.sessions.means.shared.catalogs.recall(edition, unseal_kept(file)?);
         Ok(())
     }
 

@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::memory::Memory;
 use super::notary::Notary;
 use super::parsers::{self, Parsers};
 use crate::channel::{Channel, ChannelError, Received, ToEnforcer, ToKeeper};
-use crate::model::{EnforcerReport, Fences, Timestamp};
+use crate::model::{DatabaseName, EnforcerReport, Fences, Learnt, Timestamp};
 pub use allowance::{Allowance, TooOften};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -45,6 +46,8 @@ pub struct Worker {
     pub open: u64,
     /// It has not been told the terms that hold now.
     owed_terms: bool,
+    /// It has not been told all that is kept of what enforcers have learnt.
+    owed_kept: bool,
     /// Answers that its channel had no room for.
     answers: VecDeque<(ToEnforcer, Option<OwnedFd>)>,
     /// There were too many of those, and that was told.
@@ -95,13 +98,16 @@ pub struct Enforcers {
     start_at: Option<Instant>,
     /// The terms that hold now, sealed.
     terms: Arc<OwnedFd>,
+    /// What they have learnt.
+    memory: Memory,
 }
 
 impl Enforcers {
-    pub fn new(recipe: Recipe, terms: OwnedFd) -> Self {
+    pub fn new(recipe: Recipe, terms: OwnedFd, memory: Memory) -> Self {
         Self {
             recipe,
             terms: Arc::new(terms),
+            memory,
             all: Vec::new(),
             next_generation: 1,
             restarts: 0,
@@ -138,12 +144,13 @@ impl Enforcers {
         self.tell_terms();
     }
 
-    /// Tells the terms to those that don't know them yet. INVARIANT: nothing is
-    /// handed over to a worker before it was told.
+    /// Tells the terms to those that don't know them yet, and before them what is kept.
+    /// INVARIANT: nothing is handed over to a worker before it was told.
     pub fn tell_terms(&mut self) {
+        self.tell_kept();
         let terms = Arc::clone(&self.terms);
         for worker in self.all.iter_mut().flat_map(|enforcer| enforcer.workers.iter_mut()) {
-            if !worker.owed_terms {
+            if !worker.owed_terms || worker.owed_kept {
                 continue;
             }
             match worker.channel.send(&ToEnforcer::Terms, &[terms.as_fd()]) {
@@ -155,6 +162,55 @@ impl Enforcers {
                 Err(error) => tracing::error!("cannot tell an enforcer its terms: {error}"),
             }
         }
+    }
+
+    fn tell_kept(&mut self) {
+        let mut owed = self.all.iter_mut().flat_map(|enforcer| enforcer.workers.iter_mut());
+        let Some(first) = owed.find(|worker| worker.owed_kept) else { return };
+        let (edition, sealed) = match self.memory.sealed() {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                tracing::error!("cannot tell enforcers what is kept: {error}");
+                return;
+            }
+        };
+        let owed = std::iter::once(first).chain(owed.filter(|worker| worker.owed_kept));
+        for worker in owed {
+            match worker.channel.send(&ToEnforcer::Kept { edition }, &[sealed.as_fd()]) {
+                Ok(()) => worker.owed_kept = false,
+                Err(ChannelError::WouldBlock | ChannelError::Closed) => {}
+                Err(error) => tracing::error!("cannot tell an enforcer what is kept: {error}"),
+            }
+        }
+    }
+
+    /// An enforcer has learnt something: it is kept, and all others are told.
+    pub fn learnt(&mut self, database: &DatabaseName, learnt: Learnt) {
+        let Some(news) = self.memory.take(database, learnt) else { return };
+        for worker in self.all.iter_mut().flat_map(|enforcer| enforcer.workers.iter_mut()) {
+            if news.forgot || worker.answers.len() >= MOST_ANSWERS {
+                worker.owed_kept = true;
+            }
+            // Who is still to be told all of it is told this too.
+            if !worker.owed_kept {
+                let (edition, learnt) = (news.edition, Box::new(news.learnt.clone()));
+                let database = Box::new(database.clone());
+                let told = ToEnforcer::Learnt { edition, database, learnt };
+                worker.answers.push_back((told, None));
+                worker.tell_answers();
+            }
+        }
+        self.tell_kept();
+    }
+
+    /// Has what is kept written anew where that is due.
+    pub fn look_after_memory(&mut self) {
+        self.memory.look();
+    }
+
+    /// Why what they have learnt can't be kept.
+    pub fn trouble_of_memory(&self) -> Option<String> {
+        self.memory.trouble()
     }
 
     /// Answers a worker that asked; one that has ended gets none.
@@ -387,6 +443,7 @@ fn spawn(recipe: &Recipe, generation: u32) -> io::Result<Enforcer> {
             credits: 0,
             open: 0,
             owed_terms: true,
+            owed_kept: true,
             answers: VecDeque::new(),
             deaf: false,
             leaves: Allowance::new(LEAVES_AT_ONCE, LEAVES_A_SECOND),

@@ -471,6 +471,7 @@ impl Gate {
                 self.forget(cookie);
             }
             self.clean_quotas();
+            self.parts.enforcers.look_after_memory();
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Catalog {
     made: HashMap<Box<str>, Made>,
     /// How many names were put there.
     made_ever: u64,
+    /// Columns with a class that are called otherwise since: nobody else will know it.
+    renamed: Vec<Carried>,
     /// Functions that somebody wrote, by name; nothing while they aren't known.
     functions: Option<HashMap<Box<str>, Vec<Function>>>,
     /// What operators say.
@@ -132,24 +134,16 @@ impl Catalog {
     /// Takes a table in, and finds its columns' classes.
     pub fn learn(&mut self, mut relation: Relation) {
         for column in &mut relation.columns {
-            let form =
-                self.form(column.type_oid, column.modifier, &super::postgres::plan::Unrevealed);
-            let type_name = self.types.get(&column.type_oid).map_or("", |one| &one.name);
-            let named = Named {
-                table: &relation.name,
-                column: &column.name,
-                type_name,
-                comment: column.comment.as_deref().unwrap_or_default(),
-                kind: form.kind(),
-            };
             // Under another name it is the same column.
             let known = self.found(relation.oid, column.number);
             column.class = known.or(column.class).or_else(|| {
                 // The server's own words about structure: `ordinal_position`.
                 let own = relation.oid < FIRST_OWN && &*relation.schema == "information_schema";
-                names::classify(&named).filter(|_| !own)
+                self.told_by_name(&relation.name, column).filter(|_| !own)
             });
             if column.class.is_none() {
+                let form =
+                    self.form(column.type_oid, column.modifier, &super::postgres::plan::Unrevealed);
                 let texts = can_hold_text(&form);
                 let made =
                     self.filled_with(Some(&relation.schema), &relation.name, &column.name, texts);
@@ -165,11 +159,69 @@ impl Catalog {
                 column.class = column.class.or(found);
             }
         }
+        self.note_names(&relation);
         self.overrule(&mut relation);
         self.generation += 1;
         self.forget_name(relation.oid);
         self.by_name.entry(relation.name.clone()).or_default().push(relation.oid);
         self.relations.insert(relation.oid, Arc::new(relation));
+    }
+
+    fn told_by_name(&self, table: &str, column: &Column) -> Option<(Class, Evidence)> {
+        let unrevealed = &super::postgres::plan::Unrevealed;
+        let type_name = self.types.get(&column.type_oid).map_or("", |one| &one.name);
+        names::classify(&Named {
+            table,
+            column: &column.name,
+            type_name,
+            comment: column.comment.as_deref().unwrap_or_default(),
+            kind: self.form(column.type_oid, column.modifier, unrevealed).kind(),
+        })
+    }
+
+    /// What is under another name now has its class under that one too, for whoever
+    /// learns the table under this name first.
+    fn note_names(&mut self, relation: &Relation) {
+        let Some(before) = self.relations.get(&relation.oid) else { return };
+        // Views are told by their definitions.
+        if relation.definition.is_some() || relation.schema.starts_with("pg_temp") {
+            return;
+        }
+        let moved = (&before.schema, &before.name) != (&relation.schema, &relation.name);
+        let named: Vec<(Box<str>, Class)> = relation
+            .columns
+            .iter()
+            .filter(|column| {
+                let renamed = |one: &Column| moved || one.name != column.name;
+                let before = before.columns.iter().find(|one| one.number == column.number);
+                before.is_some_and(renamed)
+            })
+            .filter_map(|column| Some((column, column.class?.0)))
+            .filter(|(column, class)| {
+                let by_name = self.told_by_name(&relation.name, column);
+                by_name.is_none_or(|(one, _)| one != *class)
+            })
+            .map(|(column, class)| (column.name.clone(), class))
+            .collect();
+        if named.is_empty() {
+            return;
+        }
+        let carried = Carried {
+            schema: Some(relation.schema.clone()),
+            relation: relation.name.clone(),
+            named,
+            others: None,
+            guessed: false,
+            temporary: false,
+        };
+        if !self.knows(&carried) {
+            self.renamed.push(carried);
+        }
+    }
+
+    /// What was called otherwise since this was asked.
+    pub fn take_renamed(&mut self) -> Vec<Carried> {
+        std::mem::take(&mut self.renamed)
     }
 
     pub fn learn_type(&mut self, one: Type) {
@@ -478,6 +530,13 @@ impl Catalog {
             (Some(one), Some(other)) => one == other,
             _ => true,
         })
+    }
+
+    /// The names of tables that were filled and are there.
+    pub fn made_and_there(&self) -> impl Iterator<Item = &str> {
+        let there =
+            |name: &str| self.named(None, name).any(|one| !one.schema.starts_with("pg_temp"));
+        self.made.keys().map(|name| &**name).filter(move |name| there(name))
     }
 
     fn ways(&self, relation: &str) -> &[Arc<Carried>] {

@@ -4,6 +4,7 @@
 use super::catalog::Catalog;
 use super::class::Class;
 use super::lineage::{calls_out, classes, is_count, same_paths};
+use crate::model::{Filled, LONGEST_LEARNT, MOST_COLUMNS};
 use crate::sql::facts::{self, Facts, Fill, Object, ObjectKind, Statement, Verb};
 use crate::sql::{ColumnUse, Use};
 
@@ -21,6 +22,57 @@ pub struct Carried {
     pub others: Option<Class>,
     /// By code that nobody followed: then only what can hold a text counts.
     pub guessed: bool,
+    /// A temporary table: it goes with its session.
+    pub temporary: bool,
+}
+
+impl Carried {
+    /// As it is told to who keeps it. Nothing where that is no name of a table.
+    pub fn told(&self) -> Option<Filled> {
+        let fits = |name: &str| (1..=LONGEST_LEARNT).contains(&name.len()) && !name.contains('\0');
+        let Self { schema, relation, named, others, guessed, .. } = self;
+        if !fits(relation) || !schema.as_deref().is_none_or(fits) {
+            return None;
+        }
+        let mut others = *others;
+        // Columns that are too many are one class for the whole table.
+        let whole = named.len() > MOST_COLUMNS || !named.iter().all(|(name, _)| fits(name));
+        if whole {
+            let merge = |one: Option<Class>, class| match one {
+                Some(one) if one != class => Some(Class::Opaque),
+                _ => Some(class),
+            };
+            others = named.iter().map(|(_, class)| *class).fold(others, merge);
+        }
+        let columns = match whole {
+            true => Vec::new(),
+            false => {
+                named.iter().map(|(name, class)| (name.to_string(), class.to_string())).collect()
+            }
+        };
+        let others = others.map(|class| class.to_string());
+        if columns.is_empty() && others.is_none() {
+            return None;
+        }
+        let (schema, relation) = (schema.as_deref().map(Into::into), relation.to_string());
+        Some(Filled { schema, relation, columns, others, guessed: *guessed })
+    }
+}
+
+impl From<&Filled> for Carried {
+    fn from(told: &Filled) -> Self {
+        // A class that another version knows.
+        let class = |name: &String| name.parse().unwrap_or(Class::Opaque);
+        let Filled { schema, relation, columns, others, guessed } = told;
+        Self {
+            schema: schema.as_deref().map(Into::into),
+            relation: relation.as_str().into(),
+            named: columns.iter().map(|(name, of)| (name.as_str().into(), class(of))).collect(),
+            others: others.as_ref().map(class),
+            guessed: *guessed,
+            temporary: false,
+        }
+    }
 }
 
 /// What a text makes of sensitive columns: CREATE TABLE AS, SELECT INTO, INSERT,
@@ -122,6 +174,7 @@ impl Filling<'_> {
                 others: named.is_empty().then_some(Class::Opaque),
                 named,
                 guessed: true,
+                temporary: object.temporary,
             });
         }
     }
@@ -157,6 +210,7 @@ impl Filling<'_> {
                 named: Vec::new(),
                 others: None,
                 guessed: false,
+                temporary: object.temporary,
             });
             self.into.len() - 1
         });

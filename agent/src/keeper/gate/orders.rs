@@ -188,6 +188,9 @@ impl Gate {
             }
         }
         notes.extend(self.parts.notes.iter().cloned());
+        if let Some(trouble) = self.parts.enforcers.trouble_of_memory() {
+            notes.push(format!("a restart forgets what tables were filled with: {trouble}"));
+        }
         if losses.events > 0 {
             notes.push(format!(
                 "{} events found no room; their connects were retried, other records are missing",

@@ -91,6 +91,9 @@ impl Gate {
                 self.on_hold(id, request, flow, *asked, waits);
             }
             ToKeeper::Withdraw { request, why } => self.on_withdraw(id, request, why),
+            ToKeeper::Learnt { database, learnt } => {
+                self.parts.enforcers.learnt(&database, *learnt);
+            }
         }
     }
 

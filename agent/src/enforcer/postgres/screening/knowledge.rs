@@ -212,8 +212,7 @@ impl Knowledge {
                     self.settings_told = true;
                     self.edition += 1;
                 }
-                known.spread().notifications.fetch_or(notifications, Ordering::Relaxed);
-                known.spread().large_objects.fetch_or(large_objects, Ordering::Relaxed);
+                known.spread_to(notifications, large_objects);
             }
         }
         self.renew();
