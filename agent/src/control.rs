@@ -42,6 +42,13 @@ pub enum Order {
     },
     /// Read the settings again.
     Reload,
+    /// Forget what a table was filled with.
+    Forget {
+        schema: String,
+        table: String,
+        database: Option<String>,
+        server: Option<String>,
+    },
     /// Somebody reads the log: record it.
     LogRead {
         command: String,
@@ -81,6 +88,7 @@ impl Order {
             | Self::Observe { .. }
             | Self::Upgrade { .. }
             | Self::Reload
+            | Self::Forget { .. }
             | Self::LogRead { .. }
             | Self::Detach => false,
         }

@@ -3,6 +3,7 @@
 //! judges it in the way of connections.
 
 mod conninfo;
+mod filled;
 mod kept;
 mod page;
 
@@ -23,7 +24,7 @@ use super::password;
 use crate::config::{self, ClassSettings, Overrides, ProtectTarget, Settings, classes};
 use crate::mask::learn::{Learner, Question};
 use crate::mask::{Catalog, Class, Corrections};
-use crate::model::ColumnWord;
+use crate::model::{ColumnWord, DatabaseName};
 use crate::wire::postgres::errand::Most;
 use crate::wire::postgres::scram::Password;
 use conninfo::{Wanted, Words};
@@ -34,7 +35,8 @@ use page::Report;
 /// Reads the catalog (no row of any table) and tells each sensitive column, its
 /// class, what is done to it where no policy says otherwise, and what gave it away:
 /// its name, type or comment, what a view makes it of (lineage), or an operator's
-/// word (policy). Columns that only their content gives away are found as answers
+/// word (policy). Tables that were filled with something sensitive are told as the
+/// agent on this host has seen it (lineage, filled). Columns that only their content gives away are found as answers
 /// pass, and aren't told here.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -50,6 +52,8 @@ enum What {
     Set(kept::Set),
     Unset(kept::Unset),
     List(kept::List),
+    Filled(filled::List),
+    Forget(filled::Forget),
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +129,8 @@ impl Classify {
             Some(What::Set(set)) => set.carry_out(),
             Some(What::Unset(unset)) => unset.carry_out(),
             Some(What::List(list)) => list.carry_out(),
+            Some(What::Filled(list)) => list.carry_out(),
+            Some(What::Forget(forget)) => forget.carry_out(),
         }
     }
 }
@@ -149,7 +155,7 @@ impl Look {
         let words = &settings.classes.words;
         let corrections = Corrections::of(0, words, destination.as_deref(), &wanted.database)
             .map_err(|error| usage(error.to_string()))?;
-        let learnt = self.learn(&settings, &wanted, &at, corrections)?;
+        let learnt = self.learn(&settings, &wanted, &at, destination.as_deref(), corrections)?;
         let filter = self.table.as_deref().map(page::Filter::parse).transpose().map_err(usage)?;
         let report = Report::of(&learnt.catalog, &learnt.types, filter.as_ref(), self.all);
         report.show(self.output, &at, &wanted.database, destination.as_deref())?;
@@ -174,6 +180,7 @@ impl Look {
         settings: &Settings,
         wanted: &Wanted,
         at: &str,
+        destination: Option<&str>,
         corrections: Corrections,
     ) -> Result<Learnt, Failure> {
         let tls = match (self.no_tls, self.verify, wanted.tls) {
@@ -208,10 +215,23 @@ impl Look {
                 types.insert((relation, u16::try_from(column).unwrap_or_default()), name.into());
             }
         }
+        // Who may not ask for it is known without it, as in the way of connections.
+        let system = session.ask(IDENTITY).ok().and_then(|rows| {
+            let value = rows.into_iter().next()?.into_iter().next()??;
+            String::from_utf8(value.to_vec()).ok()
+        });
         session.end();
+        let name = DatabaseName {
+            destination: destination.unwrap_or_default().to_owned(),
+            system: system.unwrap_or_default(),
+            database: wanted.database.to_string(),
+        };
         let unread = learner.unread();
         let mut catalog = Catalog::default();
         catalog.correct(&Arc::new(corrections));
+        for filled in filled::of(&settings.classes.filled(), &name) {
+            catalog.carry((&filled).into());
+        }
         learner.finish(&mut catalog);
         Ok(Learnt { catalog, types, unread })
     }
@@ -306,6 +326,8 @@ fn class_names() -> Vec<&'static str> {
     Class::ALL.iter().map(|class| class.as_str()).collect()
 }
 
+/// As enforcers ask who a server is.
+const IDENTITY: &str = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
 /// How types are written, modifiers and all: [`Question`]s only ask what they are.
 const TYPES: &str = "SELECT a.attrelid, a.attnum, \
      pg_catalog.format_type(a.atttypid, a.atttypmod) \

@@ -179,27 +179,40 @@ pub fn class_of(text: &str, classes: &[&str]) -> Result<Option<String>, String> 
 
 /// `schema.table.column`: in small letters, unless it is quoted, as in SQL.
 pub fn column_name(text: &str) -> Result<[String; 3], String> {
-    let form = || {
+    names(text).ok_or_else(|| {
         format!(
             "`{text}` is no column: write `schema.table.column`, with double quotes around names \
              that hold capitals or signs"
         )
-    };
+    })
+}
+
+/// `schema.table`.
+pub fn table_name(text: &str) -> Result<[String; 2], String> {
+    names(text).ok_or_else(|| {
+        format!(
+            "`{text}` is no table: write `schema.table`, with double quotes around names that \
+             hold capitals or signs"
+        )
+    })
+}
+
+fn names<const COUNT: usize>(text: &str) -> Option<[String; COUNT]> {
     let mut names = Vec::new();
     let mut rest = text.trim();
     loop {
-        let (name, more) = one_name(rest).ok_or_else(form)?;
+        let (name, more) = one_name(rest)?;
         if name.is_empty() || name.len() > LONGEST_NAME {
-            return Err(form());
+            return None;
         }
         names.push(name);
         match more.strip_prefix('.') {
             Some(more) => rest = more,
             None if more.is_empty() => break,
-            None => return Err(form()),
+            None => return None,
         }
     }
-    names.try_into().map_err(|_| form())
+    names.try_into().ok()
 }
 
 fn one_name(text: &str) -> Option<(String, &str)> {

@@ -282,6 +282,7 @@ fn a_group_is_heard_about_holds_and_nothing_else() {
         Order::Reload,
         Order::Detach,
         Order::LogRead { command: "x".into() },
+        Order::Forget { schema: "s".into(), table: "t".into(), database: None, server: None },
         Order::Upgrade { binary: None, drain_ms: None },
     ];
     assert!(!others.iter().any(Order::is_about_holds));

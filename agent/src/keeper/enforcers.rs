@@ -203,6 +203,21 @@ impl Enforcers {
         self.tell_kept();
     }
 
+    /// What a table was filled with is forgotten; how many entries that were.
+    pub fn forget(
+        &mut self,
+        schema: &str,
+        table: &str,
+        of: impl Fn(&DatabaseName) -> bool,
+    ) -> usize {
+        let gone = self.memory.forget(schema, table, of);
+        for worker in self.all.iter_mut().flat_map(|enforcer| enforcer.workers.iter_mut()) {
+            worker.owed_kept |= gone > 0;
+        }
+        self.tell_kept();
+        gone
+    }
+
     /// Has what is kept written anew where that is due.
     pub fn look_after_memory(&mut self) {
         self.memory.look();

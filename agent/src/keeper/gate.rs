@@ -55,7 +55,9 @@ use super::{KeeperError, Tokens, sys};
 use crate::config::Settings;
 use crate::control;
 use crate::identity::Known;
-use crate::model::{Adopted, Caller, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp};
+use crate::model::{
+    Adopted, Caller, DatabaseName, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp,
+};
 use asked::Redials;
 use holds::Holds;
 
@@ -79,6 +81,13 @@ pub enum Order {
     },
     /// New settings, with their host names resolved and their files read.
     Settings(Box<Settings>, Resolved, Box<Prepared>, Box<Known>, Sender<Result<String, String>>),
+    /// What a table was filled with is to be forgotten, in the databases that fit.
+    Forget {
+        schema: String,
+        table: String,
+        of: Box<dyn Fn(&DatabaseName) -> bool + Send>,
+        done: Sender<Result<String, String>>,
+    },
     /// Which host names are to be resolved?
     Hosts(Sender<Vec<String>>),
     /// A host name's addresses as they are now.

@@ -10,7 +10,7 @@ use super::observers::Observers;
 use super::{KeeperError, Reload, destinations, names, registrar, terms, watching};
 use crate::config::Settings;
 use crate::control::{Answer, Asker, Order, Server, Serving};
-use crate::model::{EventKind, HoldState, LogNote};
+use crate::model::{DatabaseName, EventKind, HoldState, LogNote};
 
 pub type SharedReload = Mutex<Reload>;
 
@@ -99,6 +99,13 @@ fn serve(
             told(outcome)
         }
         Order::Reload => told(reread(orders, reload)),
+        Order::Forget { schema, table, database, server } => told(ask(orders, |done| {
+            let fits = move |name: &DatabaseName| {
+                server.as_ref().is_none_or(|one| *one == name.destination)
+                    && database.as_ref().is_none_or(|one| *one == name.database)
+            };
+            gate::Order::Forget { schema, table, of: Box::new(fits), done }
+        })),
         Order::LogRead { command } => {
             observers.note(LogNote::Read { uid: 0, command });
             Answer::Done { message: String::new() }

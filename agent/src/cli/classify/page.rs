@@ -42,6 +42,9 @@ struct Row<'c> {
     class: Option<Class>,
     mask: Option<String>,
     reason: Option<Evidence>,
+    /// Somebody's statement put it there.
+    #[serde(skip_serializing_if = "is_false")]
+    filled: bool,
     /// What was found of it, where an operator says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<Found>,
@@ -116,6 +119,11 @@ impl<'c> Report<'c> {
                     let found = catalog.found(relation.oid, column.number);
                     Found { class: found.map(|one| one.0), reason: found.map(|one| one.1) }
                 });
+                let by_lineage = column.class.is_some_and(|(_, why)| why == Evidence::Lineage);
+                let filled = by_lineage && relation.definition.is_none() && {
+                    let schema = Some(&*relation.schema);
+                    catalog.made_of(schema, &relation.name, &column.name).is_some()
+                };
                 let r#type = types.get(&(relation.oid, column.number)).map_or("", |name| name);
                 columns.push(Row {
                     schema: &relation.schema,
@@ -128,6 +136,7 @@ impl<'c> Report<'c> {
                         true => Some(Evidence::Policy),
                         false => column.class.map(|(_, why)| why),
                     },
+                    filled,
                     found,
                 });
             }
@@ -201,6 +210,10 @@ impl<'c> Report<'c> {
             };
             let reason = row.reason.map(|why| word(&why)).unwrap_or_default();
             let found = row.found.as_ref().and_then(|found| Some((found.class?, found.reason?)));
+            let reason = match row.filled {
+                true => format!("{reason} (filled)"),
+                false => reason,
+            };
             let reason = match found {
                 Some((class, why)) => format!("{reason} (else {class} by {})", word(&why)),
                 None => reason,
@@ -224,6 +237,11 @@ impl<'c> Report<'c> {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn is_of_server(schema: &str) -> bool {

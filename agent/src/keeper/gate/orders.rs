@@ -13,7 +13,8 @@ use crate::keeper::notary::Notary;
 use crate::keeper::sys;
 use crate::keeper::terms::Prepared;
 use crate::model::{
-    CanaryReport, Losses, NamespaceReport, PolicyReport, STATUS_SCHEMA, StatusReport, Verdict,
+    CanaryReport, DatabaseName, Losses, NamespaceReport, PolicyReport, STATUS_SCHEMA, StatusReport,
+    Verdict,
 };
 
 /// A new enforcer that isn't whole by then has failed.
@@ -32,6 +33,9 @@ impl Gate {
                 Order::Settings(settings, resolved, prepared, known, done) => {
                     let result = self.apply(*settings, resolved, *prepared, *known);
                     let _ = done.send(result);
+                }
+                Order::Forget { schema, table, of, done } => {
+                    let _ = done.send(self.forget_filled(&schema, &table, of));
                 }
                 Order::Hosts(answer) => {
                     let _ = answer.send(self.parts.destinations.hosts());
@@ -101,6 +105,30 @@ impl Gate {
                 let _ = done.send(Err(format!("cannot start `{binary}`: {error}")));
             }
         }
+    }
+
+    fn forget_filled(
+        &mut self,
+        schema: &str,
+        table: &str,
+        of: impl Fn(&DatabaseName) -> bool,
+    ) -> Result<String, String> {
+        if self.parts.enforcers.forget(schema, table, of) == 0 {
+            return Err(format!(
+                "nothing is kept of `{schema}.{table}` there: see `tidegate classify filled`"
+            ));
+        }
+        if let Some(notary) = &self.parts.notary {
+            notary.note(crate::model::LogNote::Changed {
+                what: format!("what {schema}.{table} was filled with is forgotten"),
+                generation: self.parts.generation,
+                by: None,
+            });
+        }
+        Ok(format!(
+            "what `{schema}.{table}` was filled with is forgotten by enforcers that start from \
+             now on: `tidegate upgrade` starts one"
+        ))
     }
 
     /// Takes new settings; what can't change while running is named.
