@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::Holding;
 use super::judge::{Judge, Judgement, Known};
-use super::learning::Learning;
+use super::learning::{Learning, Learnt};
 use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
 use super::writeback::Watch;
-use super::{Ask, Carriage, Fault, Turn};
+use super::{Ask, Carriage, Fault, Question, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
+use crate::enforcer::catalogs;
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
 use crate::mask::Tally;
@@ -38,6 +39,8 @@ pub struct Carrying {
     pub screening: Screening,
     /// The database's catalog is being learnt: requests wait.
     learning: Option<Box<Learning>>,
+    /// By an account of our own, if there is one: what it is asked.
+    account: Option<Box<Question>>,
     /// Statements of the transaction that is open.
     statements: u64,
     was_open: bool,
@@ -89,6 +92,23 @@ impl<I: Io> Carriage<I> {
             return Ok(Progress::More);
         }
         Ok(Progress::Wait)
+    }
+
+    /// An account of our own has asked for the catalog, or could not.
+    pub(super) fn take_catalog(
+        &mut self,
+        known: Option<Arc<catalogs::Known>>,
+    ) -> Result<(), Fault> {
+        let Stage::Session(carrying) = &mut self.stage else { return Ok(()) };
+        let Some(learning) = &mut carrying.learning else { return Ok(()) };
+        let mut ours = Vec::new();
+        let learnt = learning.brought(known, &mut ours)?;
+        carrying.take_learnt(learnt);
+        if !ours.is_empty() {
+            self.upstream.say(&ours).map_err(Fault::UpstreamTls)?;
+            self.upstream.flush();
+        }
+        Ok(())
     }
 
     pub(super) fn carry_down(&mut self, turn: &mut Turn<'_>) -> Result<Pumped, Fault> {
@@ -252,7 +272,12 @@ enum Asked {
 }
 
 impl Carrying {
-    pub fn new(session: Session<Judged>, judge: Judge, screening: Screening) -> Self {
+    pub fn new(
+        session: Session<Judged>,
+        judge: Judge,
+        screening: Screening,
+        account: Option<Box<Question>>,
+    ) -> Self {
         let mut carrying = Self {
             session,
             judge,
@@ -260,6 +285,7 @@ impl Carrying {
             probe: None,
             screening,
             learning: None,
+            account,
             statements: 0,
             was_open: false,
             told: 0,
@@ -321,7 +347,9 @@ impl Carrying {
         let careful = session.statement(b"").is_some();
         let identity = self.screening.begins_to_learn();
         let enforced = self.judge.stance(turn.means) == Stance::Enforced;
-        self.learning = Some(Box::new(Learning::begin(identity, enforced, careful, ours)?));
+        let account = self.account.is_some();
+        let learning = Learning::begin(identity, enforced, careful, account, ours)?;
+        self.learning = Some(Box::new(learning));
         Ok(true)
     }
 
@@ -333,16 +361,27 @@ impl Carrying {
         &mut self,
         frame: &Frame<'_>,
         ours: &mut Vec<u8>,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
     ) -> Result<(), Fault> {
         let Some(learning) = &mut self.learning else { return Ok(()) };
         let shared = &turn.means.shared;
-        let learnt = learning.take(frame, &shared.common.limits, &shared.catalogs, ours)?;
-        if let Some((known, whole)) = learnt {
+        match learning.take(frame, &shared.common.limits, &shared.catalogs, ours)? {
+            Learnt::Elsewhere { again } => {
+                if let Some(question) = &self.account {
+                    turn.asks
+                        .push(Ask::Errand(Box::new(Question { again, ..(**question).clone() })));
+                }
+            }
+            learnt => self.take_learnt(learnt),
+        }
+        Ok(())
+    }
+
+    fn take_learnt(&mut self, learnt: Learnt) {
+        if let Learnt::Over { known, whole } = learnt {
             self.screening.learnt(known, whole);
             self.learning = None;
         }
-        Ok(())
     }
 
     // ---- answers ------------------------------------------------------------
