@@ -5,18 +5,16 @@ use std::sync::Arc;
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::Holding;
 use super::judge::{Judge, Judgement, Known};
-use super::learning::{Learning, Learnt};
+use super::learning::Learning;
 use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
 use super::writeback::Watch;
 use super::{Ask, Carriage, Fault, Question, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
-use crate::enforcer::catalogs;
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
 use crate::mask::Tally;
-use crate::policy::Stance;
 use crate::sql::LexingState;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
@@ -35,12 +33,12 @@ pub struct Carrying {
     pub held: Option<Held>,
     /// What the server is being asked on our own account. Nothing else goes up
     /// meanwhile.
-    probe: Option<Probe>,
+    pub(super) probe: Option<Probe>,
     pub screening: Screening,
     /// The database's catalog is being learnt: requests wait.
-    learning: Option<Box<Learning>>,
+    pub(super) learning: Option<Box<Learning>>,
     /// By an account of our own, if there is one: what it is asked.
-    account: Option<Box<Question>>,
+    pub(super) account: Option<Box<Question>>,
     /// Statements of the transaction that is open.
     statements: u64,
     was_open: bool,
@@ -92,23 +90,6 @@ impl<I: Io> Carriage<I> {
             return Ok(Progress::More);
         }
         Ok(Progress::Wait)
-    }
-
-    /// An account of our own has asked for the catalog, or could not.
-    pub(super) fn take_catalog(
-        &mut self,
-        known: Option<Arc<catalogs::Known>>,
-    ) -> Result<(), Fault> {
-        let Stage::Session(carrying) = &mut self.stage else { return Ok(()) };
-        let Some(learning) = &mut carrying.learning else { return Ok(()) };
-        let mut ours = Vec::new();
-        let learnt = learning.brought(known, &mut ours)?;
-        carrying.take_learnt(learnt);
-        if !ours.is_empty() {
-            self.upstream.say(&ours).map_err(Fault::UpstreamTls)?;
-            self.upstream.flush();
-        }
-        Ok(())
     }
 
     pub(super) fn carry_down(&mut self, turn: &mut Turn<'_>) -> Result<Pumped, Fault> {
@@ -317,70 +298,6 @@ impl Carrying {
         match self.learning {
             Some(_) => Tags::default(),
             None => self.screening.pieces(),
-        }
-    }
-
-    // ---- the catalog --------------------------------------------------------
-
-    /// Asks for the catalog, if it is time and nothing is under way. `quiet`: the
-    /// client asks for nothing, so there is no hurry.
-    fn begins_to_learn(
-        &mut self,
-        quiet: bool,
-        ours: &mut Vec<u8>,
-        turn: &Turn<'_>,
-    ) -> Result<bool, WireError> {
-        let session = &self.session;
-        if quiet
-            || self.learning.is_some()
-            || self.probe.is_some()
-            || self.held.is_some()
-            || session.transaction() != Transaction::Idle
-            || !self.screening.wants_to_learn(Viewer { judge: &self.judge, means: turn.means })
-            || !session.is_quiet()
-            || session.is_over()
-            || session.is_replication()
-            || session.in_transaction()
-        {
-            return Ok(false);
-        }
-        let careful = session.statement(b"").is_some();
-        let identity = self.screening.begins_to_learn();
-        let enforced = self.judge.stance(turn.means) == Stance::Enforced;
-        let account = self.account.is_some();
-        let learning = Learning::begin(identity, enforced, careful, account, ours)?;
-        self.learning = Some(Box::new(learning));
-        Ok(true)
-    }
-
-    fn learns(&self, frame: &Frame<'_>, turn: &Turn<'_>) -> bool {
-        self.learning.is_some() && Learning::takes(frame, &turn.means.shared.common.limits)
-    }
-
-    fn learn(
-        &mut self,
-        frame: &Frame<'_>,
-        ours: &mut Vec<u8>,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), Fault> {
-        let Some(learning) = &mut self.learning else { return Ok(()) };
-        let shared = &turn.means.shared;
-        match learning.take(frame, &shared.common.limits, &shared.catalogs, ours)? {
-            Learnt::Elsewhere { again } => {
-                if let Some(question) = &self.account {
-                    turn.asks
-                        .push(Ask::Errand(Box::new(Question { again, ..(**question).clone() })));
-                }
-            }
-            learnt => self.take_learnt(learnt),
-        }
-        Ok(())
-    }
-
-    fn take_learnt(&mut self, learnt: Learnt) {
-        if let Learnt::Over { known, whole } = learnt {
-            self.screening.learnt(known, whole);
-            self.learning = None;
         }
     }
 

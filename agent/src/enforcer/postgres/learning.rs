@@ -8,12 +8,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::carrying::Carrying;
+use super::opening::Stage;
+use super::sights::Viewer;
+use super::{Ask, Carriage, Question as Errand, Turn};
 use crate::enforcer::catalogs::{Catalogs, Identity, Known};
+use crate::enforcer::relay::Io;
 use crate::mask::learn::{Learner, Question};
+use crate::policy::Stance;
 use crate::wire::limits::Limits;
 use crate::wire::postgres::{
     Backend, Bind, Close, Execute, Fault, Field, Formats16, Frame, Frontend, Object, Parse, Side,
-    Types32, Values, WireError,
+    Transaction, Types32, Values, WireError,
 };
 
 /// A catalog that is being learnt.
@@ -198,6 +204,85 @@ impl Learning {
         }
         self.ask_here(known, out)?;
         Ok(Learnt::Going)
+    }
+}
+
+impl Carrying {
+    /// Asks for the catalog, if it is time and nothing is under way. `quiet`: the
+    /// client asks for nothing, so there is no hurry.
+    pub(super) fn begins_to_learn(
+        &mut self,
+        quiet: bool,
+        ours: &mut Vec<u8>,
+        turn: &Turn<'_>,
+    ) -> Result<bool, WireError> {
+        let session = &self.session;
+        if quiet
+            || self.learning.is_some()
+            || self.probe.is_some()
+            || self.held.is_some()
+            || session.transaction() != Transaction::Idle
+            || !self.screening.wants_to_learn(Viewer { judge: &self.judge, means: turn.means })
+            || !session.is_quiet()
+            || session.is_over()
+            || session.is_replication()
+            || session.in_transaction()
+        {
+            return Ok(false);
+        }
+        let careful = session.statement(b"").is_some();
+        let identity = self.screening.begins_to_learn();
+        let enforced = self.judge.stance(turn.means) == Stance::Enforced;
+        let account = self.account.is_some();
+        let learning = Learning::begin(identity, enforced, careful, account, ours)?;
+        self.learning = Some(Box::new(learning));
+        Ok(true)
+    }
+
+    pub(super) fn learns(&self, frame: &Frame<'_>, turn: &Turn<'_>) -> bool {
+        self.learning.is_some() && Learning::takes(frame, &turn.means.shared.common.limits)
+    }
+
+    pub(super) fn learn(
+        &mut self,
+        frame: &Frame<'_>,
+        ours: &mut Vec<u8>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), super::Fault> {
+        let Some(learning) = &mut self.learning else { return Ok(()) };
+        let shared = &turn.means.shared;
+        match learning.take(frame, &shared.common.limits, &shared.catalogs, ours)? {
+            Learnt::Elsewhere { again } => {
+                if let Some(question) = &self.account {
+                    turn.asks.push(Ask::Errand(Box::new(Errand { again, ..(**question).clone() })));
+                }
+            }
+            learnt => self.take_learnt(learnt),
+        }
+        Ok(())
+    }
+
+    fn take_learnt(&mut self, learnt: Learnt) {
+        if let Learnt::Over { known, whole } = learnt {
+            self.screening.learnt(known, whole);
+            self.learning = None;
+        }
+    }
+}
+
+impl<I: Io> Carriage<I> {
+    /// An account of our own has asked for the catalog, or could not.
+    pub(super) fn take_catalog(&mut self, known: Option<Arc<Known>>) -> Result<(), super::Fault> {
+        let Stage::Session(carrying) = &mut self.stage else { return Ok(()) };
+        let Some(learning) = &mut carrying.learning else { return Ok(()) };
+        let mut ours = Vec::new();
+        let learnt = learning.brought(known, &mut ours)?;
+        carrying.take_learnt(learnt);
+        if !ours.is_empty() {
+            self.upstream.say(&ours).map_err(super::Fault::UpstreamTls)?;
+            self.upstream.flush();
+        }
+        Ok(())
     }
 }
 
