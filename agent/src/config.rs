@@ -35,8 +35,8 @@ pub use duration::{parse as parse_duration, write as write_duration};
 pub use mistakes::{Mistake, Mistakes, Place};
 pub use policy::{FOLDER as POLICY_FOLDER, PolicySettings};
 pub use service::{
-    AuthSettings, CaSettings, ClientFiles, LoginSettings, PassthroughSettings, QuerySettings,
-    Service, TlsSettings, WhoSettings,
+    AccountSettings, AuthSettings, CaSettings, ClientFiles, LoginSettings, PassthroughSettings,
+    QuerySettings, Service, TlsSettings, WhoSettings,
 };
 
 /// The file that is read when none is named; it may be absent.

@@ -45,9 +45,9 @@ pub use report::{
     Verdict,
 };
 pub use terms::{
-    AuthMode, AuthQuery, AuthTerms, ClientCertificate, ColumnWord, Der, DestinationTerms, Login,
-    PACKS, Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms,
-    Verify, Who,
+    Account, AuthMode, AuthQuery, AuthTerms, ClientCertificate, ColumnWord, Der, DestinationTerms,
+    Login, PACKS, Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms,
+    TlsTerms, Verify, Who,
 };
 pub use time::Timestamp;
 pub use trace::Trace;

@@ -12,6 +12,8 @@ pub struct Service {
     pub protocol: Protocol,
     pub tls: TlsSettings,
     pub auth: AuthSettings,
+    /// Who reads the databases' definitions; `None`: sessions do.
+    pub catalog: Option<AccountSettings>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,13 @@ pub struct QuerySettings {
     pub password_file: PathBuf,
     pub database: String,
     pub query: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSettings {
+    pub role: String,
+    /// Its first line is the password.
+    pub password_file: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -456,6 +456,21 @@ fn what_is_spoken_follows_from_the_port_where_nothing_is_said() {
 }
 
 #[test]
+fn an_account_that_reads_catalogs_is_a_role_and_a_file() {
+    let found = mistakes("protect = [{ to = 5432, catalog = { roll = \"x\" } }]");
+    assert_eq!(
+        found,
+        [
+            "tidegate.toml:1:37: `catalog` needs `password_file`",
+            "tidegate.toml:1:37: `catalog` needs `role`",
+            "tidegate.toml:1:37: unknown key `roll` of `catalog`: did you mean `role`?"
+        ]
+    );
+    let unread = "protect = [{ to = 6379, catalog = { role = \"x\", password_file = \"/p\" } }]";
+    assert!(mistakes(unread)[0].contains("`catalog` has no meaning where nothing is read"));
+}
+
+#[test]
 fn all_mistakes_of_a_destination_are_told_at_once() {
     let text = r#"verify = "full"
 [[protect]]

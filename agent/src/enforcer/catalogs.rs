@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::mask::filling::Carried;
 use crate::mask::{Catalog, Corrections};
 use crate::model::{ColumnWord, DatabaseName, Learnt, MOST_THERE};
@@ -34,6 +36,12 @@ pub struct Identity {
     /// As the server says.
     pub system: Box<str>,
     pub database: Box<str>,
+}
+
+/// Of the certificate at the begin of a chain.
+pub fn certificate_hash<C: AsRef<[u8]>>(chain: Option<&[C]>) -> Option<[u8; 32]> {
+    let first = chain?.first()?;
+    digest(&SHA256, first.as_ref()).as_ref().try_into().ok()
 }
 
 #[derive(Debug, Default)]

@@ -47,7 +47,7 @@ use crate::wire::postgres::scram::{Derivation, EndPoint, Salted};
 use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
 use errand::Kept;
-pub use errand::{Errand, Found, Moved, Question, Subject};
+pub use errand::{Brought, Errand, Moved, Question, Sought, Subject};
 pub use gate::{Known, Understood};
 pub use holding::{Asking, HoldWord};
 use opening::Stage;
@@ -94,8 +94,8 @@ pub enum Ask {
     Sign { wanted: Wanted, chain: Vec<Vec<u8>> },
     /// A password's hash.
     Derive(Derivation),
-    /// A role's verifier, of the server itself.
-    Verifier(Box<Question>),
+    /// Something of the server itself, over a connection of our own.
+    Errand(Box<Question>),
     /// What a text means that is too long to be read here.
     Read { text: Box<[u8]>, reading: LexingState },
     /// Somebody's approval, of the keeper. Answered more than once, if it waits.
@@ -110,8 +110,8 @@ pub enum Word {
     Leaf(Result<Arc<Leaf>, String>),
     /// Nothing: there are too many at the moment.
     Derived(Option<Salted>),
-    /// Nothing: there is none, or it can't be asked for.
-    Verifier(Found),
+    /// Nothing in it: there is none, or it can't be asked for.
+    Brought(Brought),
     Understood(Arc<Understood>),
     Hold(HoldWord),
 }
@@ -208,7 +208,10 @@ impl<I: Io> Carriage<I> {
         let taken = match word {
             Word::Leaf(leaf) => self.take_leaf(leaf, turn.means),
             Word::Derived(salted) => self.take_derived(salted, turn),
-            Word::Verifier(found) => self.take_verifier(found.as_ref().map(Kept::bytes), turn),
+            Word::Brought(Brought::Verifier(found)) => {
+                self.take_verifier(found.as_ref().map(Kept::bytes), turn)
+            }
+            Word::Brought(Brought::Catalog(known)) => self.take_catalog(known),
             Word::Understood(understood) => {
                 self.take_understood(understood);
                 Ok(())

@@ -493,7 +493,7 @@ impl<I: Io> Sessions<I> {
                     });
                     self.means.shared.cell.submit(text, &reading, reply);
                 }
-                Ask::Verifier(question) => self.ask_for_verifier(key, flow, *question),
+                Ask::Errand(question) => self.send_errand(key, flow, *question),
                 Ask::Hold(asking) => self.ask_to_hold(key, flow, *asking),
                 Ask::Withdraw(why) => self.withdraw(key, why),
                 Ask::Derive(derivation) => {

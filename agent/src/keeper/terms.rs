@@ -23,11 +23,11 @@ use super::marks;
 use crate::config::classes;
 use crate::config::logins::{self, KeptLogin};
 use crate::config::{
-    AuthSettings, ClientFiles, LoginSettings, PolicySettings, Protect, ProtectTarget,
-    QuerySettings, Settings, TlsSettings, WhoSettings,
+    AccountSettings, AuthSettings, ClientFiles, LoginSettings, PolicySettings, Protect,
+    ProtectTarget, QuerySettings, Settings, TlsSettings, WhoSettings,
 };
 use crate::model::{
-    AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough,
+    Account, AuthQuery, AuthTerms, ClientCertificate, Der, DestinationTerms, Login, Passthrough,
     PolicyTerms, Protocol, RoleVerifier, Secret, Terms, TlsTerms, Verify, Who,
 };
 
@@ -97,6 +97,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
             environment: protect.environment.clone(),
             tls: of.tls(protect, &protect.service.tls),
             auth: with_kept(of.auth(&protect.service.auth), protect, &kept),
+            catalog: protect.service.catalog.as_ref().and_then(|account| of.account(account)),
         };
         let roots = match &terms.tls.roots {
             Some(roots) => Arc::new(self::anchors(roots)),
@@ -386,6 +387,11 @@ impl Of<'_> {
             database: query.database.clone(),
             query: query.query.clone(),
         })
+    }
+
+    fn account(&mut self, account: &AccountSettings) -> Option<Account> {
+        let password = self.password("catalog.password_file", &account.password_file)?;
+        Some(Account { role: account.role.clone(), password })
     }
 
     fn login(&mut self, login: &LoginSettings) -> Option<Login> {

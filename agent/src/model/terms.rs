@@ -37,6 +37,8 @@ pub struct DestinationTerms {
     pub environment: Option<String>,
     pub tls: TlsTerms,
     pub auth: AuthTerms,
+    /// Who reads its databases' definitions; `None`: sessions do.
+    pub catalog: Option<Account>,
 }
 
 impl DestinationTerms {
@@ -48,6 +50,7 @@ impl DestinationTerms {
             environment: None,
             tls: TlsTerms::default(),
             auth: AuthTerms::default(),
+            catalog: None,
         }
     }
 }
@@ -141,6 +144,13 @@ pub struct AuthQuery {
     pub database: String,
     /// `$1` is the role; it yields the verifier in its last column.
     pub query: String,
+}
+
+/// An account of the agent's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub role: String,
+    pub password: Secret,
 }
 
 /// A workload that logs in as a role of ours, whatever it says itself.

@@ -11,6 +11,10 @@ fn terms() -> Terms {
             environment: Some("staging".into()),
             tls: Default::default(),
             auth: Default::default(),
+            catalog: Some(crate::model::Account {
+                role: "reader".into(),
+                password: Secret(b"of ours".to_vec()),
+            }),
         }],
         system_roots: vec![Der(vec![1; 200_000]); 3],
         issuer: vec![Der(vec![2; 5])],

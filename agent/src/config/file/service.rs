@@ -6,17 +6,18 @@ use super::{Reader, check, path, string, with_article};
 use crate::config::draft::Located;
 use crate::config::service::{self, DEFAULT_DATABASE, DEFAULT_QUERY};
 use crate::config::{
-    AuthSettings, ClientFiles, LoginSettings, PassthroughSettings, Place, QuerySettings, Service,
-    TlsSettings, WhoSettings,
+    AccountSettings, AuthSettings, ClientFiles, LoginSettings, PassthroughSettings, Place,
+    QuerySettings, Service, TlsSettings, WhoSettings,
 };
 use crate::model::{AuthMode, Protocol, Verify};
 
 const QUERY: [&str; 4] = ["role", "password_file", "database", "query"];
+const CATALOG: [&str; 2] = ["role", "password_file"];
 const WHO: [&str; 4] = ["exe", "unit", "user", "cgroup"];
 const LOGIN: [&str; 6] = ["role", "from", "exe", "unit", "user", "cgroup"];
 const PASSTHROUGH: [&str; 5] = ["exe", "unit", "user", "cgroup", "to"];
 /// What has a meaning only where the destination is read.
-const OF_READING: [&str; 11] = [
+const OF_READING: [&str; 12] = [
     "verify",
     "roots",
     "server_name",
@@ -28,6 +29,7 @@ const OF_READING: [&str; 11] = [
     "verifiers",
     "auth_query",
     "login",
+    "catalog",
 ];
 
 impl Reader<'_> {
@@ -66,7 +68,9 @@ impl Reader<'_> {
                 self.mistakes.add(place, text);
             }
         }
-        Service { protocol, tls: self.tls(table), auth: self.auth(table) }
+        let (tls, auth) = (self.tls(table), self.auth(table));
+        let catalog = self.table(table, "catalog").and_then(|account| self.account(account));
+        Service { protocol, tls, auth, catalog }
     }
 
     fn tls(&mut self, table: &dyn TableLike) -> TlsSettings {
@@ -154,6 +158,15 @@ impl Reader<'_> {
             database: database.map_or_else(|| DEFAULT_DATABASE.to_owned(), |l| l.value),
             query: query.map_or_else(|| DEFAULT_QUERY.to_owned(), |l| l.value),
         })
+    }
+
+    /// `{ role = "tidegate", password_file = "…" }`
+    fn account(&mut self, table: &dyn TableLike) -> Option<AccountSettings> {
+        self.unknown_keys(table, &CATALOG, " of `catalog`");
+        let role = self.needed(table, "role", "catalog", |i| service::identifier(string(i)?));
+        let password_file =
+            self.needed(table, "password_file", "catalog", |i| check::absolute(path(i)?));
+        Some(AccountSettings { role: role?, password_file: password_file? })
     }
 
     /// One table, or a list of them.

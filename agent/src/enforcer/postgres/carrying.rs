@@ -10,12 +10,11 @@ use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
 use super::writeback::Watch;
-use super::{Ask, Carriage, Fault, Turn};
+use super::{Ask, Carriage, Fault, Question, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH};
 use crate::mask::Tally;
-use crate::policy::Stance;
 use crate::sql::LexingState;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
@@ -34,10 +33,12 @@ pub struct Carrying {
     pub held: Option<Held>,
     /// What the server is being asked on our own account. Nothing else goes up
     /// meanwhile.
-    probe: Option<Probe>,
+    pub(super) probe: Option<Probe>,
     pub screening: Screening,
     /// The database's catalog is being learnt: requests wait.
-    learning: Option<Box<Learning>>,
+    pub(super) learning: Option<Box<Learning>>,
+    /// By an account of our own, if there is one: what it is asked.
+    pub(super) account: Option<Box<Question>>,
     /// Statements of the transaction that is open.
     statements: u64,
     was_open: bool,
@@ -252,7 +253,12 @@ enum Asked {
 }
 
 impl Carrying {
-    pub fn new(session: Session<Judged>, judge: Judge, screening: Screening) -> Self {
+    pub fn new(
+        session: Session<Judged>,
+        judge: Judge,
+        screening: Screening,
+        account: Option<Box<Question>>,
+    ) -> Self {
         let mut carrying = Self {
             session,
             judge,
@@ -260,6 +266,7 @@ impl Carrying {
             probe: None,
             screening,
             learning: None,
+            account,
             statements: 0,
             was_open: false,
             told: 0,
@@ -292,57 +299,6 @@ impl Carrying {
             Some(_) => Tags::default(),
             None => self.screening.pieces(),
         }
-    }
-
-    // ---- the catalog --------------------------------------------------------
-
-    /// Asks for the catalog, if it is time and nothing is under way. `quiet`: the
-    /// client asks for nothing, so there is no hurry.
-    fn begins_to_learn(
-        &mut self,
-        quiet: bool,
-        ours: &mut Vec<u8>,
-        turn: &Turn<'_>,
-    ) -> Result<bool, WireError> {
-        let session = &self.session;
-        if quiet
-            || self.learning.is_some()
-            || self.probe.is_some()
-            || self.held.is_some()
-            || session.transaction() != Transaction::Idle
-            || !self.screening.wants_to_learn(Viewer { judge: &self.judge, means: turn.means })
-            || !session.is_quiet()
-            || session.is_over()
-            || session.is_replication()
-            || session.in_transaction()
-        {
-            return Ok(false);
-        }
-        let careful = session.statement(b"").is_some();
-        let identity = self.screening.begins_to_learn();
-        let enforced = self.judge.stance(turn.means) == Stance::Enforced;
-        self.learning = Some(Box::new(Learning::begin(identity, enforced, careful, ours)?));
-        Ok(true)
-    }
-
-    fn learns(&self, frame: &Frame<'_>, turn: &Turn<'_>) -> bool {
-        self.learning.is_some() && Learning::takes(frame, &turn.means.shared.common.limits)
-    }
-
-    fn learn(
-        &mut self,
-        frame: &Frame<'_>,
-        ours: &mut Vec<u8>,
-        turn: &Turn<'_>,
-    ) -> Result<(), Fault> {
-        let Some(learning) = &mut self.learning else { return Ok(()) };
-        let shared = &turn.means.shared;
-        let learnt = learning.take(frame, &shared.common.limits, &shared.catalogs, ours)?;
-        if let Some((known, whole)) = learnt {
-            self.screening.learnt(known, whole);
-            self.learning = None;
-        }
-        Ok(())
     }
 
     // ---- answers ------------------------------------------------------------

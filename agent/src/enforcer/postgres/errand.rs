@@ -1,4 +1,5 @@
-//! Asks a server for a role's verifier, over a connection of our own to it.
+//! Asks a server for a role's verifier, or for what a database's tables are, over a
+//! connection of our own to it.
 //!
 //! ```text
 //! errand ⇄ End(TLS, frames) ⇄ the destination's server
@@ -14,24 +15,28 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use zeroize::{Zeroize, Zeroizing};
 
 use super::end::End;
+use super::learning::IDENTITY;
 use super::opening::towards;
+use crate::enforcer::catalogs::{Identity, Known, certificate_hash};
 use crate::enforcer::means::{Destination, Means};
 use crate::enforcer::relay::{Buffers, Io, Ready};
 use crate::enforcer::tls::{Hello, TlsError, Verified, VerifyRefused, verify};
-use crate::model::{AuthQuery, Verify};
+use crate::mask::learn::{self, Learner};
+use crate::model::{AuthQuery, Secret, Verify};
 use crate::wire::postgres::errand::{self, Errands, Most, Refused, Wish};
-use crate::wire::postgres::login::{Chance, Denial, Leg};
+use crate::wire::postgres::login::{Chance, Leg};
 use crate::wire::postgres::scram::{Derivation, Password, Salted, Verifier, end_point_hash};
 use crate::wire::postgres::{
     Authentication, Backend, Fault, Framer, Side, TLS_REQUEST, Tags, TlsAnswer, WireError,
     write_request,
 };
 
-/// Whose verifier, and of which server. Who asks for the same gets the same.
+/// What is wanted, and of which server. Who asks for the same gets the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// The destination's name.
@@ -41,14 +46,44 @@ pub struct Subject {
     pub tls: bool,
     /// What its client said: a server may be another one for each name.
     pub hello: Hello,
-    pub role: Box<[u8]>,
+    pub sought: Sought,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sought {
+    /// A role's.
+    Verifier(Box<[u8]>),
+    /// A database's.
+    Catalog(Box<str>),
+}
+
+impl Sought {
+    /// The setting that says as whom we ask.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Verifier(_) => "auth_query",
+            Self::Catalog(_) => "catalog",
+        }
+    }
+
+    fn name(&self) -> &[u8] {
+        match self {
+            Self::Verifier(name) => name,
+            Self::Catalog(name) => name.as_bytes(),
+        }
+    }
+
+    /// No server has such a name: what we say to it is UTF-8.
+    pub fn is_unspeakable(&self) -> bool {
+        str::from_utf8(self.name()).is_err()
+    }
+}
+
+#[derive(Clone, Debug)]
 pub struct Question {
     pub subject: Subject,
     pub destination: Arc<Destination>,
-    /// The verifier that was known doesn't fit any more.
+    /// What was known doesn't fit any more.
     pub again: bool,
 }
 
@@ -58,6 +93,23 @@ pub struct Kept(Zeroizing<Vec<u8>>);
 
 /// `None`: the role has none.
 pub type Found = Option<Kept>;
+
+#[derive(Clone, Debug)]
+pub enum Brought {
+    Verifier(Found),
+    /// It is known now. Nothing: not all of it.
+    Catalog(Option<Arc<Known>>),
+}
+
+impl Brought {
+    /// The answer of one that failed.
+    pub fn nothing(sought: &Sought) -> Self {
+        match sought {
+            Sought::Verifier(_) => Self::Verifier(None),
+            Sought::Catalog(_) => Self::Catalog(None),
+        }
+    }
+}
 
 impl Kept {
     pub fn bytes(&self) -> &[u8] {
@@ -78,10 +130,22 @@ pub struct Errand<I> {
     subject: Subject,
     destination: Arc<Destination>,
     stage: Stage,
+    /// What was read of a catalog.
+    reading: Option<Box<Reading>>,
     /// Why our password isn't shown to this server.
     unverified: Option<String>,
     /// Bytes that were read from it.
     received: usize,
+}
+
+/// A catalog, question by question.
+#[derive(Debug, Default)]
+struct Reading {
+    learner: Learner,
+    /// What is asked for; nothing: which server it is.
+    asked: Option<usize>,
+    found: Option<(Arc<Known>, u64)>,
+    began: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -105,7 +169,7 @@ pub enum Moved {
     /// It is to be run, and [`Errand::derived`] to be called.
     Derive(Derivation),
     /// The server has said goodbye, or was told so.
-    Found(Found),
+    Found(Brought),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -123,17 +187,17 @@ pub enum ErrandError {
     #[error("the server is not talked to: {0}")]
     Unverified(String),
     #[error(
-        "the server asks for our password itself, and is not verified: {0}; or let it take \
-         scram-sha-256 from `auth_query.role`"
+        "the server asks for our password itself, and is not verified: {why}; or let it take \
+         scram-sha-256 from `{setting}.role`"
     )]
-    InClear(String),
+    InClear { why: String, setting: &'static str },
     #[error(
-        "the server does not let `{role}` in: {refused}; see `auth_query.role`, \
-         `auth_query.database` and `auth_query.password_file`"
+        "the server does not let `{role}` into `{database}`: {refused}; see `{setting}.role` and \
+         `{setting}.password_file`"
     )]
-    Login { role: String, refused: Refused },
-    #[error("{0}; see `auth_query.role`")]
-    Denied(String),
+    Login { role: String, database: String, refused: Refused, setting: &'static str },
+    #[error("{why}; see `{setting}.role`")]
+    Denied { why: String, setting: &'static str },
     #[error("`auth_query.query` failed: {0}; may `auth_query.role` run it?")]
     Query(Refused),
     #[error(
@@ -141,10 +205,20 @@ pub enum ErrandError {
          has it"
     )]
     NoVerifier,
-    #[error("the terms have no `auth_query` any more")]
-    NoQuery,
+    #[error("the terms have no `{0}` any more")]
+    NoAccount(&'static str),
     #[error("the system has no randomness for a login")]
     NoRandomness,
+}
+
+impl<I> Errand<I> {
+    /// Whether the server may have answered already: what changed since is missing.
+    pub fn has_asked(&self) -> bool {
+        match self.subject.sought {
+            Sought::Verifier(_) => true,
+            Sought::Catalog(_) => self.reading.as_ref().is_some_and(|it| it.found.is_some()),
+        }
+    }
 }
 
 impl<I: Io> Errand<I> {
@@ -162,7 +236,15 @@ impl<I: Io> Errand<I> {
         let mut request = Vec::new();
         write_request(TLS_REQUEST, &mut request).map_err(inside)?;
         end.say(&request).map_err(ErrandError::Tls)?;
-        Ok(Self { end, subject, destination, stage: Stage::Asked, unverified: None, received: 0 })
+        Ok(Self {
+            end,
+            subject,
+            destination,
+            stage: Stage::Asked,
+            reading: None,
+            unverified: None,
+            received: 0,
+        })
     }
 
     pub fn notice(&mut self, ready: Ready) {
@@ -187,8 +269,8 @@ impl<I: Io> Errand<I> {
             if matches!(self.stage, Stage::Deriving(_)) {
                 return Ok(Moved::Wait);
             }
-            if self.received > LONGEST {
-                return Err(too_long().into());
+            if self.received > self.longest() {
+                return Err(too_long(self.longest()).into());
             }
             let read = if self.end.leg.readable && !self.end.has_ended() {
                 self.end.read(buffers).map_err(ErrandError::Tls)?
@@ -277,12 +359,46 @@ impl<I: Io> Errand<I> {
         Ok(())
     }
 
+    /// All that the server may say.
+    fn longest(&self) -> usize {
+        match self.subject.sought {
+            Sought::Verifier(_) => LONGEST,
+            Sought::Catalog(_) => LONGEST_CATALOG,
+        }
+    }
+
     fn query(&self) -> Result<&AuthQuery, ErrandError> {
-        self.destination.terms.auth.query.as_ref().ok_or(ErrandError::NoQuery)
+        self.destination.terms.auth.query.as_ref().ok_or(ErrandError::NoAccount("auth_query"))
+    }
+
+    /// Who we are, with what password, in which database.
+    fn account(&self) -> Result<(&str, &Secret, &str), ErrandError> {
+        match &self.subject.sought {
+            Sought::Verifier(_) => {
+                let query = self.query()?;
+                Ok((&query.role, &query.password, &query.database))
+            }
+            Sought::Catalog(database) => {
+                let account = self.destination.terms.catalog.as_ref();
+                let account = account.ok_or(ErrandError::NoAccount("catalog"))?;
+                Ok((&account.role, &account.password, database))
+            }
+        }
+    }
+
+    /// Which database it is, as far as is known before it says more.
+    fn identity(&self, system: &[u8]) -> Identity {
+        let chain = self.end.tls.as_ref().and_then(|tls| tls.peer_chain());
+        Identity {
+            destination: self.destination.terms.name.as_str().into(),
+            certificate: certificate_hash(chain),
+            system: String::from_utf8_lossy(system).into(),
+            database: String::from_utf8_lossy(self.subject.sought.name()).into(),
+        }
     }
 
     fn log_in(&mut self, means: &Means) -> Result<Moved, ErrandError> {
-        let query = self.query()?;
+        let (role, password, database) = self.account()?;
         let leg = match self.end.tls.as_ref() {
             None => Leg::Plain,
             Some(tls) => Leg::Tls(
@@ -290,9 +406,9 @@ impl<I: Io> Errand<I> {
             ),
         };
         let wish = Wish {
-            role: &query.role,
-            password: Password::new(query.password.0.clone()),
-            database: &query.database,
+            role,
+            password: Password::new(password.0.clone()),
+            database,
             leg,
             nonce: Chance::draw().ok_or(ErrandError::NoRandomness)?.to_server,
             most: Most { rows: MOST_ROWS, bytes: LONGEST },
@@ -319,8 +435,25 @@ impl<I: Io> Errand<I> {
             if let Backend::Authentication(Authentication::Cleartext | Authentication::Md5 { .. }) =
                 message
             {
-                return Err(ErrandError::InClear(why.clone()));
+                let setting = self.subject.sought.setting();
+                return Err(ErrandError::InClear { why: why.clone(), setting });
             }
+        }
+        // A catalog's rows are read as they come: there may be many.
+        if let Some(reading) = &mut self.reading
+            && let Some(asked) = reading.asked
+            && frame.tag == b'D'
+        {
+            let message = Backend::decode(frame.tag, frame.body(), &means.shared.common.limits)
+                .map_err(|fault| WireError::new(Side::Server, fault))?;
+            if let (Backend::DataRow(values), Some(question)) =
+                (message, learn::Question::ALL.get(asked))
+            {
+                reading.learner.row(*question, values.iter());
+            }
+            self.end.framer.consume_framed();
+            self.stage = Stage::Speaking(errand);
+            return Ok(Some(Moved::Wait));
         }
         let mut out = Zeroizing::new(Vec::new());
         let next = errand.server(&frame, &mut out)?;
@@ -334,26 +467,101 @@ impl<I: Io> Errand<I> {
             }
             Errands::Ready => {
                 let mut question = Vec::new();
-                let role = Some(&*self.subject.role);
-                errand.ask(&self.query()?.query, &[role], &mut question)?;
+                match &self.subject.sought {
+                    Sought::Verifier(role) => {
+                        errand.ask(&self.query()?.query, &[Some(role)], &mut question)?;
+                    }
+                    Sought::Catalog(_) => {
+                        errand.ask(IDENTITY, &[], &mut question)?;
+                        self.reading = Some(Box::default());
+                    }
+                }
                 self.end.say(&question).map_err(ErrandError::Tls)?;
                 Moved::Wait
             }
             Errands::Answered(answer) => {
+                if let Some(question) = self.answered_of_catalog(&answer, means) {
+                    let mut out = Vec::new();
+                    errand.ask(question, &[], &mut out)?;
+                    self.end.say(&out).map_err(ErrandError::Tls)?;
+                    self.stage = Stage::Speaking(errand);
+                    return Ok(Some(Moved::Wait));
+                }
                 let mut goodbye = Vec::new();
                 errand.end(&mut goodbye)?;
                 self.end.say(&goodbye).map_err(ErrandError::Tls)?;
                 self.end.finish();
-                return found(answer.map_err(ErrandError::Query)?).map(Moved::Found).map(Some);
+                let brought = match self.reading.take() {
+                    Some(reading) => Brought::Catalog(reading.finish()),
+                    None => Brought::Verifier(found(answer.map_err(ErrandError::Query)?)?),
+                };
+                return Ok(Some(Moved::Found(brought)));
             }
             Errands::Refused(refused) => {
-                let role = self.query()?.role.clone();
-                return Err(ErrandError::Login { role, refused });
+                let (role, _, database) = self.account()?;
+                let (role, database) = (role.to_owned(), database.to_owned());
+                let setting = self.subject.sought.setting();
+                return Err(ErrandError::Login { role, database, refused, setting });
             }
-            Errands::Denied(denial) => return Err(denied(&denial, &self.query()?.role)),
+            Errands::Denied(denial) => {
+                let why = denial.message(self.account()?.0);
+                return Err(ErrandError::Denied { why, setting: self.subject.sought.setting() });
+            }
         };
         self.stage = Stage::Speaking(errand);
         Ok(Some(moved))
+    }
+
+    /// An answer about the catalog; the next question, if there is one.
+    fn answered_of_catalog(
+        &mut self,
+        answer: &Result<errand::Rows, Refused>,
+        means: &Means,
+    ) -> Option<&'static str> {
+        let identity = |rows: &errand::Rows| {
+            let system = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+            self.identity(system.unwrap_or_default())
+        };
+        let identity = match answer {
+            Ok(rows) => identity(rows),
+            // Who doesn't know the server's number is told by the rest.
+            Err(_) => identity(&Vec::new()),
+        };
+        let reading = self.reading.as_mut()?;
+        let next = match reading.asked {
+            None => {
+                let known = means.shared.catalogs.of(identity);
+                let begun = known.begin();
+                reading.found = Some((known, begun));
+                reading.began = Some(Instant::now());
+                0
+            }
+            Some(place) => {
+                if let (Err(refused), Some(question)) = (answer, learn::Question::ALL.get(place)) {
+                    tracing::debug!("a part of a catalog can't be learnt: {refused}");
+                    reading.learner.fail(*question);
+                }
+                place + 1
+            }
+        };
+        reading.asked = Some(next);
+        learn::Question::ALL.get(next).map(|question| question.sql())
+    }
+}
+
+impl Reading {
+    /// Nothing: not all of it could be read.
+    fn finish(self) -> Option<Arc<Known>> {
+        let (known, begun) = self.found?;
+        let whole = self.learner.is_whole();
+        known.update(|catalog| self.learner.finish(catalog));
+        if whole {
+            known.end(begun, self.began.map(|began| began.elapsed()).unwrap_or_default());
+            Some(known)
+        } else {
+            known.fail();
+            None
+        }
     }
 }
 
@@ -380,20 +588,17 @@ fn found(rows: errand::Rows) -> Result<Found, ErrandError> {
     }
 }
 
-fn denied(denial: &Denial, role: &str) -> ErrandError {
-    ErrandError::Denied(denial.message(role))
-}
-
 fn inside(fault: Fault) -> WireError {
     WireError::new(Side::Inside, fault)
 }
 
-fn too_long() -> WireError {
-    let fault = Fault::Limit { what: "an errand's answer is too long", limit: LONGEST };
+fn too_long(limit: usize) -> WireError {
+    let fault = Fault::Limit { what: "an errand's answer is too long", limit };
     WireError::new(Side::Server, fault)
 }
 
 /// The first is the one that counts.
 const MOST_ROWS: usize = 16;
-/// All that a server may say.
+/// All that a server may say: of a verifier, and of a catalog.
 const LONGEST: usize = 256 * 1024;
+const LONGEST_CATALOG: usize = 256 * 1024 * 1024;

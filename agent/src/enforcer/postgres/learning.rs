@@ -1,5 +1,6 @@
-//! Learns a database's catalog within a client's session, between its requests:
-//! with its privileges, and without the client seeing anything of it.
+//! Learns a database's catalog: by an account of our own, where one is configured,
+//! else within a client's session, between its requests, with its privileges. The
+//! client sees nothing of it.
 //!
 //! What the server says meanwhile on its own goes to the client as always. A
 //! question that fails leaves that part as it was, and what isn't known is scanned.
@@ -7,12 +8,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::carrying::Carrying;
+use super::opening::Stage;
+use super::sights::Viewer;
+use super::{Ask, Carriage, Question as Errand, Turn};
 use crate::enforcer::catalogs::{Catalogs, Identity, Known};
+use crate::enforcer::relay::Io;
 use crate::mask::learn::{Learner, Question};
+use crate::policy::Stance;
 use crate::wire::limits::Limits;
 use crate::wire::postgres::{
     Backend, Bind, Close, Execute, Fault, Field, Formats16, Frame, Frontend, Object, Parse, Side,
-    Types32, Values, WireError,
+    Transaction, Types32, Values, WireError,
 };
 
 /// A catalog that is being learnt.
@@ -28,13 +35,34 @@ pub struct Learning {
     careful: bool,
     /// For somebody who mustn't go on with nothing.
     masked: bool,
+    /// There is an account of our own to ask.
+    account: bool,
     began: Instant,
     found: Option<(Arc<Known>, u64)>,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+#[must_use]
+pub enum Learnt {
+    Going,
+    /// An account of our own is to be asked, and [`Learning::brought`] to be called.
+    /// `again`: by a question that begins now.
+    Elsewhere {
+        again: bool,
+    },
+    /// `whole`: nothing is missing.
+    Over {
+        known: Arc<Known>,
+        whole: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Identity,
+    /// An account of our own asks, over another connection.
+    Account,
     /// All questions were sent; this one is being answered.
     Catalog(usize),
 }
@@ -44,6 +72,7 @@ impl Learning {
         identity: Identity,
         masked: bool,
         careful: bool,
+        account: bool,
         out: &mut Vec<u8>,
     ) -> Result<Self, WireError> {
         ask(IDENTITY, careful, out)?;
@@ -53,6 +82,7 @@ impl Learning {
             learner: Learner::default(),
             careful,
             masked,
+            account,
             began: Instant::now(),
             found: None,
         })
@@ -71,17 +101,18 @@ impl Learning {
         }
     }
 
-    /// Takes an answer in. `Some`: it is over, and whether nothing is missing.
+    /// Takes an answer in.
     pub fn take(
         &mut self,
         frame: &Frame<'_>,
         limits: &Limits,
         catalogs: &Catalogs,
         out: &mut Vec<u8>,
-    ) -> Result<Option<(Arc<Known>, bool)>, WireError> {
+    ) -> Result<Learnt, WireError> {
         let message = Backend::decode(frame.tag, frame.body(), limits).map_err(of_server)?;
         match message {
             Backend::DataRow(values) => match self.asked {
+                Asked::Account => {}
                 Asked::Identity => {
                     if let Some(Some(system)) = values.iter().next() {
                         self.identity.system = String::from_utf8_lossy(system).into();
@@ -106,31 +137,31 @@ impl Learning {
             Backend::ReadyForQuery(_) => return self.next(catalogs, out),
             _ => {}
         }
-        Ok(None)
+        Ok(Learnt::Going)
     }
 
-    fn next(
-        &mut self,
-        catalogs: &Catalogs,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<(Arc<Known>, bool)>, WireError> {
+    fn next(&mut self, catalogs: &Catalogs, out: &mut Vec<u8>) -> Result<Learnt, WireError> {
         match self.asked {
             Asked::Identity => {
                 let known = catalogs.of(self.identity.clone());
                 if !known.is_due(self.masked) {
-                    return Ok(Some((known, true)));
+                    return Ok(Learnt::Over { known, whole: true });
                 }
-                let begun = known.begin();
-                self.found = Some((known, begun));
-                for question in Question::ALL {
-                    ask(question.sql(), self.careful, out)?;
+                if self.account {
+                    // Until something is known, one that is under way will do.
+                    let again = known.ended() > 0;
+                    self.found = Some((known, 0));
+                    self.asked = Asked::Account;
+                    return Ok(Learnt::Elsewhere { again });
                 }
-                self.asked = Asked::Catalog(0);
-                Ok(None)
+                self.ask_here(known, out)?;
+                Ok(Learnt::Going)
             }
+            // It was asked nothing.
+            Asked::Account => Ok(Learnt::Going),
             Asked::Catalog(place) if place + 1 < Question::ALL.len() => {
                 self.asked = Asked::Catalog(place + 1);
-                Ok(None)
+                Ok(Learnt::Going)
             }
             Asked::Catalog(_) => {
                 let (known, begun) = self.found.take().unwrap_or_default();
@@ -142,9 +173,116 @@ impl Learning {
                 } else {
                     known.fail();
                 }
-                Ok(Some((known, whole)))
+                Ok(Learnt::Over { known, whole })
             }
         }
+    }
+
+    fn ask_here(&mut self, known: Arc<Known>, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let begun = known.begin();
+        self.found = Some((known, begun));
+        for question in Question::ALL {
+            ask(question.sql(), self.careful, out)?;
+        }
+        self.asked = Asked::Catalog(0);
+        Ok(())
+    }
+
+    /// What an account of our own has learnt. Nothing, or of another server behind
+    /// the same address: the session asks itself.
+    pub fn brought(
+        &mut self,
+        learnt: Option<Arc<Known>>,
+        out: &mut Vec<u8>,
+    ) -> Result<Learnt, WireError> {
+        if self.asked != Asked::Account {
+            return Ok(Learnt::Going);
+        }
+        let Some((known, _)) = self.found.take() else { return Ok(Learnt::Going) };
+        if learnt.is_some_and(|learnt| Arc::ptr_eq(&learnt, &known)) {
+            return Ok(Learnt::Over { known, whole: true });
+        }
+        self.ask_here(known, out)?;
+        Ok(Learnt::Going)
+    }
+}
+
+impl Carrying {
+    /// Asks for the catalog, if it is time and nothing is under way. `quiet`: the
+    /// client asks for nothing, so there is no hurry.
+    pub(super) fn begins_to_learn(
+        &mut self,
+        quiet: bool,
+        ours: &mut Vec<u8>,
+        turn: &Turn<'_>,
+    ) -> Result<bool, WireError> {
+        let session = &self.session;
+        if quiet
+            || self.learning.is_some()
+            || self.probe.is_some()
+            || self.held.is_some()
+            || session.transaction() != Transaction::Idle
+            || !self.screening.wants_to_learn(Viewer { judge: &self.judge, means: turn.means })
+            || !session.is_quiet()
+            || session.is_over()
+            || session.is_replication()
+            || session.in_transaction()
+        {
+            return Ok(false);
+        }
+        let careful = session.statement(b"").is_some();
+        let identity = self.screening.begins_to_learn();
+        let enforced = self.judge.stance(turn.means) == Stance::Enforced;
+        let account = self.account.is_some();
+        let learning = Learning::begin(identity, enforced, careful, account, ours)?;
+        self.learning = Some(Box::new(learning));
+        Ok(true)
+    }
+
+    pub(super) fn learns(&self, frame: &Frame<'_>, turn: &Turn<'_>) -> bool {
+        self.learning.is_some() && Learning::takes(frame, &turn.means.shared.common.limits)
+    }
+
+    pub(super) fn learn(
+        &mut self,
+        frame: &Frame<'_>,
+        ours: &mut Vec<u8>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), super::Fault> {
+        let Some(learning) = &mut self.learning else { return Ok(()) };
+        let shared = &turn.means.shared;
+        match learning.take(frame, &shared.common.limits, &shared.catalogs, ours)? {
+            Learnt::Elsewhere { again } => {
+                if let Some(question) = &self.account {
+                    turn.asks.push(Ask::Errand(Box::new(Errand { again, ..(**question).clone() })));
+                }
+            }
+            learnt => self.take_learnt(learnt),
+        }
+        Ok(())
+    }
+
+    fn take_learnt(&mut self, learnt: Learnt) {
+        if let Learnt::Over { known, whole } = learnt {
+            self.screening.learnt(known, whole);
+            self.learning = None;
+        }
+    }
+}
+
+impl<I: Io> Carriage<I> {
+    /// An account of our own has asked for the catalog, or could not.
+    pub(super) fn take_catalog(&mut self, known: Option<Arc<Known>>) -> Result<(), super::Fault> {
+        let Stage::Session(carrying) = &mut self.stage else { return Ok(()) };
+        let Some(learning) = &mut carrying.learning else { return Ok(()) };
+        let mut ours = Vec::new();
+        let learnt = learning.brought(known, &mut ours)?;
+        carrying.take_learnt(learnt);
+        if !ours.is_empty() {
+            self.upstream.say(&ours).map_err(super::Fault::UpstreamTls)?;
+            self.upstream.flush();
+        }
+        Ok(())
     }
 }
 
@@ -182,6 +320,6 @@ fn of_server(fault: Fault) -> WireError {
 
 /// The name of our statement and portal, for as long as a question takes.
 const OURS: &[u8] = b"tidegate";
-const IDENTITY: &str = "SELECT c.system_identifier, d.oid FROM pg_catalog.pg_control_system() AS c, \
+pub(super) const IDENTITY: &str = "SELECT c.system_identifier, d.oid FROM pg_catalog.pg_control_system() AS c, \
      pg_catalog.pg_database AS d \
      WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()";

@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use super::carrying::Carrying;
 use super::judge::Judge;
 use super::opening::Stage;
 use super::screening::Screening;
 use super::words::{CONNECTION_FAILURE, Fatal};
-use super::{Ask, Carriage, Fault, Question, Subject, Turn};
-use crate::enforcer::catalogs::Identity;
+use super::{Ask, Carriage, Fault, Question, Sought, Subject, Turn};
+use crate::enforcer::catalogs::{Identity, certificate_hash};
 use crate::enforcer::means::{Means, fits};
 use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::relay::Io;
@@ -111,15 +109,9 @@ impl<I: Io> Carriage<I> {
     /// Which database the session is in, as far as is known before it says more.
     fn database(&self) -> Identity {
         let chain = self.upstream.tls.as_ref().and_then(|tls| tls.peer_chain());
-        let certificate = chain.and_then(<[_]>::first).map(|der| {
-            let hash = digest(&SHA256, der);
-            let mut bytes = [0; 32];
-            bytes.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-            bytes
-        });
         Identity {
             destination: self.destination.terms.name.as_str().into(),
-            certificate,
+            certificate: certificate_hash(chain),
             system: Box::default(),
             database: self.carried.database.as_deref().unwrap_or_default().into(),
         }
@@ -138,7 +130,8 @@ impl<I: Io> Carriage<I> {
             Step::Early => under_way.early = true,
             Step::Verifier { role, again } => {
                 under_way.waits = true;
-                turn.asks.push(Ask::Verifier(Box::new(self.question(role, again))));
+                let sought = Sought::Verifier(role);
+                turn.asks.push(Ask::Errand(Box::new(self.question(sought, again))));
             }
             Step::Derive(derivation) => {
                 under_way.waits = true;
@@ -151,7 +144,11 @@ impl<I: Io> Carriage<I> {
                 let _ = self.log.session(&self.carried);
                 let judge = Judge::new(&self.flow, &self.destination, &self.carried);
                 let screening = Screening::new(self.database(), turn.means);
-                let carrying = Carrying::new(*session, judge, screening);
+                let account = self.destination.terms.catalog.as_ref().map(|_| {
+                    let database = self.carried.database.as_deref().unwrap_or_default();
+                    Box::new(self.question(Sought::Catalog(database.into()), false))
+                });
+                let carrying = Carrying::new(*session, judge, screening, account);
                 self.stage = Stage::Session(Box::new(carrying));
                 self.send(sends)?;
                 return Ok(true);
@@ -240,8 +237,8 @@ impl<I: Io> Carriage<I> {
         Ok(())
     }
 
-    /// Which verifier is wanted, and of which server.
-    fn question(&self, role: Box<[u8]>, again: bool) -> Question {
+    /// What is wanted of the server.
+    fn question(&self, sought: Sought, again: bool) -> Question {
         let tls = self.upstream.tls.as_deref();
         let subject = Subject {
             rule: self.flow.rule.clone(),
@@ -251,7 +248,7 @@ impl<I: Io> Carriage<I> {
                 name: self.carried.asked_name.clone(),
                 postgres: tls.is_some_and(|tls| has_postgres_alpn(tls.common())),
             },
-            role,
+            sought,
         };
         Question { subject, destination: Arc::clone(&self.destination), again }
     }

@@ -1,10 +1,11 @@
-//! The errands of a worker: sessions that wait for a role's verifier, and the
-//! connections on which servers are asked for it.
+//! The errands of a worker: sessions that wait for a role's verifier or a database's
+//! catalog, and the connections on which servers are asked for it.
 //!
 //! `session --Question--> errands --Dial--> keeper --socket--> errand --Word--> sessions`
 //!
 //! One errand serves all sessions that wait for the same; what it found is kept
-//! for a short time. Every question is answered, within [`LONGEST`].
+//! for a short time (a catalog is known to all sessions anyway). Every question is
+//! answered, within [`LONGEST`].
 //!
 //! Never: more than [`AT_ONCE`] connections; a verifier that is older than the
 //! session's word that the one before doesn't fit.
@@ -18,7 +19,7 @@ use super::Sessions;
 use super::slab::Key;
 use crate::channel::ToKeeper;
 use crate::enforcer::means::Destination;
-use crate::enforcer::postgres::{Errand, Found, Moved, Question, Subject, Word};
+use crate::enforcer::postgres::{Brought, Errand, Moved, Question, Sought, Subject, Word};
 use crate::enforcer::relay::{Io, Ready};
 use crate::model::FlowId;
 
@@ -28,8 +29,9 @@ pub struct Errands<I> {
     queue: VecDeque<u32>,
     next: u32,
     known: HashMap<Subject, Known>,
-    /// Destinations that can't be asked, with the reason that was told last.
-    failing: HashMap<String, String>,
+    /// Destinations that can't be asked by a setting, with the reason that was told
+    /// last.
+    failing: HashMap<(String, &'static str), String>,
 }
 
 struct Job<I> {
@@ -51,7 +53,7 @@ enum State<I> {
 }
 
 struct Known {
-    found: Found,
+    brought: Brought,
     until: Instant,
 }
 
@@ -79,23 +81,25 @@ impl<I> Errands<I> {
         self.failing.clear();
     }
 
-    fn known(&mut self, question: &Question, now: Instant) -> Option<Found> {
+    fn known(&mut self, question: &Question, now: Instant) -> Option<Brought> {
         let Question { subject, again, .. } = question;
         let known = self.known.get(subject)?;
-        if *again || known.until <= now {
+        // A failure is one for whatever is asked anew.
+        let failed = matches!(known.brought, Brought::Catalog(None));
+        if *again && !failed || known.until <= now {
             self.known.remove(subject);
             return None;
         }
-        Some(known.found.clone())
+        Some(known.brought.clone())
     }
 
-    fn keep(&mut self, subject: Subject, found: Found, lasts: Duration) {
+    fn keep(&mut self, subject: Subject, brought: Brought, lasts: Duration) {
         let now = Instant::now();
         if self.known.len() >= MOST_KNOWN {
             self.known.retain(|_, known| known.until > now);
         }
         if self.known.len() < MOST_KNOWN {
-            self.known.insert(subject, Known { found, until: now + lasts });
+            self.known.insert(subject, Known { brought, until: now + lasts });
         }
     }
 
@@ -105,7 +109,8 @@ impl<I> Errands<I> {
             job.subject == question.subject
                 && Arc::ptr_eq(&job.destination, &question.destination)
                 // What is being answered may be what doesn't fit any more.
-                && !(question.again && matches!(job.state, State::Running(_)))
+                && !(question.again
+                    && matches!(&job.state, State::Running(errand) if errand.has_asked()))
         })
     }
 
@@ -137,18 +142,17 @@ impl<I> Errands<I> {
 }
 
 impl<I: Io> Sessions<I> {
-    pub(super) fn ask_for_verifier(&mut self, key: Key, flow: FlowId, question: Question) {
-        if let Some(found) = self.errands.known(&question, Instant::now()) {
-            return self.post.send(key, Word::Verifier(found));
+    pub(super) fn send_errand(&mut self, key: Key, flow: FlowId, question: Question) {
+        if let Some(brought) = self.errands.known(&question, Instant::now()) {
+            return self.post.send(key, Word::Brought(brought));
         }
         if let Some(job) = self.errands.joined(&question) {
             job.waiting.push((key, flow));
             return;
         }
-        // No server has such a role: what we say to it is UTF-8.
-        let unspeakable = std::str::from_utf8(&question.subject.role).is_err();
-        if unspeakable || self.errands.jobs.len() >= MOST {
-            return self.post.send(key, Word::Verifier(None));
+        let sought = &question.subject.sought;
+        if sought.is_unspeakable() || self.errands.jobs.len() >= MOST {
+            return self.post.send(key, Word::Brought(Brought::nothing(sought)));
         }
         self.errands.insert(question, (key, flow));
         self.start_errands();
@@ -249,42 +253,59 @@ impl<I: Io> Sessions<I> {
                 let reply = Box::new(move |salted| post.send(key, Word::Derived(salted)));
                 self.means.shared.hashing.submit(derivation, reply);
             }
-            Ok(Moved::Found(found)) => self.end_errand(number, Ok(found)),
+            Ok(Moved::Found(brought)) => self.end_errand(number, Ok(brought)),
             Err(why) => self.end_errand(number, Err(why)),
         }
         self.start_errands();
     }
 
     /// All that wait for it are answered.
-    fn end_errand(&mut self, number: u32, outcome: Result<Found, String>) {
+    fn end_errand(&mut self, number: u32, outcome: Result<Brought, String>) {
         let Some(job) = self.errands.jobs.remove(&number) else { return };
-        let rule = &job.subject.rule;
-        let (found, lasts) = match outcome {
-            Ok(found) => {
-                self.errands.failing.remove(rule);
-                let lasts = if found.is_some() { KEPT } else { NONE_KEPT };
-                (found, lasts)
+        let sought = &job.subject.sought;
+        let about = (job.subject.rule.clone(), sought.setting());
+        let (brought, lasts) = match outcome {
+            Ok(brought) => {
+                self.errands.failing.remove(&about);
+                let lasts = match &brought {
+                    Brought::Verifier(Some(_)) => Some(KEPT),
+                    Brought::Verifier(None) => Some(NONE_KEPT),
+                    Brought::Catalog(_) => None,
+                };
+                (brought, lasts)
             }
             Err(why) => {
                 // Whoever fails to log in again and again must not fill the log.
-                if self.errands.failing.get(rule) != Some(&why) {
-                    tracing::warn!(
-                        destination = %rule,
-                        server = %job.subject.address,
-                        "`auth_query` found no verifier, and logins go on without: {why}"
-                    );
-                    self.errands.failing.insert(rule.clone(), why);
+                if self.errands.failing.get(&about) != Some(&why) {
+                    let (destination, server) = (&about.0, job.subject.address);
+                    match sought {
+                        Sought::Verifier(_) => tracing::warn!(
+                            %destination, %server,
+                            "`auth_query` found no verifier, and logins go on without: {why}"
+                        ),
+                        Sought::Catalog(database) => tracing::warn!(
+                            %destination, %server,
+                            "`catalog` could not read `{database}`, and sessions do so themselves: {why}"
+                        ),
+                    }
+                    self.errands.failing.insert(about, why);
                 }
-                (None, FAILURE_KEPT)
+                let lasts = match sought {
+                    Sought::Verifier(_) => FAILURE_KEPT,
+                    Sought::Catalog(_) => CATALOG_FAILURE_KEPT,
+                };
+                (Brought::nothing(sought), Some(lasts))
             }
         };
         for (key, _) in job.waiting {
-            self.post.send(key, Word::Verifier(found.clone()));
+            self.post.send(key, Word::Brought(brought.clone()));
         }
         // By other terms than those in force it is of no use to the next.
         let current = self.means.destination_named(&job.subject.rule);
-        if current.is_some_and(|current| Arc::ptr_eq(current, &job.destination)) {
-            self.errands.keep(job.subject, found, lasts);
+        if let Some(lasts) = lasts
+            && current.is_some_and(|current| Arc::ptr_eq(current, &job.destination))
+        {
+            self.errands.keep(job.subject, brought, lasts);
         }
     }
 
@@ -327,6 +348,7 @@ const MOST: usize = 1024;
 const KEPT: Duration = Duration::from_secs(60);
 const NONE_KEPT: Duration = Duration::from_secs(5);
 const FAILURE_KEPT: Duration = Duration::from_secs(2);
+const CATALOG_FAILURE_KEPT: Duration = Duration::from_secs(60);
 const MOST_KNOWN: usize = 4096;
 /// As many as [`Key::apart`] tells from each other.
 const NUMBERS: u32 = 1 << 30;
