@@ -123,9 +123,9 @@ fn agent(socket: &Path, verdict: &'static str) -> (Serving, mpsc::Sender<Event>)
                 Answer::Failed { error: "the running settings stay:\nf:1:1: wrong\u{1b}".into() }
             }
             Order::Detach => Answer::Done { message: "detached".into() },
-            Order::Forget { schema, table, database, server } => Answer::Done {
-                message: format!("{schema} {table} {database:?} {server:?}"),
-            },
+            Order::Forget { schema, table, database, server } => {
+                Answer::Done { message: format!("{schema} {table} {database:?} {server:?}") }
+            }
             Order::Holds { .. } | Order::WatchHolds => Answer::Holds { holds: Vec::new() },
             Order::Hold { id } => Answer::Failed { error: format!("there is no hold `{id}`") },
             Order::Approve { id, reason, reach } if id == "two-two" => Answer::Waiting {
