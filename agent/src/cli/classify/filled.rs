@@ -17,8 +17,8 @@ use crate::model::{DatabaseName, Filled, Learnt};
 
 /// Lists the tables that were filled with what is sensitive
 ///
-/// By statements that the agent saw (CREATE TABLE AS, INSERT … SELECT and the like),
-/// as far as their columns' own names don't tell it. `*` is each schema.
+/// By statements that the agent saw (CREATE TABLE AS, INSERT … SELECT and the like). `*`
+/// is each schema, or each other column. It is kept beside the file of corrections.
 #[derive(Debug, Args)]
 pub struct List {
     #[arg(short, long, value_enum, default_value = "table")]
