@@ -230,7 +230,7 @@ impl Look {
         let mut catalog = Catalog::default();
         catalog.correct(&Arc::new(corrections));
         for filled in filled::of(&settings.classes.filled(), &name) {
-            catalog.carry((&filled).into());
+            let _ = catalog.carry((&filled).into());
         }
         learner.finish(&mut catalog);
         Ok(Learnt { catalog, types, unread })

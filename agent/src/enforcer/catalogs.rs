@@ -330,10 +330,9 @@ impl Known {
     /// A statement fills a table with what is sensitive.
     pub fn carry(&self, carried: Carried) {
         if !self.catalog().knows(&carried) {
-            self.tell_filled(&carried);
-            self.update(|catalog| {
-                catalog.carry(carried);
-            });
+            let mut new = None;
+            self.update(|catalog| new = catalog.carry(carried));
+            new.iter().for_each(|one| self.tell_filled(one));
         }
     }
 
@@ -359,7 +358,7 @@ impl Known {
     }
 
     fn tell_filled(&self, carried: &Carried) {
-        if let Some(filled) = carried.told().filter(|_| !carried.temporary) {
+        if let Some(filled) = carried.told().filter(|_| !carried.passing) {
             self.tell(Learnt::Filled(filled));
         }
     }
@@ -393,7 +392,7 @@ impl Known {
         let new: Vec<Carried> = filled.into_iter().filter(|one| !catalog.knows(one)).collect();
         drop(catalog);
         if !new.is_empty() {
-            self.update(|catalog| new.into_iter().for_each(|one| catalog.carry(one)));
+            self.update(|catalog| new.into_iter().for_each(|one| drop(catalog.carry(one))));
             // What functions read is asked again.
             self.note_change();
         }

@@ -212,7 +212,7 @@ impl Catalog {
             named,
             others: None,
             guessed: false,
-            temporary: false,
+            passing: false,
         };
         if !self.knows(&carried) {
             self.renamed.push(carried);
@@ -260,10 +260,11 @@ impl Catalog {
         })
     }
 
-    /// A statement fills a table with what is sensitive.
-    pub fn carry(&mut self, mut carried: Carried) {
+    /// A statement fills a table with what is sensitive. What of it is known now, if it
+    /// wasn't before.
+    pub fn carry(&mut self, mut carried: Carried) -> Option<Arc<Carried>> {
         if self.knows(&carried) {
-            return;
+            return None;
         }
         self.make_room();
         let number = self.made_ever;
@@ -272,9 +273,17 @@ impl Catalog {
             Made { number, ways: Vec::new() }
         });
         if known.ways.len() >= MOST_WAYS {
-            carried.others = Some(Class::Opaque);
+            // Of any schema, and whatever a column can hold.
+            carried = Carried {
+                schema: None,
+                others: Some(Class::Opaque),
+                guessed: false,
+                passing: false,
+                ..carried
+            };
         }
-        known.ways.push(Arc::new(carried.clone()));
+        let carried = Arc::new(carried);
+        known.ways.push(Arc::clone(&carried));
         self.generation += 1;
         let found: Vec<Arc<Relation>> =
             self.named(carried.schema.as_deref(), &carried.relation).cloned().collect();
@@ -293,6 +302,7 @@ impl Catalog {
             }
         }
         self.share();
+        Some(carried)
     }
 
     /// Names that no table has (any more) are forgotten, the oldest first: a program

@@ -22,8 +22,9 @@ pub struct Carried {
     pub others: Option<Class>,
     /// By code that nobody followed: then only what can hold a text counts.
     pub guessed: bool,
-    /// A temporary table: it goes with its session.
-    pub temporary: bool,
+    /// It needn't be kept: a temporary table goes with its session, and a view's
+    /// definition tells it again.
+    pub passing: bool,
 }
 
 impl Carried {
@@ -70,7 +71,7 @@ impl From<&Filled> for Carried {
             named: columns.iter().map(|(name, of)| (name.as_str().into(), class(of))).collect(),
             others: others.as_ref().map(class),
             guessed: *guessed,
-            temporary: false,
+            passing: false,
         }
     }
 }
@@ -80,7 +81,7 @@ impl From<&Filled> for Carried {
 pub fn carried(facts: &Facts, catalog: &Catalog) -> Vec<Carried> {
     let mut all: Vec<Carried> = Vec::new();
     for statement in &facts.statements {
-        let mut filling = Filling { catalog, into: &mut all };
+        let mut filling = Filling { catalog, into: &mut all, view: statement.later_of.is_some() };
         if statement.later_of.is_none() {
             let unread = statement.verb == Verb::CreateTableAs && statement.handle.is_some();
             if unread || calls_out(statement, catalog) {
@@ -118,6 +119,8 @@ pub fn carried(facts: &Facts, catalog: &Catalog) -> Vec<Carried> {
 struct Filling<'a> {
     catalog: &'a Catalog,
     into: &'a mut Vec<Carried>,
+    /// It is a view that is made.
+    view: bool,
 }
 
 impl Filling<'_> {
@@ -174,7 +177,7 @@ impl Filling<'_> {
                 others: named.is_empty().then_some(Class::Opaque),
                 named,
                 guessed: true,
-                temporary: object.temporary,
+                passing: object.temporary,
             });
         }
     }
@@ -210,7 +213,7 @@ impl Filling<'_> {
                 named: Vec::new(),
                 others: None,
                 guessed: false,
-                temporary: object.temporary,
+                passing: object.temporary || self.view,
             });
             self.into.len() - 1
         });

@@ -101,7 +101,7 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
                 named: own.iter().map(|name| (name.clone(), Class::Opaque)).collect(),
                 others: None,
                 guessed: true,
-                temporary: false,
+                passing: false,
             });
         }
         for one in into {

@@ -84,7 +84,7 @@ pub fn targets(words: &[Box<str>]) -> Vec<Carried> {
             named: named.into_iter().map(|name| (name, Class::Opaque)).collect(),
             others: everywhere.then_some(Class::Opaque),
             guessed: true,
-            temporary: false,
+            passing: false,
         });
     }
     all

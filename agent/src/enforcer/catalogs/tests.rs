@@ -94,7 +94,7 @@ fn filled(relation: &str, column: &str, class: crate::mask::Class) -> Carried {
         named: vec![(column.into(), class)],
         others: None,
         guessed: false,
-        temporary: false,
+        passing: false,
     }
 }
 
@@ -115,7 +115,7 @@ fn what_tables_were_filled_with_is_told_once_and_known_to_the_next() {
     let known = before.of(identity("db", "app"));
     known.carry(filled("t", "code", Class::PersonName));
     known.carry(filled("t", "code", Class::PersonName));
-    let temporary = Carried { temporary: true, ..filled("tmp", "code", Class::PersonName) };
+    let temporary = Carried { passing: true, ..filled("tmp", "code", Class::PersonName) };
     known.carry(temporary.clone());
     assert!(known.catalog().knows(&temporary));
     known.spread_to(false, true);
@@ -251,4 +251,20 @@ fn what_is_told_is_of_a_form_that_the_keeper_takes() {
     newer.columns[0].1 = "shoe_size".into();
     assert_eq!(Carried::from(&newer).named[0].1, Class::Opaque);
     assert_eq!(Class::Opaque.as_str(), crate::model::OPAQUE);
+}
+
+#[test]
+fn a_table_that_is_filled_in_many_ways_is_told_as_a_whole() {
+    use crate::mask::Class;
+    let catalogs = Catalogs::default();
+    let known = catalogs.of(identity("db", "app"));
+    for number in 0..100 {
+        known.carry(filled("t", &format!("c{number}"), Class::PersonName));
+    }
+    let news = catalogs.take_news();
+    assert_eq!(news.len(), 65);
+    let Some((_, Learnt::Filled(last))) = news.last() else { panic!("{news:?}") };
+    assert_eq!(last.others.as_deref(), Some("opaque"));
+    learn(&known);
+    assert_eq!(class(&known).as_deref(), Some("opaque"));
 }

@@ -38,3 +38,21 @@ fn what_fills_a_table_is_carried_over() {
     assert_eq!(all("create table copy as select id from customers"), []);
     assert_eq!(all("insert into copy values (1, 'x')"), []);
 }
+
+#[test]
+fn what_needs_to_be_kept_is_told_from_what_doesnt() {
+    for (text, passing) in [
+        ("create table copy as select email from customers", false),
+        ("create materialized view copy as select email from customers", false),
+        ("insert into copy select email from customers", false),
+        ("create view copy as select email from customers", true),
+        ("create temp table copy as select email from customers", true),
+        ("select email into temp copy from customers", true),
+        ("insert into pg_temp.copy select email from customers", true),
+    ] {
+        let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+        let carried = carried(&facts, &catalog());
+        let found: Vec<bool> = carried.iter().map(|one| one.passing).collect();
+        assert_eq!(found, [passing], "{text}");
+    }
+}
