@@ -38,8 +38,8 @@ pub fn export(
     if form == Form::Csv {
         writeln!(out, "{}", COLUMNS.map(|(name, _)| name).join(","))?;
     }
-    for path in segments::paths(folder)? {
-        let segment = Segment::open(&path)?;
+    for path in segments::files(folder)?.values() {
+        let Some(segment) = Segment::still(path)? else { continue };
         if let Segment::Sealed(sealed) = &segment
             && (since.is_some_and(|since| sealed.latest < since)
                 || until.is_some_and(|until| sealed.earliest >= until))

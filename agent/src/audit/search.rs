@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::index::{Index, IndexError, counts};
+use super::index::{BLOCK, Index, IndexError, counts};
 use super::record::{self, Body, KINDS, RecordId};
 use super::render::{self, Definitions, parsed};
 use super::store::Segments;
@@ -201,6 +201,27 @@ enum Way {
     Time,
 }
 
+impl Way {
+    /// The blocks in which its rows are.
+    fn blocks(self) -> Option<String> {
+        let of = |what: &str, wanted: &str| {
+            format!(
+                "SELECT block FROM {what}_blocks WHERE {what} IN (SELECT id FROM temp.{wanted})"
+            )
+        };
+        match self {
+            Self::Text => Some(of("text", "texts_wanted")),
+            Self::Flow => Some(of("flow", "flows_wanted")),
+            Self::Class => Some(format!(
+                "{} UNION SELECT id >> {BLOCK} FROM records
+                 WHERE masked IN (SELECT id FROM temp.class_phrases)",
+                of("text", "class_texts")
+            )),
+            Self::Rare | Self::Time => None,
+        }
+    }
+}
+
 fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
     let chosen = [
         (Way::Text, texts(database, query)?),
@@ -223,31 +244,24 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
         .filter(|(_, uses)| *uses < total / WIDE + 1_000)
         .min_by_key(|(_, uses)| *uses);
     let way = narrowest.map_or(if rare { Way::Rare } else { Way::Time }, |(way, _)| way);
-    let sign = |own: Way| if way == own { "" } else { "+" };
     let mut clause = Where::default();
-    for (own, chosen) in &chosen {
-        if chosen.is_none() {
-            continue;
-        }
-        let plus = sign(*own);
+    for (own, _) in chosen.iter().filter(|(_, chosen)| chosen.is_some()) {
         clause.parts.push(match own {
-            Way::Text => format!("{plus}records.text IN (SELECT id FROM temp.texts_wanted)"),
-            Way::Flow => format!("{plus}records.flow IN (SELECT id FROM temp.flows_wanted)"),
-            _ if way == Way::Class => "records.id IN (
-                SELECT id FROM records WHERE text IN (SELECT id FROM temp.class_texts) UNION
-                SELECT id FROM records WHERE masked IN (SELECT id FROM temp.class_phrases))"
-                .into(),
+            Way::Text => "+records.text IN (SELECT id FROM temp.texts_wanted)".into(),
+            Way::Flow => "+records.flow IN (SELECT id FROM temp.flows_wanted)".into(),
             _ => "(+records.text IN (SELECT id FROM temp.class_texts) OR
                 +records.masked IN (SELECT id FROM temp.class_phrases))"
                 .into(),
         });
     }
+    let in_blocks = way.blocks();
+    let plus = if in_blocks.is_some() { "+" } else { "" };
     let times = [(query.since, ">="), (query.until, "<")];
+    let row_at = |at: u64| i64::try_from(at.min(u64::MAX >> 13) << 12).unwrap_or(i64::MAX);
     for (at, sign) in times.into_iter().filter_map(|(at, sign)| Some((at?, sign))) {
-        let at = i64::try_from(at.min(u64::MAX >> 13) << 12).unwrap_or(i64::MAX);
-        clause.any(&[at], |value| format!("records.id {sign} {value}"));
+        clause.any(&[row_at(at)], |value| format!("{plus}records.id {sign} {value}"));
     }
-    let plus = sign(Way::Rare);
+    let plus = if way == Way::Rare { "" } else { "+" };
     let verdicts: Vec<i64> =
         query.verdict.iter().map(|verdict| i64::from(verdict.code())).collect();
     clause.any(&verdicts, |value| format!("{plus}records.verdict = {value}"));
@@ -265,14 +279,35 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
         }
     }
     let order = if query.oldest { "ASC" } else { "DESC" };
+    let from = match in_blocks {
+        None => format!("records WHERE {} ORDER BY id {order}", clause.text()),
+        Some(blocks) => {
+            database.execute_batch(
+                "CREATE TEMP TABLE IF NOT EXISTS blocks(block INTEGER PRIMARY KEY);
+                 DELETE FROM temp.blocks",
+            )?;
+            let of = |at: Option<u64>, else_at| at.map_or(else_at, |at| row_at(at) >> BLOCK);
+            database
+                .prepare(&format!(
+                    "INSERT OR IGNORE INTO temp.blocks
+                     SELECT block FROM ({blocks}) WHERE block BETWEEN ?1 AND ?2"
+                ))?
+                .execute([of(query.since, 0), of(query.until, i64::MAX)])?;
+            format!(
+                "temp.blocks CROSS JOIN records
+                 WHERE records.id >= block << {BLOCK} AND records.id < (block + 1) << {BLOCK} AND {}
+                 ORDER BY block {order}, records.id {order}",
+                clause.text()
+            )
+        }
+    };
     let sql = format!(
         "SELECT records.id, writer, position, kind, texts.json, verdict, ending, rows, latency,
          sqlstate, outcome, flows.database, flows.role, flows.json, processes.json, cells, bytes, seen,
          (SELECT phrase FROM phrases WHERE phrases.id = records.policies)
-         FROM (SELECT * FROM records WHERE {} ORDER BY id {order} LIMIT {}) AS records
+         FROM (SELECT records.* FROM {from} LIMIT {}) AS records
          LEFT JOIN texts ON texts.id = records.text LEFT JOIN flows ON flows.id = records.flow
          LEFT JOIN processes ON processes.id = flows.process ORDER BY records.id {order}",
-        clause.text(),
         query.limit
     );
     let mut statement = database.prepare(&sql)?;

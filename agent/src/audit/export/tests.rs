@@ -146,3 +146,23 @@ fn ocsf_events_have_all_that_is_required() {
     assert_eq!(statement["severity_id"], 3);
     let _ = Arc::new(());
 }
+
+/// A moment in which it is being sealed: both files are there.
+#[test]
+fn a_record_is_told_once_while_its_segment_is_being_sealed() {
+    let scratch = written();
+    let folder = Folder::new(&scratch.0);
+    let live = segments::paths(&folder).unwrap().remove(0);
+    let bytes = std::fs::read(&live).unwrap();
+    let (_, end) = segments::places(&bytes, crate::audit::frame::SEGMENT_HEAD);
+    crate::audit::store::sealed::seal(&folder, &live, &bytes[..end]).unwrap();
+    assert!(!live.exists());
+    std::fs::write(&live, &bytes).unwrap();
+    let mut out = Vec::new();
+    assert_eq!(export(&folder, Form::Jsonl, (None, None), &mut out).unwrap(), 5);
+    // … and just afterwards, for who has seen the live one in the list.
+    std::fs::remove_file(&live).unwrap();
+    assert_eq!(Segment::still(&live).unwrap().unwrap().count(), 8);
+    std::fs::remove_file(live.with_extension("sealed")).unwrap();
+    assert!(Segment::still(&live).unwrap().is_none());
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::definitions;
+use super::{BLOCK, definitions};
 use crate::audit::frame::SEGMENT_HEAD;
 use crate::audit::record::{self, Back, Body, Intent, Outcome, RecordId};
 use crate::audit::store::{Folder, Segment, StoreError, segments};
@@ -126,6 +126,7 @@ impl Build {
             database: &work,
             rows: std::mem::take(&mut tail.rows),
             uses: Uses::default(),
+            blocks: Blocks::default(),
             taken: 0,
             failed: None,
         };
@@ -154,7 +155,8 @@ impl Build {
             return Err(error.into());
         }
         taker.write_open()?;
-        let Taker { open, last_id, taken, rows, uses, .. } = taker;
+        let Taker { open, last_id, taken, rows, uses, blocks, .. } = taker;
+        blocks.write(&work)?;
         if tail.position > next {
             uses.count(&rows, &work)?;
             work.prepare_cached("INSERT OR REPLACE INTO writers VALUES (?1, ?2)")?
@@ -231,6 +233,52 @@ struct Uses {
     flows: HashMap<i64, i64>,
 }
 
+/// Where texts and connections occur, in the order of time.
+#[derive(Default)]
+struct Blocks {
+    texts: Occurring,
+    flows: Occurring,
+}
+
+#[derive(Default)]
+struct Occurring {
+    /// The last block of each, and all of them.
+    last: HashMap<i64, i64>,
+    all: Vec<(i64, i64)>,
+}
+
+impl Occurring {
+    fn note(&mut self, what: Option<i64>, row: i64) {
+        let block = row >> BLOCK;
+        if let Some(what) = what
+            && self.last.insert(what, block) != Some(block)
+        {
+            self.all.push((what, block));
+        }
+    }
+}
+
+impl Blocks {
+    fn note(&mut self, text: Option<i64>, flow: Option<i64>, row: i64) {
+        self.texts.note(text, row);
+        self.flows.note(flow, row);
+    }
+
+    fn write(mut self, database: &Connection) -> rusqlite::Result<()> {
+        for (occurring, table) in
+            [(&mut self.texts, "text_blocks"), (&mut self.flows, "flow_blocks")]
+        {
+            let sql = format!("INSERT OR IGNORE INTO {table} VALUES (?1, ?2)");
+            let mut statement = database.prepare_cached(&sql)?;
+            occurring.all.sort_unstable();
+            for (what, block) in &occurring.all {
+                statement.execute([what, block])?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Rows {
     fn at(&self, id: RecordId, back: Back) -> Option<i64> {
         (back > 0).then(|| self.ids.get(&id.position.checked_sub(back)?).copied())?
@@ -265,6 +313,7 @@ struct Taker<'b> {
     database: &'b Transaction<'b>,
     rows: Rows,
     uses: Uses,
+    blocks: Blocks,
     taken: u64,
     failed: Option<rusqlite::Error>,
 }
@@ -329,14 +378,15 @@ impl Taker<'_> {
     fn plain(&mut self, id: RecordId, body: &Body, flow: Option<i64>) -> rusqlite::Result<()> {
         let row = self.id(body.at().unwrap_or(0));
         let database = self.database;
-        insert(row, |row| {
+        let row = insert(row, |row| {
             database
                 .prepare_cached(
                     "INSERT INTO records(id, writer, position, kind, flow) VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
                 .execute(params![row, number(id.writer), number(id.position), body.code(), flow])
-        })
-        .map(drop)
+        })?;
+        self.blocks.note(None, flow, row);
+        Ok(())
     }
 
     fn intent(&mut self, id: RecordId, intent: &Intent, flow: Option<i64>) -> rusqlite::Result<()> {
@@ -369,7 +419,9 @@ impl Taker<'_> {
         let row = match intent.and_then(|intent| Some((intent, self.open.remove(&intent)?))) {
             Some((intent, Open::Unwritten(asked))) => {
                 let told = self.told(id, None, outcome)?;
-                return write(self.database, intent, &asked, Some(&told)).map(drop);
+                let row = write(self.database, intent, &asked, Some(&told))?;
+                self.blocks.note(asked.text, asked.flow, row);
+                return Ok(());
             }
             Some((_, Open::Written(row))) => Some(row),
             None => match intent {
@@ -436,7 +488,9 @@ impl Taker<'_> {
         unwritten.sort_unstable_by_key(|(row, ..)| *row);
         for (_, id, open) in unwritten {
             if let Open::Unwritten(asked) = open {
-                *open = Open::Written(write(self.database, id, asked, None)?);
+                let row = write(self.database, id, asked, None)?;
+                self.blocks.note(asked.text, asked.flow, row);
+                *open = Open::Written(row);
             }
         }
         Ok(())

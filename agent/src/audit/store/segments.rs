@@ -103,6 +103,24 @@ impl Segment {
         Ok(Self::Live { path: path.to_owned(), start, bytes, places, torn })
     }
 
+    /// One that was there a moment ago: it may have been sealed since, or, by its
+    /// age, removed.
+    pub fn still(path: &Path) -> Result<Option<Self>, StoreError> {
+        let gone = |error: &StoreError| {
+            matches!(error, StoreError::Io { error, .. }
+                if error.kind() == std::io::ErrorKind::NotFound)
+        };
+        let opened = match Self::open(path) {
+            Err(error) if gone(&error) => Self::open(&path.with_extension("sealed")),
+            opened => opened,
+        };
+        match opened {
+            Ok(segment) => Ok(Some(segment)),
+            Err(error) if gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub fn start(&self) -> Start {
         match self {
             Self::Sealed(sealed) => sealed.start,
@@ -177,18 +195,10 @@ pub fn places(bytes: &[u8], mut place: usize) -> (Vec<usize>, usize) {
 impl Segments {
     pub fn read(folder: &Folder) -> Result<Self, StoreError> {
         let mut segments = Self::default();
-        for path in paths(folder)? {
-            match Segment::open(&path) {
-                Ok(segment) => segments.add(segment),
-                // Sealed a moment ago, or removed.
-                Err(StoreError::Io { error, .. })
-                    if error.kind() == std::io::ErrorKind::NotFound =>
-                {
-                    let sealed = path.with_extension("sealed");
-                    if let Ok(segment) = Segment::open(&sealed) {
-                        segments.add(segment);
-                    }
-                }
+        for path in files(folder)?.values() {
+            match Segment::still(path) {
+                Ok(Some(segment)) => segments.add(segment),
+                Ok(None) => {}
                 Err(error) => segments.broken.push(error),
             }
         }
@@ -197,13 +207,7 @@ impl Segments {
 
     /// Only those segments that hold one of these records, or would.
     pub fn holding(folder: &Folder, wanted: &BTreeSet<RecordId>) -> Result<Self, StoreError> {
-        let mut files: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
-        for path in paths(folder)? {
-            // A sealed one comes after the live one of the same name.
-            if let Some(start) = start_of(&path) {
-                files.insert(start, path);
-            }
-        }
+        let files = files(folder)?;
         let mut segments = Self::default();
         let mut opened = None;
         for id in wanted {
@@ -212,8 +216,9 @@ impl Segments {
                 continue;
             };
             opened = Some(*start);
-            match Segment::open(path).or_else(|_| Segment::open(&path.with_extension("sealed"))) {
-                Ok(segment) => segments.add(segment),
+            match Segment::still(path) {
+                Ok(Some(segment)) => segments.add(segment),
+                Ok(None) => {}
                 Err(error) => segments.broken.push(error),
             }
         }
@@ -297,6 +302,18 @@ pub fn paths(folder: &Folder) -> Result<Vec<PathBuf>, StoreError> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// One file for each segment, by writer and first position: the sealed one, where
+/// the live one that it was made of is still there.
+pub fn files(folder: &Folder) -> Result<BTreeMap<(u64, u64), PathBuf>, StoreError> {
+    let mut files = BTreeMap::new();
+    for path in paths(folder)? {
+        if let Some(start) = start_of(&path) {
+            files.insert(start, path);
+        }
+    }
+    Ok(files)
 }
 
 /// What is read of a segment at once, and the room of its longest record.

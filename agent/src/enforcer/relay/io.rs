@@ -70,6 +70,10 @@ impl Io for Socket {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // The usual case, and the cheaper call.
+        if let [one] = slices {
+            return self.write(one);
+        }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let mut nothing = SendAncillaryBuffer::default();
         Ok(rustix::net::sendmsg(&self.0, slices, &mut nothing, flags)?)
