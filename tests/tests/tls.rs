@@ -4,7 +4,9 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::agent::{Agent, Plan};
+use tidegate_tests::certificates::{Key, Pair};
 use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program};
 use tidegate_tests::scene::alone;
@@ -19,7 +21,10 @@ struct Carried {
 impl Carried {
     /// `more`: keys of the destination.
     fn start(more: &str) -> Result<Self> {
-        let postgres = Postgres::with_tls()?;
+        Self::before(Postgres::with_tls()?, more)
+    }
+
+    fn before(postgres: Postgres, more: &str) -> Result<Self> {
         let root = Cgroup::fresh()?;
         let work = root.child("work")?;
         let roots = postgres.authority().context("no authority")?.root();
@@ -129,4 +134,43 @@ fn a_client_without_tls_is_carried_by_tls_where_the_settings_say_so() -> Result<
     let carried = Carried::start("upstream_tls = \"always\"\nverify = \"ca\"\nROOTS\n")?;
     carried.says("localhost", "sslmode=disable", "hello|t")?;
     carried.says("localhost", "sslmode=require", "hello|t")
+}
+
+/// A role that the server lets in by a certificate alone, which the client hasn't.
+#[test]
+fn the_settings_certificate_is_shown_to_a_server_that_asks_for_one() -> Result<()> {
+    let _alone = alone();
+    for shown in [Some("certified"), Some("somebody"), None] {
+        let postgres = Postgres::setup()
+            .tls(Key::P256)
+            .rule("hostssl all certified all cert")
+            .rule("hostssl all all all trust")
+            .start()?;
+        postgres.admin("app", "CREATE ROLE certified LOGIN")?;
+        let folder = TempFolder::fresh()?;
+        let mut more = "ROOTS\n".to_owned();
+        if let Some(name) = shown {
+            let authority = postgres.authority().context("no authority")?;
+            let Pair { certificate, key } = authority.client(folder.path(), name)?;
+            more += &format!("client_cert = {certificate:?}\nclient_key = {key:?}\n");
+        }
+        let carried = Carried::before(postgres, &more)?;
+        for mode in ["require", "prefer"] {
+            let dsn = format!("user=certified sslmode={mode}");
+            match shown {
+                Some("certified") => carried.says("localhost", &dsn, "hello|t")?,
+                Some(_) => {
+                    let refused = "certificate authentication failed for user \"certified\"";
+                    carried.fails("localhost", &dsn, refused)?;
+                }
+                None => {
+                    let refused = "connection requires a valid client certificate";
+                    carried.fails("localhost", &dsn, refused)?;
+                }
+            }
+            // Others are let in as before.
+            carried.says("localhost", &format!("sslmode={mode}"), "hello|t")?;
+        }
+    }
+    Ok(())
 }
