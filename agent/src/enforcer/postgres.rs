@@ -27,6 +27,7 @@ mod opening;
 mod parameters;
 mod principal;
 mod probe;
+mod reading;
 mod screening;
 mod seen;
 mod sights;

@@ -15,18 +15,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use zeroize::{Zeroize, Zeroizing};
 
 use super::end::End;
 use super::learning::IDENTITY;
 use super::opening::towards;
+use super::reading::Reading;
 use crate::enforcer::catalogs::{Identity, Known, certificate_hash};
 use crate::enforcer::means::{Destination, Means};
 use crate::enforcer::relay::{Buffers, Io, Ready};
 use crate::enforcer::tls::{Hello, TlsError, Verified, VerifyRefused, verify};
-use crate::mask::learn::{self, Learner};
 use crate::model::{AuthQuery, Secret, Verify};
 use crate::wire::postgres::errand::{self, Errands, Most, Refused, Wish};
 use crate::wire::postgres::login::{Chance, Leg};
@@ -130,22 +129,20 @@ pub struct Errand<I> {
     subject: Subject,
     destination: Arc<Destination>,
     stage: Stage,
-    /// What was read of a catalog.
-    reading: Option<Box<Reading>>,
+    /// For a catalog, once we are logged in.
+    asked: Option<Asked>,
     /// Why our password isn't shown to this server.
     unverified: Option<String>,
     /// Bytes that were read from it.
     received: usize,
 }
 
-/// A catalog, question by question.
-#[derive(Debug, Default)]
-struct Reading {
-    learner: Learner,
-    /// What is asked for; nothing: which server it is.
-    asked: Option<usize>,
-    found: Option<(Arc<Known>, u64)>,
-    began: Option<Instant>,
+/// What a server is being asked about a database.
+#[derive(Debug)]
+enum Asked {
+    /// Which it is.
+    Identity,
+    Catalog(Box<Reading>),
 }
 
 #[derive(Debug)]
@@ -216,7 +213,7 @@ impl<I> Errand<I> {
     pub fn has_asked(&self) -> bool {
         match self.subject.sought {
             Sought::Verifier(_) => true,
-            Sought::Catalog(_) => self.reading.as_ref().is_some_and(|it| it.found.is_some()),
+            Sought::Catalog(_) => matches!(self.asked, Some(Asked::Catalog(_))),
         }
     }
 }
@@ -241,7 +238,7 @@ impl<I: Io> Errand<I> {
             subject,
             destination,
             stage: Stage::Asked,
-            reading: None,
+            asked: None,
             unverified: None,
             received: 0,
         })
@@ -440,16 +437,13 @@ impl<I: Io> Errand<I> {
             }
         }
         // A catalog's rows are read as they come: there may be many.
-        if let Some(reading) = &mut self.reading
-            && let Some(asked) = reading.asked
+        if let Some(Asked::Catalog(reading)) = &mut self.asked
             && frame.tag == b'D'
         {
             let message = Backend::decode(frame.tag, frame.body(), &means.shared.common.limits)
                 .map_err(|fault| WireError::new(Side::Server, fault))?;
-            if let (Backend::DataRow(values), Some(question)) =
-                (message, learn::Question::ALL.get(asked))
-            {
-                reading.learner.row(*question, values.iter());
+            if let Backend::DataRow(values) = message {
+                reading.row(values.iter());
             }
             self.end.framer.consume_framed();
             self.stage = Stage::Speaking(errand);
@@ -473,14 +467,14 @@ impl<I: Io> Errand<I> {
                     }
                     Sought::Catalog(_) => {
                         errand.ask(IDENTITY, &[], &mut question)?;
-                        self.reading = Some(Box::default());
+                        self.asked = Some(Asked::Identity);
                     }
                 }
                 self.end.say(&question).map_err(ErrandError::Tls)?;
                 Moved::Wait
             }
             Errands::Answered(answer) => {
-                if let Some(question) = self.answered_of_catalog(&answer, means) {
+                if let Some(question) = self.answered_of_database(&answer, means) {
                     let mut out = Vec::new();
                     errand.ask(question, &[], &mut out)?;
                     self.end.say(&out).map_err(ErrandError::Tls)?;
@@ -491,8 +485,12 @@ impl<I: Io> Errand<I> {
                 errand.end(&mut goodbye)?;
                 self.end.say(&goodbye).map_err(ErrandError::Tls)?;
                 self.end.finish();
-                let brought = match self.reading.take() {
-                    Some(reading) => Brought::Catalog(reading.finish()),
+                let brought = match self.asked.take() {
+                    Some(Asked::Catalog(reading)) => {
+                        let (known, whole) = reading.finish();
+                        Brought::Catalog(whole.then_some(known))
+                    }
+                    Some(Asked::Identity) => Brought::Catalog(None),
                     None => Brought::Verifier(found(answer.map_err(ErrandError::Query)?)?),
                 };
                 return Ok(Some(Moved::Found(brought)));
@@ -512,55 +510,31 @@ impl<I: Io> Errand<I> {
         Ok(Some(moved))
     }
 
-    /// An answer about the catalog; the next question, if there is one.
-    fn answered_of_catalog(
+    /// An answer about a database; the next question, if there is one.
+    fn answered_of_database(
         &mut self,
         answer: &Result<errand::Rows, Refused>,
         means: &Means,
     ) -> Option<&'static str> {
-        let identity = |rows: &errand::Rows| {
-            let system = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
-            self.identity(system.unwrap_or_default())
-        };
-        let identity = match answer {
-            Ok(rows) => identity(rows),
-            // Who doesn't know the server's number is told by the rest.
-            Err(_) => identity(&Vec::new()),
-        };
-        let reading = self.reading.as_mut()?;
-        let next = match reading.asked {
-            None => {
+        // Who doesn't know the server's number is told by the rest.
+        let first = answer.as_ref().ok().and_then(|rows| rows.first()?.first()?.as_deref());
+        let identity = self.identity(first.unwrap_or_default());
+        let asked = self.asked.as_mut()?;
+        match asked {
+            Asked::Identity => {
                 let known = means.shared.catalogs.of(identity);
-                let begun = known.begin();
-                reading.found = Some((known, begun));
-                reading.began = Some(Instant::now());
-                0
+                *asked = Asked::Catalog(Box::new(Reading::begin(known)));
             }
-            Some(place) => {
-                if let (Err(refused), Some(question)) = (answer, learn::Question::ALL.get(place)) {
-                    tracing::debug!("a part of a catalog can't be learnt: {refused}");
-                    reading.learner.fail(*question);
+            Asked::Catalog(reading) => {
+                if let Err(refused) = answer {
+                    reading.fail(refused);
                 }
-                place + 1
+                reading.answered();
             }
-        };
-        reading.asked = Some(next);
-        learn::Question::ALL.get(next).map(|question| question.sql())
-    }
-}
-
-impl Reading {
-    /// Nothing: not all of it could be read.
-    fn finish(self) -> Option<Arc<Known>> {
-        let (known, begun) = self.found?;
-        let whole = self.learner.is_whole();
-        known.update(|catalog| self.learner.finish(catalog));
-        if whole {
-            known.end(begun, self.began.map(|began| began.elapsed()).unwrap_or_default());
-            Some(known)
-        } else {
-            known.fail();
-            None
+        }
+        match asked {
+            Asked::Catalog(reading) => reading.question(),
+            Asked::Identity => None,
         }
     }
 }

@@ -6,15 +6,15 @@
 //! question that fails leaves that part as it was, and what isn't known is scanned.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::carrying::Carrying;
 use super::opening::Stage;
+use super::reading::Reading;
 use super::sights::Viewer;
 use super::{Ask, Carriage, Question as Errand, Turn};
 use crate::enforcer::catalogs::{Catalogs, Identity, Known};
 use crate::enforcer::relay::Io;
-use crate::mask::learn::{Learner, Question};
+use crate::mask::learn::Question;
 use crate::policy::Stance;
 use crate::wire::limits::Limits;
 use crate::wire::postgres::{
@@ -25,11 +25,9 @@ use crate::wire::postgres::{
 /// A catalog that is being learnt.
 #[derive(Debug)]
 pub struct Learning {
-    /// How far: the identity, then each of [`Question::ALL`].
     asked: Asked,
     /// What is known of the identity before the server has said its own.
     identity: Identity,
-    learner: Learner,
     /// The client has an unnamed statement at the server: a simple query would
     /// drop it.
     careful: bool,
@@ -37,8 +35,6 @@ pub struct Learning {
     masked: bool,
     /// There is an account of our own to ask.
     account: bool,
-    began: Instant,
-    found: Option<(Arc<Known>, u64)>,
 }
 
 /// How far it has come.
@@ -58,13 +54,14 @@ pub enum Learnt {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Asked {
     Identity,
-    /// An account of our own asks, over another connection.
-    Account,
-    /// All questions were sent; this one is being answered.
-    Catalog(usize),
+    /// An account of our own asks, over another connection, about this one.
+    Account(Arc<Known>),
+    /// All questions were sent.
+    Catalog(Box<Reading>),
+    Nothing,
 }
 
 impl Learning {
@@ -76,16 +73,7 @@ impl Learning {
         out: &mut Vec<u8>,
     ) -> Result<Self, WireError> {
         ask(IDENTITY, careful, out)?;
-        Ok(Self {
-            asked: Asked::Identity,
-            identity,
-            learner: Learner::default(),
-            careful,
-            masked,
-            account,
-            began: Instant::now(),
-            found: None,
-        })
+        Ok(Self { asked: Asked::Identity, identity, careful, masked, account })
     }
 
     /// Whether a frame is an answer to it: the server may speak on its own, or
@@ -111,27 +99,20 @@ impl Learning {
     ) -> Result<Learnt, WireError> {
         let message = Backend::decode(frame.tag, frame.body(), limits).map_err(of_server)?;
         match message {
-            Backend::DataRow(values) => match self.asked {
-                Asked::Account => {}
+            Backend::DataRow(values) => match &mut self.asked {
                 Asked::Identity => {
                     if let Some(Some(system)) = values.iter().next() {
                         self.identity.system = String::from_utf8_lossy(system).into();
                     }
                 }
-                Asked::Catalog(place) => {
-                    if let Some(question) = Question::ALL.get(place) {
-                        self.learner.row(*question, values.iter());
-                    }
-                }
+                Asked::Catalog(reading) => reading.row(values.iter()),
+                Asked::Account(_) | Asked::Nothing => {}
             },
             Backend::ErrorResponse(fields) => {
-                let why = String::from_utf8_lossy(fields.field(Field::MESSAGE).unwrap_or_default());
-                tracing::debug!("a catalog can't be learnt: {why}");
                 // Who doesn't know the server's number is told by the rest.
-                if let Asked::Catalog(place) = self.asked
-                    && let Some(question) = Question::ALL.get(place)
-                {
-                    self.learner.fail(*question);
+                if let Asked::Catalog(reading) = &mut self.asked {
+                    let why = fields.field(Field::MESSAGE).unwrap_or_default();
+                    reading.fail(String::from_utf8_lossy(why));
                 }
             }
             Backend::ReadyForQuery(_) => return self.next(catalogs, out),
@@ -141,7 +122,7 @@ impl Learning {
     }
 
     fn next(&mut self, catalogs: &Catalogs, out: &mut Vec<u8>) -> Result<Learnt, WireError> {
-        match self.asked {
+        match std::mem::replace(&mut self.asked, Asked::Nothing) {
             Asked::Identity => {
                 let known = catalogs.of(self.identity.clone());
                 if !known.is_due(self.masked) {
@@ -150,42 +131,34 @@ impl Learning {
                 if self.account {
                     // Until something is known, one that is under way will do.
                     let again = known.ended() > 0;
-                    self.found = Some((known, 0));
-                    self.asked = Asked::Account;
+                    self.asked = Asked::Account(known);
                     return Ok(Learnt::Elsewhere { again });
                 }
-                self.ask_here(known, out)?;
-                Ok(Learnt::Going)
+                self.ask_here(known, out)
+            }
+            Asked::Catalog(mut reading) => {
+                reading.answered();
+                if reading.question().is_some() {
+                    self.asked = Asked::Catalog(reading);
+                    return Ok(Learnt::Going);
+                }
+                let (known, whole) = reading.finish();
+                Ok(Learnt::Over { known, whole })
             }
             // It was asked nothing.
-            Asked::Account => Ok(Learnt::Going),
-            Asked::Catalog(place) if place + 1 < Question::ALL.len() => {
-                self.asked = Asked::Catalog(place + 1);
+            waiting => {
+                self.asked = waiting;
                 Ok(Learnt::Going)
-            }
-            Asked::Catalog(_) => {
-                let (known, begun) = self.found.take().unwrap_or_default();
-                let learner = std::mem::take(&mut self.learner);
-                let whole = learner.is_whole();
-                known.update(|catalog| learner.finish(catalog));
-                if whole {
-                    known.end(begun, self.began.elapsed());
-                } else {
-                    known.fail();
-                }
-                Ok(Learnt::Over { known, whole })
             }
         }
     }
 
-    fn ask_here(&mut self, known: Arc<Known>, out: &mut Vec<u8>) -> Result<(), WireError> {
-        let begun = known.begin();
-        self.found = Some((known, begun));
+    fn ask_here(&mut self, known: Arc<Known>, out: &mut Vec<u8>) -> Result<Learnt, WireError> {
         for question in Question::ALL {
             ask(question.sql(), self.careful, out)?;
         }
-        self.asked = Asked::Catalog(0);
-        Ok(())
+        self.asked = Asked::Catalog(Box::new(Reading::begin(known)));
+        Ok(Learnt::Going)
     }
 
     /// What an account of our own has learnt. Nothing, or of another server behind
@@ -195,15 +168,16 @@ impl Learning {
         learnt: Option<Arc<Known>>,
         out: &mut Vec<u8>,
     ) -> Result<Learnt, WireError> {
-        if self.asked != Asked::Account {
-            return Ok(Learnt::Going);
+        match std::mem::replace(&mut self.asked, Asked::Nothing) {
+            Asked::Account(known) if learnt.is_some_and(|one| Arc::ptr_eq(&one, &known)) => {
+                Ok(Learnt::Over { known, whole: true })
+            }
+            Asked::Account(known) => self.ask_here(known, out),
+            other => {
+                self.asked = other;
+                Ok(Learnt::Going)
+            }
         }
-        let Some((known, _)) = self.found.take() else { return Ok(Learnt::Going) };
-        if learnt.is_some_and(|learnt| Arc::ptr_eq(&learnt, &known)) {
-            return Ok(Learnt::Over { known, whole: true });
-        }
-        self.ask_here(known, out)?;
-        Ok(Learnt::Going)
     }
 }
 
