@@ -84,6 +84,20 @@ fn cells() -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Sentences with a number, an amount or a time in every few of them.
+fn prose() -> Vec<u8> {
+    let mut text = String::new();
+    for n in 0..20_000_u32 {
+        text += "The parcel was left with the neighbour, who will bring it over later. ";
+        text += "Nobody had asked for the second one; it went back on the same day, unopened. ";
+        if n % 3 == 0 {
+            text +=
+                &format!("Order {} came to {}.{:02} EUR at 10:{:02}. ", n * 7, n, n % 100, n % 60);
+        }
+    }
+    text.into_bytes()
+}
+
 fn text() -> Form {
     Form::Text { most: None, padded: false }
 }
@@ -140,6 +154,15 @@ fn main() {
         }
     });
     report("content of short cells", scanned);
+    // Descriptions, tickets, logs: the same, 4 KB a cell.
+    let long: Vec<Vec<u8>> = prose().chunks(4096).map(<[u8]>::to_vec).collect();
+    let scanned = rate(long.iter().map(Vec::len).sum(), || {
+        for cell in &long {
+            content::scan(black_box(cell), Demand::Check, &mut found);
+            black_box(&found);
+        }
+    });
+    report("content of long text", scanned);
 
     let masked =
         |class: Class| Treatment::Mask { class, mask: class.default_mask(), derived: false };
