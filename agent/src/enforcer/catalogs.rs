@@ -12,6 +12,7 @@
 //! INVARIANT: what another server says never changes what is known of this one. What is
 //! kept by the keeper only adds.
 
+mod doubts;
 mod news;
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +25,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::mask::filling::Carried;
 use crate::mask::{Catalog, Corrections};
 use crate::model::{ColumnWord, DatabaseName, Learnt, MOST_THERE};
+use doubts::Doubts;
 use news::News;
 
 /// Which database.
@@ -81,6 +83,8 @@ pub struct Known {
     changed: AtomicBool,
     /// What is sensitive was put where it has no column.
     spread: Spread,
+    /// What sessions have defined that nobody has learnt yet.
+    doubts: Doubts,
     /// As whom what is learnt of it is told; nobody where it isn't known who it is.
     told_as: Option<(DatabaseName, Arc<News>)>,
     /// Filled tables of which it was told that they are there, and since when.
@@ -230,6 +234,7 @@ impl Default for Known {
             took: AtomicU64::new(0),
             changed: AtomicBool::new(false),
             spread: Spread::default(),
+            doubts: Doubts::default(),
             told_as: None,
             there: Mutex::default(),
         }
@@ -239,6 +244,10 @@ impl Default for Known {
 impl Known {
     pub fn spread(&self) -> &Spread {
         &self.spread
+    }
+
+    pub fn doubts(&self) -> &Doubts {
+        &self.doubts
     }
 
     pub fn version(&self) -> u64 {
@@ -271,6 +280,7 @@ impl Known {
         self.took.store(millis(took), Ordering::Relaxed);
         self.due.store(self.now() + millis(LASTS), Ordering::Relaxed);
         self.ended.fetch_max(begun, Ordering::AcqRel);
+        self.doubts.learnt(self.ended());
         self.tell_there();
     }
 
@@ -327,13 +337,15 @@ impl Known {
         }
     }
 
-    /// A statement fills a table with what is sensitive.
-    pub fn carry(&self, carried: Carried) {
-        if !self.catalog().knows(&carried) {
-            let mut new = None;
-            self.update(|catalog| new = catalog.carry(carried));
-            new.iter().for_each(|one| self.tell_filled(one));
+    /// A statement fills a table with what is sensitive. `true`: with something new.
+    pub fn carry(&self, carried: Carried) -> bool {
+        if self.catalog().knows(&carried) {
+            return false;
         }
+        let mut new = None;
+        self.update(|catalog| new = catalog.carry(carried));
+        new.iter().for_each(|one| self.tell_filled(one));
+        new.is_some()
     }
 
     /// A statement puts something sensitive where it has no column.

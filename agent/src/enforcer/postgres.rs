@@ -49,6 +49,7 @@ use crate::wire::postgres::{Framer, Side as WireSide, Splice, WireError};
 use end::End;
 use errand::Kept;
 pub use errand::{Brought, Errand, Moved, Question, Sought, Subject};
+pub use fresh::Fresh;
 pub use gate::{Known, Understood};
 pub use holding::{Asking, HoldWord};
 use opening::Stage;

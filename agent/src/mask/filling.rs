@@ -1,12 +1,12 @@
 //! What a statement fills with sensitive values: the tables and views that it makes
 //! of sensitive columns, or writes them into.
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Relation};
 use super::class::Class;
 use super::lineage::{calls_out, classes, is_count, same_paths};
 use crate::model::{Filled, LONGEST_LEARNT, MOST_COLUMNS};
 use crate::sql::facts::{self, Facts, Fill, Object, ObjectKind, Statement, Verb};
-use crate::sql::{ColumnUse, Use};
+use crate::sql::{Cell, ColumnUse, LexingState, Use};
 
 #[cfg(test)]
 mod tests;
@@ -113,7 +113,52 @@ pub fn carried(facts: &Facts, catalog: &Catalog) -> Vec<Carried> {
             );
         }
     }
+    beneath_views(&mut all, catalog);
     all
+}
+
+/// What goes into a view goes into the tables that it shows.
+fn beneath_views(all: &mut Vec<Carried>, catalog: &Catalog) {
+    let mut place = 0;
+    while let Some(one) = all.get(place).filter(|_| place < MOST_BENEATH).cloned() {
+        place += 1;
+        let views = catalog.named(one.schema.as_deref(), &one.relation);
+        for view in views.filter(|_| !one.passing) {
+            for under in beneath(view, &one) {
+                if !all.contains(&under) {
+                    all.push(under);
+                }
+            }
+        }
+    }
+}
+
+fn beneath(view: &Relation, carried: &Carried) -> Vec<Carried> {
+    let Some(text) = view.definition.as_deref().filter(|_| view.kind == 'v') else {
+        return Vec::new();
+    };
+    let Some(facts) = Cell::quick(text.as_bytes(), &LexingState::default()) else {
+        return Vec::new();
+    };
+    let Some(statement) = facts.statements.first() else { return Vec::new() };
+    let mut under = Vec::new();
+    for (known, output) in view.columns.iter().zip(statement.returns.iter().flatten()) {
+        let named = carried.named.iter().find(|(name, _)| *name == known.name);
+        let Some(class) = named.map(|(_, class)| *class).or(carried.others) else { continue };
+        for source in &output.sources {
+            let Some(column) = statement.columns.get(source.column as usize) else { continue };
+            let Some(object) = statement.objects.get(column.relation as usize) else { continue };
+            under.push(Carried {
+                schema: object.schema.clone(),
+                relation: object.name.clone(),
+                named: column.name.iter().map(|name| (name.clone(), class)).collect(),
+                others: column.name.is_none().then_some(class),
+                guessed: carried.guessed,
+                passing: false,
+            });
+        }
+    }
+    under
 }
 
 struct Filling<'a> {
@@ -159,7 +204,10 @@ impl Filling<'_> {
     /// What code that isn't followed gives may go anywhere.
     fn all_of(&mut self, statement: &Statement) {
         for (place, object) in (0..).zip(&statement.objects) {
-            if !object.uses.contains(Use::Written) || !is_relation(object) {
+            let fills = || statement.fills.iter().filter(move |fill| fill.object == place);
+            // ALTER TABLE writes what it works out anew, and nothing else.
+            let altered = statement.verb == Verb::Alter && fills().next().is_some();
+            if !(object.uses.contains(Use::Written) || altered) || !is_relation(object) {
                 continue;
             }
             let written = |column: &&facts::Column| {
@@ -169,7 +217,9 @@ impl Filling<'_> {
                 .columns
                 .iter()
                 .filter(written)
-                .filter_map(|column| Some((column.name.clone()?, Class::Opaque)))
+                .filter_map(|column| column.name.clone())
+                .chain(fills().filter(|_| altered).filter_map(|fill| fill.column.clone()))
+                .map(|name| (name, Class::Opaque))
                 .collect();
             self.into.push(Carried {
                 schema: object.schema.clone().filter(|_| !object.temporary),
@@ -232,3 +282,6 @@ impl Filling<'_> {
 fn is_relation(object: &Object) -> bool {
     matches!(object.kind, ObjectKind::Relation | ObjectKind::View | ObjectKind::MaterializedView)
 }
+
+/// Tables of one text that are filled, those beneath views among them.
+const MOST_BENEATH: usize = 256;

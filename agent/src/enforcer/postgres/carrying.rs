@@ -385,6 +385,7 @@ impl Carrying {
 
     /// The connection is gone: what isn't answered never will be.
     pub fn close(&mut self, log: &Connection) {
+        self.screening.leaves(self.session.is_quiet());
         self.session.close();
         let open = self.was_open;
         self.was_open = false;

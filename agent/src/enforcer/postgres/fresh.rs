@@ -11,17 +11,22 @@ use crate::mask::{Catalog, lineage};
 use crate::sql::facts::{CallClass, Note, ObjectKind, Origin, Statement, Verb};
 use crate::sql::{Effect, Use};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fresh {
     /// Code ran that can define anything.
     code: bool,
     /// Tables and views that were altered, replaced, dropped.
     altered: HashSet<Box<str>>,
+    /// Those of them whose own or whose columns' names are others now: what was described
+    /// before may be something else.
+    renamed: HashSet<Box<str>>,
     /// Those that were made.
     made: HashSet<Box<str>>,
     functions: HashSet<Box<str>>,
     /// Operators, casts, types.
     others: bool,
+    /// A table that was known got what it hadn't: views over it show that too.
+    filled: bool,
 }
 
 impl Fresh {
@@ -30,9 +35,36 @@ impl Fresh {
         Self { code: true, ..Self::default() }
     }
 
+    /// What other sessions are to doubt too: all but what code may have done, which runs
+    /// with many a statement of theirs as well.
+    pub fn shared(&self, catalog: &Catalog) -> Self {
+        let known = |name: &str| catalog.named(None, name).next().is_some();
+        Self {
+            code: false,
+            altered: self.altered.iter().filter(|name| known(name)).cloned().collect(),
+            renamed: self.renamed.iter().filter(|name| known(name)).cloned().collect(),
+            made: HashSet::new(),
+            ..self.clone()
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !(self.code || self.others || self.filled)
+            && self.altered.is_empty()
+            && self.functions.is_empty()
+    }
+
+    /// A table got what it hadn't. `true`: more is in doubt than before.
+    pub fn fill(&mut self, name: &str, catalog: &Catalog) -> bool {
+        catalog.named(None, name).next().is_some() && !std::mem::replace(&mut self.filled, true)
+    }
+
     /// A statement is let through. `true`: more is in doubt than before.
-    pub fn follow(&mut self, statement: &Statement, catalog: &Catalog) -> bool {
-        let mut changes = !self.code && runs_code(statement, catalog);
+    /// `renames`: its text has words that give things other names.
+    pub fn follow(&mut self, statement: &Statement, renames: bool, catalog: &Catalog) -> bool {
+        // What was prepared becomes true, whoever did it and whatever it was.
+        let prepared = statement.verb == Verb::CommitPrepared;
+        let mut changes = !self.code && (prepared || runs_code(statement, catalog));
         self.code |= changes;
         let effects = statement.effects;
         if !effects.define() {
@@ -50,6 +82,9 @@ impl Fresh {
                         && !effects.contains(Effect::Alter)
                         && catalog.named(None, &name).next().is_none()
                         && !self.altered.contains(&name);
+                    if renames && statement.verb == Verb::Alter {
+                        changes |= self.renamed.insert(name.clone());
+                    }
                     changes |= if new { self.made.insert(name) } else { self.altered.insert(name) };
                 }
                 ObjectKind::Function | ObjectKind::Aggregate => {
@@ -70,7 +105,8 @@ impl Fresh {
 
     /// Whether what a statement answers goes through what nobody knows yet.
     pub fn doubts(&self, statement: &Statement, catalog: &Catalog) -> bool {
-        let defined = self.code || !self.altered.is_empty();
+        let bodies = self.code || !self.functions.is_empty();
+        let defined = bodies || self.filled || !self.altered.is_empty();
         let tables = defined
             && statement.objects.iter().any(|object| {
                 let known = || catalog.named(object.schema.as_deref(), &object.name).next();
@@ -82,7 +118,7 @@ impl Fresh {
                         && known().is_none_or(is_view))
             });
         let calls = statement.calls.iter().any(|call| {
-            self.functions.contains(&call.name) || self.code && call.origin == Origin::Foreign
+            self.functions.contains(&call.name) || bodies && call.origin == Origin::Foreign
         });
         let kinds = [Note::ForeignType, Note::ForeignOperator];
         let others = (self.others || self.code || !self.functions.is_empty())
@@ -90,9 +126,14 @@ impl Fresh {
         tables || calls || others
     }
 
-    /// Whether a table's own columns can't be trusted to be what they were.
+    /// Whether a table's columns may be others than the server said once.
+    pub fn doubts_names(&self, name: &str) -> bool {
+        self.renamed.contains(name)
+    }
+
+    /// Whether a view's own columns can't be trusted to be what they were.
     pub fn doubts_view(&self, name: &str) -> bool {
-        self.code || self.altered.contains(name)
+        self.code || self.filled || !self.functions.is_empty() || self.altered.contains(name)
     }
 }
 

@@ -79,25 +79,34 @@ pub struct Known<'k> {
     pub log: &'k Log,
 }
 
-/// Words of a text that can put a value where it has no column.
+/// Words of a text that can put a value where it has no column, or make a name mean
+/// another thing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mentions {
     pub settings: bool,
     pub notifications: bool,
     pub large_objects: bool,
+    /// Things get other names.
+    pub names: bool,
+    /// … or names are looked up elsewhere.
+    pub paths: bool,
 }
 
 impl Mentions {
     /// Of what wasn't looked at.
-    pub const ALL: Self = Self { settings: true, notifications: true, large_objects: true };
+    pub const ALL: Self =
+        Self { settings: true, notifications: true, large_objects: true, names: true, paths: true };
 
     pub fn of(text: &[u8]) -> Self {
         let has =
             |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
+        let settings = has(b"set_config");
         Self {
-            settings: has(b"set_config"),
+            settings,
             notifications: has(b"notify"),
             large_objects: has(b"lo_") || has(b"lowrite"),
+            names: has(b"rename") || has(b"schema"),
+            paths: settings || has(b"search_path") || has(b"schema") || has(b"authorization"),
         }
     }
 }
@@ -128,7 +137,8 @@ impl Understood {
         }
         let effects = session_effects(&facts, text, reading);
         // A block says what it does when it runs.
-        let defines = facts.effects().define() || facts.running().any(|one| one.verb == Verb::Do);
+        let unseen = |verb| matches!(verb, Verb::Do | Verb::CommitPrepared);
+        let defines = facts.effects().define() || facts.running().any(|one| unseen(one.verb));
         facts.mark_repeats();
         let mentions = Mentions::of(text);
         let writes = writes(&facts);

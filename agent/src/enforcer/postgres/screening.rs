@@ -111,6 +111,11 @@ impl Screening {
         self.knowledge.rests();
     }
 
+    /// The client is gone, and with `quiet` nothing under way.
+    pub fn leaves(&mut self, quiet: bool) {
+        self.knowledge.leaves(quiet);
+    }
+
     /// A request is let through.
     pub fn released(&mut self, granted: &Granted, text: &[u8]) {
         self.knowledge.released(granted, text);

@@ -196,14 +196,14 @@ impl<'t> Walk<'t, '_> {
         });
         for command in of.cmds() {
             match command {
-                Node::AlterTableCmd(command) => self.alter_table_command(command),
+                Node::AlterTableCmd(command) => self.alter_table_command(object, command),
                 other => self.unknown_kind(other),
             }
         }
         self.levels.pop();
     }
 
-    fn alter_table_command(&mut self, of: &'t AlterTableCmd) {
+    fn alter_table_command(&mut self, object: u32, of: &'t AlterTableCmd) {
         use raw::AlterTableType as A;
         match of.subtype {
             A::AT_DropColumn | A::AT_DropConstraint => self.effect(Effect::Drop),
@@ -226,14 +226,36 @@ impl<'t> Walk<'t, '_> {
             | Node::ATAlterConstraint(_) => {}
             // Options of the table; nothing of them runs.
             Node::NodeList(_) => {}
-            Node::ColumnDef(_) => self.column_def(of.def(), true),
+            Node::ColumnDef(column) => {
+                self.column_def(of.def(), true);
+                let name = of.name().or(column.colname());
+                self.refills(object, name, column.raw_default());
+                for constraint in column.constraints() {
+                    if let Node::Constraint(constraint) = constraint
+                        && constraint.contype != raw::ConstrType::CONSTR_CHECK
+                    {
+                        self.refills(object, name, constraint.raw_expr());
+                    }
+                }
+            }
             Node::Constraint(constraint) => self.constraint(constraint, true),
+            // An heir's rows are its parent's too, and no longer are told by it.
             Node::RangeVar(range) => {
-                self.range(range, Uses::of(Use::Defined));
+                let other = self.range(range, Uses::of(Use::Defined));
+                match of.subtype {
+                    A::AT_AddInherit => self.takes_rows(other, object),
+                    A::AT_DropInherit => self.takes_rows(object, other),
+                    _ => {}
+                }
             }
             Node::PartitionCmd(command) => {
                 if let Some(range) = command.name() {
-                    self.range(range, Uses::of(Use::Defined));
+                    let part = self.range(range, Uses::of(Use::Defined));
+                    match of.subtype {
+                        A::AT_AttachPartition => self.takes_rows(object, part),
+                        A::AT_DetachPartition => self.takes_rows(part, object),
+                        _ => {}
+                    }
                 }
                 if let Some(bound) = command.bound() {
                     self.partition_bound(bound);

@@ -6,7 +6,7 @@ use pg_raw_parse::nodes::{
 };
 use pg_raw_parse::{Node, raw};
 
-use super::super::effect::{ColumnUse, Effect, Use, Uses};
+use super::super::effect::{ColumnUse, Effect, Path, Use, Uses};
 use super::super::facts::{Bound, Doubt, Fill, ObjectKind, Source, Verb};
 use super::bound::{Target, of_condition};
 use super::scope::{Given, Gives, Item, Level, Name};
@@ -90,6 +90,24 @@ impl<'t> Walk<'t, '_> {
         if !sources.is_empty() {
             self.out.fills.push(Fill { object, place, column: column.map(Into::into), sources });
         }
+    }
+
+    /// A column of a table that has rows already gets this for each of them.
+    pub(super) fn refills(&mut self, object: u32, column: Option<&'t str>, value: Node<'t>) {
+        if matches!(value, Node::None) {
+            return;
+        }
+        let mut sources = Vec::new();
+        self.expr(value, Role::READ, &mut sources);
+        // Also where no column goes in: a function may bring what is sensitive.
+        self.out.fills.push(Fill { object, place: None, column: column.map(Into::into), sources });
+    }
+
+    /// What lies in one table is shown by another one, under the same names.
+    pub(super) fn takes_rows(&mut self, object: u32, from: u32) {
+        let column = self.column(from, None, ColumnUse::Read, true);
+        let sources = vec![Source { column, path: Path::NONE }];
+        self.out.fills.push(Fill { object, place: None, column: None, sources });
     }
 
     fn returning(

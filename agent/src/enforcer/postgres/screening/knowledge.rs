@@ -2,7 +2,7 @@
 //! learnt.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::fresh::{self, Fresh};
@@ -29,7 +29,12 @@ pub struct Knowledge {
     /// This session defined something: the catalog is learnt anew before it goes on.
     defined: bool,
     /// What it has defined since the catalog was learnt.
-    pub fresh: Fresh,
+    fresh: Fresh,
+    /// What others have, and when that was looked at.
+    others: Vec<Arc<Fresh>>,
+    heard: u64,
+    /// Which session it is, to the others.
+    number: u64,
     doubtful: bool,
     /// Some of it may be in a transaction that is still open.
     unsettled: bool,
@@ -40,6 +45,8 @@ pub struct Knowledge {
     /// Code ran that may have given names of prepared statements and cursors to
     /// others.
     pub handles_unsure: bool,
+    /// The search path may be another than when a prepared statement was described.
+    pub paths_unsure: bool,
     edition: u64,
 }
 
@@ -61,11 +68,15 @@ impl Knowledge {
             patient_until: None,
             defined: false,
             fresh: Fresh::default(),
+            others: Vec::new(),
+            heard: 0,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             doubtful: false,
             unsettled: false,
             settled: 0,
             settings_told: false,
             handles_unsure: false,
+            paths_unsure: false,
             edition: 0,
         }
     }
@@ -92,9 +103,34 @@ impl Knowledge {
             self.doubtful = false;
             self.edition += 1;
         }
+        if let Some(known) = &self.known
+            && known.doubts().version() != self.heard
+        {
+            (self.heard, self.others) = known.doubts().of_others(self.number);
+            self.edition += 1;
+        }
         let spread = self.known.as_ref().map(|known| known.spread());
         let told = spread.is_some_and(|spread| spread.large_objects.load(Ordering::Relaxed));
         Edition { own: self.edition, large_objects_told: told }
+    }
+
+    /// Whether what a statement answers goes through what nobody knows yet.
+    pub fn doubts(&self, statement: &Statement) -> bool {
+        self.in_doubt().any(|fresh| fresh.doubts(statement, &self.catalog))
+    }
+
+    /// Whether a table's columns may be others than the server said once.
+    pub fn doubts_names(&self, name: &str) -> bool {
+        self.in_doubt().any(|fresh| fresh.doubts_names(name))
+    }
+
+    /// Whether a view's own columns can't be trusted to be what they were.
+    pub fn doubts_view(&self, name: &str) -> bool {
+        self.in_doubt().any(|fresh| fresh.doubts_view(name))
+    }
+
+    fn in_doubt(&self) -> impl Iterator<Item = &Fresh> {
+        std::iter::once(&self.fresh).chain(self.others.iter().map(|one| &**one))
     }
 
     /// Whether something sensitive was sent as a notification.
@@ -160,6 +196,21 @@ impl Knowledge {
         {
             self.unsettled = false;
             self.settled = known.begun();
+            known.doubts().settle(self.number, self.settled);
+            known.note_change();
+        }
+    }
+
+    /// The client is gone. `quiet`: the server had nothing left to do, and gives up what
+    /// is open; else it may go on with that to its end, and nobody hears of it.
+    pub fn leaves(&mut self, quiet: bool) {
+        if quiet {
+            return self.rests();
+        }
+        if let Some(known) = &self.known
+            && std::mem::take(&mut self.unsettled)
+        {
+            known.doubts().leave(self.number);
             known.note_change();
         }
     }
@@ -176,6 +227,7 @@ impl Knowledge {
     /// A request is let through: what it fills is known before it does.
     pub fn released(&mut self, granted: &Granted, text: &[u8]) {
         let Some(known) = self.known.clone() else { return };
+        let mut shares = false;
         // What a block of code, or a function's body, says it fills.
         for statement in granted.statement.facts.running().filter(|one| holds_code(one)) {
             let own = statement
@@ -189,10 +241,17 @@ impl Knowledge {
         let texts = [Some(&granted.statement), granted.behind.as_ref()];
         for text in texts.into_iter().flatten() {
             for carried in filling::carried(&text.facts, &self.catalog) {
-                known.carry(carried);
+                let name = carried.relation.clone();
+                let (kept, new) = (!carried.passing, known.carry(carried));
+                if kept && new && self.fresh.fill(&name, &self.catalog) {
+                    (shares, self.doubtful, self.unsettled) = (true, true, true);
+                    self.defined = true;
+                    self.edition += 1;
+                }
             }
             for statement in text.facts.running() {
-                let changes = self.fresh.follow(statement, &self.catalog);
+                let renames = text.mentions.names;
+                let changes = self.fresh.follow(statement, renames, &self.catalog);
                 let unsure = fresh::runs_code(statement, &self.catalog);
                 if unsure {
                     known.note_change();
@@ -202,9 +261,14 @@ impl Knowledge {
                 }
                 self.doubtful |= changes;
                 self.unsettled |= changes;
+                shares |= changes;
                 self.handles_unsure |= unsure;
             }
-            let Mentions { settings, notifications, large_objects } = text.mentions;
+            let Mentions { settings, notifications, large_objects, paths, .. } = text.mentions;
+            if (paths || self.handles_unsure) && !self.paths_unsure {
+                self.paths_unsure = true;
+                self.edition += 1;
+            }
             if (settings || notifications || large_objects)
                 && text.facts.running().any(|one| lineage::touches(one, &self.catalog))
             {
@@ -214,6 +278,9 @@ impl Knowledge {
                 }
                 known.spread_to(notifications, large_objects);
             }
+        }
+        if shares {
+            known.doubts().tell(self.number, self.fresh.shared(&self.catalog));
         }
         self.renew();
     }
@@ -244,6 +311,7 @@ fn holds_code(statement: &Statement) -> bool {
             && statement.objects.iter().any(|object| object.kind == ObjectKind::Function)
 }
 
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 /// The database that PgBouncer's console is reached by.
 const CONSOLE: &str = "pgbouncer";
 /// After a failure.

@@ -243,7 +243,7 @@ fn trace(answered: Answered<'_>, knowledge: &Knowledge, edition: Edition, free: 
     if statement.returns.is_none() && !matches!(statement.verb, Verb::Show | Verb::Copy) {
         return Traced::Dark;
     }
-    let doubts = |one: &Statement| knowledge.fresh.doubts(one, catalog);
+    let doubts = |one: &Statement| knowledge.doubts(one);
     let doubted = doubts(statement) || answered.behind().is_some_and(doubts);
     if statement.verb == Verb::Explain {
         return Traced::Explained { touches: doubted || lineage::touches(statement, catalog) };
@@ -267,6 +267,25 @@ where
     let catalog = &**knowledge.catalog();
     let nobodys = |column: Column<'c>| Column { table: 0, attribute: 0, ..column };
     match traced {
+        Traced::Followed(origins) if knowledge.paths_unsure => {
+            // A statement that was prepared may read another table than the server named:
+            // any that the text may mean counts.
+            let traced = origins.traced.as_deref().unwrap_or_default();
+            let sensitive = |place: usize| {
+                traced.get(place).is_some_and(|one| !one.sources.is_empty() && !one.exempt)
+            };
+            let clear = |column: Column<'_>| {
+                let number = u16::try_from(column.attribute).unwrap_or_default();
+                catalog.column(column.table, number).is_none_or(|known| known.class.is_none())
+            };
+            let columns = columns().enumerate().map(|(place, (column, format))| {
+                match sensitive(place) && clear(column) {
+                    true => (nobodys(column), format),
+                    false => (column, format),
+                }
+            });
+            Plan::of(columns, origins, catalog, reveal)
+        }
         Traced::Followed(origins) => Plan::of(columns(), origins, catalog, reveal),
         Traced::Explained { touches } => Plan::of_explain(columns().count(), *touches, reveal),
         Traced::Dark => Plan::of(columns(), &Origins::dark(), catalog, reveal),
@@ -274,7 +293,8 @@ where
             // A view under its old number may be another.
             let new = |table: u32| {
                 catalog.relation(table).is_some_and(|one| {
-                    matches!(one.kind, 'v' | 'm') && knowledge.fresh.doubts_view(&one.name)
+                    knowledge.doubts_names(&one.name)
+                        || matches!(one.kind, 'v' | 'm') && knowledge.doubts_view(&one.name)
                 })
             };
             let columns = columns().map(|(column, format)| match new(column.table) {
@@ -295,7 +315,7 @@ pub fn care(answered: Option<Answered<'_>>, knowledge: &Knowledge) -> Care {
     let Some(answered) = answered else { return Care::Scan };
     let catalog = &**knowledge.catalog();
     let doubts = |one: &Statement| {
-        !one.effects.define() && knowledge.fresh.doubts(one, catalog)
+        !one.effects.define() && knowledge.doubts(one)
             || catalog.triggers_tell() && !one.effects.is_pure_read()
     };
     match answered.statement().is_some_and(doubts) {
