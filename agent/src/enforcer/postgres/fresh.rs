@@ -20,6 +20,9 @@ pub struct Fresh {
     /// Those of them whose own or whose columns' names are others now: what was described
     /// before may be something else.
     renamed: HashSet<Box<str>>,
+    /// Those of them that are so for this session alone: a temporary table of its own
+    /// bears the name.
+    own: HashSet<Box<str>>,
     /// Those that were made.
     made: HashSet<Box<str>>,
     functions: HashSet<Box<str>>,
@@ -38,11 +41,13 @@ impl Fresh {
     /// What other sessions are to doubt too: all but what code may have done, which runs
     /// with many a statement of theirs as well.
     pub fn shared(&self, catalog: &Catalog) -> Self {
-        let known = |name: &str| catalog.named(None, name).next().is_some();
+        let known =
+            |name: &str| catalog.named(None, name).next().is_some() && !self.own.contains(name);
         Self {
             code: false,
             altered: self.altered.iter().filter(|name| known(name)).cloned().collect(),
             renamed: self.renamed.iter().filter(|name| known(name)).cloned().collect(),
+            own: HashSet::new(),
             made: HashSet::new(),
             ..self.clone()
         }
@@ -82,6 +87,14 @@ impl Fresh {
                         && !effects.contains(Effect::Alter)
                         && catalog.named(None, &name).next().is_none()
                         && !self.altered.contains(&name);
+                    if makes && object.temporary {
+                        if !self.altered.contains(&name) {
+                            self.own.insert(name.clone());
+                        }
+                    } else {
+                        // It may be everybody's that is meant now.
+                        changes |= self.own.remove(&name);
+                    }
                     if renames && statement.verb == Verb::Alter {
                         changes |= self.renamed.insert(name.clone());
                     }
