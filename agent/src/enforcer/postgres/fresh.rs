@@ -28,6 +28,8 @@ pub struct Fresh {
     functions: HashSet<Box<str>>,
     /// Operators, casts, types.
     others: bool,
+    /// So much that nobody kept count of it.
+    over: bool,
     /// A table that was known got what it hadn't: views over it show that too.
     filled: bool,
 }
@@ -44,7 +46,8 @@ impl Fresh {
         let known =
             |name: &str| catalog.named(None, name).next().is_some() && !self.own.contains(name);
         Self {
-            code: false,
+            // But for what is more than names can be kept of.
+            code: self.over,
             altered: self.altered.iter().filter(|name| known(name)).cloned().collect(),
             renamed: self.renamed.iter().filter(|name| known(name)).cloned().collect(),
             own: HashSet::new(),
@@ -111,7 +114,8 @@ impl Fresh {
         }
         // Who defines so much has defined anything.
         if self.altered.len() + self.made.len() + self.functions.len() > MOST_NAMES {
-            *self = Self { code: true, others: self.others, ..Self::default() };
+            let Self { others, filled, .. } = *self;
+            *self = Self { code: true, others, filled, over: true, ..Self::default() };
         }
         changes
     }
