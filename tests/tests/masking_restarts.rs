@@ -191,7 +191,13 @@ fn an_operator_sees_why_and_has_the_last_word() -> Result<()> {
         ensure!(output.status.success(), "{all:?}: {said}");
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let told = classify(&ground, &["--db", &dsn, "--table", "staff2"])?;
+    // What is learnt is on the disk a moment later, and `classify` reads it there.
+    let mut told = String::new();
+    until_true("staff2 among the filled", Duration::from_secs(20), || {
+        told = classify(&ground, &["--db", &dsn, "--table", "staff2"]).unwrap_or_default();
+        told.contains("public.staff2.b")
+    })
+    .with_context(|| format!("{told}{}", ground.agent.tail()))?;
     let line = |column: &str| told.lines().find(|line| line.contains(column)).unwrap_or_default();
     let a = line("public.staff2.a");
     ensure!(a.contains("person_name") && a.contains("lineage (filled)"), "{told}");
