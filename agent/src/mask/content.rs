@@ -1,10 +1,10 @@
 //! What a value is by its content alone: the spans in it that are sensitive.
 //!
-//! A cell goes through a gate first: one pass over its bytes that says which
-//! scanners could find anything at all. Most cells end there.
+//! One sweep over a cell's bytes, sixty-four at a time, says where anything could
+//! be at all; a scanner looks only there. Most cells have no such place.
 //!
 //! INVARIANTS
-//! - The gate lets through everything that a scanner behind it would find.
+//! - The sweep leads to every place at which a scanner would find something.
 //! - Every scanner's time is linear in the cell, whatever is in it.
 //! - Found spans lie within the cell, in order, without overlap.
 //!
@@ -12,16 +12,18 @@
 //! it is something else.
 
 mod alnum;
-mod gate;
 mod mail;
 mod network;
 mod numbers;
+mod plain;
 mod secrets;
+mod signs;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
 use super::class::Class;
-use gate::Gate;
+use sweep::Sweep;
 
 /// A sensitive span of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +48,9 @@ pub enum Demand {
 #[inline]
 pub fn scan(cell: &[u8], demand: Demand, found: &mut Vec<Found>) {
     found.clear();
-    let gate = Gate::of(cell);
-    if !gate.is_shut() {
-        behind(cell, demand, gate, found);
+    Sweep::new(cell, demand, found).go();
+    if found.len() > 1 {
+        untangle(found);
     }
 }
 
@@ -57,27 +59,6 @@ pub fn any(cell: &[u8], demand: Demand) -> bool {
     let mut found = Vec::new();
     scan(cell, demand, &mut found);
     !found.is_empty()
-}
-
-fn behind(cell: &[u8], demand: Demand, gate: Gate, found: &mut Vec<Found>) {
-    if gate.secrets() {
-        secrets::scan(cell, found);
-    }
-    if gate.mail() {
-        mail::scan(cell, found);
-    }
-    if gate.network() {
-        network::scan(cell, found);
-    }
-    if gate.numbers() {
-        numbers::scan(cell, demand, found);
-    }
-    if gate.alnum() {
-        alnum::scan(cell, found);
-    }
-    if found.len() > 1 {
-        untangle(found);
-    }
 }
 
 /// In order and without overlap; of two that overlap, the one that begins

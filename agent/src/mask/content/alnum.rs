@@ -6,38 +6,65 @@ use crate::mask::checks;
 use crate::mask::class::Class;
 
 const LONGEST: usize = 34;
-/// What the gate counts on.
 const LEAST_DIGITS: usize = 4;
 
-pub(super) fn scan(cell: &[u8], found: &mut Vec<Found>) {
-    let mut place = 0;
-    while place < cell.len() {
-        let rest = cell.get(place..).unwrap_or_default();
-        let length = rest.iter().take_while(|sign| is_word(**sign)).count();
-        if length == 0 {
-            place += 1;
-            continue;
-        }
-        // `X-1` is one thing with what is before it.
-        let joined = before(cell, place)
-            .is_some_and(|sign| matches!(sign, b'-' | b'+' | b'/' | b'=' | b'.'))
-            && place >= 2
-            && cell.get(place - 2).is_some_and(|sign| is_word(*sign))
-            && before(cell, place) != Some(b'=');
-        if let Some((class, taken)) = (!joined).then(|| known(rest, length)).flatten() {
-            found.push(Found { start: place, end: place + taken, class });
-            place += taken;
-        } else {
-            place += length + 1;
+/// Whether anything here may have to do with these digits: not, if they are a word
+/// of their own, of a length that no first group has, behind no letter's group.
+#[inline]
+pub(super) fn may_be(cell: &[u8], digits: usize, length: usize) -> bool {
+    let ends = cell.get(digits + length).is_none_or(|sign| !is_word(*sign));
+    let begins = match cell.get(..digits).unwrap_or_default() {
+        [.., letter, b' ' | b'-'] => !letter.is_ascii_alphabetic(),
+        [.., sign] => !is_word(*sign),
+        [] => true,
+    };
+    !(begins && ends) || matches!(length, 1 | 6 | 8)
+}
+
+/// What begins with a word that has a digit, or with letters that stand before it:
+/// `AB 12 34 56 C`, `X-1234567-L`. Where to go on.
+pub(super) fn word(
+    cell: &[u8],
+    start: usize,
+    end: usize,
+    floor: usize,
+    found: &mut Vec<Found>,
+) -> usize {
+    let letters = start.checked_sub(1).filter(|joint| {
+        *joint > floor && cell.get(*joint).is_some_and(|sign| matches!(sign, b' ' | b'-'))
+    });
+    if let Some(joint) = letters {
+        let before = cell.get(floor..joint).unwrap_or_default();
+        let count = before.iter().rev().take(3).take_while(|sign| is_word(**sign)).count();
+        if matches!(count, 1 | 2)
+            && let Some(end) = beginning(cell, joint - count, count, found)
+        {
+            return end;
         }
     }
+    beginning(cell, start, end - start, found).unwrap_or(end + 1)
+}
+
+/// What begins with a word; where it ends.
+fn beginning(cell: &[u8], place: usize, length: usize, found: &mut Vec<Found>) -> Option<usize> {
+    // `X-1` is one thing with what is before it.
+    let sign = before(cell, place);
+    let joined = sign.is_some_and(|sign| matches!(sign, b'-' | b'+' | b'/' | b'.'))
+        && place >= 2
+        && cell.get(place - 2).is_some_and(|sign| is_word(*sign));
+    if joined {
+        return None;
+    }
+    let (class, taken) = known(cell.get(place..)?, length)?;
+    found.push(Found { start: place, end: place + taken, class });
+    Some(place + taken)
 }
 
 /// What begins with this word, and how long it is.
 fn known(rest: &[u8], length: usize) -> Option<(Class, usize)> {
     let word = rest.get(..length)?;
     let mut room = [0_u8; LONGEST];
-    if length <= LONGEST && (8..).contains(&length) {
+    if matches!(length, 9 | 10 | 15 | 16 | 18) {
         let upper = upper(word, &mut room);
         let letters = upper.iter().filter(|sign| sign.is_ascii_uppercase()).count();
         let bounded = !matches!(rest.get(length), Some(b'-' | b'/' | b'+'))

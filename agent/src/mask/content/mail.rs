@@ -6,16 +6,11 @@ use crate::mask::class::Class;
 const LONGEST_LOCAL: usize = 64;
 const LONGEST_DOMAIN: usize = 253;
 
-pub(super) fn scan(cell: &[u8], found: &mut Vec<Found>) {
-    let mut floor = 0;
-    for (at, _) in cell.iter().enumerate().filter(|(_, sign)| **sign == b'@') {
-        if at < floor {
-            continue;
-        }
-        let Some((start, end)) = around(cell, at, floor) else { continue };
-        found.push(Found { start, end, class: Class::Email });
-        floor = end;
-    }
+/// The address around an `@`; where it ends.
+pub(super) fn at(cell: &[u8], at: usize, floor: usize, found: &mut Vec<Found>) -> Option<usize> {
+    let (start, end) = around(cell, at, floor)?;
+    found.push(Found { start, end, class: Class::Email });
+    Some(end)
 }
 
 fn around(cell: &[u8], at: usize, floor: usize) -> Option<(usize, usize)> {

@@ -5,43 +5,35 @@ use std::net::Ipv6Addr;
 use super::{Found, before, is_word};
 use crate::mask::class::Class;
 
-/// The longest text of an address.
+/// The shortest and the longest text of an address.
+pub(super) const LEAST: u32 = 6;
 const LONGEST: usize = 45;
 
-pub(super) fn scan(cell: &[u8], found: &mut Vec<Found>) {
-    let mut place = 0;
-    while let Some(&sign) = cell.get(place) {
-        if !is_part(sign) {
-            place += 1;
-            continue;
-        }
-        let rest = cell.get(place..).unwrap_or_default();
-        let length = rest.iter().take_while(|sign| is_part(**sign)).count();
-        let end = place + length;
-        let bounded = before(cell, place).is_none_or(|sign| !is_word(sign))
-            && cell.get(end).is_none_or(|sign| !is_word(*sign));
-        if bounded && (3..=LONGEST + 1).contains(&length) {
-            let run = rest.get(..length).unwrap_or_default();
-            // The point that ends a sentence.
-            let run = match run {
-                [head @ .., b'.' | b'-' | b':'] if !head.ends_with(b":") => head,
-                _ => run,
-            };
-            if let Some(class) = address(run) {
-                found.push(Found { start: place, end: place + run.len(), class });
-            }
-        }
-        place = end + 1;
+/// The address that a run of an address's signs is.
+pub(super) fn run(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>) {
+    let bounded = before(cell, start).is_none_or(|sign| !is_word(sign))
+        && cell.get(end).is_none_or(|sign| !is_word(*sign));
+    if !bounded || end - start > LONGEST + 1 {
+        return;
+    }
+    let run = cell.get(start..end).unwrap_or_default();
+    // The point that ends a sentence.
+    let run = match run {
+        [head @ .., b'.' | b'-' | b':'] if !head.ends_with(b":") => head,
+        _ => run,
+    };
+    if let Some(class) = address(run) {
+        found.push(Found { start, end: start + run.len(), class });
     }
 }
 
-fn is_part(sign: u8) -> bool {
-    sign.is_ascii_hexdigit() || matches!(sign, b'.' | b':' | b'-')
-}
-
 fn address(run: &[u8]) -> Option<Class> {
-    let count = |sign: u8| run.iter().filter(|one| **one == sign).count();
-    let (dots, colons, dashes) = (count(b'.'), count(b':'), count(b'-'));
+    let (mut dots, mut colons, mut dashes) = (0_u8, 0_u8, 0_u8);
+    for sign in run {
+        dots += u8::from(*sign == b'.');
+        colons += u8::from(*sign == b':');
+        dashes += u8::from(*sign == b'-');
+    }
     match (dots, colons, dashes) {
         (3, 0, 0) if is_v4(run) => Some(Class::IpAddress),
         (3, 1, 0) => {

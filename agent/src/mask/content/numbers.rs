@@ -5,8 +5,36 @@ use super::{Demand, Found, before, is_word};
 use crate::mask::checks;
 use crate::mask::class::Class;
 
+/// The least digits of anything that is told by its digits.
+pub(super) const LEAST_DIGITS: usize = 8;
+/// What may stand between digits of the same thing, at most.
+pub(super) const WIDEST_GAP: usize = 4;
+
+/// Whether a sign may be among what stands between them.
+#[inline]
+pub(super) fn is_joint(sign: &u8) -> bool {
+    matches!(sign, b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b',' | b';' | 0xc2 | 0xa0)
+}
+
 const MOST_DIGITS: usize = 20;
 const MOST_GROUPS: usize = 10;
+
+/// Digits of a number, or of some that stand close together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cluster {
+    pub start: usize,
+    pub end: usize,
+    pub digits: usize,
+}
+
+impl Cluster {
+    fn is_bare(&self) -> bool {
+        self.digits == self.end - self.start
+    }
+}
+
+/// How many digits a number has that has no form.
+const BARE: std::ops::RangeInclusive<usize> = 11..=18;
 
 /// Digits with what stands between them.
 #[derive(Clone, Copy, Debug)]
@@ -24,26 +52,35 @@ struct Number {
     over: bool,
 }
 
-pub(super) fn scan(cell: &[u8], demand: Demand, found: &mut Vec<Found>) {
-    let mut place = 0;
-    while let Some(&sign) = cell.get(place) {
-        if !sign.is_ascii_digit() {
+/// The numbers among digits beyond which no number can go on.
+pub(super) fn scan(cell: &[u8], cluster: Cluster, demand: Demand, found: &mut Vec<Found>) {
+    if cluster.is_bare()
+        && !BARE.contains(&cluster.digits)
+        && before(cell, cluster.start) != Some(b'+')
+    {
+        return;
+    }
+    let (mut place, mut left) = (cluster.start, cluster.digits);
+    while left >= LEAST_DIGITS {
+        if !cell.get(place).is_some_and(u8::is_ascii_digit) {
             place += 1;
             continue;
         }
         let number = read(cell, place);
-        place = number.end.max(place + 1);
+        place = number.end;
+        left = left.saturating_sub(number.count);
         let word_before = before(cell, number.start).is_some_and(is_word);
         let word_after = cell.get(number.end).is_some_and(|sign| is_word(*sign));
         if number.over || word_before || word_after {
             continue;
         }
-        if let Some(found_here) = position(cell, &number) {
-            place = place.max(found_here.end);
-            found.push(found_here);
+        if let Some((here, second)) = position(cell, &number) {
+            found.push(here);
+            place = here.end;
+            left = left.saturating_sub(second);
             continue;
         }
-        if number.count < 8 || is_fraction(cell, &number) {
+        if number.count < LEAST_DIGITS || is_fraction(cell, &number) {
             continue;
         }
         if let Some(class) = number.class(demand) {
@@ -81,13 +118,11 @@ fn read(cell: &[u8], first: usize) -> Number {
     loop {
         let run = cell.get(place..).unwrap_or_default();
         let length = run.iter().take_while(|sign| sign.is_ascii_digit()).count();
-        for sign in run.iter().take(length) {
-            match number.digits.get_mut(number.count) {
-                Some(digit) => *digit = sign - b'0',
-                None => number.over = true,
-            }
-            number.count += 1;
+        match number.digits.get_mut(number.count..number.count + length) {
+            Some(room) => room.iter_mut().zip(run).for_each(|(to, sign)| *to = sign - b'0'),
+            None => number.over = true,
         }
+        number.count += length;
         match number.groups.get_mut(number.group_count) {
             Some(group) => *group = u8::try_from(length).unwrap_or(u8::MAX),
             None => number.over = true,
@@ -140,14 +175,14 @@ fn is_fraction(cell: &[u8], number: &Number) -> bool {
     minus || decimal || clock || before(cell, number.start) == Some(b'.')
 }
 
-/// Two decimals that may be a latitude and a longitude.
-fn position(cell: &[u8], first: &Number) -> Option<Found> {
+/// Two decimals that may be a latitude and a longitude; how many digits the second has.
+fn position(cell: &[u8], first: &Number) -> Option<(Found, usize)> {
     if first.group_count != 2 || first.between.first() != Some(&b'.') || first.plus {
         return None;
     }
     let rest = cell.get(first.end..)?;
     let gap = rest.iter().take_while(|sign| matches!(sign, b',' | b' ' | b';' | b'-')).count();
-    if !(1..=4).contains(&gap) || rest.get(gap)?.is_ascii_digit().then_some(()).is_none() {
+    if !(1..=WIDEST_GAP).contains(&gap) || rest.get(gap)?.is_ascii_digit().then_some(()).is_none() {
         return None;
     }
     let second = read(cell, first.end + gap);
@@ -172,7 +207,8 @@ fn position(cell: &[u8], first: &Number) -> Option<Found> {
     (decimals(first) && decimals(&second) && whole && one.min(two) <= 90 && one.max(two) <= 180)
         .then(|| {
             let minus = usize::from(before(cell, first.start) == Some(b'-'));
-            Found { start: first.start - minus, end: second.end, class: Class::GeoPosition }
+            let (start, end) = (first.start - minus, second.end);
+            (Found { start, end, class: Class::GeoPosition }, second.count)
         })
 }
 

@@ -1,7 +1,6 @@
 //! Keys by their makers' forms, tokens, password hashes, private keys, and the
 //! values that stand behind a word like `password`.
 
-use super::gate::{LEAST_SECRET, is_key};
 use super::{Found, before};
 use crate::mask::class::Class;
 
@@ -103,36 +102,26 @@ const KEYS: &[(&[u8], usize)] = &[
     (b"AAAA", 140),
 ];
 
-pub(super) fn scan(cell: &[u8], found: &mut Vec<Found>) {
-    tokens(cell, found);
-    if cell.contains(&b'$') || cell.contains(&b'{') || cell.len() == 35 {
-        hashes(cell, found);
-    }
-    if let Some(one) = private_key(cell) {
-        found.push(one);
-    }
-    if cell.contains(&b':') || cell.contains(&b'=') {
-        credentials(cell, found);
-        assigned(cell, found);
-    }
-}
+/// The least length of a word of key signs that may be a secret.
+pub(super) const LEAST: u32 = 16;
 
-fn tokens(cell: &[u8], found: &mut Vec<Found>) {
-    let mut place = 0;
-    while place < cell.len() {
-        let rest = cell.get(place..).unwrap_or_default();
-        let length = rest.iter().take_while(|sign| is_key(**sign)).count();
-        if length >= LEAST_SECRET {
-            let word = rest.get(..length).unwrap_or_default();
-            if let Some((from, class)) = token(word) {
-                // Keys of some makers go on with signs of base 64.
-                let more = rest.get(length..).unwrap_or_default();
-                let more = more.iter().take_while(|sign| matches!(sign, b'=' | b'+' | b'/'));
-                let end = place + length + if class == Class::ApiKey { more.count() } else { 0 };
-                found.push(Found { start: place + from, end, class });
-            }
-        }
-        place += length.max(1);
+const KEY_FILE: &[u8] = b"PuTTY-User-Key-File";
+
+/// The key, token or key file that a word of key signs is.
+pub(super) fn word(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>) {
+    let word = cell.get(start..end).unwrap_or_default();
+    if let Some((from, class)) = token(word) {
+        // Keys of some makers go on with signs of base 64.
+        let more = cell.get(end..).unwrap_or_default();
+        let more = more.iter().take_while(|sign| matches!(sign, b'=' | b'+' | b'/'));
+        let end = end + if class == Class::ApiKey { more.count() } else { 0 };
+        found.push(Found { start: start + from, end, class });
+    }
+    if word.len() >= KEY_FILE.len()
+        && has(word, |sign| *sign == b'P')
+        && let Some(place) = find(word, KEY_FILE)
+    {
+        found.push(Found { start: start + place, end: cell.len(), class: Class::PrivateKey });
     }
 }
 
@@ -145,11 +134,14 @@ fn token(word: &[u8]) -> Option<(usize, Class)> {
         return Some((0, Class::ApiKey));
     }
     // Behind a prefix of somebody's own.
+    let joint = |sign: &u8| matches!(sign, b'_' | b'-' | b'.');
     let mut tries = 4;
-    for (place, _) in word.iter().enumerate().filter(|(_, sign)| matches!(sign, b'_' | b'-' | b'.'))
-    {
+    if !has(word, joint) {
+        return None;
+    }
+    for (place, _) in word.iter().enumerate().filter(|(_, sign)| joint(sign)) {
         let tail = word.get(place + 1..)?;
-        if tail.len() < LEAST_SECRET || tries == 0 {
+        if tail.len() < LEAST as usize || tries == 0 {
             return None;
         }
         tries -= 1;
@@ -221,8 +213,9 @@ fn is_key_of_maker(word: &[u8]) -> bool {
     })
 }
 
-/// Hashes of passwords by their own marks.
-fn hashes(cell: &[u8], found: &mut Vec<Found>) {
+/// A hash of a password by its own mark, in the signs around a `$` or `{`; where
+/// they end.
+pub(super) fn hash(cell: &[u8], place: usize, floor: usize, found: &mut Vec<Found>) -> usize {
     const MARKS: &[(&[u8], usize)] = &[
         (b"$2a$", 60),
         (b"$2b$", 60),
@@ -256,133 +249,131 @@ fn hashes(cell: &[u8], found: &mut Vec<Found>) {
         (b"{bcrypt}", 60),
         (b"{noop}", 7),
     ];
-    let is_part =
-        |sign: &u8| sign.is_ascii_graphic() && !b"\"'<>,;".contains(sign) || *sign == b',';
-    let mut place = 0;
-    while let Some(&sign) = cell.get(place) {
-        let starts = matches!(sign, b'$' | b'{' | b'p' | b's' | b'b' | b'a' | b'S')
-            && before(cell, place).is_none_or(|sign| !sign.is_ascii_alphanumeric());
-        let rest = cell.get(place..).unwrap_or_default();
-        if starts && MARKS.iter().any(|(mark, _)| rest.starts_with(mark)) {
-            let length = rest.iter().take_while(|sign| is_part(sign)).count();
-            let long = MARKS.iter().any(|(mark, least)| rest.starts_with(mark) && length >= *least);
-            if long {
-                let (start, end) = (place, place + length);
-                found.push(Found { start, end, class: Class::PasswordHash });
-            }
-            place += length.max(1);
-        } else {
-            place += 1;
+    let is_part = |sign: u8| sign.is_ascii_graphic() && !b"\"'<>;".contains(&sign);
+    let behind = cell.get(floor..place).unwrap_or_default();
+    let first = place - behind.iter().rev().take_while(|sign| is_part(**sign)).count();
+    for start in first..=place {
+        let rest = cell.get(start..).unwrap_or_default();
+        let begins = before(cell, start).is_none_or(|sign| !sign.is_ascii_alphanumeric());
+        if !begins || !MARKS.iter().any(|(mark, _)| rest.starts_with(mark)) {
+            continue;
         }
+        let length = rest.iter().take_while(|sign| is_part(**sign)).count();
+        if MARKS.iter().any(|(mark, least)| rest.starts_with(mark) && length >= *least) {
+            found.push(Found { start, end: start + length, class: Class::PasswordHash });
+        }
+        return start + length;
     }
-    // PostgreSQL's own: md5 and 32 digits of base 16.
+    place + 1
+}
+
+/// The length of PostgreSQL's own: `md5` and 32 digits of base 16.
+pub(super) const POSTGRES_HASH: usize = 35;
+
+pub(super) fn postgres_hash(cell: &[u8], found: &mut Vec<Found>) {
     if let Some(tail) = cell.strip_prefix(b"md5")
-        && tail.len() == 32
         && tail.iter().all(u8::is_ascii_hexdigit)
     {
         found.push(Found { start: 0, end: cell.len(), class: Class::PasswordHash });
     }
 }
 
-/// From `-----BEGIN … PRIVATE KEY` to its end, or all that follows.
-fn private_key(cell: &[u8]) -> Option<Found> {
+/// The dashes before a key's armour.
+pub(super) const ARMOUR: u32 = 5;
+
+/// From `-----BEGIN … PRIVATE KEY` to its end, or all that follows; where that is.
+pub(super) fn private_key(cell: &[u8], start: usize, found: &mut Vec<Found>) -> Option<usize> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     const END: &[u8] = b"-----END ";
-    let found = |start, end| Some(Found { start, end, class: Class::PrivateKey });
-    let start = find(cell, BEGIN).or_else(|| find(cell, b"PuTTY-User-Key-File"))?;
-    let head = cell.get(start..)?;
-    if head.starts_with(BEGIN) && find(head.get(..64).unwrap_or(head), b"PRIVATE KEY").is_none() {
-        return None;
-    }
-    let Some(end) = find(head, END) else { return found(start, cell.len()) };
-    let tail = head.get(end + END.len()..)?;
-    let close = find(tail, b"-----").map_or(tail.len(), |place| place + 5);
-    found(start, start + end + END.len() + close)
+    let head = cell.get(start..).filter(|head| head.starts_with(BEGIN))?;
+    find(head.get(..64).unwrap_or(head), b"PRIVATE KEY")?;
+    let end = find(head, END).map_or(cell.len(), |place| {
+        let tail = head.get(place + END.len()..).unwrap_or_default();
+        let close = find(tail, b"-----").map_or(tail.len(), |place| place + 5);
+        start + place + END.len() + close
+    });
+    found.push(Found { start, end, class: Class::PrivateKey });
+    Some(end)
 }
 
-/// The password of `scheme://user:password@host`.
-fn credentials(cell: &[u8], found: &mut Vec<Found>) {
-    let mut floor = 0;
-    while let Some(place) = cell.get(floor..).and_then(|rest| find(rest, b"://")) {
-        let start = floor + place + 3;
-        let rest = cell.get(start..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .take_while(|sign| sign.is_ascii_graphic() && !b"/\"'<>?#".contains(sign))
-            .count();
-        let authority = rest.get(..length).unwrap_or_default();
-        floor = start;
-        let Some(at) = authority.iter().rposition(|sign| *sign == b'@') else { continue };
-        let Some(colon) = authority.iter().position(|sign| *sign == b':') else { continue };
-        if colon + 1 < at {
-            found.push(Found {
-                start: start + colon + 1,
-                end: start + at,
-                class: Class::ConnectionString,
-            });
-        }
+/// The password of `scheme://user:password@host`, at its first colon.
+pub(super) fn credentials(cell: &[u8], colon: usize, found: &mut Vec<Found>) {
+    let Some(rest) = cell.get(colon..).and_then(|rest| rest.strip_prefix(b"://")) else { return };
+    let start = colon + 3;
+    let length = rest
+        .iter()
+        .take_while(|sign| sign.is_ascii_graphic() && !b"/\"'<>?#".contains(sign))
+        .count();
+    let authority = rest.get(..length).unwrap_or_default();
+    let Some(at) = authority.iter().rposition(|sign| *sign == b'@') else { return };
+    let Some(colon) = authority.iter().position(|sign| *sign == b':') else { return };
+    if colon + 1 < at {
+        found.push(Found {
+            start: start + colon + 1,
+            end: start + at,
+            class: Class::ConnectionString,
+        });
     }
 }
 
 /// So much of a value is looked at to judge it.
 const JUDGED: usize = 256;
 
-/// The value behind a word that announces a secret: `password=…`, `api_key: …`.
-fn assigned(cell: &[u8], found: &mut Vec<Found>) {
-    let mut floor = 0;
-    for (place, &sign) in cell.iter().enumerate() {
-        if !matches!(sign, b'=' | b':') || place < floor {
-            continue;
-        }
-        let head = cell.get(..place).unwrap_or_default().trim_ascii_end();
-        let head = head.strip_suffix(b"\"").or_else(|| head.strip_suffix(b"'")).unwrap_or(head);
-        let length = head
-            .iter()
-            .rev()
-            .take(40)
-            .take_while(|sign| sign.is_ascii_alphanumeric() || matches!(sign, b'_' | b'-'))
-            .count();
-        let Some(word) = head.get(head.len() - length..) else { continue };
-        let Some((class, strict)) = announces(word) else { continue };
-        let class = if class == Class::Password && names_server(cell) {
-            Class::ConnectionString
-        } else {
-            class
-        };
-        let tail = cell.get(place + 1..).unwrap_or_default();
-        let gap = tail.iter().take_while(|sign| matches!(sign, b' ' | b'=' | b'>')).count().min(3);
-        let tail = tail.get(gap..).unwrap_or_default();
-        let (quote, tail) = match tail {
-            [quote @ (b'"' | b'\''), rest @ ..] => (Some(*quote), rest),
-            _ => (None, tail),
-        };
-        let goes_on = |sign: &&u8| match quote {
-            Some(quote) => **sign != quote,
-            None => **sign > b' ' && !b";&,\"')}".contains(sign),
-        };
-        let mut length = tail.iter().take(JUDGED).take_while(goes_on).count();
-        let value = tail.get(..length).unwrap_or_default();
-        if quote.is_none() && value.ends_with(b".") && strict {
-            length -= 1;
-        }
-        let value = tail.get(..length).unwrap_or_default();
-        let odd = value.iter().any(|sign| !sign.is_ascii_lowercase());
-        let good = value.len() >= 3
-            && !value.starts_with(b"$")
-            && !value.starts_with(b"<")
-            && !value.starts_with(b"{")
-            && !value.starts_with("•".as_bytes())
-            && (sign == b'=' || odd && value.len() >= 6)
-            && !(strict && value.len() < 12);
-        if good {
-            if length == JUDGED {
-                length = tail.iter().take_while(goes_on).count();
-            }
-            let start = cell.len() - tail.len();
-            floor = start + length;
-            found.push(Found { start, end: start + length, class });
-        }
+/// The value behind a word that announces a secret, `password=…`, `api_key: …`, at
+/// the sign between them; where it ends.
+pub(super) fn assigned(cell: &[u8], place: usize, found: &mut Vec<Found>) -> Option<usize> {
+    let head = cell.get(..place)?.trim_ascii_end();
+    let head = head.strip_suffix(b"\"").or_else(|| head.strip_suffix(b"'")).unwrap_or(head);
+    // Most that stands before such a sign is no such word.
+    if !head.last().is_some_and(|last| LAST_SIGNS.contains(&last.to_ascii_lowercase())) {
+        return None;
     }
+    let length = head
+        .iter()
+        .rev()
+        .take(LONGEST_WORD)
+        .take_while(|sign| sign.is_ascii_alphanumeric() || matches!(sign, b'_' | b'-'))
+        .count();
+    let (class, strict) = announces(head.get(head.len() - length..)?)?;
+    let class = if class == Class::Password && names_server(cell) {
+        Class::ConnectionString
+    } else {
+        class
+    };
+    let sign = cell.get(place)?;
+    let tail = cell.get(place + 1..)?;
+    let gap = tail.iter().take_while(|sign| matches!(sign, b' ' | b'=' | b'>')).count().min(3);
+    let tail = tail.get(gap..)?;
+    let (quote, tail) = match tail {
+        [quote @ (b'"' | b'\''), rest @ ..] => (Some(*quote), rest),
+        _ => (None, tail),
+    };
+    let goes_on = |sign: &&u8| match quote {
+        Some(quote) => **sign != quote,
+        None => **sign > b' ' && !b";&,\"')}".contains(sign),
+    };
+    let mut length = tail.iter().take(JUDGED).take_while(goes_on).count();
+    if quote.is_none() && strict && tail.get(..length)?.ends_with(b".") {
+        length -= 1;
+    }
+    let value = tail.get(..length)?;
+    let odd = value.iter().any(|sign| !sign.is_ascii_lowercase());
+    let good = value.len() >= 3
+        && !value.starts_with(b"$")
+        && !value.starts_with(b"<")
+        && !value.starts_with(b"{")
+        && !value.starts_with("•".as_bytes())
+        && (*sign == b'=' || odd && value.len() >= 6)
+        && !(strict && value.len() < 12);
+    if !good {
+        return None;
+    }
+    if length == JUDGED {
+        length = tail.iter().take_while(goes_on).count();
+    }
+    let start = cell.len() - tail.len();
+    found.push(Found { start, end: start + length, class });
+    Some(start + length)
 }
 
 /// Whether a text of settings says where a database is.
@@ -392,49 +383,63 @@ fn names_server(cell: &[u8]) -> bool {
     SERVERS.iter().any(|one| find(&head, one).is_some())
 }
 
+/// So much of a word is looked at.
+const LONGEST_WORD: usize = 40;
+
+pub(super) const PASSWORDS: &[&[u8]] = &[
+    b"password",
+    b"passwd",
+    b"pwd",
+    b"passphrase",
+    b"passwort",
+    b"kennwort",
+    b"motdepasse",
+    b"contrasena",
+    b"senha",
+    b"wachtwoord",
+];
+
+pub(super) const SECRETS: &[&[u8]] = &[
+    b"apikey",
+    b"secretkey",
+    b"accesskey",
+    b"accountkey",
+    b"clientsecret",
+    b"secret",
+    b"accesstoken",
+    b"authtoken",
+    b"refreshtoken",
+    b"bearer",
+    b"sharedaccesskey",
+    b"privatekey",
+    b"secretaccesskey",
+];
+
+/// What those words end with; and what a name may end with that isn't of the word.
+const LAST_SIGNS: &[u8] = b"detaynr_-";
+
 /// Whether a word announces a secret, and whether its value must be long.
 fn announces(word: &[u8]) -> Option<(Class, bool)> {
-    let mut room = [0_u8; 40];
+    let mut room = [0_u8; LONGEST_WORD];
     let mut length = 0;
     for sign in word.iter().filter(|sign| sign.is_ascii_alphanumeric()) {
         *room.get_mut(length)? = sign.to_ascii_lowercase();
         length += 1;
     }
     let word = room.get(..length)?;
-    const PASSWORDS: &[&[u8]] = &[
-        b"password",
-        b"passwd",
-        b"pwd",
-        b"passphrase",
-        b"passwort",
-        b"kennwort",
-        b"motdepasse",
-        b"contrasena",
-        b"senha",
-        b"wachtwoord",
-    ];
-    const KEYS: &[&[u8]] = &[
-        b"apikey",
-        b"secretkey",
-        b"accesskey",
-        b"accountkey",
-        b"clientsecret",
-        b"secret",
-        b"accesstoken",
-        b"authtoken",
-        b"refreshtoken",
-        b"bearer",
-        b"sharedaccesskey",
-        b"privatekey",
-        b"secretaccesskey",
-    ];
     if PASSWORDS.iter().any(|one| word.ends_with(one)) {
         return Some((Class::Password, false));
     }
-    if word == b"token" || KEYS.iter().any(|one| word.ends_with(one)) {
+    if word == b"token" || SECRETS.iter().any(|one| word.ends_with(one)) {
         return Some((Class::ApiKey, true));
     }
     None
+}
+
+/// Without an early end: faster in what is short.
+#[inline]
+fn has(text: &[u8], is: impl Fn(&u8) -> bool) -> bool {
+    text.iter().fold(false, |any, sign| any | is(sign))
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {

@@ -1,3 +1,4 @@
+use super::signs::Signs;
 use super::*;
 use crate::wire::postgres::testing::Dice;
 
@@ -86,31 +87,94 @@ fn what_only_looks_alike_is_left() {
     }
 }
 
-/// The gate must never be the reason that something isn't found.
+/// What the scanners find when they are led to every place in turn.
+fn everywhere(cell: &[u8], demand: Demand) -> Vec<Found> {
+    let mut found = Vec::new();
+    let key = |sign: &u8| sign.is_ascii_alphanumeric() || b"_-.".contains(sign);
+    let part = |sign: &u8| sign.is_ascii_hexdigit() || b".:-".contains(sign);
+    let (mut armour, mut mails, mut hashes, mut values, mut words) = (0, 0, 0, 0, 0);
+    let (mut keys, mut parts) = (0, 0);
+    for (place, sign) in cell.iter().enumerate() {
+        let rest = &cell[place..];
+        if place >= keys && key(sign) {
+            keys = place + rest.iter().take_while(|sign| key(sign)).count();
+            if keys - place >= 16 {
+                secrets::word(cell, place, keys, &mut found);
+            }
+        }
+        if place >= parts && part(sign) {
+            parts = place + rest.iter().take_while(|sign| part(sign)).count();
+            if parts - place >= 6 {
+                network::run(cell, place, parts, &mut found);
+            }
+        }
+        if place >= armour {
+            armour = secrets::private_key(cell, place, &mut found).unwrap_or(armour);
+        }
+        if *sign == b'@' && place >= mails {
+            mails = mail::at(cell, place, mails, &mut found).unwrap_or(mails);
+        }
+        if b"${".contains(sign) && place >= hashes {
+            hashes = secrets::hash(cell, place, hashes, &mut found);
+        }
+        secrets::credentials(cell, place, &mut found);
+        if b"=:".contains(sign) && place >= values {
+            values = secrets::assigned(cell, place, &mut found).unwrap_or(values);
+        }
+        if sign.is_ascii_digit() && place >= words {
+            let behind = cell[words..place].iter().rev().take_while(|sign| is_word(**sign));
+            let (start, ahead) = (place - behind.count(), rest.iter());
+            let end = place + ahead.take_while(|sign| is_word(**sign)).count();
+            words = alnum::word(cell, start, end, words, &mut found);
+        }
+    }
+    let digits = cell.iter().filter(|sign| sign.is_ascii_digit()).count();
+    let all = numbers::Cluster { start: 0, end: cell.len(), digits };
+    numbers::scan(cell, all, demand, &mut found);
+    if cell.len() == 35 {
+        secrets::postgres_hash(cell, &mut found);
+    }
+    untangle(&mut found);
+    found
+}
+
+/// The sweep must never be the reason that something isn't found.
 #[test]
-fn the_gate_lets_everything_through_that_a_scanner_finds() {
+fn the_sweep_leads_to_all_that_a_scanner_finds() {
     let seeds = [
         "jane@doe.com",
         "+49 30 901820",
         "(415) 555-2671",
         "4111 1111 1111 1111",
+        "4111-1111-1111-1111",
         "536-90-4399",
         "DE89370400440532013000",
+        "MT84 MALT 0110 0001 2345 MTLC AST0 01S",
         "529.982.247-25",
         "AB123456C",
+        "AB 12 34 56 C",
         "131052-308T",
         "12345678Z",
+        "X-1234567-L",
+        "1 80 12 69 552 223 80",
         "ABCPE1234F",
         "192.168.17.4",
         "fe80::1",
+        "2001:db8::8a2e:370:7334",
         "aa-bb-cc-dd-ee-ff",
         "52.520,13.405",
+        "52.520 - 13.405",
         "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop",
         "postgres://a:b@c",
         "password=abc",
-        "$2b$12$",
-        "{SSHA}abc",
+        "$2b$12$0123456789012345678901234567890123456789012345678901",
+        "pbkdf2_sha256$260000$abcdefghijkl$01234567890123456789",
+        "{SSHA}0123456789012345678901234567",
         "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN CERTIFICATE-----",
+        "-----END PRIVATE KEY-----",
+        "PuTTY-User-Key-File-2",
         "md5d41d8cd98f00b204e9800998ecf8427e",
         " ",
         "-",
@@ -118,43 +182,116 @@ fn the_gate_lets_everything_through_that_a_scanner_finds() {
         "x",
         "aabb.ccdd.eeff",
         "1",
+        "\u{a0}",
         "pwd:Hunter22",
+        "The parcel was left with the neighbour, who will bring it over. ",
     ];
+    let joints: [&[u8]; 9] = [b"", b" ", b"\n", b", ", b"    ", b"     ", b"-", b"=", b"\xc2\xa0"];
     let mut dice = Dice::new(11);
-    let mut hits = 0;
-    for _ in 0..30_000 {
+    let (mut hits, mut found) = (0, Vec::new());
+    for round in 0..60_000 {
         let mut cell = Vec::new();
-        for _ in 0..1 + dice.below(4) {
+        for _ in 0..1 + dice.below(5) {
             cell.extend_from_slice(seeds[dice.below(seeds.len())].as_bytes());
+            cell.extend_from_slice(joints[dice.below(joints.len())]);
         }
         for _ in 0..dice.below(3) {
             let place = dice.below(cell.len());
             cell[place] = (32 + dice.below(95)) as u8;
         }
-        let cut = dice.below(cell.len());
+        let cut = if dice.below(2) == 0 { dice.below(cell.len()) } else { 0 };
         let cell = &cell[cut..];
-        let gate = Gate::of(cell);
-        type Scanner = fn(&[u8], &mut Vec<Found>);
-        let scanners: [(&str, bool, Scanner); 5] = [
-            ("secrets", gate.secrets(), secrets::scan),
-            ("mail", gate.mail(), mail::scan),
-            ("network", gate.network(), network::scan),
-            ("numbers", gate.numbers(), |cell, found| numbers::scan(cell, Demand::Check, found)),
-            ("alnum", gate.alnum(), alnum::scan),
-        ];
-        for (name, open, scanner) in scanners {
-            let mut found = Vec::new();
-            scanner(cell, &mut found);
-            hits += usize::from(!found.is_empty());
-            assert!(
-                open || found.is_empty(),
-                "{name}: {:?} in {:?}",
-                found,
-                String::from_utf8_lossy(cell)
-            );
+        let demand = if round % 2 == 0 { Demand::Check } else { Demand::Form };
+        scan(cell, demand, &mut found);
+        let all = everywhere(cell, demand);
+        hits += all.len();
+        assert_eq!(found, all, "{:?}", String::from_utf8_lossy(cell));
+    }
+    assert!(hits > 40_000, "only {hits} hits: this test tests nothing");
+}
+
+#[test]
+fn in_what_is_plain_no_scanner_finds_anything() {
+    let mut dice = Dice::new(5);
+    let is = |cell: &str| plain::is(cell.as_bytes(), Signs::of_short(cell.as_bytes()));
+    for (cell, plain) in [
+        ("2024-05-06", true),
+        ("2024-05-06 07:08:09", true),
+        ("2024-05-06T07:08:09Z", true),
+        ("2024-05-06 07:08:09.123456+00", true),
+        ("2024-05-06 07:08:09.1-05:30", true),
+        ("2024-05-06T07:08:09+0530", true),
+        ("550e8400-e29b-41d4-a716-446655440000", true),
+        ("550e8400-e29b-41d4-a716-44665544000g", false),
+        ("550e8400-e29b-41d4-a716-4466554400", false),
+        ("2024-05-06 +49 30 901820", false),
+        ("2024-05-06 07:08:09 jane@doe.com", false),
+        ("2024-05-06 07:08:09.1234567890", false),
+        ("2024-05-06 07:08:09+4930901820", false),
+        ("536-90-4399", false),
+        ("2024-05-06a", false),
+    ] {
+        assert_eq!(is(cell), plain, "{cell}");
+    }
+    for _ in 0..20_000 {
+        let cell: String = "dddd-dd-dd dd:dd:dd.dddddd+dd:dd"
+            .chars()
+            .map(|sign| if sign == 'd' { char::from(b'0' + dice.below(10) as u8) } else { sign })
+            .collect();
+        for length in [10, 19, 21, 26, 29, 32] {
+            let cell = &cell[..length];
+            assert!(is(cell) && everywhere(cell.as_bytes(), Demand::Check).is_empty(), "{cell}");
         }
     }
-    assert!(hits > 4_000, "only {hits} hits: this test tests nothing");
+}
+
+#[test]
+fn every_sign_is_of_its_kinds_wherever_it_stands() {
+    for sign in u8::MIN..=u8::MAX {
+        let bit = |is: bool, place: usize| u64::from(is) << place;
+        for place in [0, 1, 7, 8, 31, 63] {
+            let mut block = [0; 64];
+            block[place] = sign;
+            let signs = Signs {
+                digits: bit(sign.is_ascii_digit(), place),
+                words: bit(sign.is_ascii_digit(), place),
+                keys: bit(sign.is_ascii_alphanumeric() || b"_-.".contains(&sign), place),
+                parts: bit(sign.is_ascii_hexdigit() || b".:-".contains(&sign), place),
+                dashes: bit(sign == b'-', place),
+                marks: bit(b"@:=${".contains(&sign), place),
+            };
+            assert_eq!(Signs::of(&block), signs, "{sign:#x} at {place}");
+            for length in place + 1..64 {
+                assert_eq!(Signs::of_short(&block[..length]), signs, "{sign:#x} at {place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_word_that_announces_a_secret_is_heard() {
+    for word in secrets::PASSWORDS.iter().chain(secrets::SECRETS).chain([&b"token".as_slice()]) {
+        let word = String::from_utf8(word.to_vec()).unwrap();
+        for name in [word.clone(), word.to_uppercase(), format!("my-{word}_")] {
+            // `token` only when it is the whole word.
+            if name.starts_with("my") && word == "token" {
+                continue;
+            }
+            let cell = format!("{name}=Abc123def456ghi");
+            let found = classes(&cell);
+            assert!(found.len() == 1 && found[0].1 == "Abc123def456ghi", "{cell}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_private_key_behind_certificates_is_found() {
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let key = "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----";
+    let second = "-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----";
+    let cell = format!("{certificate}{certificate}{key}\n{second}\n{certificate}");
+    let keys = [key, second].map(|key| (Class::PrivateKey, key.to_owned()));
+    assert_eq!(classes(&cell), keys);
 }
 
 #[test]
@@ -209,6 +346,15 @@ fn no_input_is_slower_than_linear() {
         "0.1,",
         "ghp_",
         "aa-bb-",
+        "$a",
+        "password",
+        "a1",
+        "a-1 ",
+        "1 a ",
+        "-----BEGIN PRIVATE KEY",
+        "-----BEGIN PRIVATE KEY-----END ",
+        "abcdefghijklmnop_",
+        "= ",
     ] {
         let took = |times: usize| {
             let cell = unit.repeat(times);
