@@ -141,13 +141,13 @@ fn rows(plan: &Plan, body: &[u8]) -> f64 {
 }
 
 fn main() {
-    let (text, cells) = table();
+    let (all, cells) = table();
     let mut found = Vec::new();
     // Often enough for a clock, and small enough to be near, as what has just come is.
     const TIMES: usize = 20;
-    let scanned = rate(text.len() * TIMES, || {
+    let scanned = rate(all.len() * TIMES, || {
         for cell in (0..TIMES).flat_map(|_| &cells) {
-            content::scan(black_box(&text[cell.clone()]), Demand::Check, &mut found);
+            content::scan(black_box(&all[cell.clone()]), Demand::Check, &mut found);
             black_box(&found);
         }
     });
