@@ -15,7 +15,7 @@ use tidegate_tests::wire::{Connection, Message, message};
 /// Sessions and what they say, in order. `direct` goes past the agent, `prepares` and
 /// `again` run a prepared statement that was described once, and `begins` doesn't wait
 /// for the answer.
-type Scene = &'static [(&'static str, &'static str)];
+type Scene<'s> = &'s [(&'s str, &'s str)];
 
 fn start() -> Result<Staging> {
     let setting = "max_prepared_transactions=4";
@@ -26,7 +26,7 @@ fn start() -> Result<Staging> {
     Staging::before(postgres, "")
 }
 
-fn play(ground: &Staging, scene: Scene) -> Result<()> {
+fn play(ground: &Staging, scene: Scene<'_>) -> Result<()> {
     let mut sessions: HashMap<&str, Connection> = HashMap::new();
     let mut rows = 0;
     for (who, what) in scene {
@@ -74,7 +74,7 @@ fn shows(answered: &[Message]) -> bool {
     shown.into_iter().any(|text| text.contains("canarybird") || text.contains("dribyranac"))
 }
 
-fn all(scenes: &[Scene]) -> Result<()> {
+fn all(scenes: &[Scene<'_>]) -> Result<()> {
     let ground = start()?;
     for scene in scenes {
         play(&ground, scene)?;
@@ -296,4 +296,27 @@ fn a_prepared_statement_that_reads_another_table_now_is_masked() -> Result<()> {
         ("a", "SET search_path = hidden, public"),
         ("a again", ""),
     ]])
+}
+
+#[test]
+fn who_defines_more_than_names_are_kept_of_has_others_doubt_it() -> Result<()> {
+    let _alone = alone();
+    let others: Vec<_> = (0..1_100).map(|n| format!("g{n}")).collect();
+    // Others see it before the session that did it has heard so.
+    let many = format!(
+        "CREATE OR REPLACE FUNCTION f1() RETURNS text LANGUAGE sql AS 'SELECT reverse(full_name) FROM customers LIMIT 1'; \
+         DROP FUNCTION IF EXISTS {}; COMMIT; SELECT pg_sleep(3)",
+        others.join(", ")
+    );
+    let plain = "CREATE FUNCTION f1() RETURNS text LANGUAGE sql AS 'SELECT ''plain''::text'";
+    all(&[&[("direct", plain), ("b", "SELECT f1()"), ("a begins", &many), ("b", "SELECT f1()")]])
+}
+
+#[test]
+fn a_function_that_bears_a_built_in_ones_name_makes_no_keys() -> Result<()> {
+    let _alone = alone();
+    let own = "CREATE FUNCTION json_build_object(text, text) RETURNS json LANGUAGE sql AS \
+               'SELECT pg_catalog.json_build_object(reverse($2), 1)'";
+    let asked = "SELECT json_build_object('a', full_name) FROM customers";
+    all(&[&[("b", asked), ("a", own), ("a", asked), ("b", asked), ("c", asked)]])
 }

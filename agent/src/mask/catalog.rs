@@ -253,6 +253,11 @@ impl Catalog {
         }
     }
 
+    /// Whether somebody has a function of a name, in any schema, or may have.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.as_ref().is_none_or(|functions| functions.contains_key(name))
+    }
+
     /// Whether a call may give what is sensitive, whatever goes into it. `foreign`:
     /// the server has none of that name.
     pub fn tells(&self, schema: Option<&str>, name: &str, foreign: bool) -> bool {

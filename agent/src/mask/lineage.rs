@@ -40,6 +40,9 @@ pub struct Traced {
     pub rows_of: Vec<u32>,
     /// And nothing else.
     pub whole_rows_only: bool,
+    /// What is sensitive in it stands under keys of documents that the statement's own
+    /// text names: these, with what is under each.
+    pub keys: Option<Vec<(Box<str>, SourceClass)>>,
     /// It is the value of columns of which an operator has said that nothing
     /// sensitive is in them, and of nothing else.
     pub exempt: bool,
@@ -201,12 +204,14 @@ fn relation_of<'c>(
 fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     let mut traced = Traced { certain: true, whole_rows_only: true, ..Traced::default() };
     let same = same_value(statement);
+    let mut keys = writes_keys(statement, catalog).then(Vec::new);
     for source in &output.sources {
         let (sources, certain) = classes(statement, catalog, source.column as usize);
         traced.certain &= certain;
         if is_count(statement, source.path) || is_alias(statement, catalog, output, source.column) {
             continue;
         }
+        keys = keys.and_then(|keys| with_keys(keys, statement, source, &sources));
         for class in sources {
             if !traced.sources.contains(&class) {
                 traced.sources.push(class);
@@ -236,6 +241,7 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     }
     if traced.rows_of.is_empty() {
         traced.whole_rows_only = false;
+        traced.keys = keys.filter(|keys| !keys.is_empty());
     }
     let exempt = |source: &facts::Source| is_exempt(statement, catalog, source.column);
     traced.exempt = traced.certain
@@ -346,6 +352,40 @@ fn makes_documents(statement: &Statement) -> bool {
                     | "coalesce"
             )
     })
+}
+
+/// Whether all that becomes a key is told: of the aggregates that make documents, only
+/// those that make lists of them are called, and nobody has a function of that name.
+fn writes_keys(statement: &Statement, catalog: &Catalog) -> bool {
+    !statement.keys.is_empty()
+        && statement.calls.iter().all(|call| {
+            call.origin != Origin::Foreign
+                && !catalog.has_function(&call.name)
+                && (matches!(&*call.name, "json_agg" | "jsonb_agg" | "count")
+                    || crate::sql::builtin::function(&call.name).is_some_and(|function| {
+                        function.kind != crate::sql::builtin::FunctionKind::Aggregate
+                    }))
+        })
+}
+
+/// What is sensitive in a source, by the keys under which it stands as it was; nothing
+/// where it may be elsewhere too.
+fn with_keys(
+    mut keys: Vec<(Box<str>, SourceClass)>,
+    statement: &Statement,
+    source: &facts::Source,
+    sensitive: &[SourceClass],
+) -> Option<Vec<(Box<str>, SourceClass)>> {
+    if sensitive.is_empty() {
+        return Some(keys);
+    }
+    let kept = same_paths().with(Step::Document).with(Step::Aggregate);
+    let of = || statement.keys.iter().filter(|key| key.column == source.column);
+    if !source.path.contains(Step::Document) || !source.path.within(kept) || of().next().is_none() {
+        return None;
+    }
+    keys.extend(of().flat_map(|key| sensitive.iter().map(|one| (key.name.clone(), *one))));
+    Some(keys)
 }
 
 /// How many there are tells nothing of any. Only where no other aggregate could

@@ -187,6 +187,8 @@ set! {
         WholeRow = "whole_row",
         /// Into a row, an array, a document.
         Composite = "composite",
+        /// Under a key that is written in the text: see [`super::facts::Statement::keys`].
+        Document = "document",
         /// UNION, INTERSECT, EXCEPT or VALUES.
         SetOperation = "set_operation",
         /// Which column it was could not be followed.

@@ -42,6 +42,8 @@ pub struct Statement {
     /// The columns of its result. `None`: it gives no rows. An output with
     /// `star` stands for any number of columns.
     pub returns: Option<Vec<Output>>,
+    /// Under which keys of the text columns stand in documents that it makes.
+    pub keys: Vec<Key>,
     /// What it puts into tables that it makes or fills, column by column.
     pub fills: Vec<Fill>,
     pub calls: Vec<Call>,
@@ -249,6 +251,14 @@ pub struct Output {
     pub sources: Vec<Source>,
 }
 
+/// A key of a document, written in the text, and a column that is in its value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Key {
+    pub name: Box<str>,
+    /// An index of [`Statement::columns`].
+    pub column: u32,
+}
+
 /// What one column of a table is filled with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fill {
@@ -399,6 +409,7 @@ impl Statement {
             objects: Vec::new(),
             columns: Vec::new(),
             returns: None,
+            keys: Vec::new(),
             fills: Vec::new(),
             calls: Vec::new(),
             handle: None,

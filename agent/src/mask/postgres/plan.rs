@@ -7,7 +7,7 @@ use crate::mask::catalog::Catalog;
 use crate::mask::class::Class;
 use crate::mask::content::Demand;
 use crate::mask::lineage::{Origins, Traced};
-use crate::mask::names::{self, Named};
+use crate::mask::names::{self, Kind, Named};
 use crate::mask::style::Mask;
 use crate::wire::postgres::Column;
 
@@ -201,8 +201,28 @@ pub(super) fn rules(traced: Option<&[Traced]>, catalog: &Catalog, reveal: &dyn R
                 }
             }
         }
+        for (key, source) in traced.keys.iter().flatten() {
+            let name =
+                source.relation.and_then(|relation| catalog.name_of(relation, source.number));
+            let mask = reveal.mask(source.class, name);
+            // What may be seen here is not, by that, to be seen wherever the key occurs.
+            if mask != Mask::Keep {
+                keyed(&mut rules, key, (source.class, mask));
+            }
+        }
     }
     rules
+}
+
+/// A key of the client's own choice never makes less of what stands under it: what
+/// doesn't agree is masked whole.
+fn keyed(rules: &mut Rules, key: &str, meant: (Class, Mask)) {
+    let named = Named { column: key, kind: Kind::Text, ..Named::default() };
+    let said = names::classify(&named).map(|(class, _)| class);
+    let known = rules.keys.get(key.as_bytes()).copied();
+    let agree = said.is_none_or(|said| said == meant.0) && known.is_none_or(|known| known == meant);
+    let meant = if agree { meant } else { (Class::Opaque, Mask::Redact) };
+    rules.keys.insert(key.as_bytes().into(), meant);
 }
 
 fn treatment(
@@ -287,7 +307,8 @@ fn of_sources(
     };
     let by_key = !traced.rows_of.is_empty()
         && matches!(form, Form::Json | Form::Jsonb | Form::Composite(_) | Form::Xml);
-    if by_key && traced.whole_rows_only {
+    let documents = traced.keys.is_some() && matches!(form, Form::Json | Form::Jsonb);
+    if by_key && traced.whole_rows_only || documents {
         return Some(Treatment::Scan(Demand::Check));
     }
     let class = match traced.sources.iter().all(|one| one.class == source.class) {

@@ -560,6 +560,88 @@ fn the_keys_of_a_row_as_a_document_are_its_columns() {
     assert!(shown.ends_with(r#"{"id":1,"email":"•••","city":"Rome"}"#), "{shown}");
 }
 
+/// What is shown of a document that a query gives, where somebody has functions of
+/// these names.
+fn shown_of(text: &str, functions: &[&str], document: &str) -> String {
+    use crate::mask::catalog::Function;
+    use crate::sql::{Cell, LexingState};
+    let mut catalog = catalog();
+    let own =
+        |name: &&str| ((*name).into(), vec![Function { schema: "public".into(), tells: false }]);
+    catalog.set_functions(functions.iter().map(own).collect());
+    let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+    let origins = crate::mask::Origins::of(facts.statements.first().unwrap(), &catalog);
+    let columns = [(described("d", 0, 0, 114), 0)];
+    let plan = Plan::of(columns, &origins, &catalog, &super::plan::Unrevealed);
+    let body = row(&[Some(document.as_bytes())]);
+    let mut screen = Screen::new(hand());
+    match screen.row(&plan, &body) {
+        Ok(Screening::Made(made)) => String::from_utf8_lossy(&made.bytes()[11..]).into_owned(),
+        _ => document.to_owned(),
+    }
+}
+
+#[test]
+fn the_keys_of_a_document_are_those_of_the_text() {
+    for (text, document, shown) in [
+        (
+            "select json_build_object('id', id, 'mail', email) from customers",
+            r#"{"id" : 1, "mail" : "x"}"#,
+            r#"{"id" : 1, "mail" : "•••"}"#,
+        ),
+        (
+            "select json_agg(json_build_object('who', json_build_object('m', email), 'id', id)) from customers",
+            r#"[{"who" : {"m" : "x"}, "id" : 17}]"#,
+            r#"[{"who" : {"m" : "•••"}, "id" : 17}]"#,
+        ),
+        (
+            "select jsonb_agg(o) from (select json_build_object('m', email, 'n', city) as o from customers) x",
+            r#"[{"m": "x", "n": "Rome"}]"#,
+            r#"[{"m": "•••", "n": "Rome"}]"#,
+        ),
+        (
+            "select json_build_object('a', array[email, city], 'b', coalesce(email, 'none')) from customers",
+            r#"{"a" : ["x","Rome"], "b" : "x"}"#,
+            r#"{"a" : ["•••","•••"], "b" : "•••"}"#,
+        ),
+        // What the text calls it counts too, and what doesn't agree is masked whole.
+        (
+            "select json_build_object('ssn', city, 'phone', email) from customers",
+            r#"{"ssn" : "Rome", "phone" : "+1 415 555 2671"}"#,
+            r#"{"ssn" : "•••e", "phone" : "•••"}"#,
+        ),
+    ] {
+        assert_eq!(shown_of(text, &[], document), shown, "{text}");
+    }
+}
+
+#[test]
+fn the_keys_of_a_document_may_be_values() {
+    let document = r#"{"jane" : 1}"#;
+    for text in [
+        "select json_build_object(email, 1) from customers",
+        "select json_build_object('a', json_build_object(email, 1)) from customers",
+        "select json_build_object('a', email, email, 1) from customers",
+        "select json_build_object('a', jsonb_object_agg(email, 1)) from customers",
+        "select jsonb_object_agg(email, json_build_object('a', email)) from customers",
+        "select json_build_object('a', to_json(email)) from customers",
+        "select json_build_object('abc'::varchar(1), email) from customers",
+        "select json_build_object('é', email) from customers",
+        "select json_build_object(variadic array['a', email]) from customers",
+        "select json_build_object('a', email)::jsonb || jsonb_build_object(email, 1) from customers",
+        "select coalesce(to_json(email), json_build_object('a', email)) from customers",
+        "select case when id > 1 then json_build_object('a', email) else email::json end from customers",
+        "select json_build_object('a', c) from customers c",
+        "select own.json_build_object('a', email) from customers",
+    ] {
+        assert_eq!(shown_of(text, &[], document), r#"{"•••" : 0}"#, "{text}");
+    }
+    let text = "select json_build_object('a', email) from customers";
+    assert_eq!(shown_of(text, &[], document), document);
+    // Somebody's own may be meant.
+    assert_eq!(shown_of(text, &["json_build_object"], document), r#"{"•••" : 0}"#);
+}
+
 #[test]
 fn a_copy_is_planned_by_its_statement() {
     let plan =

@@ -6,7 +6,7 @@ use pg_raw_parse::{Node, const_val::ConstValue};
 use super::super::builtin::{self, FunctionKind};
 use super::super::effect::{Effect, Step, Use, Uses};
 use super::super::facts::{
-    Call, CallClass, Doubt, ObjectKind, Origin, Scope, SessionEffect, Setting, Source,
+    Call, CallClass, Doubt, Key, ObjectKind, Origin, Scope, SessionEffect, Setting, Source,
 };
 use super::{Role, Walk, names};
 
@@ -22,6 +22,10 @@ impl<'t> Walk<'t, '_> {
             Some(FunctionKind::Window) => Step::Window,
             _ => Step::Function,
         };
+        if step == Step::Function && makes_document(call, name) {
+            self.document(call, role, out);
+            return;
+        }
         let role = role.through(step);
         self.exprs(call.args().iter(), role, out);
         for sort in call.agg_order() {
@@ -30,6 +34,31 @@ impl<'t> Walk<'t, '_> {
         self.filter(call.agg_filter());
         if let Some(over) = call.over() {
             self.window(over, role, out);
+        }
+    }
+
+    /// `json_build_object('mail', email)`: whose value stands under which key.
+    fn document(&mut self, call: &'t FuncCall, role: Role, out: &mut Vec<Source>) {
+        let mut key = None;
+        for node in call.args() {
+            let Some(name) = key.take() else {
+                key = plain_key(node);
+                self.expr(node, Role::READ, &mut Vec::new());
+                continue;
+            };
+            let mut value = Vec::new();
+            self.expr(node, role, &mut value);
+            for source in value.iter().filter(|one| !one.path.contains(Step::Document)) {
+                self.key(name, source.column);
+            }
+            self.add(out, &value, role.through(Step::Document));
+        }
+    }
+
+    fn key(&mut self, name: &str, column: u32) {
+        let known = self.out.keys.iter().any(|key| &*key.name == name && key.column == column);
+        if !known && self.spend(1 + self.out.keys.len() / 16) {
+            self.out.keys.push(Key { name: name.into(), column });
         }
     }
 
@@ -146,6 +175,23 @@ impl<'t> Walk<'t, '_> {
             self.out.session.push(effect);
         }
     }
+}
+
+/// Whether a call makes a document, and each of its keys is written in the text.
+fn makes_document(call: &FuncCall, name: names::Qualified<'_>) -> bool {
+    matches!(name.name, "json_build_object" | "jsonb_build_object")
+        && !call.func_variadic
+        && call.args().len().is_multiple_of(2)
+        && call.args().iter().step_by(2).all(|key| plain_key(key).is_some())
+}
+
+/// A key that is in the document as it is in the text: no cast changes it, and it has
+/// the same bytes in every encoding.
+fn plain_key(node: Node<'_>) -> Option<&str> {
+    let Node::A_Const(of) = node else { return None };
+    let Some(ConstValue::String(text)) = of.val() else { return None };
+    let plain = |sign: u8| sign.is_ascii_alphanumeric() || b"_-. :".contains(&sign);
+    text.bytes().all(plain).then_some(text)
 }
 
 /// A literal text, also under casts.
