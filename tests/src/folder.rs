@@ -26,6 +26,14 @@ impl TempFolder {
         &self.0
     }
 
+    /// A file that only its owner may read, as passwords lie in.
+    pub fn secret(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.0.join(name);
+        std::fs::write(&file, text)?;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+        Ok(())
+    }
+
     /// A bpffs of the test's own, so that no two agents share their pins.
     pub fn bpffs(&self) -> Result<PathBuf> {
         let point = self.0.join("bpf");

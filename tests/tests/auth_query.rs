@@ -3,7 +3,6 @@
 //! else is.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,10 +139,7 @@ impl House {
 }
 
 fn write_password(folder: &TempFolder, password: &str) -> Result<()> {
-    let file = folder.path().join("password");
-    std::fs::write(&file, format!("{password}\n"))?;
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
-    Ok(())
+    folder.secret("password", &format!("{password}\n"))
 }
 
 /// Each of them asks once for a role.

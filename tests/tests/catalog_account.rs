@@ -2,7 +2,6 @@
 //! of them, and are masked by what their own role could not have looked up.
 
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -98,10 +97,7 @@ impl House {
 }
 
 fn write_password(folder: &TempFolder, password: &str) -> Result<()> {
-    let file = folder.path().join("password");
-    std::fs::write(&file, format!("{password}\n"))?;
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
-    Ok(())
+    folder.secret("password", &format!("{password}\n"))
 }
 
 /// A psql that stays.

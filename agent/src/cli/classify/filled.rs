@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::super::exit::{Exit, Failure};
 use super::super::output::{self, Format, Page, Table};
 use super::super::reach::Reach;
+use super::kept::Where;
 use super::{Place, shown};
 use crate::config::classes;
 use crate::config::filled::{self, Book};
@@ -37,12 +38,8 @@ pub struct Forget {
     /// `schema.table`, names with capitals or signs in double quotes
     #[arg(value_name = "TABLE")]
     table: String,
-    /// Only in databases of this name, as clients call it
-    #[arg(long, value_name = "NAME")]
-    db: Option<String>,
-    /// Only at this destination of the settings
-    #[arg(long, value_name = "NAME")]
-    server: Option<String>,
+    #[command(flatten)]
+    whereabouts: Where,
     #[command(flatten)]
     reach: Reach,
 }
@@ -169,7 +166,7 @@ impl Forget {
     pub fn carry_out(&self) -> Result<Exit, Failure> {
         let usage = |text: String| Failure::text(Exit::Usage, text);
         let [schema, table] = classes::table_name(&self.table).map_err(usage)?;
-        let (database, server) = (self.db.clone(), self.server.clone());
+        let (database, server) = self.whereabouts.names()?;
         self.reach.order(&Order::Forget { schema, table, database, server })
     }
 }

@@ -54,7 +54,7 @@ pub struct List {
 }
 
 #[derive(Debug, Args)]
-struct Where {
+pub(super) struct Where {
     /// Only in databases of this name, as clients call it
     #[arg(long, value_name = "NAME")]
     db: Option<String>,
@@ -73,13 +73,18 @@ impl Where {
     fn word(&self, column: &str, class: Option<String>) -> Result<ColumnWord, Failure> {
         let usage = |text: String| Failure::text(Exit::Usage, text);
         let [schema, table, column] = classes::column_name(column).map_err(usage)?;
+        let (database, server) = self.names()?;
+        Ok(ColumnWord { server, database, schema, table, column, class })
+    }
+
+    /// Database and destination.
+    pub(super) fn names(&self) -> Result<(Option<String>, Option<String>), Failure> {
         for (flag, name) in [("db", &self.db), ("server", &self.server)] {
             if name.as_deref() == Some("") {
-                return Err(usage(format!("`--{flag}` is empty")));
+                return Err(Failure::text(Exit::Usage, format!("`--{flag}` is empty")));
             }
         }
-        let (database, server) = (self.db.clone(), self.server.clone());
-        Ok(ColumnWord { server, database, schema, table, column, class })
+        Ok((self.db.clone(), self.server.clone()))
     }
 
     fn check(&self, settings: &Settings) {
