@@ -421,10 +421,13 @@ impl Cells {
 /// The least digits of a number that content can tell.
 const LEAST_NUMBER: usize = 11;
 
-/// Whether the keys of a document stay: not where the values may have become
-/// keys.
-fn keeps_keys(cell: Cell<'_>) -> bool {
-    !matches!(cell.treatment, Treatment::Mask { derived: true, .. })
+/// Whether the keys of a document stay: not where values may have become keys, as in
+/// whatever was made of something sensitive.
+pub(super) fn keeps_keys(cell: Cell<'_>) -> bool {
+    !matches!(
+        cell.treatment,
+        Treatment::Mask { derived: true, .. } | Treatment::Mask { class: Class::Opaque, .. }
+    )
 }
 
 fn with<'c>(cell: Cell<'c>, class: Class, mask: Mask) -> Cell<'c> {

@@ -248,13 +248,19 @@ fn key(
     let meaning = cells.keys.meaning(name, of_person);
     let known = cell.rules.keys.get(name).copied();
     let named = meaning.class.map(|class| (class, cell.rules.mask(class)));
+    // Within what was made of something sensitive a key may be a value.
+    let within = levels.last().and_then(|level| level.class);
+    let opaque = |(class, mask): &(Class, Mask)| *class == Class::Opaque && *mask != Mask::Keep;
+    let hidden = given.class.filter(|_| !given.keeps_keys).or(within.filter(opaque));
     if let Some(level) = levels.last_mut() {
         level.wants_key = false;
         level.next = given.class.or(known).or(named).or(level.class);
         level.demand = meaning.demand;
         level.next_person = meaning.person;
     }
-    if let (Some((class, mask)), false) = (given.class, given.keeps_keys) {
+    if let Some((class, mask)) = hidden {
+        // It can't be null.
+        let mask = if mask == Mask::Null { Mask::Redact } else { mask };
         return replaced(cells, class, mask, name, made);
     }
     string(cells, cell, None, Demand::Check, raw, made).or_redacted(cells, made)

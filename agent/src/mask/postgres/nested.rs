@@ -3,7 +3,7 @@
 //! INVARIANT: what can't be read to its end as its type says is NULL where it is
 //! sensitive, and scanned whole where it isn't known to be.
 
-use super::cell::{Cell, Cells, Shown};
+use super::cell::{Cell, Cells, Shown, keeps_keys};
 use super::form::{Element, Form};
 use super::plan::Treatment;
 use crate::mask::content::Demand;
@@ -393,7 +393,7 @@ fn of_key<'c>(cell: Cell<'c>, key: &[u8]) -> Cell<'c> {
 /// A key is only scanned, unless values may have become keys.
 fn key_cell(cell: Cell<'_>) -> Cell<'_> {
     let treatment = match cell.treatment {
-        Treatment::Mask { derived: false, .. } => Treatment::Scan(Demand::Check),
+        Treatment::Mask { .. } if keeps_keys(cell) => Treatment::Scan(Demand::Check),
         other => other,
     };
     Cell { form: &TEXT, binary: false, treatment, ..cell }

@@ -642,6 +642,52 @@ fn the_keys_of_a_document_may_be_values() {
     assert_eq!(shown_of(text, &["json_build_object"], document), r#"{"•••" : 0}"#);
 }
 
+/// A view, a table that was filled: nobody can tell any more how its documents were made.
+#[test]
+fn in_what_was_made_of_something_sensitive_keys_are_masked() {
+    use crate::mask::catalog::{Column, Relation};
+    use crate::mask::names::Evidence;
+    use crate::sql::{Cell, LexingState};
+    let mut catalog = catalog();
+    catalog.set_functions(std::collections::HashMap::new());
+    catalog.learn(Relation {
+        oid: 16600,
+        schema: "public".into(),
+        name: "made".into(),
+        kind: 'v',
+        columns: vec![Column {
+            number: 1,
+            name: "o".into(),
+            type_oid: 3802,
+            modifier: -1,
+            comment: None,
+            class: None,
+        }],
+        definition: None,
+        parents: Vec::new(),
+    });
+    catalog.classify(16600, 1, Class::Opaque, Evidence::Lineage);
+    let row_of = described("row_to_json", 0, 0, 114);
+    for (text, column, document, shown) in [
+        ("select o from made", described("o", 16600, 1, 3802), r#"{"jane": 1}"#, r#"{"•••": 0}"#),
+        ("select row_to_json(m) from made m", row_of, r#"{"o":{"jane":1}}"#, r#"{"o":{"•••":0}}"#),
+        (
+            "select json_build_object('k', o) from made",
+            row_of,
+            r#"{"k" : {"jane": [{"joe": "x"}]}}"#,
+            r#"{"k" : {"•••": [{"•••": "•••"}]}}"#,
+        ),
+    ] {
+        let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+        let origins = crate::mask::Origins::of(facts.statements.first().unwrap(), &catalog);
+        let plan = Plan::of([(column, 0)], &origins, &catalog, &super::plan::Unrevealed);
+        let mut screen = Screen::new(hand());
+        let body = row(&[Some(document.as_bytes())]);
+        let Ok(Screening::Made(made)) = screen.row(&plan, &body) else { panic!("{text}") };
+        assert!(String::from_utf8_lossy(made.bytes()).ends_with(shown), "{text}");
+    }
+}
+
 #[test]
 fn a_copy_is_planned_by_its_statement() {
     let plan =
