@@ -232,8 +232,7 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
                     traced.rows_of.push(relation.oid);
                 }
                 // What picks a part out of a document leaves its keys behind.
-                let kept =
-                    same_paths().with(Step::WholeRow).with(Step::Function).with(Step::Aggregate);
+                let kept = kept_whole().with(Step::WholeRow).with(Step::Function);
                 traced.whole_rows_only &= makes_documents(statement) && source.path.within(kept);
             }
             _ => traced.whole_rows_only = false,
@@ -299,6 +298,12 @@ pub(super) fn same_paths() -> Path {
         .with(Step::SetOperation)
         .with(Step::Subquery)
         .with(Step::Composite)
+        .with(Step::Part)
+}
+
+/// What is done leaves a document's keys where they were.
+fn kept_whole() -> Path {
+    Path::of(Step::Conditional).with(Step::SetOperation).with(Step::Subquery).with(Step::Aggregate)
 }
 
 /// Only functions are called that change how a value looks, not what it is.
@@ -333,31 +338,33 @@ fn same_value(statement: &Statement) -> bool {
 
 /// Rows become documents whose keys are the columns' names.
 fn makes_documents(statement: &Statement) -> bool {
-    statement.calls.iter().all(|call| {
-        call.origin != Origin::Foreign
-            && matches!(
-                &*call.name,
-                "row_to_json"
-                    | "to_json"
-                    | "to_jsonb"
-                    | "json_agg"
-                    | "jsonb_agg"
-                    | "count"
-                    | "now"
-                    | "array_agg"
-                    | "json_strip_nulls"
-                    | "jsonb_strip_nulls"
-                    | "jsonb_pretty"
-                    | "array_to_json"
-                    | "coalesce"
-            )
-    })
+    !statement.notes.contains(&Note::ForeignType)
+        && statement.calls.iter().all(|call| {
+            call.origin != Origin::Foreign
+                && matches!(
+                    &*call.name,
+                    "row_to_json"
+                        | "to_json"
+                        | "to_jsonb"
+                        | "json_agg"
+                        | "jsonb_agg"
+                        | "count"
+                        | "now"
+                        | "array_agg"
+                        | "json_strip_nulls"
+                        | "jsonb_strip_nulls"
+                        | "jsonb_pretty"
+                        | "array_to_json"
+                        | "coalesce"
+                )
+        })
 }
 
 /// Whether all that becomes a key is told: of the aggregates that make documents, only
 /// those that make lists of them are called, and nobody has a function of that name.
 fn writes_keys(statement: &Statement, catalog: &Catalog) -> bool {
     !statement.keys.is_empty()
+        && !statement.notes.contains(&Note::ForeignType)
         && statement.calls.iter().all(|call| {
             call.origin != Origin::Foreign
                 && !catalog.has_function(&call.name)
@@ -379,7 +386,7 @@ fn with_keys(
     if sensitive.is_empty() {
         return Some(keys);
     }
-    let kept = same_paths().with(Step::Document).with(Step::Aggregate);
+    let kept = kept_whole().with(Step::Document).with(Step::Cast);
     let of = || statement.keys.iter().filter(|key| key.column == source.column);
     if !source.path.contains(Step::Document) || !source.path.within(kept) || of().next().is_none() {
         return None;
@@ -466,6 +473,12 @@ fn classes_in(
     };
     match relation.columns.iter().find(|one| *one.name == *name) {
         Some(found) => (of(found).into_iter().collect(), true),
+        // `t.f` is `f(t)` where `t` has no such column.
+        None if column.qualified && column.certain && !SYSTEM.contains(&name) => {
+            let sensitive = relation.columns.iter().any(|one| one.class.is_some());
+            let source = SourceClass { class: Class::Opaque, relation: None, number: 0 };
+            (sensitive.then_some(source).into_iter().collect(), false)
+        }
         // Newer than the catalog, or another table's.
         None => {
             let named = Named { table: &relation.name, column: name, ..Named::default() };
@@ -477,3 +490,6 @@ fn classes_in(
         }
     }
 }
+
+/// Columns that every table has.
+const SYSTEM: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];

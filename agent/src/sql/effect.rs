@@ -187,6 +187,8 @@ set! {
         WholeRow = "whole_row",
         /// Into a row, an array, a document.
         Composite = "composite",
+        /// A part of a row, an array or a document was picked, or its parts have other names.
+        Part = "part",
         /// Under a key that is written in the text: see [`super::facts::Statement::keys`].
         Document = "document",
         /// UNION, INTERSECT, EXCEPT or VALUES.

@@ -118,3 +118,14 @@ SELECT json_build_object('a', full_name)::text, (json_build_object('a', full_nam
 SELECT json_build_object('a', ROW(full_name, born), 'b', ARRAY[full_name]) FROM customers;
 SELECT jsonb_build_object('a', id) FROM customers UNION ALL SELECT jsonb_build_object('b', full_name) FROM customers;
 SELECT json_build_object('a', (SELECT json_build_object('b', full_name) FROM customers LIMIT 1)) FROM customers;
+SELECT (jsonb_build_object('a', full_name))['a'] FROM customers;
+SELECT d['a'] FROM (SELECT jsonb_build_object('a', full_name) d FROM customers) q;
+SELECT json_agg((jsonb_build_object('a', full_name))['a']) FROM customers;
+SELECT (to_jsonb(c))['full_name'], (jsonb_strip_nulls(to_jsonb(c)))['born'] FROM customers c;
+SELECT (jsonb_agg(c))[0]['full_name'] FROM customers c;
+SELECT row_to_json(ROW(c.*)) FROM customers c;
+SELECT json_agg(ROW(c.full_name, c.born)) FROM customers c;
+SELECT to_json(n) FROM (SELECT * FROM customers) n(a, b, c, d, e, f, g);
+SELECT to_json(n) FROM (customers JOIN (SELECT 1 z) y ON true) AS n(a, b, c, d, e, f, g);
+SELECT json_agg(x) FROM (VALUES (1)) v, LATERAL (SELECT customers.* FROM customers) x(a, b, c, d, e, f, g);
+SELECT json_build_object('a', ROW(1, full_name)::contact), json_build_object('b', ROW(born, born)::contact) FROM customers;

@@ -491,3 +491,6 @@ SELECT json_build_object('z', j), json_build_object('h', h, 'z', json_build_obje
 SELECT json_agg(t), jsonb_agg(j) FROM keyed_t t;
 COPY keyed_t TO STDOUT;
 UPDATE keyed_t SET j = jsonb_build_object('k', 1) RETURNING j;
+CREATE FUNCTION pick(customers) RETURNS text LANGUAGE sql AS $$ SELECT reverse(($1).full_name) $$;
+SELECT c.pick, (c).pick FROM customers c;
+SELECT (c.*).pick, (array_agg(c))[1].pick FROM customers c GROUP BY c;

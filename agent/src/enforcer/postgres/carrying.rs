@@ -283,7 +283,9 @@ impl Carrying {
 
     fn hear_parameters(&mut self) {
         self.judge.learn(&self.session);
-        self.screening.set_unicode(self.session.parameters().unicode());
+        let parameters = self.session.parameters();
+        self.screening.set_unicode(parameters.unicode());
+        self.screening.set_mixed(parameters.mixed());
     }
 
     fn takes_client(&self) -> bool {

@@ -85,6 +85,11 @@ impl Screening {
         self.screen.set_unicode(unicode);
     }
 
+    /// Whether a sign of the client's encoding may end with the byte of another one.
+    pub fn set_mixed(&mut self, mixed: bool) {
+        self.screen.set_mixed(mixed);
+    }
+
     // ---- the catalog --------------------------------------------------------
 
     pub fn catalog(&self) -> &Arc<Catalog> {

@@ -38,18 +38,26 @@ fn around(cell: &[u8], at: usize, floor: usize) -> Option<(usize, usize)> {
         .take_while(|sign| is_word(**sign) || matches!(sign, b'.' | b'-'))
         .count();
     let mut domain = domain.get(..length)?;
-    while let [head @ .., b'.' | b'-' | b'_'] = domain {
-        domain = head;
+    if start == at || matches!(domain.first(), Some(b'-' | b'.') | None) {
+        return None;
     }
-    let dot = domain.iter().rposition(|sign| *sign == b'.')?;
-    let top = domain.get(dot + 1..)?;
-    let good_top = top.len() >= 2
-        && (top.iter().all(|sign| sign.is_ascii_alphabetic() || *sign >= 0x80)
-            || top.starts_with(b"xn--"));
-    let good = start < at
-        && dot > 0
-        && good_top
-        && !domain.windows(2).any(|pair| pair == b"..")
-        && domain.first() != Some(&b'-');
-    good.then_some((start, at + 1 + domain.len()))
+    // What goes on behind it is cut off: `…example...`, `…example-2024`, `…example1`.
+    if let Some(gap) = domain.windows(2).position(|pair| pair == b"..") {
+        domain = domain.get(..gap)?;
+    }
+    loop {
+        let dot = domain.iter().rposition(|sign| *sign == b'.').filter(|dot| *dot > 0)?;
+        let top = domain.get(dot + 1..)?;
+        let letters =
+            top.iter().take_while(|sign| sign.is_ascii_alphabetic() || **sign >= 0x80).count();
+        if top.starts_with(b"xn--") {
+            break;
+        }
+        if letters >= 2 {
+            domain = domain.get(..dot + 1 + letters)?;
+            break;
+        }
+        domain = domain.get(..dot)?;
+    }
+    Some((start, at + 1 + domain.len()))
 }

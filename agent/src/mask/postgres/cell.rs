@@ -36,6 +36,9 @@ pub struct Cells {
     pub(super) found: Vec<Found>,
     pub(super) keys: json::KeyNames,
     depth: u32,
+    /// A sign of the client's encoding may end with the byte of another: what is
+    /// structured by single bytes can't be read.
+    pub(super) mixed: bool,
 }
 
 /// Values within values go no deeper.
@@ -85,6 +88,7 @@ impl Cells {
             found: Vec::new(),
             keys: json::KeyNames::default(),
             depth: 0,
+            mixed: false,
         }
     }
 
@@ -93,6 +97,10 @@ impl Cells {
     pub fn cell(&mut self, cell: Cell<'_>, value: &[u8], out: &mut Vec<u8>) -> Shown {
         match cell.treatment {
             Treatment::Pass => Shown::Same,
+            _ if self.mixed && is_structured(cell.form) => {
+                self.tally.add(Class::Opaque);
+                Shown::Null
+            }
             Treatment::Scan(demand) => self.scan(cell, demand, value, out),
             Treatment::Literals => self.literals(cell.rules, value, out),
             Treatment::Mask { class, mask, .. } => {
@@ -420,6 +428,18 @@ impl Cells {
 
 /// The least digits of a number that content can tell.
 const LEAST_NUMBER: usize = 11;
+
+fn is_structured(form: &Form) -> bool {
+    matches!(
+        form,
+        Form::Json
+            | Form::Jsonb
+            | Form::Hstore
+            | Form::Array(_)
+            | Form::Composite(_)
+            | Form::Record
+    )
+}
 
 /// Whether the keys of a document stay: not where values may have become keys, as in
 /// whatever was made of something sensitive.

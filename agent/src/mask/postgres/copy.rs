@@ -80,6 +80,9 @@ impl CopyScreen {
         if plan.passes() && !plan.columns().is_empty() {
             return Ok(Screening::Unchanged(Screened(())));
         }
+        if screen.cells.mixed {
+            return Err(Unshowable::Malformed);
+        }
         let fresh = self.pending.is_empty() && whole;
         self.pending.extend_from_slice(payload);
         let start = begin(&mut screen.made, b'd');

@@ -254,7 +254,14 @@ fn key(
     let hidden = given.class.filter(|_| !given.keeps_keys).or(within.filter(opaque));
     if let Some(level) = levels.last_mut() {
         level.wants_key = false;
-        level.next = given.class.or(known).or(named).or(level.class);
+        // What stands within something sensitive is never shown for its own key's sake.
+        let inner = known.or(named);
+        level.next = given.class.or(match (level.class, inner) {
+            (Some(outer), Some(inner)) if outer.0 != inner.0 && outer.1 != Mask::Keep => {
+                Some((outer.0, outer.1.max(Mask::Redact)))
+            }
+            (outer, inner) => inner.or(outer),
+        });
         level.demand = meaning.demand;
         level.next_person = meaning.person;
     }

@@ -192,12 +192,15 @@ pub(super) fn rules(traced: Option<&[Traced]>, catalog: &Catalog, reveal: &dyn R
     for (mask, class) in rules.masks.iter_mut().zip(Class::ALL) {
         *mask = reveal.mask(*class, None);
     }
+    let mut shown = Vec::new();
     for traced in traced.into_iter().flatten() {
         for relation in &traced.rows_of {
             for column in catalog.relation(*relation).into_iter().flat_map(|one| &one.columns) {
-                if let Some((class, _)) = column.class {
-                    let mask = reveal.mask(class, catalog.name_of(*relation, column.number));
-                    rules.keys.insert(column.name.as_bytes().into(), (class, mask));
+                let Some((class, _)) = column.class else { continue };
+                let mask = reveal.mask(class, catalog.name_of(*relation, column.number));
+                match mask {
+                    Mask::Keep => shown.push((column.name.as_bytes(), class)),
+                    mask => keyed(&mut rules, &column.name, (class, mask)),
                 }
             }
         }
@@ -210,6 +213,10 @@ pub(super) fn rules(traced: Option<&[Traced]>, catalog: &Catalog, reveal: &dyn R
                 keyed(&mut rules, key, (source.class, mask));
             }
         }
+    }
+    // A key that hides something in one place does so in all.
+    for (key, class) in shown {
+        rules.keys.entry(key.into()).or_insert((class, Mask::Keep));
     }
     rules
 }

@@ -82,6 +82,11 @@ impl Screen {
         self.cells.hand.unicode = unicode;
     }
 
+    /// Whether a sign of the client's encoding may end with the byte of another one.
+    pub fn set_mixed(&mut self, mixed: bool) {
+        self.cells.mixed = mixed;
+    }
+
     /// The columns whose content gave them away, and how, since the last time this
     /// was asked.
     pub fn take_given_away(&mut self) -> Vec<(usize, Class)> {

@@ -67,7 +67,10 @@ impl<'t> Walk<'t, '_> {
                 if let Some(of) = of.type_name() {
                     self.type_name(of);
                 }
-                self.expr(of.arg(), role.through(Step::Cast), out);
+                // `varchar(3)`, `numeric(10, 2)`: what is left isn't the value.
+                let cuts = of.type_name().is_some_and(|of| !of.typmods().is_empty());
+                let step = if cuts { Step::Operator } else { Step::Cast };
+                self.expr(of.arg(), role.through(step), out);
             }
             Node::CollateClause(of) => self.expr(of.arg(), role.through(Step::Cast), out),
             Node::FuncCall(call) => self.call(call, role, out),
@@ -245,7 +248,7 @@ impl<'t> Walk<'t, '_> {
             self.qualified_column(None, alias, field, role, out);
             rest.next();
         } else {
-            self.expr(of.arg(), role.through(Step::Composite), out);
+            self.expr(of.arg(), role.through(Step::Part), out);
         }
         for step in rest {
             match step {

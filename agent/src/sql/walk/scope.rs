@@ -265,8 +265,10 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn whole_row(&mut self, item: &Item<'t>, role: Role, out: &mut Vec<Source>) {
+        let whole = role.through(Step::WholeRow);
+        let role_of_row = if item.renamed.is_empty() { whole } else { whole.through(Step::Part) };
         for one in self.all_of(item, role) {
-            self.add(out, &one.sources, role.through(Step::WholeRow));
+            self.add(out, &one.sources, role_of_row);
         }
     }
 

@@ -22,6 +22,15 @@ impl Parameters {
         self.value(b"client_encoding").is_none_or(|name| name.eq_ignore_ascii_case(b"UTF8"))
     }
 
+    /// Whether a sign of the client's encoding may end with a byte that is a sign of its
+    /// own in ASCII, such as `\\`.
+    pub fn mixed(&self) -> bool {
+        const MIXED: [&[u8]; 7] =
+            [b"SJIS", b"SHIFT_JIS_2004", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB"];
+        self.value(b"client_encoding")
+            .is_some_and(|name| MIXED.iter().any(|one| one.eq_ignore_ascii_case(name)))
+    }
+
     /// What goes beyond the bounds is unknown from then on, never outdated.
     pub(super) fn set(&mut self, limits: &Limits, name: &[u8], value: &[u8]) {
         let fits = name.len().saturating_add(value.len()) <= limits.parameter;
