@@ -24,7 +24,7 @@ pub(super) struct Signs {
     /// What addresses of the network are made of: [`is_part`].
     pub parts: u64,
     pub dashes: u64,
-    /// What something stands before or behind: [`is_mark`].
+    /// What something stands before or behind: `@`, `:`, `=`, `$`, `{`.
     pub marks: u64,
 }
 

@@ -41,22 +41,25 @@ impl Trail {
         let before = std::mem::replace(&mut self.0, bits.leading_ones());
         if before > 0 && bits & 1 != 0 {
             let long = u128::from(bits) << BLOCK | u128::from(!0_u64 << (u64::BITS - before));
-            let (mut runs, mut length) = (long, 1);
-            while length < least {
-                let step = length.min(least - length);
-                runs &= runs << step;
-                length += step;
-            }
-            return (runs >> BLOCK) as u64;
+            return (ends(long, least) >> BLOCK) as u64;
         }
-        let (mut runs, mut length) = (bits, 1);
-        while length < least {
-            let step = length.min(least - length);
-            runs &= runs << step;
-            length += step;
-        }
-        runs
+        ends(bits, least)
     }
+}
+
+/// The bits at which so many set ones, or more, end.
+#[inline]
+fn ends<B>(mut bits: B, least: u32) -> B
+where
+    B: Copy + std::ops::Shl<u32, Output = B> + std::ops::BitAnd<Output = B>,
+{
+    let mut length = 1;
+    while length < least {
+        let step = length.min(least - length);
+        bits = bits & (bits << step);
+        length += step;
+    }
+    bits
 }
 
 impl<'c> Sweep<'c> {

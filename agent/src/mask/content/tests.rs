@@ -52,6 +52,18 @@ fn what_is_sensitive_is_found_where_it_stands() {
 }
 
 #[test]
+fn what_goes_on_behind_an_address_of_mail_hides_none() {
+    for behind in ["...thanks", "-2024", "-x", "_x", ".2 people", "1", ".", "..", "-"] {
+        let cell = format!("to jane@mail.example{behind}");
+        let found = classes(&cell);
+        assert_eq!(found, [(Class::Email, "jane@mail.example".to_owned())], "{cell}");
+    }
+    for cell in ["a@b", "pkg@1.2.3", "a@b.c1", "a@..example", "a@.example", "a@-b.example"] {
+        assert_eq!(classes(cell), [], "{cell}");
+    }
+}
+
+#[test]
 fn what_only_looks_alike_is_left() {
     for cell in [
         "2024-05-06 07:08:09.123456+00",

@@ -649,6 +649,32 @@ fn the_keys_of_a_document_may_be_values() {
     assert_eq!(shown_of(text, &["json_build_object"], document), r#"{"•••" : 0}"#);
 }
 
+/// What is structured by single bytes can't be read where a sign may end with one.
+#[test]
+fn in_an_encoding_whose_signs_end_with_a_backslash_documents_are_null() {
+    let all = origins("select row_to_json(c) from customers c");
+    let columns = [(described("row_to_json", 0, 0, 114), 0)];
+    let plan = Plan::of(columns, &all, &catalog(), &super::plan::Unrevealed);
+    let mut screen = Screen::new(hand());
+    screen.set_mixed(true);
+    let body = row(&[Some(b"{\"k\" : \"\x83\\\", \"email\" : \"jane\"}")]);
+    let Ok(Screening::Made(made)) = screen.row(&plan, &body) else { panic!("not masked") };
+    assert!(made.bytes().ends_with(&[0, 1, 0xff, 0xff, 0xff, 0xff]), "{:?}", made.bytes());
+    let mut copy = super::copy::CopyScreen::new(super::copy::CopyStyle::text());
+    assert!(copy.data(&mut screen, &plan, b"jane\n", true).is_err());
+}
+
+#[test]
+fn a_key_within_something_sensitive_makes_no_less_of_it() {
+    // `tel` would show the last signs of what is a name.
+    let shown = shown_of(
+        "select json_build_object('a', email) from customers",
+        &[],
+        r#"{"a" : {"tel":"+1 415 555 2671","x":"y"}}"#,
+    );
+    assert_eq!(shown, r#"{"a" : {"tel":"•••","x":"•••"}}"#);
+}
+
 /// A view, a table that was filled: nobody can tell any more how its documents were made.
 #[test]
 fn in_what_was_made_of_something_sensitive_keys_are_masked() {
