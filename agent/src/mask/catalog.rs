@@ -6,6 +6,7 @@
 //! INVARIANT: nothing that the server says lowers a class that policy or an
 //! earlier sight of the same column has given.
 
+mod follows;
 mod made;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ use super::names::{self, Evidence, Named};
 use super::postgres::form::{Field, Form};
 use super::postgres::plan::{ColumnName, Reveal, Treatment};
 use super::style::Mask;
+pub use follows::{Follows, Reference};
 use made::Made;
 
 /// Cheap to clone: what two of them share is there once.
@@ -37,6 +39,8 @@ pub struct Catalog {
     made_ever: u64,
     /// Columns with a class that are called otherwise since: nobody else will know it.
     renamed: Vec<Carried>,
+    /// What the server does by itself when rows are written, by table.
+    follows: HashMap<u32, Arc<Follows>>,
     /// Functions that somebody wrote, by name; nothing while they aren't known.
     functions: Option<HashMap<Box<str>, Vec<Function>>>,
     /// What operators say.
@@ -58,6 +62,8 @@ pub struct Function {
     pub schema: Box<str>,
     /// What it gives may be sensitive, whatever goes into it.
     pub tells: bool,
+    /// Where it may write what it is given.
+    pub writes: Arc<[Carried]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,13 +137,15 @@ impl Catalog {
                 let own = relation.oid < FIRST_OWN && &*relation.schema == "information_schema";
                 self.told_by_name(&relation.name, column).filter(|_| !own)
             });
+            let form =
+                self.form(column.type_oid, column.modifier, &super::postgres::plan::Unrevealed);
             if column.class.is_none() {
-                let form =
-                    self.form(column.type_oid, column.modifier, &super::postgres::plan::Unrevealed);
                 let texts = can_hold_text(&form);
                 let made =
                     self.filled_with(Some(&relation.schema), &relation.name, &column.name, texts);
                 column.class = made.map(|class| (class, Evidence::Lineage));
+            } else if self.has_keys_of_others((&relation.schema, &relation.name), column, &form) {
+                column.class = Some((Class::Opaque, Evidence::Lineage));
             }
         }
         // A part of a table has what the whole has.
@@ -196,6 +204,21 @@ impl Catalog {
         }
     }
 
+    /// The keys of a document are as sensitive as its values.
+    fn hide_keys(&mut self, relation: u32, number: u16) {
+        let Some(relation) = self.relations.get_mut(&relation) else { return };
+        let spoken = self.overruled.contains_key(&(relation.oid, number));
+        let place = relation.columns.iter().position(|column| column.number == number);
+        let Some(place) = place.filter(|_| !spoken) else { return };
+        let hidden = Some((Class::Opaque, Evidence::Lineage));
+        if let Some(column) = Arc::make_mut(relation).columns.get_mut(place)
+            && column.class.map(|(class, _)| class) != Some(Class::Opaque)
+        {
+            column.class = hidden;
+            self.generation += 1;
+        }
+    }
+
     /// What one part of a table holds its whole shows, and the other way round.
     pub fn share(&mut self) {
         let parts: Vec<Arc<Relation>> =
@@ -208,6 +231,7 @@ impl Catalog {
                     self.share_between(*whole, part.oid);
                 }
             }
+            self.share_with_references();
             if self.generation == before {
                 return;
             }
@@ -256,6 +280,11 @@ impl Catalog {
     /// Whether somebody has a function of a name, in any schema, or may have.
     pub fn has_function(&self, name: &str) -> bool {
         self.functions.as_ref().is_none_or(|functions| functions.contains_key(name))
+    }
+
+    /// Whether it is known that somebody has one.
+    pub fn knows_function(&self, name: &str) -> bool {
+        self.functions.as_ref().is_some_and(|functions| functions.contains_key(name))
     }
 
     /// Whether a call may give what is sensitive, whatever goes into it. `foreign`:
@@ -390,6 +419,17 @@ impl Catalog {
             DEEPEST_PARTITION => from,
             _ => parents.iter().map(|one| self.depth(*one, from + 1)).max().unwrap_or(from),
         }
+    }
+
+    /// Where a function may write what it is given.
+    pub fn writes<'c>(
+        &'c self,
+        schema: Option<&'c str>,
+        name: &str,
+    ) -> impl Iterator<Item = &'c Carried> {
+        let all = self.functions.iter().flat_map(|all| all.get(name)).flatten();
+        all.filter(move |one| schema.is_none_or(|schema| *one.schema == *schema))
+            .flat_map(|one| one.writes.iter())
     }
 
     /// Functions that may give something sensitive, whatever goes into them: schema

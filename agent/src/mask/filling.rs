@@ -6,7 +6,7 @@ use super::class::Class;
 use super::lineage::{calls_out, classes, is_count, same_paths};
 use crate::model::{Filled, LONGEST_LEARNT, MOST_COLUMNS};
 use crate::sql::facts::{self, Facts, Fill, Object, ObjectKind, Statement, Verb};
-use crate::sql::{Cell, ColumnUse, LexingState, Use};
+use crate::sql::{Cell, ColumnUse, LexingState, Path, Step, Use};
 
 #[cfg(test)]
 mod tests;
@@ -170,6 +170,10 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     fn fill(&mut self, statement: &Statement, object: &Object, fill: &Fill) {
+        if object.kind == ObjectKind::Function {
+            self.give(statement, object, fill);
+            return;
+        }
         for source in &fill.sources {
             let derived = !source.path.within(same_paths());
             let (found, _) = classes(statement, self.catalog, source.column as usize);
@@ -181,8 +185,14 @@ impl Filling<'_> {
                 .get(source.column as usize)
                 .is_some_and(|column| column.name.is_none());
             for one in found {
-                let class = if derived { Class::Opaque } else { one.class };
                 let own = one.relation.and_then(|of| self.catalog.name_of(of, one.number));
+                let itself = || {
+                    own.is_some_and(|own| {
+                        own.table == &*object.name && Some(own.column) == fill.column.as_deref()
+                    })
+                };
+                let other = derived && !(itself() && changes_values(statement, source.path));
+                let class = if other { Class::Opaque } else { one.class };
                 match (&fill.column, fill.place) {
                     (Some(name), _) => self.put(object, Some(name), class),
                     (None, Some(place)) => {
@@ -197,6 +207,21 @@ impl Filling<'_> {
                         _ => self.put(object, None, class),
                     },
                 }
+            }
+        }
+    }
+
+    /// A function of somebody's own is given something, and may write it.
+    fn give(&mut self, statement: &Statement, function: &Object, fill: &Fill) {
+        let sensitive = |source: &facts::Source| {
+            !classes(statement, self.catalog, source.column as usize).0.is_empty()
+        };
+        if !fill.sources.iter().any(sensitive) {
+            return;
+        }
+        for one in self.catalog.writes(function.schema.as_deref(), &function.name) {
+            if !self.into.contains(one) {
+                self.into.push(one.clone());
             }
         }
     }
@@ -277,6 +302,19 @@ impl Filling<'_> {
             },
         }
     }
+}
+
+/// A document is given back with other values, and no key that is one.
+fn changes_values(statement: &Statement, path: Path) -> bool {
+    let plain = |call: &facts::Call| {
+        call.origin != facts::Origin::Foreign
+            && matches!(
+                &*call.name,
+                "jsonb_set" | "jsonb_insert" | "jsonb_strip_nulls" | "coalesce" | "now"
+            )
+    };
+    path.within(Path::of(Step::Operator))
+        || path.within(Path::of(Step::Function)) && statement.calls.iter().all(plain)
 }
 
 fn is_relation(object: &Object) -> bool {

@@ -84,28 +84,14 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
         .map(|(body, _)| body.name.clone())
         .collect();
     for (body, _) in bodies.iter().zip(&tells).filter(|(_, tells)| **tells) {
-        let mut all = written::words(&body.source);
-        let tables = of_trigger(&body.name, catalog);
-        let around = all.len();
-        all.extend(tables.iter().map(|one| one.name.clone()));
-        if !shows(&all, &telling, catalog) {
-            continue;
+        for table in of_trigger(&body.name, catalog) {
+            triggered(body, &table, &telling, catalog);
         }
-        all.truncate(around);
-        let mut into = written::targets(&all);
-        let own = written::assigned_new(&all);
-        for table in tables.iter().filter(|_| !own.is_empty()) {
-            into.push(Carried {
-                schema: Some(table.schema.clone()),
-                relation: table.name.clone(),
-                named: own.iter().map(|name| (name.clone(), Class::Opaque)).collect(),
-                others: None,
-                guessed: true,
-                passing: false,
-            });
-        }
-        for one in into {
-            catalog.carry(one);
+        let words = written::words(&body.source);
+        if shows(&words, &telling, catalog) {
+            for one in written::targets(&words, catalog) {
+                catalog.carry(one);
+            }
         }
     }
     let casts = hidden
@@ -120,18 +106,92 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
         }) || bodies.iter().zip(&tells).any(|(body, tells)| *tells && body.name.is_empty());
     catalog.set_tellers(casts, triggers);
     let mut functions: HashMap<Box<str>, Vec<Function>> = HashMap::new();
-    for (body, tells) in bodies.iter().zip(tells) {
-        let function = Function { schema: body.schema.clone(), tells };
+    let writes = writes(bodies, &words, catalog);
+    for ((body, tells), writes) in bodies.iter().zip(tells).zip(writes) {
+        let function = Function { schema: body.schema.clone(), tells, writes };
         functions.entry(body.name.clone()).or_default().push(function);
     }
     catalog.set_functions(functions);
+}
+
+/// Where each function may write what it is given, and those that it calls.
+fn writes(
+    bodies: &[Body],
+    words: &[Option<HashSet<Box<str>>>],
+    catalog: &Catalog,
+) -> Vec<Arc<[Carried]>> {
+    let may = |words: &Option<HashSet<Box<str>>>| match words {
+        Some(words) => WRITES.iter().any(|word| words.contains(*word)),
+        None => true,
+    };
+    let mut all: Vec<Vec<Carried>> = bodies
+        .iter()
+        .zip(words)
+        .map(|(body, words)| match may(words) {
+            true => written::targets(&written::words(&body.source), catalog),
+            false => Vec::new(),
+        })
+        .collect();
+    for _ in 0..DEEPEST {
+        let mut by_name: HashMap<&str, Vec<Carried>> = HashMap::new();
+        for (body, writes) in bodies.iter().zip(&all).filter(|(_, writes)| !writes.is_empty()) {
+            by_name.entry(&body.name).or_default().extend(writes.iter().cloned());
+        }
+        let mut changed = false;
+        for (writes, words) in all.iter_mut().zip(words) {
+            let called = words.iter().flatten().filter_map(|word| by_name.get(&**word));
+            for one in called.flatten() {
+                if writes.len() < MOST_WRITTEN && !writes.contains(one) {
+                    writes.push(one.clone());
+                    changed = true;
+                }
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    all.into_iter().map(Into::into).collect()
 }
 
 /// What a block of code that nobody follows fills with what is sensitive.
 pub fn filled_by(text: &str, catalog: &Catalog) -> Vec<Carried> {
     let words = written::words(text);
     let telling = catalog.telling_names();
-    if shows(&words, &telling, catalog) { written::targets(&words) } else { Vec::new() }
+    if shows(&words, &telling, catalog) { written::targets(&words, catalog) } else { Vec::new() }
+}
+
+/// A row is written of a table that runs this, and something sensitive may be in it.
+pub fn run_trigger(body: &Body, relation: u32, catalog: &mut Catalog) {
+    if let Some(table) = catalog.relation(relation).cloned() {
+        triggered(body, &table, &catalog.telling_names(), catalog);
+    }
+}
+
+/// A trigger's own table is in its words without being named.
+fn triggered(body: &Body, table: &Relation, telling: &HashSet<Box<str>>, catalog: &mut Catalog) {
+    let mut words = written::words(&body.source);
+    words.push(table.name.clone());
+    let sensitive = table.columns.iter().any(|column| column.class.is_some());
+    if !(sensitive && written::takes_row(&words) || shows(&words, telling, catalog)) {
+        return;
+    }
+    words.pop();
+    let (own, any) = (written::assigned_new(&words), written::gives_other_row(&words));
+    let mut into = written::targets(&words, catalog);
+    if any || !own.is_empty() {
+        into.push(Carried {
+            schema: Some(table.schema.clone()),
+            relation: table.name.clone(),
+            named: own.iter().map(|name| (name.clone(), Class::Opaque)).collect(),
+            others: any.then_some(Class::Opaque),
+            guessed: true,
+            passing: false,
+        });
+    }
+    for one in into {
+        catalog.carry(one);
+    }
 }
 
 /// Whether code can put something sensitive elsewhere: it names a sensitive column
@@ -243,6 +303,10 @@ const READS: &[&str] = &[
     "connectby",
     "xpath_table",
 ];
+/// What a body says that writes somewhere.
+const WRITES: &[&str] = &["insert", "update", "merge", "copy", "create"];
+/// Tables that one function writes.
+const MOST_WRITTEN: usize = 64;
 /// As much of a body is asked for.
 pub const LONGEST: usize = 65_536;
 /// Functions that call functions.

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::catalog::{Catalog, Column, Relation, Type, TypeSort};
+use super::catalog::{Catalog, Column, Follows, Reference, Relation, Type, TypeSort};
 use super::functions::{self, Body, Hidden};
 
 #[cfg(test)]
@@ -29,7 +29,8 @@ pub enum Question {
     Views,
     Parents,
     Functions,
-    /// What runs by itself: expressions of columns, triggers, casts.
+    /// What runs by itself: expressions of columns, triggers, casts; and which columns
+    /// refer to others.
     Hidden,
 }
 
@@ -111,6 +112,11 @@ impl Question {
                  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid \
                  WHERE NOT t.tgisinternal \
                  UNION ALL \
+                 SELECT 'reference', c.confrelid, k.own, pg_catalog.concat_ws(' ', c.conrelid, k.theirs) \
+                 FROM pg_catalog.pg_constraint c, \
+                 ROWS FROM (pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conkey)) k(own, theirs) \
+                 WHERE c.contype OPERATOR(pg_catalog.=) 'f' \
+                 UNION ALL \
                  SELECT 'event trigger', 0, 0, p.proname FROM pg_catalog.pg_event_trigger e \
                  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) e.evtfoid \
                  UNION ALL \
@@ -137,8 +143,8 @@ pub struct Learner {
     parents: HashMap<u32, Vec<u32>>,
     functions: Vec<Body>,
     hidden: Vec<Hidden>,
-    /// Of columns that are made of others, or have a default.
-    expressions: Vec<(u32, u16, Box<str>)>,
+    /// What follows from a written row, by table.
+    follows: HashMap<u32, Follows>,
     columns: usize,
     /// What the server didn't answer.
     failed: Vec<Question>,
@@ -234,7 +240,19 @@ impl Learner {
                 let relation = text(1)?.parse().ok()?;
                 let said: Box<str> = text(3)?.into();
                 match text(0)? {
-                    "default" => self.expressions.push((relation, text(2)?.parse().ok()?, said)),
+                    "default" => {
+                        let expression = (text(2)?.parse().ok()?, said);
+                        self.follows.entry(relation).or_default().expressions.push(expression);
+                    }
+                    "reference" => {
+                        let (by, column) = said.split_once(' ')?;
+                        let reference = Reference {
+                            of: text(2)?.parse().ok()?,
+                            relation: by.parse().ok()?,
+                            column: column.parse().ok()?,
+                        };
+                        self.follows.entry(relation).or_default().references.push(reference);
+                    }
                     "trigger" => self.hidden.push(Hidden::Trigger { relation, function: said }),
                     "event trigger" => self.hidden.push(Hidden::EventTrigger { function: said }),
                     "cast" => self.hidden.push(Hidden::Cast { function: said }),
@@ -305,7 +323,15 @@ impl Learner {
         }
         // Of a list that was cut, a name that isn't on it is still one that tells.
         functions::read(&self.functions, &self.hidden, catalog);
-        super::views::expressions(&self.expressions, catalog);
+        for (relation, follows) in &self.follows {
+            super::views::expressions(*relation, &follows.expressions, catalog);
+        }
+        for hidden in &self.hidden {
+            let Hidden::Trigger { relation, function } = hidden else { continue };
+            let bodies = self.functions.iter().filter(|body| body.name == *function);
+            self.follows.entry(*relation).or_default().triggers.extend(bodies.cloned());
+        }
+        catalog.set_follows(self.follows);
         // What is called was not known before.
         super::views::classify(catalog);
         catalog.share();

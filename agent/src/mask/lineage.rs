@@ -428,7 +428,7 @@ pub(super) fn classes(
     let mut any = false;
     for relation in relations_of(statement, catalog, column.relation) {
         any = true;
-        let (classes, sure) = classes_in(relation, column, catalog);
+        let (classes, sure) = classes_in(statement, relation, column, catalog);
         certain &= sure;
         for class in classes {
             if !found.contains(&class) {
@@ -457,6 +457,7 @@ pub(super) fn classes(
 }
 
 fn classes_in(
+    statement: &Statement,
     relation: &Relation,
     column: &facts::Column,
     catalog: &Catalog,
@@ -474,7 +475,10 @@ fn classes_in(
     match relation.columns.iter().find(|one| *one.name == *name) {
         Some(found) => (of(found).into_iter().collect(), true),
         // `t.f` is `f(t)` where `t` has no such column.
-        None if column.qualified && column.certain && !SYSTEM.contains(&name) => {
+        None if column.qualified
+            && !SYSTEM.contains(&name)
+            && (column.certain || is_function(statement, catalog, name)) =>
+        {
             let sensitive = relation.columns.iter().any(|one| one.class.is_some());
             let source = SourceClass { class: Class::Opaque, relation: None, number: 0 };
             (sensitive.then_some(source).into_iter().collect(), false)
@@ -489,6 +493,18 @@ fn classes_in(
             (source.into_iter().collect(), !column.certain)
         }
     }
+}
+
+/// Whether a name that may be one of several tables' column is none, and a function's.
+fn is_function(statement: &Statement, catalog: &Catalog, name: &str) -> bool {
+    let named = |column: &&facts::Column| column.name.as_deref() == Some(name);
+    let has = |relation: &Arc<Relation>| relation.columns.iter().any(|one| *one.name == *name);
+    (catalog.knows_function(name) || crate::sql::builtin::function(name).is_some())
+        && !statement
+            .columns
+            .iter()
+            .filter(named)
+            .any(|column| relations_of(statement, catalog, column.relation).any(has))
 }
 
 /// Columns that every table has.

@@ -44,11 +44,11 @@ fn of_view(view: &Relation, catalog: &mut Catalog) {
     }
 }
 
-/// Columns that are made of others of their table, or have a default.
-pub fn expressions(all: &[(u32, u16, Box<str>)], catalog: &mut Catalog) {
-    for (relation, number, expression) in all {
-        let Some(known) = catalog.relation(*relation) else { continue };
-        let [schema, table] = [&known.schema, &known.name].map(|name| name.replace('"', "\"\""));
+/// Columns of a table that are made of its others, or have a default.
+pub fn expressions(relation: u32, all: &[(u16, Box<str>)], catalog: &mut Catalog) {
+    let Some(known) = catalog.relation(relation) else { return };
+    let [schema, table] = [&known.schema, &known.name].map(|name| name.replace('"', "\"\""));
+    for (number, expression) in all {
         let text = format!("SELECT {expression} FROM \"{schema}\".\"{table}\"");
         let Some(facts) = Cell::quick(text.as_bytes(), &LexingState::default()) else { continue };
         let Some(statement) = facts.statements.first() else { continue };
@@ -58,7 +58,7 @@ pub fn expressions(all: &[(u32, u16, Box<str>)], catalog: &mut Catalog) {
             _ => class(&origins.untold),
         };
         if let Some(class) = class {
-            catalog.classify(*relation, *number, class, Evidence::Lineage);
+            catalog.classify(relation, *number, class, Evidence::Lineage);
         }
     }
 }

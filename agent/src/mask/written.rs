@@ -4,6 +4,9 @@
 //! INVARIANT: strings within are read like the code around them: what is run as
 //! text is written so.
 
+use std::collections::HashSet;
+
+use super::catalog::Catalog;
 use super::class::Class;
 use super::filling::Carried;
 
@@ -16,13 +19,23 @@ pub fn words(text: &str) -> Vec<Box<str>> {
 }
 
 fn collect(text: &str, depth: u32, all: &mut Vec<Box<str>>) {
-    for (token, _) in crate::sql::tokens(text) {
+    let mut tokens = crate::sql::tokens(text).map(|(token, _)| token).peekable();
+    while let Some(token) = tokens.next() {
         if all.len() >= MOST_WORDS {
             return;
         }
         if let Some(name) = token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
             all.push(name.replace("\"\"", "\"").into());
-        } else if let Some(inner) = string(token) {
+        } else if let Some(mut inner) = string(token) {
+            // What is put together of strings alone is read as one.
+            while tokens.next_if_eq(&"|").is_some() {
+                tokens.next_if_eq(&"|");
+                match tokens.peek().and_then(|token| string(token)) {
+                    Some(more) => inner.push_str(&more),
+                    None => break,
+                }
+                tokens.next();
+            }
             if depth < DEEPEST {
                 // Between two strings nothing goes on.
                 all.push(";".into());
@@ -49,9 +62,11 @@ fn string(token: &str) -> Option<String> {
     Some(inner.replace("''", "'"))
 }
 
-/// The tables that are filled, with the columns where they are named.
-pub fn targets(words: &[Box<str>]) -> Vec<Carried> {
+/// The tables that are filled, with the columns where they are named. Where a name is
+/// put together, it may be each that occurs and holds nothing sensitive yet.
+pub fn targets(words: &[Box<str>], catalog: &Catalog) -> Vec<Carried> {
     let mut all = Vec::new();
+    let mut unnamed = false;
     let at = |place: usize| words.get(place).map_or("", |word| &**word);
     for place in 0..words.len() {
         let (name, listed) = match (at(place), at(place + 1)) {
@@ -70,6 +85,7 @@ pub fn targets(words: &[Box<str>]) -> Vec<Carried> {
             _ => (None, name),
         };
         if !at(name).starts_with(|sign: char| sign.is_alphabetic() || sign == '_') {
+            unnamed = true;
             continue;
         }
         let named = match listed {
@@ -87,7 +103,27 @@ pub fn targets(words: &[Box<str>]) -> Vec<Carried> {
             passing: false,
         });
     }
+    if unnamed {
+        let names: HashSet<&str> = words.iter().map(|word| &**word).collect();
+        let clear = |name: &str| {
+            let mut known = catalog.named(None, name).peekable();
+            known.peek().is_some()
+                && known.all(|one| one.columns.iter().all(|column| column.class.is_none()))
+        };
+        all.extend(names.into_iter().filter(|name| clear(name)).map(anything_in));
+    }
     all
+}
+
+fn anything_in(relation: &str) -> Carried {
+    Carried {
+        schema: None,
+        relation: relation.into(),
+        named: Vec::new(),
+        others: Some(Class::Opaque),
+        guessed: true,
+        passing: false,
+    }
 }
 
 /// Where the columns stand that are filled.
@@ -156,10 +192,36 @@ pub fn assigned_new(words: &[Box<str>]) -> Vec<Box<str>> {
         .filter(|place| at(*place) == "new" && at(place + 1) == ".")
         .filter(|place| {
             let before = at(place.wrapping_sub(1));
-            matches!(at(place + 3), ":=" | "=" | ":") || matches!(before, "into" | ",")
+            matches!(at(place + 3), "=" | ":") || matches!(before, "into" | ",")
         })
         .map(|place| at(place + 2).into())
         .collect()
+}
+
+/// Whether a trigger's function gives back a row that it has put together, so that any
+/// column may be another.
+pub fn gives_other_row(words: &[Box<str>]) -> bool {
+    let at = |place: usize| words.get(place).map_or("", |word| &**word);
+    let starts = |word: &str| matches!(word, "" | ";" | "begin" | "then" | "else" | "loop");
+    (0..words.len()).any(|place| match at(place) {
+        "new" => {
+            let before = at(place.wrapping_sub(1));
+            starts(before) && matches!(at(place + 1), "=" | ":")
+                || before == "into" && at(place + 1) != "."
+        }
+        "return" => !matches!(at(place + 1), "new" | "old" | "null" | ";" | ""),
+        _ => false,
+    })
+}
+
+/// Whether it does something with its whole row, but for giving it back.
+pub fn takes_row(words: &[Box<str>]) -> bool {
+    let at = |place: usize| words.get(place).map_or("", |word| &**word);
+    (0..words.len()).any(|place| {
+        matches!(at(place), "new" | "old")
+            && (at(place + 1) != "." || at(place + 2) == "*")
+            && at(place.wrapping_sub(1)) != "return"
+    })
 }
 
 const DEEPEST: u32 = 3;

@@ -44,7 +44,8 @@ pub struct Statement {
     pub returns: Option<Vec<Output>>,
     /// Under which keys of the text columns stand in documents that it makes.
     pub keys: Vec<Key>,
-    /// What it puts into tables that it makes or fills, column by column.
+    /// What it puts into tables that it makes or fills, column by column, and into
+    /// functions.
     pub fills: Vec<Fill>,
     pub calls: Vec<Call>,
     /// The prepared statement or cursor that it names: what is known of that one
@@ -259,7 +260,8 @@ pub struct Key {
     pub column: u32,
 }
 
-/// What one column of a table is filled with.
+/// What one column of a table is filled with; or what a function of somebody's own is
+/// given, which may write it somewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fill {
     /// An index of [`Statement::objects`].

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::{Catalog, Column, Relation, can_hold_text};
 use crate::mask::class::Class;
 use crate::mask::filling::Carried;
-use crate::mask::names::Evidence;
+use crate::mask::names::{Evidence, Kind};
+use crate::mask::postgres::form::Form;
 use crate::mask::postgres::plan::Unrevealed;
 
 /// In which ways a table was filled.
@@ -58,15 +59,22 @@ impl Catalog {
         let found: Vec<Arc<Relation>> =
             self.named(carried.schema.as_deref(), &carried.relation).cloned().collect();
         for relation in found {
-            for column in relation.columns.iter().filter(|column| column.class.is_none()) {
-                let texts =
-                    can_hold_text(&self.form(column.type_oid, column.modifier, &Unrevealed));
-                let (schema, name) = (Some(&*relation.schema), &*relation.name);
-                let class = self.filled_with(schema, name, &column.name, texts);
+            for column in &relation.columns {
+                let (schema, name) = (&*relation.schema, &*relation.name);
+                let form = self.form(column.type_oid, column.modifier, &Unrevealed);
+                if column.class.is_some() {
+                    if self.has_keys_of_others((schema, name), column, &form) {
+                        self.hide_keys(relation.oid, column.number);
+                    }
+                    continue;
+                }
+                let texts = can_hold_text(&form);
+                let class = self.filled_with(Some(schema), name, &column.name, texts);
                 if let Some(class) = class {
                     self.classify(relation.oid, column.number, class, Evidence::Lineage);
                 }
             }
+            self.follow(relation.oid);
         }
         self.share();
         Some(carried)
@@ -160,6 +168,23 @@ impl Catalog {
     /// The class of what a table's column was filled with.
     pub fn made_of(&self, schema: Option<&str>, relation: &str, column: &str) -> Option<Class> {
         self.filled_with(schema, relation, column, true)
+    }
+
+    /// Whether a document is known by its name alone, and something else was made into
+    /// it: then a key may be that.
+    pub(super) fn has_keys_of_others(
+        &self,
+        (schema, table): (&str, &str),
+        column: &Column,
+        form: &Form,
+    ) -> bool {
+        form.kind() == Kind::Json
+            && self.ways(table).iter().any(|one| {
+                let here = one.schema.as_deref().is_none_or(|own| own == schema);
+                let mut named = one.named.iter();
+                here && !one.guessed
+                    && named.any(|(name, class)| *name == column.name && *class == Class::Opaque)
+            })
     }
 
     /// The classes of all that a table was filled with.

@@ -81,6 +81,22 @@ fn classes_follow_the_value() {
     }
 }
 
+/// `q.f` is `f(q)` where no table within `q` has a column of that name.
+#[test]
+fn a_function_of_a_querys_row_shows_its_row() {
+    for (text, touched) in [
+        ("select q.quote_literal from (select * from customers) q", true),
+        ("select q.to_json from (select * from customers c join orders o on c.id = o.id) q", true),
+        ("select q.lower from (select id as lower from customers) q", false),
+        ("select q.count from (select id, count(*) over () from customers) q", false),
+        ("select q.state from (select * from customers c join orders o on c.id = o.id) q", false),
+        ("select q.unknown from (select * from customers) q", false),
+    ] {
+        let found: Vec<bool> = traced(text).unwrap().iter().map(|one| one.0).collect();
+        assert_eq!(found, [touched], "{text}");
+    }
+}
+
 #[test]
 fn counting_shows_no_value() {
     let touched = |text: &str, place: usize| traced(text).unwrap().get(place).unwrap().0;

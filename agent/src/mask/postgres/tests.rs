@@ -566,8 +566,12 @@ fn shown_of(text: &str, functions: &[&str], document: &str) -> String {
     use crate::mask::catalog::Function;
     use crate::sql::{Cell, LexingState};
     let mut catalog = catalog();
-    let own =
-        |name: &&str| ((*name).into(), vec![Function { schema: "public".into(), tells: false }]);
+    let own = |name: &&str| {
+        (
+            (*name).into(),
+            vec![Function { schema: "public".into(), tells: false, writes: [].into() }],
+        )
+    };
     catalog.set_functions(functions.iter().map(own).collect());
     let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
     let origins = crate::mask::Origins::of(facts.statements.first().unwrap(), &catalog);

@@ -6,14 +6,14 @@ use pg_raw_parse::{Node, const_val::ConstValue};
 use super::super::builtin::{self, FunctionKind};
 use super::super::effect::{Effect, Step, Use, Uses};
 use super::super::facts::{
-    Call, CallClass, Doubt, Key, ObjectKind, Origin, Scope, SessionEffect, Setting, Source,
+    Call, CallClass, Doubt, Fill, Key, ObjectKind, Origin, Scope, SessionEffect, Setting, Source,
 };
 use super::{Role, Walk, names};
 
 impl<'t> Walk<'t, '_> {
     pub(super) fn call(&mut self, call: &'t FuncCall, role: Role, out: &mut Vec<Source>) {
         let name = names::of_list(call.funcname());
-        self.function(name);
+        let origin = self.function(name);
         if name.name == "set_config" {
             self.set_config(call);
         }
@@ -27,7 +27,14 @@ impl<'t> Walk<'t, '_> {
             return;
         }
         let role = role.through(step);
-        self.exprs(call.args().iter(), role, out);
+        if origin == Origin::Foreign {
+            let mut given = Vec::new();
+            self.exprs(call.args().iter(), role, &mut given);
+            self.add(out, &given, role);
+            self.gives(name, given);
+        } else {
+            self.exprs(call.args().iter(), role, out);
+        }
         for sort in call.agg_order() {
             self.expr(Node::SortBy(sort), role, out);
         }
@@ -55,6 +62,18 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
+    /// Somebody's own function may write what it is given.
+    fn gives(&mut self, name: names::Qualified<'t>, sources: Vec<Source>) {
+        if sources.is_empty() || !self.spend(1 + self.out.fills.len() / 16) {
+            return;
+        }
+        let object = self.named(ObjectKind::Function, name.schema, name.name, Uses::of(Use::Read));
+        let fill = Fill { object, place: None, column: None, sources };
+        if !self.out.fills.contains(&fill) {
+            self.out.fills.push(fill);
+        }
+    }
+
     fn key(&mut self, name: &str, column: u32) {
         let known = self.out.keys.iter().any(|key| &*key.name == name && key.column == column);
         if !known && self.spend(1 + self.out.keys.len() / 16) {
@@ -63,7 +82,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     /// Records that a function runs, with what that means.
-    pub(super) fn function(&mut self, name: names::Qualified<'t>) {
+    pub(super) fn function(&mut self, name: names::Qualified<'t>) -> Origin {
         let known = builtin::function(name.name);
         let since = known.map_or(u16::MAX, |function| function.since);
         let own = since <= 13 || self.state.at_least(since);
@@ -96,6 +115,7 @@ impl<'t> Walk<'t, '_> {
             volatile,
             class,
         });
+        origin
     }
 
     /// A call that isn't written as one.

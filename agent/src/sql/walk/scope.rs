@@ -232,10 +232,12 @@ impl<'t> Walk<'t, '_> {
         for item in items {
             match self.of_item(&item, name, certain, role) {
                 Some(sources) => {
-                    if let (Gives::Relation(_), [source]) = (&item.gives, sources.as_slice())
-                        && let Some(column) = self.out.columns.get_mut(source.column as usize)
-                    {
-                        column.qualified = true;
+                    for source in &sources {
+                        if let Some(column) = self.out.columns.get_mut(source.column as usize)
+                            && (matches!(item.gives, Gives::Relation(_)) || !column.certain)
+                        {
+                            column.qualified = true;
+                        }
                     }
                     self.add(out, &sources, role);
                 }
