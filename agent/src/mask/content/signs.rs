@@ -17,14 +17,15 @@ const WORD: u8 = 1 << 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signs {
     pub digits: u64,
-    /// What words are made of ([`super::is_word`]); only where there is a digit near.
+    /// What words are made of ([`super::alnum::is_word`]); only where there is a digit near.
     pub words: u64,
     /// What keys and tokens are made of: [`is_key`].
     pub keys: u64,
     /// What addresses of the network are made of: [`is_part`].
     pub parts: u64,
     pub dashes: u64,
-    /// What something stands before or behind: `@`, `:`, `=`, `$`, `{`.
+    /// What something stands before or behind: `@`, `:`, `=`, `$`, `{`; and what an
+    /// `@` may be written with: `%`, `#`, `\\`.
     pub marks: u64,
 }
 
@@ -117,11 +118,12 @@ const fn kinds_of(sign: u8) -> u8 {
     let digit = sign.wrapping_sub(b'0') < 10;
     let dash = sign == b'-';
     let joint = dash | (sign == b'.');
-    let name = digit | (low < 26) | (sign == b'_');
-    let key = name | joint;
-    let word = name | (sign >= 0x80);
+    let word = digit | (low < 26);
+    let key = word | joint | (sign == b'_');
     let part = digit | (low < 6) | joint | (sign == b':');
-    let mark = (sign == b'@') | (sign == b':') | (sign == b'=') | (sign == b'$') | (sign == b'{');
+    let mark = (sign == b'@') | (sign == b':') | (sign == b'=') | (sign == b'{') | (sign == b'\\');
+    // `#`, `$`, `%`
+    let mark = mark | (sign.wrapping_sub(b'#') < 3);
     of(DIGIT, digit)
         | of(KEY, key)
         | of(PART, part)
