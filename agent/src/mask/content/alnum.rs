@@ -29,6 +29,9 @@ pub(super) fn word(
     floor: usize,
     found: &mut Vec<Found>,
 ) -> usize {
+    if end - start > LONGEST {
+        return end;
+    }
     let letters = start.checked_sub(1).filter(|joint| {
         *joint > floor && cell.get(*joint).is_some_and(|sign| matches!(sign, b' ' | b'-'))
     });

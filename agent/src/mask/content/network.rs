@@ -9,6 +9,8 @@ use crate::mask::class::Class;
 /// The shortest and the longest text of an address.
 pub(super) const LEAST: u32 = 6;
 const LONGEST: usize = 45;
+/// The least signs that stand between its parts.
+pub(super) const LEAST_JOINTS: u32 = 2;
 
 /// The addresses in a run of an address's signs.
 pub(super) fn run(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>) {

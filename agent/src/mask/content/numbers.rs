@@ -80,14 +80,17 @@ struct Number {
     over: bool,
 }
 
+/// Whether any number may be among digits.
+#[inline]
+pub(super) fn may_be(cell: &[u8], cluster: Cluster) -> bool {
+    cluster.digits >= LEAST_DIGITS
+        && (!cluster.is_bare()
+            || BARE.contains(&cluster.digits)
+            || before(cell, cluster.start) == Some(b'+'))
+}
+
 /// The numbers among digits beyond which no number can go on.
 pub(super) fn scan(cell: &[u8], cluster: Cluster, demand: Demand, found: &mut Vec<Found>) {
-    if cluster.is_bare()
-        && !BARE.contains(&cluster.digits)
-        && before(cell, cluster.start) != Some(b'+')
-    {
-        return;
-    }
     let mut place = cluster.start;
     let mut lead = parts::Lead::default();
     while cluster.end.saturating_sub(place) >= LEAST_DIGITS {
@@ -96,12 +99,13 @@ pub(super) fn scan(cell: &[u8], cluster: Cluster, demand: Demand, found: &mut Ve
             continue;
         }
         let number = read(cell, place);
-        if !lead.goes_on && !number.over {
-            if let Some(here) = number.whole(cell, demand) {
-                place = here.end;
-                found.push(here);
-                continue;
-            }
+        if !lead.goes_on
+            && !number.over
+            && let Some(here) = number.whole(cell, demand)
+        {
+            place = here.end;
+            found.push(here);
+            continue;
         }
         let last = found.len();
         place = number.parts(cell, demand, &mut lead, found);

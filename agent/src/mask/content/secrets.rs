@@ -107,6 +107,15 @@ pub(super) const LEAST: u32 = 16;
 
 const KEY_FILE: &[u8] = b"PuTTY-User-Key-File";
 
+/// Whether a word of key signs without `_`, `-` and `.` in it may be one, by its
+/// first two signs and what stands before it.
+#[inline]
+pub(super) fn may_begin(cell: &[u8], start: usize) -> bool {
+    let head = cell.get(start..).and_then(|rest| rest.first_chunk());
+    matches!(before(cell, start), Some(b'%' | b'=' | b'\\'))
+        || head.is_some_and(|head| is_head(head) || matches!(head, b"ey" | b"md"))
+}
+
 /// The key, token or key file that a word of key signs is.
 pub(super) fn word(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>) {
     let word = cell.get(start..end).unwrap_or_default();
@@ -206,11 +215,15 @@ const HEADS: [u64; 1024] = {
     heads
 };
 
+#[inline]
+fn is_head(&[one, two]: &[u8; 2]) -> bool {
+    let head = usize::from(one) << 8 | usize::from(two);
+    HEADS.get(head >> 6).is_some_and(|heads| heads >> (head & 63) & 1 != 0)
+}
+
 /// What a key of a maker begins with.
 fn maker(word: &[u8]) -> Option<&'static [u8]> {
-    let [one, two] = word.first_chunk()?;
-    let head = usize::from(*one) << 8 | usize::from(*two);
-    if HEADS.get(head >> 6).is_none_or(|heads| heads >> (head & 63) & 1 == 0) {
+    if !is_head(word.first_chunk()?) {
         return None;
     }
     // Not more of the same behind it.
@@ -356,7 +369,7 @@ pub(super) fn assigned(cell: &[u8], place: usize, found: &mut Vec<Found>) -> Opt
     let head = cell.get(..place)?.trim_ascii_end();
     let head = head.strip_suffix(b"\"").or_else(|| head.strip_suffix(b"'")).unwrap_or(head);
     // Most that stands before such a sign is no such word.
-    if !head.last().is_some_and(|last| LAST_SIGNS.contains(&last.to_ascii_lowercase())) {
+    if !may_announce(head) {
         return None;
     }
     let length = head
@@ -446,8 +459,23 @@ pub(super) const SECRETS: &[&[u8]] = &[
     b"secretaccesskey",
 ];
 
-/// What those words end with; and what a name may end with that isn't of the word.
-const LAST_SIGNS: &[u8] = b"detaynr_-";
+/// Whether a text ends as one of those words does, or with what a name may end with
+/// that isn't of the word.
+#[inline]
+fn may_announce(head: &[u8]) -> bool {
+    match head {
+        [.., b'_' | b'-'] => true,
+        [.., one, two] => matches!(
+            (one | 0x20, two | 0x20),
+            (b'r' | b'w', b'd')
+                | (b'r' | b'e', b't')
+                | (b's', b'e')
+                | (b'n' | b'h', b'a')
+                | (b'e', b'y' | b'n' | b'r')
+        ),
+        _ => false,
+    }
+}
 
 /// Whether a word announces a secret, and whether its value must be long.
 fn announces(word: &[u8]) -> Option<(Class, bool)> {

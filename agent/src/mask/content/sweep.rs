@@ -66,6 +66,14 @@ where
     bits
 }
 
+/// How many bits are set between two places, if both are in this block.
+#[inline]
+fn within(base: usize, bits: u64, start: usize, end: usize) -> Option<u32> {
+    let (first, length) = (start.checked_sub(base)?, end - start);
+    let inside = length < BLOCK && first + length < BLOCK;
+    inside.then(|| (bits >> first & !(!0 << length)).count_ones())
+}
+
 /// The bits of runs of so many set ones, or more.
 #[inline]
 fn runs(bits: u64, least: u32) -> u64 {
@@ -118,11 +126,11 @@ impl<'c> Sweep<'c> {
     fn block(&mut self, base: usize, signs: Signs) {
         let keys = self.keys.ends(signs.keys, secrets::LEAST);
         if keys != 0 {
-            self.words_of_keys(base, signs.keys, keys);
+            self.words_of_keys(base, signs, keys);
         }
         let parts = self.parts.ends(signs.parts, network::LEAST);
         if parts != 0 {
-            self.addresses(base, signs.parts, parts);
+            self.addresses(base, signs, parts);
         }
         let dashes = self.dashes.ends(signs.dashes, secrets::ARMOUR);
         if dashes != 0 {
@@ -136,23 +144,29 @@ impl<'c> Sweep<'c> {
         }
     }
 
-    fn words_of_keys(&mut self, base: usize, keys: u64, ends: u64) {
+    fn words_of_keys(&mut self, base: usize, signs: Signs, ends: u64) {
         for place in places(base, ends) {
             if place >= self.floors.keys {
                 let start = place + 1 - secrets::LEAST as usize;
-                let end = self.end(base, keys, place, is_key);
-                secrets::word(self.cell, start, end, self.found);
+                let end = self.end(base, signs.keys, place, is_key);
+                let joints = within(base, signs.keys & !signs.words, start, end);
+                if joints != Some(0) || secrets::may_begin(self.cell, start) {
+                    secrets::word(self.cell, start, end, self.found);
+                }
                 self.floors.keys = end;
             }
         }
     }
 
-    fn addresses(&mut self, base: usize, parts: u64, ends: u64) {
+    fn addresses(&mut self, base: usize, signs: Signs, ends: u64) {
         for place in places(base, ends) {
             if place >= self.floors.parts {
                 let start = place + 1 - network::LEAST as usize;
-                let end = self.end(base, parts, place, is_part);
-                network::run(self.cell, start, end, self.found);
+                let end = self.end(base, signs.parts, place, is_part);
+                let joints = within(base, signs.parts & !signs.words, start, end);
+                if joints.is_none_or(|joints| joints >= network::LEAST_JOINTS) {
+                    network::run(self.cell, start, end, self.found);
+                }
                 self.floors.parts = end;
             }
         }
@@ -214,7 +228,6 @@ impl<'c> Sweep<'c> {
     }
 
     fn digits(&mut self, base: usize, mut digits: u64, words: u64) {
-        let long = runs(digits, LONG);
         while digits != 0 {
             let first = digits.trailing_zeros();
             let length = (digits >> first).trailing_ones();
@@ -229,7 +242,7 @@ impl<'c> Sweep<'c> {
                 // and what is long.
                 let last = end - (digits << (u64::BITS - end)).leading_ones();
                 let rest = u64::MAX.checked_shl(last).unwrap_or_default();
-                digits &= rest | long;
+                digits &= rest | runs(digits, LONG);
             }
             let start = base + first as usize;
             if start >= self.floors.words && alnum::may_be(self.cell, start, length as usize) {
@@ -274,7 +287,7 @@ impl<'c> Sweep<'c> {
 
     #[inline]
     fn close_cluster(&mut self) {
-        if self.cluster.digits >= numbers::LEAST_DIGITS {
+        if numbers::may_be(self.cell, self.cluster) {
             numbers::scan(self.cell, self.cluster, self.demand, self.found);
         }
     }

@@ -319,7 +319,9 @@ fn everywhere(cell: &[u8], demand: Demand) -> Vec<Found> {
     }
     let digits = cell.iter().filter(|sign| sign.is_ascii_digit()).count();
     let all = numbers::Cluster { start: 0, end: cell.len(), digits };
-    numbers::scan(cell, all, demand, &mut found);
+    if numbers::may_be(cell, all) {
+        numbers::scan(cell, all, demand, &mut found);
+    }
     untangle(&mut found);
     found
 }
@@ -463,7 +465,13 @@ fn every_sign_is_of_its_kinds_wherever_it_stands() {
                 marks: bit(b"@:=${%#\\".contains(&sign), place),
             };
             assert_eq!(Signs::of(&block), signs, "{sign:#x} at {place}");
+            // By itself a cell has no key if it is too short, no address if nothing
+            // parts it.
+            let parted = b".:-".contains(&sign);
             for length in place + 1..64 {
+                let keys = if length < 16 { 0 } else { signs.keys };
+                let parts = if parted { signs.parts } else { 0 };
+                let signs = Signs { keys, parts, ..signs };
                 assert_eq!(Signs::of_short(&block[..length]), signs, "{sign:#x} at {place}");
             }
         }
