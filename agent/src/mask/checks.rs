@@ -8,7 +8,7 @@ mod national;
 #[cfg(test)]
 mod tests;
 
-pub use finance::{aba_routing, card, iban, npi};
+pub use finance::{aba_routing, card, iban, iban_length, npi};
 pub use national::*;
 
 /// The check of cards and many other numbers (ISO/IEC 7812-1).

@@ -8,10 +8,13 @@
 //! - Every scanner's time is linear in the cell, whatever is in it.
 //! - Found spans lie within the cell, in order, without overlap.
 //!
-//! Never judges by a part of a number or word: what has more of the same around
-//! it is something else.
+//! Never judges by a part of a run of digits: what has more of the same around it
+//! is something else. Letters, other groups and signs beside a number hide none
+//! that proves itself.
 
 mod alnum;
+mod edge;
+mod iban;
 mod mail;
 mod network;
 mod numbers;
@@ -61,19 +64,21 @@ pub fn any(cell: &[u8], demand: Demand) -> bool {
     !found.is_empty()
 }
 
-/// In order and without overlap; of two that overlap, the one that begins
-/// first, then the longer one, stays. `user:password@host` is no address.
+/// In order and without overlap: of two, the one that begins first stays, then the
+/// longer one; of the other what is beyond it. `user:password@host` is no address.
 fn untangle(found: &mut Vec<Found>) {
     found.sort_by_key(|one| {
         (one.start, one.class != Class::ConnectionString, std::cmp::Reverse(one.end))
     });
-    let mut end = 0;
-    found.retain(|one| {
-        let stays = one.start >= end;
-        if stays {
-            end = one.end;
+    let (mut end, mut class) = (0, None);
+    found.retain_mut(|one| {
+        let address = one.class == Class::Email && class == Some(Class::ConnectionString);
+        if one.end <= end || one.start < end && address {
+            return false;
         }
-        stays
+        one.start = one.start.max(end);
+        (end, class) = (one.end, Some(one.class));
+        true
     });
 }
 

@@ -16,6 +16,7 @@ import datetime
 import hashlib
 import ipaddress
 import random
+import re
 import string
 import sys
 import unicodedata
@@ -498,6 +499,34 @@ def note():
     return (label, pick(f"contact: {value}", f"{R.choice(plain)}; see {value}", f"bitte an {value} senden", f"{value} ({R.choice(plain)})"))
 
 
+def card_of_sixteen():
+    while True:
+        number = card().replace(" ", "").replace("-", "")
+        if len(number) == 16:
+            return number
+
+
+def beside():
+    """A value with something else directly before or behind it."""
+    return pick(
+        lambda: ("credit_card", f"order #{R.randint(1, 99)} {card()}"),
+        lambda: ("credit_card", f"{card()} {digits(4)} {digits(3)}"),
+        lambda: ("credit_card", pick("card{}", "PAN_{}", "{}.00", "{}EUR", "-{}", "{}/12", "Nr.{}", "„{}“", "卡号{}", "q=%20{}", "card=3D{}").format(card().replace(" ", "").replace("-", ""))),
+        lambda: ("credit_card", pick(".", "  ", " - ", "\u202f", "%20").join(re.findall("....", card_of_sixteen()))),
+        lambda: ("iban", pick("Konto/{}", "x.{}", "{}EUR", "IBAN{}", "iban_{}", "账户{}号", "%3D{}").format(iban().replace(" ", ""))),
+        lambda: ("iban", pick(".", "%20", "_").join(re.findall(".{1,4}", iban().replace(" ", "")))),
+        lambda: ("email", pick("to={}&x=1", "x%20{}").format(email().replace("@", pick("%40", "=40", "&#64;")))),
+        lambda: ("email", f'"{R.choice(GIVEN)} {letters(1)}"@example.org'),
+        lambda: ("us_ssn", f"room {R.randint(1, 99)} {ssn()}"),
+        lambda: ("phone", f"Tel{phone_international()}"),
+        lambda: ("phone", f"{phone_us()}x{digits(3)}"),
+        lambda: ("ip_address", pick("ip:{}", "addr_{}", "地址{}").format(ip4())),
+        lambda: ("mac_address", f"mac:{mac()}"),
+        lambda: ("api_key", pick("use {}.", "key%3D{}").format(vendor_key())),
+        lambda: ("es_dni", pick("DNI/{}", "nif_{}").format(dni())),
+    )()
+
+
 def main():
     text, number = "text", "bigint"
     # What is sensitive.
@@ -624,6 +653,18 @@ def main():
     none("config", "value_text", text, lambda: pick("max_connections=100", "ttl: 3600", "mode = fast", "level=debug"))
     none("docs", "citation", text, lambda: f"doi:10.{digits(4)}/{token(6).lower()}.{digits(4)}.{digits(3)}")
     none("dims", "size_text", text, lambda: f"{R.randint(10, 999)}x{R.randint(10, 999)}x{R.randint(10, 999)} mm")
+
+    # What stands directly beside a value, and what only looks like one that does.
+    column("statements", "memo", text, "-", True, beside, 900)
+    none("licences", "serial_text", text, lambda: "-".join(digits(4) for _ in range(R.randint(5, 6))))
+    none("batches", "numbers_text", text, lambda: " ".join(digits(pick(1, 2, 3, 5, 6, 7)) for _ in range(R.randint(3, 14))))
+    none("batches", "years", text, lambda: " ".join(str(R.randint(1950, 2030)) for _ in range(R.randint(2, 9))))
+    none("events", "key_text", text, lambda: f"{pick('evt', 'usr', 'file')}_{token(24)}")
+    none("files", "sha_upper", text, lambda: hashlib.sha256(R.randbytes(8)).hexdigest().upper())
+    none("files", "blob_text", text, lambda: base64.b64encode(R.randbytes(60)).decode())
+    none("metrics", "pair_text", text, lambda: f"{R.uniform(0, 1):.16f};{R.randint(1, 9)}")
+    none("packages", "file_text", text, lambda: f"{pick('lib', 'jdk', 'app')}-{R.randint(1, 30)}.{R.randint(0, 30)}.{R.randint(0, 30)}.{R.randint(0, 30)}")
+    none("totals", "long_text", text, lambda: digits(R.randint(19, 40)))
 
     out = Path(__file__).with_name("corpus.tsv") if len(sys.argv) < 2 else Path(sys.argv[1])
     cells = 0

@@ -33,12 +33,19 @@ pub fn card(digits: &[u8]) -> bool {
     range && luhn(digits)
 }
 
-/// An IBAN without its spaces, in capitals: country, length, mod 97.
+/// An IBAN without its spaces, in capitals: country, length, what its account is
+/// made of, mod 97.
 pub fn iban(text: &[u8]) -> bool {
     let Some((&[a, b, ..], account)) = text.split_first_chunk::<4>() else {
         return false;
     };
-    if iban_length([a, b]) != Some(text.len()) {
+    let Some((length, account_is)) = iban_of([a, b]) else { return false };
+    let fits = match account_is {
+        Account::Digits => account.iter().all(u8::is_ascii_digit),
+        Account::Bank => account.iter().take(4).all(u8::is_ascii_uppercase),
+        Account::Any => true,
+    };
+    if length != text.len() || !fits {
         return false;
     }
     let Some(head) = text.first_chunk::<4>() else { return false };
@@ -53,26 +60,61 @@ pub fn iban(text: &[u8]) -> bool {
     remainder == 1
 }
 
-fn iban_length(country: [u8; 2]) -> Option<usize> {
+/// How long a country's IBANs are.
+pub const fn iban_length(country: [u8; 2]) -> Option<usize> {
+    match iban_of(country) {
+        Some((length, _)) => Some(length),
+        None => None,
+    }
+}
+
+/// What an account is made of, by its country.
+enum Account {
+    Digits,
+    /// Four letters of the bank's, then digits or letters.
+    Bank,
+    Any,
+}
+
+const fn iban_of(country: [u8; 2]) -> Option<(usize, Account)> {
+    use Account::{Any, Bank, Digits};
     Some(match &country {
-        b"NO" => 15,
-        b"BE" => 16,
-        b"DK" | b"FI" | b"FO" | b"GL" | b"NL" | b"SD" | b"FK" => 18,
-        b"MK" | b"SI" => 19,
-        b"AT" | b"BA" | b"EE" | b"KZ" | b"LT" | b"LU" | b"XK" | b"MN" => 20,
-        b"CH" | b"HR" | b"LI" | b"LV" => 21,
-        b"BG" | b"BH" | b"CR" | b"DE" | b"GB" | b"GE" | b"IE" | b"ME" | b"RS" | b"VA" => 22,
-        b"AE" | b"GI" | b"IL" | b"IQ" | b"TL" | b"OM" | b"SO" => 23,
-        b"AD" | b"CZ" | b"ES" | b"MD" | b"PK" | b"RO" | b"SA" | b"SE" | b"SK" | b"TN" | b"VG" => 24,
-        b"LY" | b"PT" | b"ST" => 25,
-        b"IS" | b"TR" => 26,
-        b"BI" | b"DJ" | b"FR" | b"GR" | b"IT" | b"MC" | b"MR" | b"SM" => 27,
-        b"AL" | b"AZ" | b"BY" | b"CY" | b"DO" | b"GT" | b"HU" | b"LB" | b"NI" | b"PL" | b"SV" => 28,
-        b"BR" | b"EG" | b"PS" | b"QA" | b"UA" => 29,
-        b"JO" | b"KW" | b"MU" | b"YE" => 30,
-        b"MT" | b"SC" => 31,
-        b"LC" => 32,
-        b"RU" => 33,
+        b"NO" => (15, Digits),
+        b"BE" => (16, Digits),
+        b"DK" | b"FI" | b"FO" | b"GL" | b"SD" => (18, Digits),
+        b"NL" => (18, Bank),
+        b"FK" => (18, Any),
+        b"SI" => (19, Digits),
+        b"MK" => (19, Any),
+        b"AT" | b"BA" | b"EE" | b"LT" | b"XK" | b"MN" => (20, Digits),
+        b"KZ" | b"LU" => (20, Any),
+        b"HR" => (21, Digits),
+        b"LV" => (21, Bank),
+        b"CH" | b"LI" => (21, Any),
+        b"CR" | b"DE" | b"ME" | b"RS" | b"VA" => (22, Digits),
+        b"BG" | b"BH" | b"GB" | b"IE" => (22, Bank),
+        b"GE" => (22, Any),
+        b"AE" | b"IL" | b"TL" | b"SO" => (23, Digits),
+        b"GI" | b"IQ" => (23, Bank),
+        b"OM" => (23, Any),
+        b"CZ" | b"ES" | b"SE" | b"SK" | b"TN" => (24, Digits),
+        b"PK" | b"RO" | b"VG" => (24, Bank),
+        b"AD" | b"MD" | b"SA" => (24, Any),
+        b"LY" | b"PT" | b"ST" => (25, Digits),
+        b"IS" => (26, Digits),
+        b"TR" => (26, Any),
+        b"BI" | b"DJ" | b"MR" => (27, Digits),
+        b"FR" | b"GR" | b"IT" | b"MC" | b"SM" => (27, Any),
+        b"HU" | b"PL" => (28, Digits),
+        b"AZ" | b"NI" | b"SV" => (28, Bank),
+        b"AL" | b"BY" | b"CY" | b"DO" | b"GT" | b"LB" => (28, Any),
+        b"EG" => (29, Digits),
+        b"PS" | b"QA" => (29, Bank),
+        b"BR" | b"UA" => (29, Any),
+        b"JO" | b"KW" | b"MU" | b"YE" => (30, Bank),
+        b"MT" | b"SC" => (31, Bank),
+        b"LC" => (32, Bank),
+        b"RU" => (33, Any),
         _ => return None,
     })
 }

@@ -1,11 +1,10 @@
-//! Numbers with letters in them: IBANs and the identity numbers of states that
-//! mix both.
+//! Numbers with letters in them: the identity numbers of states that mix both.
 
-use super::{Found, before, is_word};
+use super::Found;
 use crate::mask::checks;
 use crate::mask::class::Class;
 
-const LONGEST: usize = 34;
+const LONGEST: usize = 18;
 const LEAST_DIGITS: usize = 4;
 
 /// Whether anything here may have to do with these digits: not, if they are a word
@@ -30,6 +29,9 @@ pub(super) fn word(
     floor: usize,
     found: &mut Vec<Found>,
 ) -> usize {
+    if end - start > LONGEST {
+        return end;
+    }
     let letters = start.checked_sub(1).filter(|joint| {
         *joint > floor && cell.get(*joint).is_some_and(|sign| matches!(sign, b' ' | b'-'))
     });
@@ -42,22 +44,34 @@ pub(super) fn word(
             return end;
         }
     }
-    beginning(cell, start, end - start, found).unwrap_or(end + 1)
+    beginning(cell, start, end - start, found).unwrap_or(end)
 }
 
 /// What begins with a word; where it ends.
 fn beginning(cell: &[u8], place: usize, length: usize, found: &mut Vec<Found>) -> Option<usize> {
-    // `X-1` is one thing with what is before it.
-    let sign = before(cell, place);
-    let joined = sign.is_some_and(|sign| matches!(sign, b'-' | b'+' | b'/' | b'.'))
-        && place >= 2
-        && cell.get(place - 2).is_some_and(|sign| is_word(*sign));
-    if joined {
+    let (class, taken) = known(cell.get(place..)?, length)?;
+    // `X-1` is one thing with what is before it; `DNI/1` is a label and one.
+    let joined = match cell.get(..place)? {
+        [.., word, b'-' | b'+'] => is_word(*word),
+        [.., word, b'/' | b'.'] => word.is_ascii_digit(),
+        _ => false,
+    };
+    if joined && !is_proven(class) {
         return None;
     }
-    let (class, taken) = known(cell.get(place..)?, length)?;
     found.push(Found { start: place, end: place + taken, class });
     Some(place + taken)
+}
+
+/// What nothing else looks like.
+fn is_proven(class: Class) -> bool {
+    matches!(class, Class::ItFiscalCode | Class::FrNir | Class::MxCurp | Class::CnId)
+}
+
+/// What words are made of here: `dni_12345678Z` is two, `身份证…` too.
+#[inline]
+pub(super) fn is_word(sign: u8) -> bool {
+    sign.is_ascii_alphanumeric()
 }
 
 /// What begins with this word, and how long it is.
@@ -91,19 +105,6 @@ fn known(rest: &[u8], length: usize) -> Option<(Class, usize)> {
         }
     }
     match word {
-        // An IBAN, also in groups.
-        [a, b, c, d, ..]
-            if a.is_ascii_alphabetic()
-                && b.is_ascii_alphabetic()
-                && c.is_ascii_digit()
-                && d.is_ascii_digit() =>
-        {
-            grouped(rest, LONGEST, |text| {
-                text.iter().filter(|sign| sign.is_ascii_digit()).count() >= LEAST_DIGITS
-                    && checks::iban(text)
-            })
-            .map(|taken| (Class::Iban, taken))
-        }
         // AB 12 34 56 C
         [a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => {
             grouped(rest, 9, |text| text.len() == 9 && checks::uk_nino(text))

@@ -6,14 +6,40 @@ use crate::mask::class::Class;
 const LONGEST_LOCAL: usize = 64;
 const LONGEST_DOMAIN: usize = 253;
 
-/// The address around an `@`; where it ends.
-pub(super) fn at(cell: &[u8], at: usize, floor: usize, found: &mut Vec<Found>) -> Option<usize> {
-    let (start, end) = around(cell, at, floor)?;
+/// The sign of an address at a place, as it may be written: its begin and end.
+#[inline]
+pub(super) fn sign(cell: &[u8], place: usize) -> Option<(usize, usize)> {
+    let rest = cell.get(place..)?;
+    let ahead = match rest {
+        [b'@', ..] => 1,
+        [b'%' | b'=', b'4', b'0', ..] => 3,
+        [b'%', b'2', b'5', b'4', b'0', ..] => 5,
+        [b'\\', b'u', b'0', b'0', b'4', b'0', ..] => 6,
+        [b'#', b'6', b'4', b';', ..] => 4,
+        [b'#', b'x' | b'X', b'4', b'0', b';', ..] => 5,
+        _ => return None,
+    };
+    let behind = usize::from(rest.starts_with(b"#"));
+    if behind > 0 && !cell.get(..place)?.ends_with(b"&") {
+        return None;
+    }
+    Some((place - behind, place + ahead))
+}
+
+/// The address around a sign; where it ends.
+pub(super) fn at(
+    cell: &[u8],
+    sign: (usize, usize),
+    floor: usize,
+    found: &mut Vec<Found>,
+) -> Option<usize> {
+    let (start, end) = around(cell, sign, floor)?;
     found.push(Found { start, end, class: Class::Email });
     Some(end)
 }
 
-fn around(cell: &[u8], at: usize, floor: usize) -> Option<(usize, usize)> {
+fn around(cell: &[u8], sign: (usize, usize), floor: usize) -> Option<(usize, usize)> {
+    let (at, behind) = sign;
     let local = cell.get(floor..at)?;
     let length = local
         .iter()
@@ -31,7 +57,15 @@ fn around(cell: &[u8], at: usize, floor: usize) -> Option<(usize, usize)> {
     while cell.get(start).is_some_and(|sign| b".-'*".contains(sign)) && start < at {
         start += 1;
     }
-    let domain = cell.get(at + 1..)?;
+    // `"jane doe"@mail.example`
+    if start == at
+        && let [quoted @ .., b'"'] = local
+        && let Some(open) = quoted.iter().rev().take(LONGEST_LOCAL).position(|sign| *sign == b'"')
+        && open > 0
+    {
+        start = at - 2 - open;
+    }
+    let domain = cell.get(behind..)?;
     let length = domain
         .iter()
         .take(LONGEST_DOMAIN)
@@ -59,5 +93,5 @@ fn around(cell: &[u8], at: usize, floor: usize) -> Option<(usize, usize)> {
         }
         domain = domain.get(..dot)?;
     }
-    Some((start, at + 1 + domain.len()))
+    Some((start, behind + domain.len()))
 }

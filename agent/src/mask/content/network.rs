@@ -2,28 +2,60 @@
 
 use std::net::Ipv6Addr;
 
-use super::{Found, before, is_word};
+use super::Found;
+use super::edge::Edge;
 use crate::mask::class::Class;
 
 /// The shortest and the longest text of an address.
 pub(super) const LEAST: u32 = 6;
 const LONGEST: usize = 45;
+/// The least signs that stand between its parts.
+pub(super) const LEAST_JOINTS: u32 = 2;
 
-/// The address that a run of an address's signs is.
+/// The addresses in a run of an address's signs.
 pub(super) fn run(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>) {
-    let bounded = before(cell, start).is_none_or(|sign| !is_word(sign))
-        && cell.get(end).is_none_or(|sign| !is_word(*sign));
-    if !bounded || end - start > LONGEST + 1 {
+    if end - start > LONGEST + 1 || Edge::after(cell, end) != Edge::Open {
         return;
     }
     let run = cell.get(start..end).unwrap_or_default();
     // The point that ends a sentence.
-    let run = match run {
-        [head @ .., b'.' | b'-' | b':'] if !head.ends_with(b":") => head,
-        _ => run,
+    let mut trimmed = run;
+    while let [head @ .., b'.' | b'-' | b':'] = trimmed
+        && !head.ends_with(b":")
+    {
+        trimmed = head;
+    }
+    let open = Edge::before(cell, start) == Edge::Open;
+    let mut take = |skipped: usize, part: &[u8]| {
+        let class = address(part);
+        if let Some(class) = class {
+            let start = start + skipped;
+            found.push(Found { start, end: start + part.len(), class });
+        }
+        class.is_some()
     };
-    if let Some(class) = address(run) {
-        found.push(Found { start, end: start + run.len(), class });
+    if open && take(0, trimmed) {
+        return;
+    }
+    // `ip:192.168.17.4`, `MAC:AA:BB:…`
+    let label = trimmed.iter().take_while(|sign| **sign != b':').count();
+    if label != 2 || !open {
+        let rest = trimmed.get(label + 1..).unwrap_or_default();
+        if !rest.starts_with(b":") && take(label + 1, rest) {
+            return;
+        }
+    }
+    if open {
+        // `10.0.0.17-10.0.0.255`, `...10.0.0.17`
+        let mut skipped = 0;
+        for part in trimmed.split(|sign| *sign == b'-') {
+            let points = part.iter().take_while(|sign| **sign == b'.').count();
+            let part = part.get(points..).unwrap_or_default();
+            if part.len() < trimmed.len() && part.contains(&b'.') && is_v4(part) {
+                take(skipped + points, part);
+            }
+            skipped += points + part.len() + 1;
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Numbers: cards, phones, and what states give their people. A number is told
 //! by how its digits are grouped, then by its check.
 
+mod parts;
+
+use super::edge::{self, Edge};
 use super::{Demand, Found, before, is_word};
 use crate::mask::checks;
 use crate::mask::class::Class;
@@ -13,11 +16,35 @@ pub(super) const WIDEST_GAP: usize = 4;
 /// Whether a sign may be among what stands between them.
 #[inline]
 pub(super) fn is_joint(sign: &u8) -> bool {
-    matches!(sign, b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b',' | b';' | 0xc2 | 0xa0)
+    const JOINTS: [bool; 256] = {
+        let mut joints = [false; 256];
+        let mut rest: &[u8] = b" -./(),;%+\xc2\xe2";
+        while let [sign, others @ ..] = rest {
+            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+            {
+                joints[*sign as usize] = true;
+            }
+            rest = others;
+        }
+        let mut sign = 0x80;
+        while sign < 0xb0 {
+            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+            {
+                joints[sign] = true;
+            }
+            sign += 1;
+        }
+        joints
+    };
+    JOINTS.get(usize::from(*sign)).is_some_and(|is| *is)
 }
 
-const MOST_DIGITS: usize = 20;
-const MOST_GROUPS: usize = 10;
+const MOST_DIGITS: usize = 40;
+const MOST_GROUPS: usize = 12;
+/// Groups of one thing, at most.
+const LONGEST_FORM: usize = 7;
+/// A group with more digits is nothing, and part of nothing.
+const LONGEST_GROUP: usize = 19;
 
 /// Digits of a number, or of some that stand close together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,8 +60,8 @@ impl Cluster {
     }
 }
 
-/// How many digits a number has that has no form.
-const BARE: std::ops::RangeInclusive<usize> = 11..=18;
+/// How many digits a number has that has no form; two more may be an escape's.
+const BARE: std::ops::RangeInclusive<usize> = 11..=20;
 
 /// Digits with what stands between them.
 #[derive(Clone, Copy, Debug)]
@@ -44,47 +71,55 @@ struct Number {
     digits: [u8; MOST_DIGITS],
     count: usize,
     groups: [u8; MOST_GROUPS],
+    places: [usize; MOST_GROUPS],
     between: [u8; MOST_GROUPS],
     group_count: usize,
     plus: bool,
     bracket: bool,
-    /// More than anything here has.
+    /// It goes on behind what was read.
     over: bool,
+}
+
+/// Whether any number may be among digits.
+#[inline]
+pub(super) fn may_be(cell: &[u8], cluster: Cluster) -> bool {
+    cluster.digits >= LEAST_DIGITS
+        && (!cluster.is_bare()
+            || BARE.contains(&cluster.digits)
+            || before(cell, cluster.start) == Some(b'+'))
 }
 
 /// The numbers among digits beyond which no number can go on.
 pub(super) fn scan(cell: &[u8], cluster: Cluster, demand: Demand, found: &mut Vec<Found>) {
-    if cluster.is_bare()
-        && !BARE.contains(&cluster.digits)
-        && before(cell, cluster.start) != Some(b'+')
-    {
-        return;
-    }
-    let (mut place, mut left) = (cluster.start, cluster.digits);
-    while left >= LEAST_DIGITS {
+    let mut place = cluster.start;
+    let mut lead = parts::Lead::default();
+    while cluster.end.saturating_sub(place) >= LEAST_DIGITS {
         if !cell.get(place).is_some_and(u8::is_ascii_digit) {
             place += 1;
             continue;
         }
         let number = read(cell, place);
-        place = number.end;
-        left = left.saturating_sub(number.count);
-        let word_before = before(cell, number.start).is_some_and(is_word);
-        let word_after = cell.get(number.end).is_some_and(|sign| is_word(*sign));
-        if number.over || word_before || word_after {
-            continue;
-        }
-        if let Some((here, second)) = position(cell, &number) {
-            found.push(here);
+        if !lead.goes_on
+            && !number.over
+            && let Some(here) = number.whole(cell, demand)
+        {
             place = here.end;
-            left = left.saturating_sub(second);
+            found.push(here);
             continue;
         }
-        if number.count < LEAST_DIGITS || is_fraction(cell, &number) {
-            continue;
-        }
-        if let Some(class) = number.class(demand) {
-            found.push(Found { start: number.start, end: number.end, class });
+        let last = found.len();
+        place = number.parts(cell, demand, &mut lead, found);
+        let escape = edge::escaped(cell, number.start);
+        let first = usize::from(number.groups.first().copied().unwrap_or_default());
+        if escape > 0 && found.len() == last && first > escape + 3 {
+            // What an escape before it took from it.
+            let number = read(cell, number.start + escape);
+            match number.whole(cell, demand) {
+                Some(here) => found.push(here),
+                None => {
+                    number.parts(cell, demand, &mut parts::Lead::default(), found);
+                }
+            }
         }
     }
 }
@@ -97,6 +132,7 @@ fn read(cell: &[u8], first: usize) -> Number {
         digits: [0; MOST_DIGITS],
         count: 0,
         groups: [0; MOST_GROUPS],
+        places: [0; MOST_GROUPS],
         between: [0; MOST_GROUPS],
         group_count: 0,
         plus: false,
@@ -114,35 +150,44 @@ fn read(cell: &[u8], first: usize) -> Number {
         start -= 1;
     }
     number.start = start;
-    let mut place = first;
+    let (mut place, mut fours) = (first, true);
     loop {
         let run = cell.get(place..).unwrap_or_default();
         let length = run.iter().take_while(|sign| sign.is_ascii_digit()).count();
-        match number.digits.get_mut(number.count..number.count + length) {
-            Some(room) => room.iter_mut().zip(run).for_each(|(to, sign)| *to = sign - b'0'),
-            None => number.over = true,
-        }
+        let (Some(group), Some(begin)) =
+            (number.groups.get_mut(number.group_count), number.places.get_mut(number.group_count))
+        else {
+            number.over = true;
+            break;
+        };
+        let room = number.digits.get_mut(number.count..number.count + length);
+        let Some(room) = room.filter(|_| length <= LONGEST_GROUP) else {
+            // The first is passed, others begin anew.
+            number.over = true;
+            number.end = number.end.max(if number.group_count == 0 { place + length } else { 0 });
+            break;
+        };
+        room.iter_mut().zip(run).for_each(|(to, sign)| *to = sign - b'0');
+        *group = length as u8;
+        *begin = place;
+        fours &= length == 4;
         number.count += length;
-        match number.groups.get_mut(number.group_count) {
-            Some(group) => *group = u8::try_from(length).unwrap_or(u8::MAX),
-            None => number.over = true,
-        }
+        number.group_count += 1;
         place += length;
         number.end = place;
         let rest = cell.get(place..).unwrap_or_default();
-        // What may stand between two groups.
-        let (sign, taken) = match rest {
-            [sign @ (b' ' | b'-' | b'.' | b'/'), digit, ..] if digit.is_ascii_digit() => (*sign, 1),
-            [b')', digit, ..] if digit.is_ascii_digit() => (b')', 1),
-            [b' ' | b'-', b'(', digit, ..] if digit.is_ascii_digit() => (b'(', 2),
-            [b'(', digit, ..] if digit.is_ascii_digit() => (b'(', 1),
-            [b')', b' ' | b'-', digit, ..] if digit.is_ascii_digit() => (b')', 2),
-            // A dash with its spaces, and the one that no break may follow.
-            [b' ', b'-', b' ', digit, ..] if digit.is_ascii_digit() && number.count < 12 => {
+        let (sign, taken) = match (edge::joint(rest), rest) {
+            (Some(joint), _) => joint,
+            // A dash with its spaces.
+            (_, [b' ', b'-', b' ', digit, ..])
+                if digit.is_ascii_digit() && (number.count < 12 || fours) =>
+            {
                 (b'-', 3)
             }
-            [0xc2, 0xa0, digit, ..] if digit.is_ascii_digit() => (b' ', 2),
-            _ => break,
+            _ => match edge::wide_joint(rest).filter(|_| fours) {
+                Some(taken) => (WIDE, taken),
+                None => break,
+            },
         };
         if sign == b' ' && number.is_complete() {
             break;
@@ -150,13 +195,11 @@ fn read(cell: &[u8], first: usize) -> Number {
         if sign == b'(' || sign == b')' {
             number.bracket = true;
         }
-        if let Some(between) = number.between.get_mut(number.group_count) {
+        if let Some(between) = number.between.get_mut(number.group_count - 1) {
             *between = sign;
         }
-        number.group_count += 1;
         place += taken;
     }
-    number.group_count += 1;
     if number.bracket && cell.get(number.end) == Some(&b')') && number.group_count == 1 {
         // Brackets around the whole of it.
         number.start = first;
@@ -165,18 +208,32 @@ fn read(cell: &[u8], first: usize) -> Number {
     number
 }
 
-/// `0.123456789012`, `-12.5`: what is counted, not what is given.
-fn is_fraction(cell: &[u8], number: &Number) -> bool {
-    let minus = before(cell, number.start) == Some(b'-')
-        && number.start.checked_sub(2).and_then(|place| cell.get(place)).is_none();
-    let decimal = number.group_count == 2 && number.between.first() == Some(&b'.');
-    let tail = cell.get(number.end);
-    let clock = tail == Some(&b':') && cell.get(number.end + 1).is_some_and(u8::is_ascii_digit);
-    minus || decimal || clock || before(cell, number.start) == Some(b'.')
+/// What stands between groups of four and nothing else.
+const WIDE: u8 = b'_';
+
+/// The digits behind a decimal point, `0.4532…`; behind a word's, `Nr.4532…`, none are.
+fn is_behind_point(cell: &[u8], place: usize) -> bool {
+    match cell.get(..place).unwrap_or_default() {
+        [.., sign, b'.'] => !(sign.is_ascii_alphabetic() || *sign >= 0x80),
+        head => head.ends_with(b"."),
+    }
 }
 
-/// Two decimals that may be a latitude and a longitude; how many digits the second has.
-fn position(cell: &[u8], first: &Number) -> Option<(Found, usize)> {
+/// `x123`, `ext.5` behind a phone's number.
+fn has_extension(cell: &[u8], end: usize) -> bool {
+    let tail = cell.get(end..).unwrap_or_default();
+    let digits = match tail {
+        [b'x' | b'X', digits @ ..] => digits,
+        [b'e' | b'E', b'x', b't', b'.' | b' ', digits @ ..] => digits,
+        [b'e' | b'E', b'x', b't', digits @ ..] => digits,
+        _ => return false,
+    };
+    let count = digits.iter().take(8).take_while(|sign| sign.is_ascii_digit()).count();
+    (1..=6).contains(&count) && Edge::after(digits, count) == Edge::Open
+}
+
+/// Two decimals that may be a latitude and a longitude.
+fn position(cell: &[u8], first: &Number) -> Option<Found> {
     if first.group_count != 2 || first.between.first() != Some(&b'.') || first.plus {
         return None;
     }
@@ -208,7 +265,7 @@ fn position(cell: &[u8], first: &Number) -> Option<(Found, usize)> {
         .then(|| {
             let minus = usize::from(before(cell, first.start) == Some(b'-'));
             let (start, end) = (first.start - minus, second.end);
-            (Found { start, end, class: Class::GeoPosition }, second.count)
+            Found { start, end, class: Class::GeoPosition }
         })
 }
 
@@ -216,11 +273,11 @@ impl Number {
     /// Whether a space after this ends the number: what has its own joints, or
     /// is long, has none.
     fn is_complete(&self) -> bool {
-        let between = self.between.get(..self.group_count).unwrap_or_default();
-        let last = self.groups.get(self.group_count).copied().unwrap_or_default();
+        let between = self.between();
+        let last = self.groups().last().copied().unwrap_or_default();
         let jointed = between.len() >= 2 && !between.iter().any(|sign| b" ()".contains(sign));
         let decimal = matches!(between, [b'.']);
-        self.count >= 16 || last >= 8 || (!self.plus && !self.bracket && jointed) || decimal
+        last >= 8 || (!self.plus && !self.bracket && jointed) || decimal
     }
 
     fn digits(&self) -> &[u8] {
@@ -242,11 +299,67 @@ impl Number {
         between.iter().all(|sign| sign == first).then_some(*first)
     }
 
+    /// All of it, where nothing else goes on before or behind it.
+    fn whole(&self, cell: &[u8], demand: Demand) -> Option<Found> {
+        let edges = (Edge::before(cell, self.start), Edge::after(cell, self.end));
+        if edges == (Edge::Open, Edge::Open)
+            && let Some(position) = position(cell, self)
+        {
+            return Some(position);
+        }
+        if self.count < LEAST_DIGITS || self.is_fraction(cell) {
+            return None;
+        }
+        let class = self.class(demand)?;
+        let fits = match edges {
+            (Edge::Open, Edge::Open) => true,
+            (Edge::Open, _) if class == Class::Phone && has_extension(cell, self.end) => true,
+            (Edge::More, _) | (_, Edge::More) => false,
+            // `Tel+49…`, `card4532…`, `4532…EUR`
+            _ => self.plus && self.count >= 10 || Self::is_proven(class),
+        };
+        fits.then_some(Found { start: self.start, end: self.end, class })
+    }
+
+    /// Whether its check and form speak for it with letters directly beside it.
+    fn is_proven(class: Class) -> bool {
+        matches!(
+            class,
+            Class::CreditCard
+                | Class::BrCpf
+                | Class::BrCnpj
+                | Class::NoFnr
+                | Class::BeNrn
+                | Class::ChAhv
+                | Class::FrNir
+                | Class::CnId
+                | Class::DeTaxId
+        )
+    }
+
+    /// `0.123456789012`, `-12.5`: what is counted, not what is given.
+    fn is_fraction(&self, cell: &[u8]) -> bool {
+        let decimal = self.group_count == 2 && self.between.first() == Some(&b'.');
+        let last = self.groups().last().copied().unwrap_or_default();
+        let clock = last <= 2
+            && matches!(cell.get(self.end..), Some([b':', digit, ..]) if digit.is_ascii_digit());
+        let minus = matches!(cell.get(..self.start), Some([b'-'])) && !self.is_long();
+        minus || decimal || clock || is_behind_point(cell, self.start)
+    }
+
+    /// As long as what has a card's number, and nothing that is counted.
+    fn is_long(&self) -> bool {
+        self.count >= 15
+    }
+
     fn class(&self, demand: Demand) -> Option<Class> {
         match self.plus {
             true => self.phone(),
             false if self.group_count == 1 => self.bare(demand),
-            false => self.grouped().or_else(|| self.phone()),
+            false => self
+                .grouped()
+                .or_else(|| self.phone())
+                .filter(|class| *class != Class::Phone || !self.between().contains(&WIDE)),
         }
     }
 
@@ -278,14 +391,15 @@ impl Number {
         let one = self.separator();
         let plain = matches!(one, Some(b' ' | b'-'));
         match self.groups() {
-            [4, 4, 4, 4] | [4, 6, 5] | [4, 6, 4] | [4, 4, 4, 1]
-                if plain && checks::card(digits) =>
-            {
+            [4, 4, 4, 4] if one.is_some() && checks::card(digits) => Some(Class::CreditCard),
+            [4, 6, 5] | [4, 6, 4] | [4, 4, 4, 1] if plain && checks::card(digits) => {
                 Some(Class::CreditCard)
             }
             [3, 2, 4] if plain && checks::us_ssn(digits) => Some(Class::UsSsn),
             [3, 2, 4] if plain && checks::us_itin(digits) => Some(Class::UsItin),
-            [4, 4, 4] if plain && checks::in_aadhaar(digits) => Some(Class::InAadhaar),
+            [4, 4, 4] if plain && checks::in_aadhaar(digits) && !are_years(digits) => {
+                Some(Class::InAadhaar)
+            }
             [3, 3, 4] if one == Some(b' ') && checks::uk_nhs(digits) => Some(Class::UkNhs),
             [3, 3, 4] if one == Some(b'-') && checks::uk_nhs(digits) && !north_american(digits) => {
                 Some(Class::UkNhs)
@@ -375,6 +489,11 @@ impl Number {
     fn signs(&self) -> Vec<u8> {
         self.digits().iter().map(|digit| digit + b'0').collect()
     }
+}
+
+/// `2014 1981 1994`
+fn are_years(digits: &[u8]) -> bool {
+    digits.chunks(4).all(|year| matches!(year, [1, 9, ..] | [2, 0, ..]))
 }
 
 /// Area and exchange begin with 2 to 9, and the area isn't a service's.

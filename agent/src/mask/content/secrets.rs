@@ -107,10 +107,29 @@ pub(super) const LEAST: u32 = 16;
 
 const KEY_FILE: &[u8] = b"PuTTY-User-Key-File";
 
+/// Whether a word of key signs without `_`, `-` and `.` in it may be one, by its
+/// first two signs and what stands before it.
+#[inline]
+pub(super) fn may_begin(cell: &[u8], start: usize) -> bool {
+    let head = cell.get(start..).and_then(|rest| rest.first_chunk());
+    matches!(before(cell, start), Some(b'%' | b'=' | b'\\'))
+        || head.is_some_and(|head| is_head(head) || matches!(head, b"ey" | b"md"))
+}
+
 /// The key, token or key file that a word of key signs is.
 pub(super) fn word(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>) {
     let word = cell.get(start..end).unwrap_or_default();
-    if let Some((from, class)) = token(word) {
+    // The point that ends a sentence.
+    let points = word.iter().rev().take_while(|sign| **sign == b'.').count();
+    let (word, end) = (word.get(..word.len() - points).unwrap_or_default(), end - points);
+    let escape = match (before(cell, start), word) {
+        (Some(b'%' | b'='), [one, two, ..]) if one.is_ascii_digit() && two.is_ascii_hexdigit() => 2,
+        (Some(b'\\'), [b'n' | b'r' | b't', ..]) => 1,
+        _ => 0,
+    };
+    let behind = word.get(escape..).filter(|_| escape > 0);
+    let token = token(word).or_else(|| token(behind?).map(|(from, class)| (from + escape, class)));
+    if let Some((from, class)) = token {
         // Keys of some makers go on with signs of base 64.
         let more = cell.get(end..).unwrap_or_default();
         let more = more.iter().take_while(|sign| matches!(sign, b'=' | b'+' | b'/'));
@@ -130,31 +149,47 @@ fn token(word: &[u8]) -> Option<(usize, Class)> {
     if word.starts_with(b"eyJ") && is_jwt(word) {
         return Some((0, Class::Jwt));
     }
-    if is_key_of_maker(word) {
+    if is_postgres_hash(word) {
+        return Some((0, Class::PasswordHash));
+    }
+    if maker(word).is_some() {
         return Some((0, Class::ApiKey));
     }
     // Behind a prefix of somebody's own.
     let joint = |sign: &u8| matches!(sign, b'_' | b'-' | b'.');
-    let mut tries = 4;
     if !has(word, joint) {
         return None;
     }
-    for (place, _) in word.iter().enumerate().filter(|(_, sign)| joint(sign)) {
+    let mut tries = 4;
+    let joints = word.iter().enumerate().filter(|(_, sign)| joint(sign));
+    for (place, _) in joints.take(MOST_JOINTS) {
         let tail = word.get(place + 1..)?;
-        if tail.len() < LEAST as usize || tries == 0 {
+        if tail.len() < LEAST as usize {
             return None;
         }
-        tries -= 1;
-        if tail.starts_with(b"eyJ") && is_jwt(tail) {
-            return Some((place + 1, Class::Jwt));
+        if tail.starts_with(b"eyJ") && tries > 0 {
+            tries -= 1;
+            if is_jwt(tail) {
+                return Some((place + 1, Class::Jwt));
+            }
         }
         // Two letters are no proof in the middle of a word.
-        if !tail.starts_with(b"SK") && !tail.starts_with(b"cio") && is_key_of_maker(tail) {
+        if !tail.starts_with(b"SK") && !tail.starts_with(b"cio") && maker(tail).is_some() {
             return Some((place + 1, Class::ApiKey));
+        }
+        // What only makers write, with letters before it.
+        for start in place.saturating_sub(6)..place.saturating_sub(1) {
+            let made = maker(word.get(start..)?);
+            if made.is_some_and(|prefix| prefix.len() > 4 || matches!(prefix, [b'g', b'h', ..])) {
+                return Some((start, Class::ApiKey));
+            }
         }
     }
     None
 }
+
+/// So many prefixes of somebody's own are looked behind.
+const MOST_JOINTS: usize = 16;
 
 fn is_jwt(word: &[u8]) -> bool {
     let mut parts = word.split(|sign| *sign == b'.');
@@ -180,13 +215,20 @@ const HEADS: [u64; 1024] = {
     heads
 };
 
-fn is_key_of_maker(word: &[u8]) -> bool {
-    let Some([one, two]) = word.first_chunk() else { return false };
-    let head = usize::from(*one) << 8 | usize::from(*two);
-    if HEADS.get(head >> 6).is_none_or(|heads| heads >> (head & 63) & 1 == 0) {
-        return false;
+#[inline]
+fn is_head(&[one, two]: &[u8; 2]) -> bool {
+    let head = usize::from(one) << 8 | usize::from(two);
+    HEADS.get(head >> 6).is_some_and(|heads| heads >> (head & 63) & 1 != 0)
+}
+
+/// What a key of a maker begins with.
+fn maker(word: &[u8]) -> Option<&'static [u8]> {
+    if !is_head(word.first_chunk()?) {
+        return None;
     }
-    KEYS.iter().any(|(prefix, least)| {
+    // Not more of the same behind it.
+    let ends = |length: usize| word.get(length).is_none_or(|sign| !sign.is_ascii_alphanumeric());
+    let made = |(prefix, least): &&(&[u8], usize)| {
         let Some(tail) = word.strip_prefix(*prefix) else { return false };
         if word.len() < *least {
             return false;
@@ -195,13 +237,16 @@ fn is_key_of_maker(word: &[u8]) -> bool {
             || tail.iter().any(u8::is_ascii_digit) && tail.iter().any(u8::is_ascii_alphabetic);
         match *prefix {
             b"AKIA" | b"ASIA" | b"ABIA" | b"ACCA" => {
-                word.len() == 20
-                    && tail.iter().all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit())
+                ends(20)
+                    && tail
+                        .iter()
+                        .take(16)
+                        .all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit())
             }
-            b"AIza" => word.len() == 39,
+            b"AIza" => matches!(word.get(39), None | Some(b'.')),
             b"LTAI" => word.len() <= 30 && tail.iter().all(u8::is_ascii_alphanumeric) && random(),
             // Two letters and 32 of base 16.
-            b"SK" => word.len() == 34 && tail.iter().all(u8::is_ascii_hexdigit),
+            b"SK" => ends(34) && tail.iter().take(32).all(u8::is_ascii_hexdigit),
             b"key-" | b"dapi" => tail.iter().take(32).all(u8::is_ascii_hexdigit),
             b"cio" | b"secret_" | b"hcp_" | b"fo1_" => {
                 tail.iter().all(u8::is_ascii_alphanumeric) && random()
@@ -210,7 +255,8 @@ fn is_key_of_maker(word: &[u8]) -> bool {
             b"AAAA" | b"EAAA" | b"EAAC" => random() && tail.iter().all(|sign| *sign != b'.'),
             _ => random(),
         }
-    })
+    };
+    KEYS.iter().find(made).map(|(prefix, _)| *prefix)
 }
 
 /// A hash of a password by its own mark, in the signs around a `$` or `{`; where
@@ -249,12 +295,15 @@ pub(super) fn hash(cell: &[u8], place: usize, floor: usize, found: &mut Vec<Foun
         (b"{bcrypt}", 60),
         (b"{noop}", 7),
     ];
+    // Behind a letter these may be anything.
+    const SHORT: [&[u8]; 4] = [b"$1$", b"$P$", b"$H$", b"$S$"];
     let is_part = |sign: u8| sign.is_ascii_graphic() && !b"\"'<>;".contains(&sign);
     let behind = cell.get(floor..place).unwrap_or_default();
     let first = place - behind.iter().rev().take_while(|sign| is_part(**sign)).count();
     for start in first..=place {
         let rest = cell.get(start..).unwrap_or_default();
-        let begins = before(cell, start).is_none_or(|sign| !sign.is_ascii_alphanumeric());
+        let begins = before(cell, start).is_none_or(|sign| !sign.is_ascii_alphanumeric())
+            || rest.starts_with(b"$") && !SHORT.iter().any(|mark| rest.starts_with(mark));
         if !begins || !MARKS.iter().any(|(mark, _)| rest.starts_with(mark)) {
             continue;
         }
@@ -267,15 +316,10 @@ pub(super) fn hash(cell: &[u8], place: usize, floor: usize, found: &mut Vec<Foun
     place + 1
 }
 
-/// The length of PostgreSQL's own: `md5` and 32 digits of base 16.
-pub(super) const POSTGRES_HASH: usize = 35;
-
-pub(super) fn postgres_hash(cell: &[u8], found: &mut Vec<Found>) {
-    if let Some(tail) = cell.strip_prefix(b"md5")
-        && tail.iter().all(u8::is_ascii_hexdigit)
-    {
-        found.push(Found { start: 0, end: cell.len(), class: Class::PasswordHash });
-    }
+/// PostgreSQL's own: `md5` and 32 digits of base 16.
+fn is_postgres_hash(word: &[u8]) -> bool {
+    word.len() == 35
+        && word.strip_prefix(b"md5").is_some_and(|tail| tail.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// The dashes before a key's armour.
@@ -325,7 +369,7 @@ pub(super) fn assigned(cell: &[u8], place: usize, found: &mut Vec<Found>) -> Opt
     let head = cell.get(..place)?.trim_ascii_end();
     let head = head.strip_suffix(b"\"").or_else(|| head.strip_suffix(b"'")).unwrap_or(head);
     // Most that stands before such a sign is no such word.
-    if !head.last().is_some_and(|last| LAST_SIGNS.contains(&last.to_ascii_lowercase())) {
+    if !may_announce(head) {
         return None;
     }
     let length = head
@@ -415,8 +459,23 @@ pub(super) const SECRETS: &[&[u8]] = &[
     b"secretaccesskey",
 ];
 
-/// What those words end with; and what a name may end with that isn't of the word.
-const LAST_SIGNS: &[u8] = b"detaynr_-";
+/// Whether a text ends as one of those words does, or with what a name may end with
+/// that isn't of the word.
+#[inline]
+fn may_announce(head: &[u8]) -> bool {
+    match head {
+        [.., b'_' | b'-'] => true,
+        [.., one, two] => matches!(
+            (one | 0x20, two | 0x20),
+            (b'r' | b'w', b'd')
+                | (b'r' | b'e', b't')
+                | (b's', b'e')
+                | (b'n' | b'h', b'a')
+                | (b'e', b'y' | b'n' | b'r')
+        ),
+        _ => false,
+    }
+}
 
 /// Whether a word announces a secret, and whether its value must be long.
 fn announces(word: &[u8]) -> Option<(Class, bool)> {

@@ -12,35 +12,46 @@ const PART: u8 = 1 << 2;
 const DASH: u8 = 1 << 3;
 const MARK: u8 = 1 << 4;
 const WORD: u8 = 1 << 5;
+const JOINT: u8 = 1 << 6;
 
 /// A block's signs. The lowest bit is the first byte's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signs {
     pub digits: u64,
-    /// What words are made of ([`super::is_word`]); only where there is a digit near.
+    /// What words are made of ([`super::alnum::is_word`]); only where there is a digit near.
     pub words: u64,
-    /// What keys and tokens are made of: [`is_key`].
+    /// What keys and tokens are made of: [`is_key`]; none in a cell that is too short.
     pub keys: u64,
-    /// What addresses of the network are made of: [`is_part`].
+    /// What addresses of the network are made of: [`is_part`]; none in a short cell
+    /// where nothing could part them.
     pub parts: u64,
     pub dashes: u64,
-    /// What something stands before or behind: `@`, `:`, `=`, `$`, `{`.
+    /// What something stands before or behind: `@`, `:`, `=`, `$`, `{`; and what an
+    /// `@` may be written with: `%`, `#`, `\\`.
     pub marks: u64,
 }
 
 impl Signs {
     /// Of a block.
     #[inline]
-    pub fn of<const N: usize>(block: &[u8; N]) -> Self {
+    pub fn of(block: &[u8; BLOCK]) -> Self {
         let (kinds, any) = kinds(block);
         Self::of_kinds(any, |kind| gather(&kinds, kind))
+    }
+
+    /// Of what is a cell by itself, or a part of one with zeros behind.
+    #[inline]
+    fn of_one<const N: usize>(cell: &[u8; N], length: usize) -> Self {
+        let (kinds, any) = kinds(cell);
+        Self::of_kinds(lone(any, length), |kind| gather(&kinds, kind))
     }
 
     /// Of two, of which the second begins so many places behind the first's begin.
     #[inline]
     fn of_two<const N: usize>(head: &[u8; N], tail: &[u8; N], places: usize) -> Self {
         let ((heads, any), (tails, more)) = (kinds(head), kinds(tail));
-        Self::of_kinds(any | more, |kind| gather(&heads, kind) | gather(&tails, kind) << places)
+        let any = lone(any | more, places + N);
+        Self::of_kinds(any, |kind| gather(&heads, kind) | gather(&tails, kind) << places)
     }
 
     #[inline]
@@ -81,7 +92,7 @@ impl Signs {
             };
             (at(0) | at(1), at(2))
         };
-        Self::of(&(head | tail).to_le_bytes())
+        Self::of_one(&(head | tail).to_le_bytes(), length)
     }
 
     /// Without the first places.
@@ -96,6 +107,14 @@ impl Signs {
             marks: self.marks >> places,
         }
     }
+}
+
+/// The kinds that count in a cell of less than a block: nothing goes on beyond it.
+#[inline]
+fn lone(any: u8, length: usize) -> u8 {
+    let keys = if length < super::secrets::LEAST as usize { KEY } else { 0 };
+    let parts = if any & JOINT == 0 { PART } else { 0 };
+    any & !(keys | parts)
 }
 
 #[inline]
@@ -117,17 +136,19 @@ const fn kinds_of(sign: u8) -> u8 {
     let digit = sign.wrapping_sub(b'0') < 10;
     let dash = sign == b'-';
     let joint = dash | (sign == b'.');
-    let name = digit | (low < 26) | (sign == b'_');
-    let key = name | joint;
-    let word = name | (sign >= 0x80);
+    let word = digit | (low < 26);
+    let key = word | joint | (sign == b'_');
     let part = digit | (low < 6) | joint | (sign == b':');
-    let mark = (sign == b'@') | (sign == b':') | (sign == b'=') | (sign == b'$') | (sign == b'{');
+    let mark = (sign == b'@') | (sign == b':') | (sign == b'=') | (sign == b'{') | (sign == b'\\');
+    // `#`, `$`, `%`
+    let mark = mark | (sign.wrapping_sub(b'#') < 3);
     of(DIGIT, digit)
         | of(KEY, key)
         | of(PART, part)
         | of(DASH, dash)
         | of(MARK, mark)
         | of(WORD, word)
+        | of(JOINT, joint | (sign == b':'))
 }
 
 #[inline]

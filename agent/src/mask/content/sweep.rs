@@ -5,7 +5,7 @@
 //! no byte before it again: that is what makes the whole linear.
 
 use super::signs::{BLOCK, Signs, is_key, is_part};
-use super::{Demand, Found, alnum, is_word, mail, network, numbers, plain, secrets};
+use super::{Demand, Found, alnum, before, iban, mail, network, numbers, plain, secrets};
 
 pub(super) struct Sweep<'c> {
     cell: &'c [u8],
@@ -18,6 +18,9 @@ pub(super) struct Sweep<'c> {
     floors: Floors,
 }
 
+/// So many digits are looked at in the middle of a word too.
+const LONG: u32 = numbers::LEAST_DIGITS as u32;
+
 /// Where each scanner goes on.
 #[derive(Debug, Default)]
 struct Floors {
@@ -25,6 +28,7 @@ struct Floors {
     parts: usize,
     armour: usize,
     words: usize,
+    ibans: usize,
     mail: usize,
     hashes: usize,
     assigned: usize,
@@ -62,6 +66,26 @@ where
     bits
 }
 
+/// How many bits are set between two places, if both are in this block.
+#[inline]
+fn within(base: usize, bits: u64, start: usize, end: usize) -> Option<u32> {
+    let (first, length) = (start.checked_sub(base)?, end - start);
+    let inside = length < BLOCK && first + length < BLOCK;
+    inside.then(|| (bits >> first & !(!0 << length)).count_ones())
+}
+
+/// The bits of runs of so many set ones, or more.
+#[inline]
+fn runs(bits: u64, least: u32) -> u64 {
+    let (mut runs, mut length) = (ends(bits, least), 1);
+    while length < least {
+        let step = length.min(least - length);
+        runs |= runs >> step;
+        length += step;
+    }
+    runs
+}
+
 impl<'c> Sweep<'c> {
     pub fn new(cell: &'c [u8], demand: Demand, found: &'c mut Vec<Found>) -> Self {
         Self {
@@ -96,20 +120,17 @@ impl<'c> Sweep<'c> {
             self.block(base, signs);
         }
         self.close_cluster();
-        if self.cell.len() == secrets::POSTGRES_HASH {
-            secrets::postgres_hash(self.cell, self.found);
-        }
     }
 
     #[inline]
     fn block(&mut self, base: usize, signs: Signs) {
         let keys = self.keys.ends(signs.keys, secrets::LEAST);
         if keys != 0 {
-            self.words_of_keys(base, signs.keys, keys);
+            self.words_of_keys(base, signs, keys);
         }
         let parts = self.parts.ends(signs.parts, network::LEAST);
         if parts != 0 {
-            self.addresses(base, signs.parts, parts);
+            self.addresses(base, signs, parts);
         }
         let dashes = self.dashes.ends(signs.dashes, secrets::ARMOUR);
         if dashes != 0 {
@@ -123,23 +144,29 @@ impl<'c> Sweep<'c> {
         }
     }
 
-    fn words_of_keys(&mut self, base: usize, keys: u64, ends: u64) {
+    fn words_of_keys(&mut self, base: usize, signs: Signs, ends: u64) {
         for place in places(base, ends) {
             if place >= self.floors.keys {
                 let start = place + 1 - secrets::LEAST as usize;
-                let end = self.end(base, keys, place, is_key);
-                secrets::word(self.cell, start, end, self.found);
+                let end = self.end(base, signs.keys, place, is_key);
+                let joints = within(base, signs.keys & !signs.words, start, end);
+                if joints != Some(0) || secrets::may_begin(self.cell, start) {
+                    secrets::word(self.cell, start, end, self.found);
+                }
                 self.floors.keys = end;
             }
         }
     }
 
-    fn addresses(&mut self, base: usize, parts: u64, ends: u64) {
+    fn addresses(&mut self, base: usize, signs: Signs, ends: u64) {
         for place in places(base, ends) {
             if place >= self.floors.parts {
                 let start = place + 1 - network::LEAST as usize;
-                let end = self.end(base, parts, place, is_part);
-                network::run(self.cell, start, end, self.found);
+                let end = self.end(base, signs.parts, place, is_part);
+                let joints = within(base, signs.parts & !signs.words, start, end);
+                if joints.is_none_or(|joints| joints >= network::LEAST_JOINTS) {
+                    network::run(self.cell, start, end, self.found);
+                }
                 self.floors.parts = end;
             }
         }
@@ -168,29 +195,35 @@ impl<'c> Sweep<'c> {
     }
 
     fn marks(&mut self, base: usize, marks: u64) {
-        let (cell, floors) = (self.cell, &mut self.floors);
+        let cell = self.cell;
         for place in places(base, marks) {
             match cell.get(place) {
-                Some(b'@') if place >= floors.mail => {
-                    if let Some(end) = mail::at(cell, place, floors.mail, self.found) {
-                        floors.mail = end;
-                    }
-                }
-                Some(b'$' | b'{') if place >= floors.hashes => {
-                    floors.hashes = secrets::hash(cell, place, floors.hashes, self.found);
+                Some(b'@' | b'%' | b'#' | b'\\') => self.mail(place),
+                Some(b'$' | b'{') if place >= self.floors.hashes => {
+                    self.floors.hashes = secrets::hash(cell, place, self.floors.hashes, self.found);
                 }
                 Some(sign @ (b':' | b'=')) => {
-                    if *sign == b':' {
-                        secrets::credentials(cell, place, self.found);
+                    match sign {
+                        b':' => secrets::credentials(cell, place, self.found),
+                        _ => self.mail(place),
                     }
-                    if place >= floors.assigned
+                    if place >= self.floors.assigned
                         && let Some(end) = secrets::assigned(cell, place, self.found)
                     {
-                        floors.assigned = end;
+                        self.floors.assigned = end;
                     }
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn mail(&mut self, place: usize) {
+        if place >= self.floors.mail
+            && let Some(sign) = mail::sign(self.cell, place)
+            && let Some(end) = mail::at(self.cell, sign, self.floors.mail, self.found)
+        {
+            self.floors.mail = end;
         }
     }
 
@@ -202,16 +235,26 @@ impl<'c> Sweep<'c> {
             digits &= digits.wrapping_add(1 << first);
             let begin = first + 1 - (words << (u64::BITS - 1 - first)).leading_ones();
             let end = first + (words >> first).trailing_ones();
-            if first + length < end {
-                // Within a word only its own first and last digits may be of a number.
+            let escape = first - begin < 2
+                && matches!(before(self.cell, base + begin as usize), Some(b'%' | b'='));
+            if first + length < end && !escape {
+                // Within a word only its own first and last digits may be of a number,
+                // and what is long.
                 let last = end - (digits << (u64::BITS - end)).leading_ones();
-                digits &= u64::MAX.checked_shl(last).unwrap_or_default();
+                let rest = u64::MAX.checked_shl(last).unwrap_or_default();
+                digits &= rest | runs(digits, LONG);
             }
             let start = base + first as usize;
             if start >= self.floors.words && alnum::may_be(self.cell, start, length as usize) {
                 self.word(base + begin as usize, base + end as usize, base);
             }
-            if first == begin || first + length == end {
+            if start >= self.floors.ibans
+                && iban::may_be(self.cell, start)
+                && let Some(end) = iban::at(self.cell, start, self.found)
+            {
+                self.floors.ibans = end;
+            }
+            if first == begin || first + length == end || length >= LONG {
                 self.cluster(start, length as usize);
             }
         }
@@ -222,11 +265,11 @@ impl<'c> Sweep<'c> {
         let floor = self.floors.words;
         if start == base {
             let behind = self.cell.get(floor..start).unwrap_or_default();
-            start -= behind.iter().rev().take_while(|sign| is_word(**sign)).count();
+            start -= behind.iter().rev().take_while(|sign| alnum::is_word(**sign)).count();
         }
         if end == base + BLOCK {
             let ahead = self.cell.get(end..).unwrap_or_default();
-            end += ahead.iter().take_while(|sign| is_word(**sign)).count();
+            end += ahead.iter().take_while(|sign| alnum::is_word(**sign)).count();
         }
         self.floors.words = alnum::word(self.cell, start, end, floor, self.found);
     }
@@ -244,7 +287,7 @@ impl<'c> Sweep<'c> {
 
     #[inline]
     fn close_cluster(&mut self) {
-        if self.cluster.digits >= numbers::LEAST_DIGITS {
+        if numbers::may_be(self.cell, self.cluster) {
             numbers::scan(self.cell, self.cluster, self.demand, self.found);
         }
     }

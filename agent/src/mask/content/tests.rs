@@ -64,6 +64,151 @@ fn what_goes_on_behind_an_address_of_mail_hides_none() {
 }
 
 #[test]
+fn what_stands_beside_it_hides_nothing() {
+    let card = |cell: &str| (cell.to_owned(), Class::CreditCard, "4532015112830366");
+    let cards = [
+        "1 4532015112830366",
+        "4532015112830366.00",
+        "4532015112830366.0",
+        "-4532015112830366",
+        "+4532015112830366",
+        "card4532015112830366",
+        "card_4532015112830366_x",
+        "4532015112830366EUR",
+        "Nr.4532015112830366",
+        "4532015112830366-01",
+        "12-4532015112830366",
+        "4532015112830366:12/26:123",
+        "„4532015112830366“",
+        "卡号4532015112830366号",
+        "№4532015112830366",
+        "Karte\u{a0}4532015112830366",
+        "card%204532015112830366",
+        "card%3D4532015112830366",
+        "card=3D4532015112830366",
+        "card\\n4532015112830366",
+        "my+card+4532015112830366",
+        "1 2 3 4 5 6 7 8 9 10 11 12 13 4532015112830366 14 15",
+    ];
+    let grouped = [
+        ("order #5 4532 0151 1283 0366", "4532 0151 1283 0366"),
+        ("v1 4532 0151 1283 0366", "4532 0151 1283 0366"),
+        ("1234 4532 0151 1283 0366 1225", "4532 0151 1283 0366"),
+        ("4532 0151 1283 0366-01", "4532 0151 1283 0366"),
+        ("4532 0151 1283 0366/12", "4532 0151 1283 0366"),
+        ("Visa4532-0151-1283-0366", "4532-0151-1283-0366"),
+        ("4532.0151.1283.0366", "4532.0151.1283.0366"),
+        ("4532 - 0151 - 1283 - 0366", "4532 - 0151 - 1283 - 0366"),
+        ("4532  0151  1283  0366", "4532  0151  1283  0366"),
+        ("4532\u{202f}0151\u{202f}1283\u{202f}0366", "4532\u{202f}0151\u{202f}1283\u{202f}0366"),
+        ("4532–0151–1283–0366", "4532–0151–1283–0366"),
+        ("x=4532%200151%201283%200366", "4532%200151%201283%200366"),
+        ("my+card+4532+0151+1283+0366", "4532+0151+1283+0366"),
+        ("12 3714 496353 98431 7", "3714 496353 98431"),
+    ];
+    let others = [
+        ("room 5 536-90-4399", Class::UsSsn, "536-90-4399"),
+        ("12 529.982.247-25", Class::BrCpf, "529.982.247-25"),
+        ("CPF529.982.247-25", Class::BrCpf, "529.982.247-25"),
+        ("CPF52998224725", Class::BrCpf, "52998224725"),
+        ("2 1 80 12 69 552 223 80", Class::FrNir, "1 80 12 69 552 223 80"),
+        ("5 415-555-2671", Class::Phone, "415-555-2671"),
+        ("Tel+49 30 901820", Class::Phone, "+49 30 901820"),
+        ("Tel.030 1234567", Class::Phone, "030 1234567"),
+        ("电话+86 138 1234 5678", Class::Phone, "+86 138 1234 5678"),
+        ("(415) 555-2671x123", Class::Phone, "(415) 555-2671"),
+        ("415-555-2671ext.5", Class::Phone, "415-555-2671"),
+        ("5 52.5200, 13.4050", Class::GeoPosition, "52.5200, 13.4050"),
+        ("Konto/DE89370400440532013000", Class::Iban, "DE89370400440532013000"),
+        ("x.DE89370400440532013000", Class::Iban, "DE89370400440532013000"),
+        ("DE89370400440532013000EUR", Class::Iban, "DE89370400440532013000"),
+        ("IBANDE89370400440532013000", Class::Iban, "DE89370400440532013000"),
+        ("iban_de89370400440532013000", Class::Iban, "de89370400440532013000"),
+        ("账户DE89370400440532013000号", Class::Iban, "DE89370400440532013000"),
+        ("%3DDE89370400440532013000", Class::Iban, "DE89370400440532013000"),
+        ("at IBAN:DE89 3704 0044 0532 0130 00EUR", Class::Iban, "DE89 3704 0044 0532 0130 00"),
+        ("DE89.3704.0044.0532.0130.00", Class::Iban, "DE89.3704.0044.0532.0130.00"),
+        (
+            "DE89%203704%200044%200532%200130%2000",
+            Class::Iban,
+            "DE89%203704%200044%200532%200130%2000",
+        ),
+        ("GB82_WEST_1234_5698_7654_32", Class::Iban, "GB82_WEST_1234_5698_7654_32"),
+        ("DNI/12345678Z", Class::EsDni, "12345678Z"),
+        ("dni_12345678Z", Class::EsDni, "12345678Z"),
+        ("CF-RSSMRA85T10A562S", Class::ItFiscalCode, "RSSMRA85T10A562S"),
+        ("身份证11010519491231002X", Class::CnId, "11010519491231002X"),
+        ("?m=jane%40mail.example&x=1", Class::Email, "jane%40mail.example"),
+        ("jane%2540mail.example", Class::Email, "jane%2540mail.example"),
+        ("jane=40mail.example", Class::Email, "jane=40mail.example"),
+        ("jane&#64;mail.example", Class::Email, "jane&#64;mail.example"),
+        ("jane&#x40;mail.example", Class::Email, "jane&#x40;mail.example"),
+        ("jane\\u0040mail.example", Class::Email, "jane\\u0040mail.example"),
+        ("to \"jane doe\"@mail.example", Class::Email, "\"jane doe\"@mail.example"),
+        ("ip:192.168.17.4", Class::IpAddress, "192.168.17.4"),
+        ("ip_192.168.17.4", Class::IpAddress, "192.168.17.4"),
+        ("地址192.168.17.4。", Class::IpAddress, "192.168.17.4"),
+        ("from 192.168.17.4...", Class::IpAddress, "192.168.17.4"),
+        ("ip:2001:db8::8a2e:370:7334", Class::IpAddress, "2001:db8::8a2e:370:7334"),
+        ("MAC:AA:BB:CC:DD:EE:FF", Class::MacAddress, "AA:BB:CC:DD:EE:FF"),
+        ("key AKIAIOSFODNN7EXAMPLE.", Class::ApiKey, "AKIAIOSFODNN7EXAMPLE"),
+        ("AKIAIOSFODNN7EXAMPLE-old", Class::ApiKey, "AKIAIOSFODNN7EXAMPLE-old"),
+        ("%3DAKIAIOSFODNN7EXAMPLE", Class::ApiKey, "AKIAIOSFODNN7EXAMPLE"),
+        (
+            "a-b-c-d-e-f-ghp_0123456789abcdefghijABCDEFGHIJ012345",
+            Class::ApiKey,
+            "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+        ),
+        (
+            "tokenghp_0123456789abcdefghijABCDEFGHIJ012345",
+            Class::ApiKey,
+            "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+        ),
+        (
+            "Bearer%20eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop",
+            Class::Jwt,
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop",
+        ),
+        (
+            "pw$2b$12$01234567890123456789012345678901234567890123456789012",
+            Class::PasswordHash,
+            "$2b$12$01234567890123456789012345678901234567890123456789012",
+        ),
+        (
+            "alter role md5d41d8cd98f00b204e9800998ecf8427e.",
+            Class::PasswordHash,
+            "md5d41d8cd98f00b204e9800998ecf8427e",
+        ),
+    ];
+    let cards = cards.into_iter().map(card);
+    let grouped = grouped.map(|(cell, span)| (cell.to_owned(), Class::CreditCard, span));
+    let others = others.map(|(cell, class, span)| (cell.to_owned(), class, span));
+    for (cell, class, span) in cards.chain(grouped).chain(others) {
+        assert_eq!(classes(&cell), [(class, span.to_owned())], "{cell}");
+    }
+}
+
+#[test]
+fn all_cards_of_a_list_are_found() {
+    let card = (Class::CreditCard, "4532 0151 1283 0366".to_owned());
+    for before in ["", "5 ", "1234 "] {
+        let cell = before.to_owned() + &"4532 0151 1283 0366 ".repeat(20);
+        assert_eq!(classes(&cell), vec![card.clone(); 20], "{cell}");
+    }
+}
+
+/// Of two that overlap nothing is shown.
+#[test]
+fn what_is_beyond_the_first_of_two_is_found_too() {
+    for cell in ["+49 30 901820_jane@mail.example", "4111 1111 1111 1111.jane@mail.example"] {
+        let found = classes(cell);
+        let (_, last) = found.last().unwrap();
+        assert!(found.len() == 2 && last.ends_with("jane@mail.example"), "{cell}: {found:?}");
+    }
+    assert_eq!(classes("mysql://app:hunter2@mail.example").len(), 1);
+}
+
+#[test]
 fn what_only_looks_alike_is_left() {
     for cell in [
         "2024-05-06 07:08:09.123456+00",
@@ -91,6 +236,33 @@ fn what_only_looks_alike_is_left() {
         "https://example.com/a/b?c=d",
         "password: see below",
         "978-3-16-148410-0",
+        "0.4532015112830366",
+        "17.4532015112830366",
+        ".4532015112830366",
+        "4532015112830366.50",
+        "45320151128303661",
+        "x2y4532015112830366",
+        "4532015112830366b1",
+        "4532-0151-1283-0366-1111",
+        "1111-4532-0151-1283-0366",
+        "12345678-4532-0151-1283-036612345678",
+        "2019 2020 2021 2022 2023 2024 2025",
+        "2014 1981 1994",
+        "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20",
+        "12345678 12345678 12345678",
+        "DE8937040044053201300012",
+        "DE89370400440532013001EUR",
+        "abDe89370400440532013000",
+        "1GB82WEST12345698765432EUR",
+        "openssl-10.2.3.14",
+        "v_10.4.12.1-rc1",
+        "SHA:aa:bb:cc:dd:ee:ff:00:11:22:33:44:55:66:77:88:99",
+        "https://example.com/%40user/x.html",
+        "100%40 of it",
+        "color: #64;",
+        "UTC+0100",
+        "INV20240000123",
+        "task-0123456789abcdefghijABCDEFGHIJ012345678",
         "@mention",
         "a@b",
         "$12.50",
@@ -105,7 +277,7 @@ fn everywhere(cell: &[u8], demand: Demand) -> Vec<Found> {
     let key = |sign: &u8| sign.is_ascii_alphanumeric() || b"_-.".contains(sign);
     let part = |sign: &u8| sign.is_ascii_hexdigit() || b".:-".contains(sign);
     let (mut armour, mut mails, mut hashes, mut values, mut words) = (0, 0, 0, 0, 0);
-    let (mut keys, mut parts) = (0, 0);
+    let (mut keys, mut parts, mut ibans) = (0, 0, 0);
     for (place, sign) in cell.iter().enumerate() {
         let rest = &cell[place..];
         if place >= keys && key(sign) {
@@ -123,8 +295,13 @@ fn everywhere(cell: &[u8], demand: Demand) -> Vec<Found> {
         if place >= armour {
             armour = secrets::private_key(cell, place, &mut found).unwrap_or(armour);
         }
-        if *sign == b'@' && place >= mails {
-            mails = mail::at(cell, place, mails, &mut found).unwrap_or(mails);
+        if place >= mails
+            && let Some(sign) = mail::sign(cell, place)
+        {
+            mails = mail::at(cell, sign, mails, &mut found).unwrap_or(mails);
+        }
+        if sign.is_ascii_digit() && place >= ibans {
+            ibans = iban::at(cell, place, &mut found).unwrap_or(ibans);
         }
         if b"${".contains(sign) && place >= hashes {
             hashes = secrets::hash(cell, place, hashes, &mut found);
@@ -134,17 +311,16 @@ fn everywhere(cell: &[u8], demand: Demand) -> Vec<Found> {
             values = secrets::assigned(cell, place, &mut found).unwrap_or(values);
         }
         if sign.is_ascii_digit() && place >= words {
-            let behind = cell[words..place].iter().rev().take_while(|sign| is_word(**sign));
+            let behind = cell[words..place].iter().rev().take_while(|sign| alnum::is_word(**sign));
             let (start, ahead) = (place - behind.count(), rest.iter());
-            let end = place + ahead.take_while(|sign| is_word(**sign)).count();
+            let end = place + ahead.take_while(|sign| alnum::is_word(**sign)).count();
             words = alnum::word(cell, start, end, words, &mut found);
         }
     }
     let digits = cell.iter().filter(|sign| sign.is_ascii_digit()).count();
     let all = numbers::Cluster { start: 0, end: cell.len(), digits };
-    numbers::scan(cell, all, demand, &mut found);
-    if cell.len() == 35 {
-        secrets::postgres_hash(cell, &mut found);
+    if numbers::may_be(cell, all) {
+        numbers::scan(cell, all, demand, &mut found);
     }
     untangle(&mut found);
     found
@@ -177,6 +353,22 @@ fn the_sweep_leads_to_all_that_a_scanner_finds() {
         "52.520,13.405",
         "52.520 - 13.405",
         "AKIAIOSFODNN7EXAMPLE",
+        "4532015112830366.00",
+        "4532  0151  1283  0366",
+        "1 2 3 4 5 6 7 8 9 10 11 12 ",
+        "4111 1111 1111 1111 1111",
+        "x_DE89370400440532013000EUR",
+        "12345678901234567890",
+        "%204532015112830366",
+        "%3D",
+        "\\n",
+        "„415-555-2671“",
+        "卡",
+        "jane%40mail.example",
+        "\"jane doe\"@mail.example",
+        "ip:192.168.17.4",
+        "MAC:AA:BB:CC:DD:EE:FF",
+        "tokenghp_0123456789abcdefghijABCDEFGHIJ012345",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop",
         "postgres://a:b@c",
         "password=abc",
@@ -270,10 +462,16 @@ fn every_sign_is_of_its_kinds_wherever_it_stands() {
                 keys: bit(sign.is_ascii_alphanumeric() || b"_-.".contains(&sign), place),
                 parts: bit(sign.is_ascii_hexdigit() || b".:-".contains(&sign), place),
                 dashes: bit(sign == b'-', place),
-                marks: bit(b"@:=${".contains(&sign), place),
+                marks: bit(b"@:=${%#\\".contains(&sign), place),
             };
             assert_eq!(Signs::of(&block), signs, "{sign:#x} at {place}");
+            // By itself a cell has no key if it is too short, no address if nothing
+            // parts it.
+            let parted = b".:-".contains(&sign);
             for length in place + 1..64 {
+                let keys = if length < 16 { 0 } else { signs.keys };
+                let parts = if parted { signs.parts } else { 0 };
+                let signs = Signs { keys, parts, ..signs };
                 assert_eq!(Signs::of_short(&block[..length]), signs, "{sign:#x} at {place}");
             }
         }
@@ -367,6 +565,24 @@ fn no_input_is_slower_than_linear() {
         "-----BEGIN PRIVATE KEY-----END ",
         "abcdefghijklmnop_",
         "= ",
+        "%40",
+        "1%20",
+        "4111 ",
+        "4111-",
+        "4532015112830366 1 ",
+        "\"a\"@",
+        "&#64;",
+        "DE89",
+        "DE89 ",
+        "ab12",
+        "x_1",
+        "ghp_-",
+        "1.2.3.4-",
+        "a:b:",
+        "卡4532",
+        "é12345678",
+        "=40a.bc",
+        "1+",
     ] {
         let took = |times: usize| {
             let cell = unit.repeat(times);
