@@ -247,6 +247,7 @@ impl<I: Io> Carriage<I> {
             hello: Hello {
                 name: self.carried.asked_name.clone(),
                 postgres: tls.is_some_and(|tls| has_postgres_alpn(tls.common())),
+                others: Vec::new(),
             },
             sought,
         };
