@@ -7,6 +7,10 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
@@ -128,4 +132,32 @@ pub fn memory_kib(pid: u32) -> Result<u64> {
         .ok_or_else(|| anyhow!("process {pid} has no sum of anonymous memory"))?
         .parse()
         .map_err(Into::into)
+}
+
+/// Looks at a process's memory all the time, until it is asked.
+pub struct Peak {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<u64>>,
+}
+
+impl Peak {
+    pub fn of(pid: u32) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut most = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                most = most.max(memory_kib(pid)?);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(most)
+        });
+        Self { stop, thread }
+    }
+
+    /// The most that it had, in KiB; an error if it ended meanwhile.
+    pub fn most(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("a thread panicked"))?
+    }
 }

@@ -22,6 +22,7 @@ pub mod kernel;
 pub mod leftovers;
 pub mod matrix;
 pub mod namespace;
+pub mod newer;
 pub mod pgbouncer;
 pub mod place;
 pub mod ports;

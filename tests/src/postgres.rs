@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::certificates::{Authority, Key};
 use crate::folder::TempFolder;
 use crate::place::Place;
-use crate::{ports, sys, wait};
+use crate::{newer, ports, sys, wait};
 
 /// What kind of server is wanted.
 #[derive(Clone, Debug, Default)]
@@ -21,9 +21,16 @@ pub struct Setup {
     tls: Option<Key>,
     rules: Vec<String>,
     settings: Vec<String>,
+    newer: bool,
 }
 
 impl Setup {
+    /// Of a newer release than the one that is installed.
+    pub fn newer(mut self) -> Self {
+        self.newer = true;
+        self
+    }
+
     /// With a certificate of a test authority's for `localhost`,
     /// `db.tidegate.test` and the loopback addresses.
     pub fn tls(mut self, key: Key) -> Self {
@@ -60,6 +67,23 @@ pub struct Postgres {
     server: Child,
     authority: Option<Authority>,
     folder: TempFolder,
+    programs: Programs,
+}
+
+/// Where the server's own are.
+#[derive(Clone, Debug)]
+enum Programs {
+    Installed,
+    Copied(PathBuf),
+}
+
+impl Programs {
+    fn find(&self, name: &str) -> Result<PathBuf> {
+        match self {
+            Self::Installed => program(name),
+            Self::Copied(folder) => Ok(folder.join("bin").join(name)),
+        }
+    }
 }
 
 impl Postgres {
@@ -84,7 +108,11 @@ impl Postgres {
         give(&data, uid, gid)?;
         let password = folder.path().join("password");
         std::fs::write(&password, "tide\n")?;
-        let mut initdb = Place::new().user(uid, gid).command(program("initdb")?)?;
+        let programs = match setup.newer {
+            true => Programs::Copied(newer::copied(folder.path())?),
+            false => Programs::Installed,
+        };
+        let mut initdb = Place::new().user(uid, gid).command(programs.find("initdb")?)?;
         initdb
             .arg("-D")
             .arg(&data)
@@ -108,8 +136,8 @@ impl Postgres {
             None => None,
         };
         let port = ports::fresh()?;
-        let server = spawn(&folder, &setup, authority.as_ref(), port)?;
-        let mut postgres = Self { port, setup, server, authority, folder };
+        let server = spawn(&folder, &setup, &programs, authority.as_ref(), port)?;
+        let mut postgres = Self { port, setup, server, authority, folder, programs };
         postgres.wait_ready()?;
         postgres.admin("postgres", "CREATE DATABASE app")?;
         Ok(postgres)
@@ -119,7 +147,8 @@ impl Postgres {
     /// again, with the same data and port.
     pub fn restart(&mut self, signal: i32) -> Result<()> {
         self.stop(signal)?;
-        self.server = spawn(&self.folder, &self.setup, self.authority.as_ref(), self.port)?;
+        let Self { folder, setup, programs, authority, .. } = &*self;
+        self.server = spawn(folder, setup, programs, authority.as_ref(), self.port)?;
         self.wait_ready()
     }
 
@@ -201,13 +230,14 @@ impl Postgres {
 fn spawn(
     folder: &TempFolder,
     setup: &Setup,
+    programs: &Programs,
     authority: Option<&Authority>,
     port: u16,
 ) -> Result<Child> {
     let (uid, gid) = server_user()?;
     let data = folder.path().join("data");
     let log = File::options().create(true).append(true).open(folder.path().join("log"))?;
-    let mut server = Place::new().user(uid, gid).command(program("postgres")?)?;
+    let mut server = Place::new().user(uid, gid).command(programs.find("postgres")?)?;
     server
         .arg("-D")
         .arg(&data)

@@ -288,6 +288,14 @@ impl Connection {
         }
     }
 
+    /// What was agreed on by ALPN.
+    pub fn protocol(&self) -> Result<Option<Vec<u8>>> {
+        match &self.stream {
+            Stream::Secured(stream) => Ok(stream.conn.alpn_protocol().map(<[u8]>::to_vec)),
+            _ => bail!("it has no TLS"),
+        }
+    }
+
     /// Answers what the server asks about who one is, up to ReadyForQuery, or
     /// to the error that ends it.
     pub fn login(&mut self, user: &str, password: &str) -> Result<Vec<Message>> {

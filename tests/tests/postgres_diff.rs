@@ -9,6 +9,8 @@ mod ends;
 mod extended;
 #[path = "postgres_diff/login.rs"]
 mod login;
+#[path = "postgres_diff/newer.rs"]
+mod newer;
 #[path = "postgres_diff/pools.rs"]
 mod pools;
 #[path = "postgres_diff/simple.rs"]

@@ -2,7 +2,9 @@
 //! the other side learns it at once, and the agent keeps nothing of it.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -14,6 +16,7 @@ use tidegate_tests::kernel::descriptors;
 use tidegate_tests::place::Place;
 use tidegate_tests::recorded::{Fault, PATIENCE, Session, Side, is_beginning, play};
 use tidegate_tests::scene::alone;
+use tidegate_tests::wire::{Connection, message};
 use tidegate_tests::{ports, wait};
 
 struct Ground {
@@ -190,5 +193,76 @@ fn a_server_that_says_nothing() -> Result<()> {
             is_beginning(&seen.received, b"").map_err(|why| anyhow!(why))?;
         }
     }
+    Ok(())
+}
+
+/// What one side may say that nobody knows; nothing of it reaches the other.
+#[derive(Clone, Copy, Debug)]
+enum Nonsense {
+    /// A message of a kind that doesn't exist.
+    Unknown,
+    /// A length that can't be.
+    Length,
+    /// A message that fits nothing that was asked.
+    OutOfPlace,
+}
+
+impl Nonsense {
+    fn bytes(self, by: Side) -> Vec<u8> {
+        match (self, by) {
+            (Self::Unknown, _) => message::typed(b'!', b"nonsense"),
+            (Self::Length, _) => [&b"D\0\0\0\x03"[..], b"nonsense"].concat(),
+            (Self::OutOfPlace, Side::Server) => message::typed(b'D', b"\0\x01\0\0\0\x08nonsense"),
+            (Self::OutOfPlace, Side::Client) => message::typed(b'p', b"nonsense\0"),
+        }
+    }
+}
+
+#[test]
+fn what_nobody_knows_ends_the_session_on_both_sides_and_is_recorded() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start()?;
+    let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;
+    let mut cases = 0;
+    for by in [Side::Server, Side::Client] {
+        for nonsense in [Nonsense::Unknown, Nonsense::Length, Nonsense::OutOfPlace] {
+            cases += 1;
+            let context = || format!("{nonsense:?} by the {by:?}{}", ground.agent.tail());
+            let stream = dialer.open(ground.listener.local_addr()?)?;
+            let mut client = Connection::new(stream, Arc::default())?;
+            let (mut server, _) = ground.listener.accept()?;
+            server.set_read_timeout(Some(PATIENCE))?;
+            let parameters = [("user", "app"), ("database", "app")];
+            let startup = message::startup(message::PROTOCOL, &parameters);
+            client.send(&startup)?;
+            server.read_exact(&mut vec![0; startup.len()])?;
+            let welcome = [
+                message::typed(b'R', &[0; 4]),
+                message::typed(b'K', &[0, 0, 0, 7, 1, 2, 3, 4]),
+                message::typed(b'Z', b"I"),
+            ];
+            server.write_all(&welcome.concat())?;
+            client.until(b'Z')?;
+            match by {
+                Side::Server => server.write_all(&nonsense.bytes(by))?,
+                Side::Client => client.send(&nonsense.bytes(by))?,
+            }
+            let heard = client.rest().with_context(context)?;
+            let last = heard.last().with_context(context)?;
+            ensure!(heard.len() == 1 && last.kind == b'E', "{heard:?}: {}", context());
+            ensure!(last.field(b'C').as_deref() == Some("08P01"), "{last:?}: {}", context());
+            ensure!(last.field(b'S').as_deref() == Some("FATAL"), "{last:?}: {}", context());
+            let mut reached = Vec::new();
+            server.read_to_end(&mut reached).with_context(context)?;
+            ensure!(reached.is_empty(), "{}: {}", reached.escape_ascii(), context());
+        }
+    }
+    wait::until("the records", Duration::from_secs(10), || {
+        let hits = ground.agent.search(&["--kind", "closed"])?;
+        let faults = hits.iter().filter(|hit| hit.to_string().contains("\"fault\":\"")).count();
+        Ok((faults == cases).then_some(()))
+    })?;
+    let status = ground.agent.status()?;
+    ensure!(status.enforcers.len() == 1 && status.enforcers[0].restarts == 0, "{status:?}");
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod init;
 mod page;
 mod runtimes;
+mod store;
 mod trust;
 
 use std::path::PathBuf;

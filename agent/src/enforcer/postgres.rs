@@ -76,6 +76,8 @@ pub struct Carriage<I> {
     log: Connection,
     /// Why its opening isn't in the log.
     unrecorded: Option<String>,
+    /// How it is carried is in the log.
+    told: bool,
     /// The leg that broke first.
     broken: Option<Side>,
 }
@@ -164,6 +166,7 @@ impl<I: Io> Carriage<I> {
             carried: Box::default(),
             log,
             unrecorded,
+            told: false,
             broken: None,
         }
     }
@@ -278,6 +281,11 @@ impl<I: Io> Carriage<I> {
     pub fn close(&mut self, closing: &Closing) {
         if let Stage::Session(carrying) = &mut self.stage {
             carrying.close(&self.log);
+        }
+        // It never came to a login: a certificate turned down, a server that isn't
+        // who it should be, a cancel.
+        if let (false, Some(carried)) = (self.told, &closing.carried) {
+            let _ = self.log.session(carried);
         }
         // Nobody is left to be told that it can't be recorded; the log itself
         // shouts.

@@ -55,6 +55,8 @@ pub struct Hello {
     pub name: Option<String>,
     /// It offers ALPN `postgresql`.
     pub postgres: bool,
+    /// What it offers where that isn't among it: the server may turn it down.
+    pub others: Vec<Vec<u8>>,
 }
 
 impl Tls {
@@ -312,11 +314,13 @@ impl Hello {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
                     let hello = accepted.client_hello();
+                    let offered: Vec<&[u8]> = hello.alpn().into_iter().flatten().collect();
+                    let postgres = offered.contains(&ALPN);
+                    let others = if postgres { &[][..] } else { &offered };
                     return Ok(Some(Self {
                         name: hello.server_name().map(str::to_ascii_lowercase),
-                        postgres: hello
-                            .alpn()
-                            .is_some_and(|mut offered| offered.any(|name| name == ALPN)),
+                        postgres,
+                        others: others.iter().map(|name| name.to_vec()).collect(),
                     }));
                 }
                 Err((error, _)) => return Err(error.into()),

@@ -1,10 +1,13 @@
 //! COPY in every direction, and things that are large.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::io::Write as _;
 use std::process::Stdio;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::diff::{Leg, Stage, Way, all};
+use tidegate_tests::kernel::{Peak, memory_kib};
 use tidegate_tests::postgres::program;
 use tidegate_tests::scene::alone;
 use tidegate_tests::wire::Connection;
@@ -138,48 +141,74 @@ fn extended(way: &mut Way<'_>) -> Result<()> {
     one.leave()
 }
 
-/// 64 MiB, or 1 GiB with the long suites, by psql's `\copy`.
+/// 64 MiB, or 1 GiB with the long suites, in and out again by psql, with TLS and
+/// without. However much it is, the enforcer's memory stays as it was.
 #[test]
 fn large_copies_by_a_real_client() -> Result<()> {
     let _alone = alone();
     let stage = Stage::new(open_house().setting("max_wal_size=4GB").start()?)?;
     // A row is 1,024 bytes.
-    let rows = if all() { 1024 * 1024 } else { 64 * 1024 };
+    let rows: u64 = if all() { 1024 * 1024 } else { 64 * 1024 };
     stage.postgres.admin("app", "CREATE UNLOGGED TABLE big (line text)")?;
     for leg in Leg::BOTH {
-        stage.compare("large copies", leg, |way| {
-            let psql = |sql: &str| -> Result<std::process::Command> {
-                let mut command = way.command(program("psql")?)?;
-                command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(way.dsn("app"));
-                Ok(command)
-            };
-            let mut into = psql("COPY big FROM STDIN")?.stdin(Stdio::piped()).spawn()?;
-            let mut pipe = into.stdin.take().context("no pipe")?;
-            for row in 0..rows {
-                let mut line = format!("{row:016}").repeat(64).into_bytes();
-                line[1023] = b'\n';
-                pipe.write_all(&line)?;
-            }
-            drop(pipe);
-            ensure!(into.wait()?.success(), "the copy in failed");
-            let sums =
-                "SELECT count(*), sum(length(line)), md5(string_agg(md5(line), '')) FROM big";
-            way.tool("what arrived", &mut psql(sums)?)?;
-            let mut out = psql("COPY big TO STDOUT")?.stdout(Stdio::piped()).spawn()?;
-            let mut from = out.stdout.take().context("no pipe")?;
-            let (bytes, hash) = sum(&mut from)?;
-            ensure!(out.wait()?.success() && bytes == rows * 1024, "{bytes} bytes came");
-            way.said("what came back", format!("{bytes} {hash:016x}"));
-            way.tool("emptied", &mut psql("TRUNCATE big")?)?;
-            Ok(())
-        })?;
+        // What is taken once is taken now.
+        stage.compare("a small copy", leg, |way| copied(way, 64))?;
+        let enforcer = stage.agent.enforcer()?;
+        let before = memory_kib(enforcer)?;
+        let watch = Peak::of(enforcer);
+        stage.compare("large copies", leg, |way| copied(way, rows))?;
+        let most = watch.most()?;
+        eprintln!("{leg:?}: from {before} to {most} KiB at most");
+        ensure!(most < before + MOST_KIB, "the enforcer went from {before} to {most} KiB");
+        ensure!(stage.agent.enforcer()? == enforcer, "it is another enforcer now");
+    }
+    Ok(())
+}
+
+/// What a COPY of any size may take of the enforcer; some 16 MiB of it come once,
+/// a minute after its start, whatever it does.
+const MOST_KIB: u64 = 24 * 1024;
+
+fn copied(way: &Way<'_>, rows: u64) -> Result<()> {
+    let psql = |sql: &str| -> Result<std::process::Command> {
+        let mut command = way.command(program("psql")?)?;
+        command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(way.dsn("app"));
+        Ok(command)
+    };
+    let began = Instant::now();
+    let mut into = psql("COPY big FROM STDIN")?.stdin(Stdio::piped()).spawn()?;
+    let mut pipe = into.stdin.take().context("no pipe")?;
+    let mut hasher = DefaultHasher::new();
+    // Each line is like no other in each of its parts.
+    for row in 0..rows {
+        let mut line = format!("{row:016}").repeat(64).into_bytes();
+        line[1023] = b'\n';
+        hasher.write(&line);
+        pipe.write_all(&line)?;
+    }
+    drop(pipe);
+    ensure!(into.wait()?.success(), "the copy in failed");
+    let in_at = began.elapsed();
+    let sums = "SELECT count(*), sum(length(line)), sum(hashtextextended(line, 7)) FROM big";
+    let arrived = way.tool("what arrived", &mut psql(sums)?)?;
+    ensure!(arrived.starts_with(&format!("{rows}|{}|", rows * 1023)), "{arrived}");
+    let began = Instant::now();
+    let mut out = psql("COPY big TO STDOUT")?.stdout(Stdio::piped()).spawn()?;
+    let mut from = out.stdout.take().context("no pipe")?;
+    let (bytes, hash) = sum(&mut from)?;
+    ensure!(out.wait()?.success() && bytes == rows * 1024, "{bytes} bytes came");
+    ensure!(hash == hasher.finish(), "what came out is not what went in");
+    way.said("what came back", format!("{bytes} {hash:016x}"));
+    way.tool("emptied", &mut psql("TRUNCATE big")?)?;
+    if rows > 1024 {
+        let by = if way.led { "through" } else { "directly" };
+        eprintln!("{:?}, {by}: in {in_at:.1?}, out {:.1?}", way.leg, began.elapsed());
     }
     Ok(())
 }
 
 fn sum(from: &mut impl std::io::Read) -> Result<(u64, u64)> {
-    use std::hash::Hasher as _;
-    let mut hasher = std::hash::DefaultHasher::new();
+    let mut hasher = DefaultHasher::new();
     let (mut total, mut buffer) = (0, vec![0; 1 << 16]);
     loop {
         match from.read(&mut buffer)? {

@@ -7,24 +7,22 @@ use tidegate_tests::wire::message::{
     BINARY, TEXT, bind, close, describe, execute, flush, once, parse, query, sync,
 };
 
-use super::{open_house, scenarios};
+use super::{Scenario, open_house, scenarios};
 
 #[test]
 fn extended_queries() -> Result<()> {
     let _alone = alone();
-    let stage = Stage::new(open_house().start()?)?;
-    scenarios(
-        &stage,
-        &[
-            ("statements", statements),
-            ("every type in binary", types),
-            ("portals", portals),
-            ("pipelines", pipelines),
-            ("a long pipeline", long_pipeline),
-            ("what does not fit", misfits),
-        ],
-    )
+    scenarios(&Stage::new(open_house().start()?)?, SCENARIOS)
 }
+
+pub(super) const SCENARIOS: &[(&str, Scenario)] = &[
+    ("statements", statements),
+    ("every type in binary", types),
+    ("portals", portals),
+    ("pipelines", pipelines),
+    ("a long pipeline", long_pipeline),
+    ("what does not fit", misfits),
+];
 
 fn statements(way: &mut Way<'_>) -> Result<()> {
     let mut one = way.open("one")?;

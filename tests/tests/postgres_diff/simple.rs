@@ -5,26 +5,24 @@ use tidegate_tests::diff::{Stage, Way};
 use tidegate_tests::scene::alone;
 use tidegate_tests::wire::message::{self, function_call};
 
-use super::{open_house, scenarios};
+use super::{Scenario, open_house, scenarios};
 
 #[test]
 fn simple_queries() -> Result<()> {
     let _alone = alone();
-    let stage = Stage::new(open_house().start()?)?;
-    scenarios(
-        &stage,
-        &[
-            ("queries", queries),
-            ("transactions", transactions),
-            ("settings that the server reports", settings),
-            ("notices", notices),
-            ("notifications", notifications),
-            ("cursors", cursors),
-            ("function calls", functions),
-            ("messages in pieces", pieces),
-        ],
-    )
+    scenarios(&Stage::new(open_house().start()?)?, SCENARIOS)
 }
+
+pub(super) const SCENARIOS: &[(&str, Scenario)] = &[
+    ("queries", queries),
+    ("transactions", transactions),
+    ("settings that the server reports", settings),
+    ("notices", notices),
+    ("notifications", notifications),
+    ("cursors", cursors),
+    ("function calls", functions),
+    ("messages in pieces", pieces),
+];
 
 fn queries(way: &mut Way<'_>) -> Result<()> {
     let mut one = way.open("one")?;

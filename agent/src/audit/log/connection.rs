@@ -74,9 +74,13 @@ impl Connection {
     pub fn closed(&self, closing: &Closing) -> Result<(), LogError> {
         let mut json = serde_json::to_value(closing).unwrap_or_default();
         if let Some(fields) = json.as_object_mut() {
-            // The connection's id stands in its `flow`; the rest in `session`.
+            // The connection's id stands in its `flow`; the rest in `session`, but for
+            // what came of it since.
             fields.remove("flow");
             fields.remove("carried");
+            if let Some(fault) = closing.carried.as_ref().and_then(|it| it.fault.as_deref()) {
+                fields.insert("fault".into(), fault.into());
+            }
         }
         let json: Box<str> = json.to_string().into();
         self.event(|head, _| Body::Closed(OnFlow { head, json: json.clone() }))

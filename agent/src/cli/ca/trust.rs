@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::runtimes::{self, Runtime};
-use super::{Common, SCHEMA, failure, none, page};
+use super::{Common, SCHEMA, failure, none, page, store};
 use crate::cli::exit::{Exit, Failure};
 use crate::keeper::{ca, system_bundle};
 
@@ -32,6 +32,10 @@ pub(super) struct Trust {
     /// update-ca-trust)
     #[arg(long)]
     system: bool,
+    /// Take it back instead: the files in the folder, and with `--system` what lies
+    /// in the system's store
+    #[arg(long, conflicts_with = "java")]
+    remove: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -52,11 +56,14 @@ pub(super) struct Written {
 
 impl Trust {
     pub(super) fn carry_out(self) -> Result<Exit, Failure> {
+        let folder = std::path::absolute(&self.out).map_err(|error| cannot(&self.out, &error))?;
+        if self.remove {
+            return self.take_back(&folder);
+        }
         let settings = self.common.settings()?;
         let chain = ca::public(&settings.ca).map_err(failure)?;
         let Some(chain) = chain else { return Err(none(&settings.ca)) };
         let previous = ca::previous(&settings.ca).map_err(failure)?;
-        let folder = std::path::absolute(&self.out).map_err(|error| cannot(&self.out, &error))?;
         let mut notes = Vec::new();
         let mut own: Vec<Vec<u8>> = Vec::new();
         for der in chain.iter().chain(&previous) {
@@ -96,8 +103,12 @@ impl Trust {
             }
         }
         if self.system {
-            match system(&own) {
-                Ok(written) => files.extend(written),
+            match store::put(&own) {
+                Ok(written) => files.extend(
+                    written
+                        .into_iter()
+                        .map(|path| Written { path, what: "the system's store".into() }),
+                ),
                 Err(why) => {
                     exit = Exit::Failed;
                     notes.push(format!("the system's store was not changed: {why}"));
@@ -109,7 +120,51 @@ impl Trust {
         self.common.tell(&given, |out, page, wide| page::given(out, page, &given, wide))?;
         Ok(exit)
     }
+
+    /// What an earlier one has written. There may be no CA any more.
+    fn take_back(&self, folder: &Path) -> Result<Exit, Failure> {
+        let mut files = Vec::new();
+        for name in FILES {
+            let path = folder.join(name);
+            match fs::remove_file(&path) {
+                Ok(()) => files.push(Written { path, what: "taken away".into() }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(cannot(&path, &error)),
+            }
+        }
+        // What somebody else has put there stays.
+        let _ = fs::remove_dir(folder);
+        let mut exit = Exit::Ok;
+        let mut notes = Vec::new();
+        if self.system {
+            match store::put(&[]) {
+                Ok(_) => notes.push(
+                    "the system's store doesn't hold the CA any more; a JVM's may until `keytool \
+                     -delete` takes it out there"
+                        .into(),
+                ),
+                Err(why) => {
+                    exit = Exit::Failed;
+                    notes.push(format!("the system's store was not changed: {why}"));
+                }
+            }
+        }
+        let gone = Given { schema: SCHEMA, files, notes, runtimes: Vec::new() };
+        self.common.tell(&gone, |out, page, wide| page::given(out, page, &gone, wide))?;
+        Ok(exit)
+    }
 }
+
+/// Every file that may lie in the folder.
+const FILES: [&str; 7] = [
+    "tidegate.crt",
+    "bundle.pem",
+    "env",
+    "profile.sh",
+    "systemd.conf",
+    "kubernetes.yaml",
+    "truststore.p12",
+];
 
 /// What the files hold.
 struct Texts {
@@ -213,7 +268,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Whole, or not at all: somebody may be reading it.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
@@ -269,51 +324,15 @@ fn java_store(folder: &Path, own: &[Vec<u8>]) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Where distributions take further roots from, and what then renews the store.
-const STORES: [(&str, &str, &[&str]); 2] = [
-    ("/usr/local/share/ca-certificates", "update-ca-certificates", &[]),
-    ("/etc/pki/ca-trust/source/anchors", "update-ca-trust", &["extract"]),
-];
-
-fn system(own: &[Vec<u8>]) -> Result<Vec<Written>, String> {
-    let (folder, program, arguments) = STORES
-        .iter()
-        .find_map(|(folder, program, arguments)| {
-            Some((Path::new(folder), find(program)?, *arguments))
-        })
-        .ok_or(
-            "neither update-ca-certificates nor update-ca-trust is here (Debian: apt install \
-             ca-certificates)",
-        )?;
-    let failed = |error: io::Error| format!("{}: {error}", folder.display());
-    fs::create_dir_all(folder).map_err(failed)?;
-    // Those that no longer count go.
-    for entry in fs::read_dir(folder).map_err(failed)?.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("tidegate-") && name.ends_with(".crt") {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    let mut written = Vec::new();
-    for (der, number) in own.iter().zip(1..) {
-        let path = folder.join(format!("tidegate-{number}.crt"));
-        write(&path, &ca::pem(der)).map_err(failed)?;
-        written.push(Written { path, what: "the system's store".into() });
-    }
-    must(Command::new(program).args(arguments))?;
-    Ok(written)
-}
-
 /// A program on the path, or where administrators' programs are.
-fn find(program: &str) -> Option<PathBuf> {
+pub(super) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders =
         std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-fn must(command: &mut Command) -> Result<(), String> {
+pub(super) fn must(command: &mut Command) -> Result<(), String> {
     let program = Path::new(command.get_program()).display().to_string();
     let output = command
         .stdin(std::process::Stdio::null())

@@ -142,6 +142,7 @@ impl<I: Io> Carriage<I> {
                 self.upstream.framer.consume_framed();
                 self.client.framer.consume_framed();
                 let _ = self.log.session(&self.carried);
+                self.told = true;
                 let judge = Judge::new(&self.flow, &self.destination, &self.carried);
                 let screening = Screening::new(self.database(), turn.means);
                 let account = self.destination.terms.catalog.as_ref().map(|_| {
@@ -163,6 +164,7 @@ impl<I: Io> Carriage<I> {
                     Over::Denied(denial) => Some(denial.sqlstate().into()),
                 };
                 let _ = self.log.session(&self.carried);
+                self.told = true;
                 self.stage = Stage::Ending;
                 self.send(sends)?;
                 if !matches!(over, Over::Server(_)) {
@@ -247,6 +249,7 @@ impl<I: Io> Carriage<I> {
             hello: Hello {
                 name: self.carried.asked_name.clone(),
                 postgres: tls.is_some_and(|tls| has_postgres_alpn(tls.common())),
+                others: Vec::new(),
             },
             sought,
         };

@@ -558,7 +558,11 @@ pub fn towards(destination: &Destination, address: IpAddr, said: &Hello) -> Resu
         .and_then(|name| ServerName::try_from(name.to_owned()).ok())
         .unwrap_or_else(|| ServerName::IpAddress(address.into()));
     let configs = destination.configs.as_ref().map_err(|why| TlsError::Unwritable(why.clone()))?;
-    Tls::client(configs.of(said.postgres), name)
+    let mut config = configs.of(said.postgres);
+    if !said.others.is_empty() {
+        Arc::make_mut(&mut config).alpn_protocols.clone_from(&said.others);
+    }
+    Tls::client(config, name)
 }
 
 fn tls_version(tls: &Tls) -> TlsCarried {

@@ -264,8 +264,12 @@ impl Screening {
         let announced = self.announced.take();
         let (binary, columns) = match announced {
             _ if way == Way::Open => return Ok(None),
+            // What was not announced as a COPY is replication, and so is one without
+            // columns that no SQL asked for (a base backup): of it no row can be told.
+            Some((_, 0)) if way == Way::Masked && !is_sql(origin) => {
+                return Err(Unshowable::Replication);
+            }
             Some(announced) => announced,
-            // What was not announced as a COPY is replication: of it no row can be told.
             None if way == Way::Masked => return Err(Unshowable::Replication),
             None => return Ok(None),
         };
@@ -374,6 +378,11 @@ impl Screening {
             plan.classes().for_each(|class| counts.seen.add_many(class, rest));
         }
     }
+}
+
+/// Whether SQL that is understood asked for it.
+fn is_sql(origin: Origin<'_, Judged>) -> bool {
+    Answered::of(origin).is_some_and(|answered| answered.granted.statement.facts.understood())
 }
 
 fn place(origin: Origin<'_, Judged>) -> Place {

@@ -139,3 +139,6 @@ impl ServerCertVerifier for HoldsItsKey {
 }
 
 const VERSIONS: &[&SupportedProtocolVersion] = rustls::ALL_VERSIONS;
+
+#[cfg(test)]
+mod tests;

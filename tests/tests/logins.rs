@@ -1,0 +1,289 @@
+//! Logins that the agent takes part in: by a verifier that was kept, and with a
+//! role and password of its own, which the application doesn't know.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tidegate_tests::agent::{Agent, binary};
+use tidegate_tests::certificates::Key;
+use tidegate_tests::cgroup::Cgroup;
+use tidegate_tests::diff::plan;
+use tidegate_tests::drivers::{class_path, node};
+use tidegate_tests::folder::TempFolder;
+use tidegate_tests::place::Place;
+use tidegate_tests::postgres::{Postgres, program, run};
+use tidegate_tests::scene::alone;
+use tidegate_tests::venv;
+
+struct House {
+    agent: Agent,
+    work: Cgroup,
+    _root: Cgroup,
+    postgres: Postgres,
+    folder: TempFolder,
+}
+
+impl House {
+    /// `more`: keys of the destination, `FOLDER` being the house's own.
+    fn new(more: &str) -> Result<Self> {
+        let postgres = Postgres::setup()
+            .tls(Key::P256)
+            .rule("hostssl all all all scram-sha-256")
+            .setting("log_connections=on")
+            .start()?;
+        for role in ["sailor", "reader", "writer"] {
+            let sql = format!("CREATE ROLE {role} LOGIN PASSWORD 'of {role}'");
+            postgres.admin("app", &sql)?;
+        }
+        let folder = TempFolder::fresh()?;
+        for role in ["reader", "writer"] {
+            folder.secret(role, &format!("of {role}\n"))?;
+        }
+        folder.secret("wrong", "not this\n")?;
+        let root = Cgroup::fresh()?;
+        let work = root.child("work")?;
+        let port = postgres.port();
+        let mut plan = plan(&postgres, port);
+        let more = more.replace("FOLDER", &folder.path().display().to_string());
+        plan.settings += &format!("{more}\n");
+        let agent = Agent::start(&root, plan)?;
+        Ok(Self { agent, work, _root: root, postgres, folder })
+    }
+
+    fn client(&self, uid: u32, program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
+        let place = Place::new().cgroup(&self.work);
+        let place = if uid == 0 { place } else { place.user(uid, uid) };
+        let mut command = place.command(program)?;
+        command.env("HOME", "/nonexistent").stdin(Stdio::null());
+        Ok(command)
+    }
+
+    fn dsn(&self, role: &str, password: &str, more: &str) -> String {
+        format!(
+            "host=127.0.0.1 port={} user={role} password='{password}' dbname=app sslmode=require \
+             gssencmode=disable connect_timeout=20 {more}",
+            self.postgres.port()
+        )
+    }
+
+    /// Who the server says that it is; or what psql said.
+    fn psql(&self, uid: u32, dsn: &str) -> Result<std::result::Result<String, String>> {
+        let mut psql = self.client(uid, program("psql")?)?;
+        let output = psql.args(["-XAtc", "SELECT current_user"]).arg(dsn).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        Ok(match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        })
+    }
+
+    fn enters(&self, uid: u32, dsn: &str, role: &str) -> Result<()> {
+        let came = self.psql(uid, dsn)?;
+        ensure!(came.as_deref() == Ok(role), "{dsn}: {came:?}{}", self.agent.tail());
+        Ok(())
+    }
+
+    /// `tidegate login <words>`, with this agent's file of verifiers.
+    fn login(&self, words: &[&str]) -> Result<std::process::Output> {
+        let mut command = Command::new(binary()?);
+        command.arg("login").args(words).arg("--config").arg(self.agent.settings_file());
+        command.arg("--file").arg(self.agent.settings_file().with_file_name("logins"));
+        command.env("NO_COLOR", "1").stdin(Stdio::null());
+        Ok(command.output()?)
+    }
+
+    /// As the settings call it.
+    fn server(&self) -> String {
+        self.postgres.port().to_string()
+    }
+
+    fn add(&self, password: &str) -> Result<std::process::Output> {
+        self.folder.secret("typed", &format!("{password}\n"))?;
+        let at = format!("127.0.0.1:{}", self.postgres.port());
+        let typed = self.folder.path().join("typed").display().to_string();
+        let roots = self.postgres.authority().context("no authority")?.root();
+        let roots = roots.display().to_string();
+        let server = self.server();
+        let mut words = vec!["add", &server, "sailor", "--at", &at, "--password-file", &typed];
+        words.extend(["--database", "app", "--roots", &roots, "--server-name", "localhost"]);
+        self.login(&words)
+    }
+}
+
+/// Every driver that can bind, and those that don't; `require` where they have it.
+fn drivers(house: &House) -> Result<Vec<(&'static str, Command)>> {
+    let port = house.postgres.port().to_string();
+    let require = house.dsn("sailor", "of sailor", "channel_binding=require");
+    let mut psql = house.client(0, program("psql")?)?;
+    psql.args(["-XAtc", "SELECT current_user", &require]);
+    let mut psycopg = house.client(0, venv::python()?)?;
+    psycopg.args(["-c", PSYCOPG, &require]);
+    let mut asyncpg = house.client(0, venv::python()?)?;
+    asyncpg.args(["-c", ASYNCPG, &port]);
+    let mut bound = house.client(0, "node")?;
+    bound.args(["--input-type=module", "-e", NODE]).env("PORT", &port).env("BIND", "1");
+    bound.current_dir(node()?);
+    let mut unbound = house.client(0, "node")?;
+    unbound.args(["--input-type=module", "-e", NODE]).env("PORT", &port).current_dir(node()?);
+    let file = house.folder.path().join("Login.java");
+    std::fs::write(&file, JAVA)?;
+    let mut java = house.client(0, "java")?;
+    java.args(["-cp", &class_path()?]).arg(&file).arg(&port);
+    Ok(vec![
+        ("psql", psql),
+        ("psycopg", psycopg),
+        ("asyncpg", asyncpg),
+        ("node-postgres, bound", bound),
+        ("node-postgres", unbound),
+        ("pgjdbc", java),
+    ])
+}
+
+const PSYCOPG: &str = "
+import psycopg, sys
+print(psycopg.connect(sys.argv[1]).execute('SELECT current_user').fetchone()[0])
+";
+
+const ASYNCPG: &str = "
+import asyncpg, asyncio, sys
+async def main():
+    c = await asyncpg.connect(host='127.0.0.1', port=int(sys.argv[1]), user='sailor',
+                              password='of sailor', database='app', ssl='require')
+    print(await c.fetchval('SELECT current_user'))
+asyncio.run(main())
+";
+
+const NODE: &str = "
+import pg from 'pg'
+const client = new pg.Client({ host: '127.0.0.1', port: process.env.PORT, user: 'sailor', password: 'of sailor',
+  database: 'app', ssl: { rejectUnauthorized: false }, enableChannelBinding: Boolean(process.env.BIND) })
+await client.connect()
+console.log((await client.query('SELECT current_user AS u')).rows[0].u)
+await client.end()
+";
+
+const JAVA: &str = r#"
+import java.sql.*;
+public class Login {
+    public static void main(String[] a) throws Exception {
+        try (Connection c = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + a[0]
+                + "/app?user=sailor&password=of%20sailor&sslmode=require");
+             ResultSet r = c.createStatement().executeQuery("SELECT current_user")) {
+            r.next();
+            System.out.println(r.getString(1));
+        }
+    }
+}
+"#;
+
+/// With `auth = "verifier"` a role without one is turned away, so that whoever
+/// gets in came by the verifier.
+#[test]
+fn a_verifier_that_was_kept_lets_every_driver_in() -> Result<()> {
+    let _alone = alone();
+    let house = House::new("auth = \"verifier\"")?;
+    let require = house.dsn("sailor", "of sailor", "channel_binding=require");
+    let none = house.psql(0, &require)?;
+    ensure!(none.is_err(), "without a verifier: {none:?}");
+
+    let wrong = house.add("of nobody")?;
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    ensure!(!wrong.status.success() && said.contains("password"), "{said}");
+    ensure!(!house.agent.settings_file().with_file_name("logins").exists(), "something is kept");
+
+    let added = house.add("of sailor")?;
+    ensure!(added.status.success(), "{added:?}{}", house.postgres.log());
+    let kept = std::fs::read_to_string(house.agent.settings_file().with_file_name("logins"))?;
+    ensure!(kept.contains("SCRAM-SHA-256$4096:") && !kept.contains("of sailor"), "{kept}");
+    let listed = house.login(&["ls"])?;
+    ensure!(String::from_utf8_lossy(&listed.stdout).contains("sailor"), "{listed:?}");
+    house.agent.must(&["reload"])?;
+    for (name, mut driver) in drivers(&house)? {
+        let said = run(&mut driver).with_context(|| format!("{name}{}", house.agent.tail()))?;
+        ensure!(said.trim() == "sailor", "{name}: {said}");
+    }
+    for password in ["of reader", ""] {
+        let dsn = house.dsn("sailor", password, "channel_binding=require");
+        let said = house.psql(0, &dsn)?;
+        ensure!(said.is_err(), "with the password `{password}`: {said:?}");
+    }
+
+    // The server's own changes: it is told as stale until it is kept anew.
+    house.postgres.admin("app", "ALTER ROLE sailor PASSWORD 'of sailors'")?;
+    let stale = house.psql(0, &house.dsn("sailor", "of sailors", "channel_binding=require"))?;
+    let said = stale.err().context("a stale verifier let somebody in")?;
+    ensure!(said.contains("login add"), "it doesn't say what to do: {said}");
+    ensure!(house.add("of sailors")?.status.success());
+    house.agent.must(&["reload"])?;
+    house.enters(0, &house.dsn("sailor", "of sailors", "channel_binding=require"), "sailor")?;
+
+    ensure!(house.login(&["rm", &house.server(), "sailor"])?.status.success());
+    house.agent.must(&["reload"])?;
+    let gone = house.psql(0, &house.dsn("sailor", "of sailors", "channel_binding=require"))?;
+    ensure!(gone.is_err(), "what was taken away still lets in: {gone:?}");
+    // As the server itself has it, by a dump.
+    let dump = house.folder.path().join("dump");
+    let sql = "COPY (SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword LIKE 'SCRAM%') \
+               TO STDOUT WITH CSV";
+    std::fs::write(&dump, house.postgres.admin("app", sql)?)?;
+    let imported = house.login(&["import", &house.server(), &dump.display().to_string()])?;
+    ensure!(imported.status.success(), "{imported:?}");
+    house.agent.must(&["reload"])?;
+    house.enters(0, &house.dsn("sailor", "of sailors", "channel_binding=require"), "sailor")?;
+    house.enters(0, &house.dsn("reader", "of reader", "channel_binding=require"), "reader")
+}
+
+/// Who it is decides the role; what the application says of itself is not used.
+#[test]
+fn the_workload_decides_the_role_and_its_own_password_is_not_used() -> Result<()> {
+    let _alone = alone();
+    let house = House::new(
+        "login = [{ role = \"writer\", from = \"file:FOLDER/writer\", user = 4242 }, \
+         { role = \"reader\", from = \"file:FOLDER/reader\" }]",
+    )?;
+    for (uid, role) in [(4242, "writer"), (4343, "reader"), (0, "reader")] {
+        for (said, password) in [("sailor", "of sailor"), ("nobody", ""), ("writer", "wrong")] {
+            house.enters(uid, &house.dsn(said, password, ""), role)?;
+        }
+        let disabled = house.dsn("app", "tide", "").replace("sslmode=require", "sslmode=prefer");
+        house.enters(uid, &disabled, role)?;
+    }
+    let log = house.postgres.log();
+    for role in ["sailor", "nobody"] {
+        ensure!(!log.contains(&format!("user={role} ")), "the server heard of {role}");
+    }
+    // A password that no longer fits is the operator's to mend: it says so, and is
+    // shown to nobody.
+    house.postgres.admin("app", "ALTER ROLE reader PASSWORD 'another'")?;
+    let said = house.psql(4343, &house.dsn("sailor", "of sailor", ""))?;
+    let said = said.err().context("a password that doesn't fit lets in")?;
+    ensure!(!said.contains("of reader") && !house.agent.log().contains("of reader"), "{said}");
+    house.folder.secret("reader", "another\n")?;
+    house.agent.must(&["reload"])?;
+    house.enters(4343, &house.dsn("sailor", "of sailor", ""), "reader")
+}
+
+/// In clear the password is shown to the agent, on this host and over TLS; it can
+/// be forbidden.
+#[test]
+fn what_cannot_be_bound_is_told_with_the_setting_that_would_help() -> Result<()> {
+    let _alone = alone();
+    for (more, prefer) in
+        [("", true), ("cleartext = \"forbid\"", false), ("auth = \"through\"", false)]
+    {
+        let house = House::new(more)?;
+        let came = house.psql(0, &house.dsn("sailor", "of sailor", "channel_binding=prefer"))?;
+        ensure!(came.is_ok() == prefer, "{more}: {came:?}");
+        house.enters(0, &house.dsn("sailor", "of sailor", "channel_binding=disable"), "sailor")?;
+        if let Err(said) = &came
+            && !more.contains("through")
+        {
+            let word = ["login add", "auth_query", "cleartext"].iter().any(|it| said.contains(it));
+            ensure!(word, "{more}: it doesn't say what to change: {said}");
+        }
+        let events = house.agent.must(&["observe", "-o", "jsonl"])?;
+        let clear = events.lines().any(|line| line.contains("cleartext"));
+        ensure!(clear == prefer, "{more}: {events}");
+    }
+    Ok(())
+}
