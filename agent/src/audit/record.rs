@@ -177,7 +177,7 @@ bodies! {
 impl Body {
     /// It is there to be referred to, and tells nothing alone.
     pub fn is_definition(&self) -> bool {
-        self.code() < 16
+        self.code() < FIRST_EVENT
     }
 
     pub fn head(&self) -> Option<&Head> {
@@ -243,6 +243,18 @@ pub fn decode(payload: &[u8]) -> Result<(RecordId, Body), RecordError> {
     }
 }
 
+/// When it happened, without the rest being read: it stands first in every body that
+/// tells it.
+pub fn moment(payload: &[u8]) -> Option<u64> {
+    let [VERSION, kind, rest @ ..] = payload else { return None };
+    let known = KINDS.iter().any(|(code, _)| code == kind);
+    if !known || *kind < FIRST_EVENT {
+        return None;
+    }
+    let (_, body) = id_of(rest).ok()?;
+    Some(postcard::take_from_bytes(body).ok()?.0)
+}
+
 /// Whose it is, also where the kind isn't known.
 pub fn identify(payload: &[u8]) -> Result<(RecordId, u8), RecordError> {
     let [_, kind, rest @ ..] = payload else { return Err(RecordError::Malformed) };
@@ -300,6 +312,8 @@ impl<'de> Deserialize<'de> for RecordId {
     }
 }
 
+/// Kinds before it are there to be referred to.
+const FIRST_EVENT: u8 = 16;
 /// Of the form of payloads.
 const VERSION: u8 = 1;
 

@@ -66,6 +66,7 @@ fn every_kind_is_read_as_it_was_written_and_not_when_cut() {
         let payload = encode(id, &body, Vec::new());
         assert_eq!(decode(&payload), Ok((id, body.clone())));
         assert_eq!(identify(&payload), Ok((id, body.code())));
+        assert_eq!(moment(&payload), body.at());
         for cut in 0..payload.len() {
             assert!(decode(&payload[..cut]).is_err(), "{body:?} cut at {cut}");
         }
