@@ -9,6 +9,8 @@
 //! INVARIANT: the bytes of a kind never change; another form is another kind.
 //! Tests hold each kind's bytes.
 
+mod hot;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -126,7 +128,17 @@ macro_rules! bodies {
                 match self { $(Self::$name(_) => $word,)+ }
             }
 
-            fn write(&self, payload: Vec<u8>) -> Vec<u8> {
+            fn write(&self, mut payload: Vec<u8>) -> Vec<u8> {
+                match self {
+                    Self::Intent(intent) => intent.write(&mut payload),
+                    Self::Outcome(outcome) => outcome.write(&mut payload),
+                    other => return other.write_any(payload),
+                }
+                payload
+            }
+
+            /// As postcard has it, which the others' bytes are too.
+            fn write_any(&self, payload: Vec<u8>) -> Vec<u8> {
                 let written = match self { $(Self::$name(body) => postcard::to_extend(body, payload),)+ };
                 // Plain data into memory: there is nothing that could fail.
                 written.unwrap_or_default()
