@@ -300,7 +300,7 @@ fn paced(rate: u64, clients: u32, texts: usize) -> Paced {
     let signer = Box::new(Local(Arc::new(Mutex::new(head))));
     let sequencer = Sequencer::start(&log, &welcome, signer).expect("a thread");
     let over = Arc::new(AtomicBool::new(false));
-    let indexing = std::thread::spawn({
+    let indexing = std::thread::Builder::new().name("index".into()).spawn({
         let (over, folder) = (Arc::clone(&over), Folder::new(&path));
         move || {
             let mut index = Index::open(&folder).expect("an index");
@@ -318,6 +318,7 @@ fn paced(rate: u64, clients: u32, texts: usize) -> Paced {
             (worst, cpu() - began)
         }
     });
+    let indexing = indexing.expect("a thread");
     let subjects = subjects(&log);
     let connections: Vec<_> = (0..clients).map(|pid| log.connection(flow(1_000 + pid))).collect();
     let (began, began_cpu) = (Instant::now(), cpu());
