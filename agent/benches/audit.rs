@@ -1,6 +1,7 @@
-//! What the log costs: an intent, records a second on one core, bytes on disk a
-//! record, searches, and how far the index is behind at which rate. `TIDEGATE_BENCH_RECORDS` says how many records (10
-//! million unless it says so).
+//! What the log costs: each part's processor time a statement at the rate of a busy
+//! small host, records a second on one core, bytes on disk a record, searches, and how
+//! far the index is behind at which rate. `TIDEGATE_BENCH_RECORDS` says how many records
+//! (10 million unless it says so).
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 use tidegate::audit::index::Index;
 use tidegate::audit::search::Query;
 use tidegate::audit::{
-    Ending, Folder, Heard, Log, Outcome, Sequencer, Signer, Statement, Subject, Touched, Verdict,
-    Way, verify,
+    Connection, Ending, Folder, Heard, Log, Outcome, Sequencer, Signer, Statement, Subject,
+    Touched, Verdict, Way, verify,
 };
 use tidegate::ledger::{Head, SigningKey};
 use tidegate::model::{Carried, Flow, LogAnswer, LogAppend, LogTerms, LogWelcome, Timestamp};
@@ -78,7 +79,15 @@ fn size(folder: &Path) -> u64 {
 
 /// Of the thread: what this core did for it.
 fn cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    clock(rustix::time::ClockId::ThreadCPUTime)
+}
+
+fn process_cpu() -> Duration {
+    clock(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn clock(which: rustix::time::ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(which);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
@@ -92,23 +101,14 @@ fn main() {
         .unwrap_or(10_000_000);
     let path = std::env::temp_dir().join(format!("tg-bench-audit-{}", std::process::id()));
     std::fs::create_dir_all(&path).expect("a folder");
+    costs();
     run(&path, wanted);
     std::fs::remove_dir_all(&path).expect("the folder goes");
 }
 
 fn run(path: &Path, wanted: u64) {
     let head = Arc::new(Mutex::new(Head::new("tidegate/bench".into())));
-    let welcome = {
-        let mut head = head.lock().expect("no panic");
-        let writer = head.enlist();
-        LogWelcome {
-            origin: head.origin.clone(),
-            writer,
-            size: 0,
-            unfinished: head.unfinished(),
-            terms: LogTerms { flood_burst: 1 << 40, ..LogTerms::default() },
-        }
-    };
+    let welcome = welcome(&mut head.lock().expect("no panic"));
     let log = Log::open(path, &welcome).expect("a log");
     let signer = Box::new(Local(Arc::clone(&head)));
     let sequencer = Sequencer::start(&log, &welcome, signer).expect("a thread");
@@ -217,28 +217,96 @@ fn lag() {
     println!("index lag at most 2 s       up to {kept_up} records/s");
 }
 
-fn lag_at(rate: u64) -> Duration {
-    let path = std::env::temp_dir().join(format!("tg-bench-lag-{}-{rate}", std::process::id()));
+/// What one statement costs whom: written by one thread at 20,000 a second, as few
+/// clients with one text do it, and taken in as the agent does.
+fn costs() {
+    let before = process_cpu();
+    let paced = paced(40_000, 8, 1);
+    let all = process_cpu() - before;
+    let statements = 20_000 * LAG_SECONDS;
+    let each = |time: Duration| time.as_nanos() as u64 / statements;
+    println!("a statement, index          {} ns", each(paced.index));
+    println!("a statement, sequencer      {} ns", each(all - paced.index - paced.writing));
+    println!("a statement, worker         {} ns", each(paced.writing));
+    println!("a statement, worker, cold   {} ns", cold());
+}
+
+/// Where other work has had the caches meanwhile, as it has between two statements.
+fn cold() -> u64 {
+    let path = std::env::temp_dir().join(format!("tg-bench-cold-{}", std::process::id()));
     std::fs::create_dir_all(&path).expect("a folder");
-    let mut head = Head::new("tidegate/bench".into());
-    let writer = head.enlist();
-    let welcome = LogWelcome {
+    let log = Log::open(&path, &welcome(&mut Head::new("tidegate/bench".into()))).expect("a log");
+    let subjects = subjects(&log);
+    let connections: Vec<_> = (0..8).map(|pid| log.connection(flow(1_000 + pid))).collect();
+    let mut others = vec![0_u64; 1 << 18];
+    let mut took: Vec<u64> = (0..20_000)
+        .map(|serial| {
+            others.iter_mut().for_each(|one| *one += serial);
+            let connection = &connections[serial as usize % 8];
+            let began = Instant::now();
+            one(connection, &subjects[0], serial);
+            u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        })
+        .collect();
+    assert!(std::hint::black_box(&others).iter().all(|one| *one > 0));
+    took.sort_unstable();
+    std::fs::remove_dir_all(&path).expect("the folder goes");
+    took[took.len() / 2]
+}
+
+fn one(connection: &Connection, subject: &Subject, serial: u64) {
+    let statement = Statement {
+        policies: &["permit-reads"],
+        ..Statement::new(serial, Way::Execute, Some(subject), Verdict::Allowed)
+    };
+    let sealed = connection.intent(&statement).expect("written");
+    let outcome = Outcome {
+        tag: Some("SELECT"),
+        rows: 1,
+        bytes: 14,
+        latency_us: 300 + serial % 50,
+        ..Outcome::new(Ending::Complete)
+    };
+    connection.outcome(&sealed, &outcome);
+}
+
+fn lag_at(rate: u64) -> Duration {
+    paced(rate, 200, 1_000).lag
+}
+
+struct Paced {
+    lag: Duration,
+    /// Of the thread that takes in, and of the one that writes.
+    index: Duration,
+    writing: Duration,
+}
+
+fn welcome(head: &mut Head) -> LogWelcome {
+    LogWelcome {
         origin: head.origin.clone(),
-        writer,
+        writer: head.enlist(),
         size: 0,
         unfinished: head.unfinished(),
         terms: LogTerms { flood_burst: 1 << 40, ..LogTerms::default() },
-    };
+    }
+}
+
+fn paced(rate: u64, clients: u32, texts: usize) -> Paced {
+    let path = std::env::temp_dir().join(format!("tg-bench-lag-{}-{rate}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("a folder");
+    let mut head = Head::new("tidegate/bench".into());
+    let welcome = welcome(&mut head);
     let log = Log::open(&path, &welcome).expect("a log");
     let signer = Box::new(Local(Arc::new(Mutex::new(head))));
     let sequencer = Sequencer::start(&log, &welcome, signer).expect("a thread");
     let over = Arc::new(AtomicBool::new(false));
-    let indexing = std::thread::spawn({
+    let indexing = std::thread::Builder::new().name("index".into()).spawn({
         let (over, folder) = (Arc::clone(&over), Folder::new(&path));
         move || {
             let mut index = Index::open(&folder).expect("an index");
             let mut worst = Duration::ZERO;
             let mut before = Instant::now();
+            let began = cpu();
             while !over.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 index.catch_up(&mut || true).expect("taken in");
@@ -247,30 +315,29 @@ fn lag_at(rate: u64) -> Duration {
                 before = begun;
                 std::thread::sleep(Duration::from_secs(1));
             }
-            worst
+            (worst, cpu() - began)
         }
     });
+    let indexing = indexing.expect("a thread");
     let subjects = subjects(&log);
-    let connections: Vec<_> = (0..200).map(|pid| log.connection(flow(1_000 + pid))).collect();
-    let began = Instant::now();
+    let connections: Vec<_> = (0..clients).map(|pid| log.connection(flow(1_000 + pid))).collect();
+    let (began, began_cpu) = (Instant::now(), cpu());
     for serial in 0..rate / 2 * LAG_SECONDS {
         let at = usize::try_from(serial).expect("it fits");
         let connection = &connections[at % connections.len()];
-        let subject = &subjects[at * 7 % subjects.len()];
-        let statement = Statement::new(serial, Way::Execute, Some(subject), Verdict::Allowed);
-        let sealed = connection.intent(&statement).expect("written");
-        connection.outcome(&sealed, &Outcome::new(Ending::Complete));
+        one(connection, &subjects[at * 7 % texts], serial);
         // In steps of a hundredth of a second.
         if serial % (rate / 200) == 0 {
             let due = Duration::from_secs_f64(serial as f64 * 2.0 / rate as f64);
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
     }
+    let writing = cpu() - began_cpu;
     over.store(true, Ordering::Relaxed);
-    let worst = indexing.join().expect("no panic");
+    let (lag, index) = indexing.join().expect("no panic");
     drop(sequencer);
     std::fs::remove_dir_all(&path).expect("the folder goes");
-    worst
+    Paced { lag, index, writing }
 }
 
 const LAG_SECONDS: u64 = 6;

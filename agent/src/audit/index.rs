@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-pub use build::{Progress, counts};
+pub use build::{Ended, Progress, SPAN, counts, unpacked};
 
 use super::store::{Folder, StoreError};
 
@@ -75,6 +75,7 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(file, flags)?;
+    database.set_prepared_statement_cache_capacity(64);
     database.busy_timeout(std::time::Duration::from_secs(30))?;
     // Whoever writes the file isn't trusted more than the log.
     database.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -90,14 +91,17 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
 pub(in crate::audit) const BLOCK: u32 = 22;
 
 /// Raised when the tables change: the old file is let go, and a new one built.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// `records.id` is the time in microseconds and 12 bits that make it unique, so
 /// that every index on it is in the order of time.
 ///
 /// In which of time's [`BLOCK`]s a text, a connection occurs is all that is kept for
 /// finding its rows: a busy host's have hundreds of rows of the same few, and an
-/// entry for each would be half of the work.
+/// entry for each would be half of the work. `more` tells of the blocks that follow.
+///
+/// `ended` is what is only shown of an outcome ([`Ended`]): a column costs, also one
+/// that nothing is asked of.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS writers(writer INTEGER PRIMARY KEY, next INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS texts(
@@ -124,14 +128,15 @@ CREATE TABLE IF NOT EXISTS phrases(
 CREATE TABLE IF NOT EXISTS classes(
     class TEXT NOT NULL, phrase INTEGER NOT NULL, PRIMARY KEY(class, phrase)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS text_blocks(
-    text INTEGER NOT NULL, block INTEGER NOT NULL, PRIMARY KEY(text, block)) WITHOUT ROWID;
+    text INTEGER NOT NULL, block INTEGER NOT NULL, more BLOB NOT NULL,
+    PRIMARY KEY(text, block, more)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS flow_blocks(
-    flow INTEGER NOT NULL, block INTEGER NOT NULL, PRIMARY KEY(flow, block)) WITHOUT ROWID;
+    flow INTEGER NOT NULL, block INTEGER NOT NULL, more BLOB NOT NULL,
+    PRIMARY KEY(flow, block, more)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records(
     id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, position INTEGER NOT NULL,
     kind INTEGER NOT NULL, flow INTEGER, text INTEGER, verdict INTEGER, policies INTEGER,
-    ending INTEGER, rows INTEGER, bytes INTEGER, latency INTEGER, masked INTEGER, cells TEXT, seen TEXT,
-    sqlstate TEXT, outcome INTEGER);
+    ended BLOB, masked INTEGER, cells TEXT, seen TEXT, sqlstate TEXT);
 CREATE INDEX IF NOT EXISTS records_verdict ON records(verdict) WHERE verdict > 1;
 CREATE INDEX IF NOT EXISTS records_masked ON records(masked) WHERE masked IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_kind ON records(kind) WHERE kind >= 40;

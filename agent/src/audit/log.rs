@@ -6,11 +6,12 @@ mod flood;
 mod group;
 mod segments;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::record::{Body, RecordId, Told};
 use super::statement::Touched;
@@ -301,7 +302,6 @@ impl State {
             if self.live.is_none() {
                 self.rotate(shared)?;
             }
-            let Some(live) = self.live.clone() else { break };
             let mut buffers = std::mem::take(&mut self.group);
             let mut group = Group::new(shared.writer, self, &mut buffers);
             make(&mut group);
@@ -310,7 +310,7 @@ impl State {
                 self.group = buffers;
                 return Err(LogError::TooLong);
             }
-            if live.fits(done.room) {
+            if let Some(live) = self.live.as_ref().filter(|live| live.fits(done.room)) {
                 live.append(buffers.payloads());
                 self.position += done.records;
                 self.waiting += done.records;

@@ -9,6 +9,8 @@
 //! INVARIANT: the bytes of a kind never change; another form is another kind.
 //! Tests hold each kind's bytes.
 
+mod hot;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -126,7 +128,17 @@ macro_rules! bodies {
                 match self { $(Self::$name(_) => $word,)+ }
             }
 
-            fn write(&self, payload: Vec<u8>) -> Vec<u8> {
+            fn write(&self, mut payload: Vec<u8>) -> Vec<u8> {
+                match self {
+                    Self::Intent(intent) => intent.write(&mut payload),
+                    Self::Outcome(outcome) => outcome.write(&mut payload),
+                    other => return other.write_any(payload),
+                }
+                payload
+            }
+
+            /// As postcard has it, which the others' bytes are too.
+            fn write_any(&self, payload: Vec<u8>) -> Vec<u8> {
                 let written = match self { $(Self::$name(body) => postcard::to_extend(body, payload),)+ };
                 // Plain data into memory: there is nothing that could fail.
                 written.unwrap_or_default()
@@ -177,7 +189,7 @@ bodies! {
 impl Body {
     /// It is there to be referred to, and tells nothing alone.
     pub fn is_definition(&self) -> bool {
-        self.code() < 16
+        self.code() < FIRST_EVENT
     }
 
     pub fn head(&self) -> Option<&Head> {
@@ -243,6 +255,18 @@ pub fn decode(payload: &[u8]) -> Result<(RecordId, Body), RecordError> {
     }
 }
 
+/// When it happened, without the rest being read: it stands first in every body that
+/// tells it.
+pub fn moment(payload: &[u8]) -> Option<u64> {
+    let [VERSION, kind, rest @ ..] = payload else { return None };
+    let known = KINDS.iter().any(|(code, _)| code == kind);
+    if !known || *kind < FIRST_EVENT {
+        return None;
+    }
+    let (_, body) = id_of(rest).ok()?;
+    Some(postcard::take_from_bytes(body).ok()?.0)
+}
+
 /// Whose it is, also where the kind isn't known.
 pub fn identify(payload: &[u8]) -> Result<(RecordId, u8), RecordError> {
     let [_, kind, rest @ ..] = payload else { return Err(RecordError::Malformed) };
@@ -300,6 +324,8 @@ impl<'de> Deserialize<'de> for RecordId {
     }
 }
 
+/// Kinds before it are there to be referred to.
+const FIRST_EVENT: u8 = 16;
 /// Of the form of payloads.
 const VERSION: u8 = 1;
 

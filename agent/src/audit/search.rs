@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::index::{BLOCK, Index, IndexError, counts};
+use super::index::{BLOCK, Ended, Index, IndexError, SPAN, counts, unpacked};
 use super::record::{self, Body, KINDS, RecordId};
 use super::render::{self, Definitions, parsed};
 use super::store::Segments;
@@ -202,24 +202,50 @@ enum Way {
 }
 
 impl Way {
-    /// The blocks in which its rows are.
-    fn blocks(self) -> Option<String> {
-        let of = |what: &str, wanted: &str| {
-            format!(
-                "SELECT block FROM {what}_blocks WHERE {what} IN (SELECT id FROM temp.{wanted})"
-            )
-        };
-        match self {
-            Self::Text => Some(of("text", "texts_wanted")),
-            Self::Flow => Some(of("flow", "flows_wanted")),
-            Self::Class => Some(format!(
-                "{} UNION SELECT id >> {BLOCK} FROM records
-                 WHERE masked IN (SELECT id FROM temp.class_phrases)",
-                of("text", "class_texts")
-            )),
-            Self::Rare | Self::Time => None,
+    fn is_by_blocks(self) -> bool {
+        matches!(self, Self::Text | Self::Flow | Self::Class)
+    }
+}
+
+/// Fills a table with the spans of blocks in which a way's rows are.
+fn choose_blocks(database: &Connection, way: Way, from: i64, to: i64) -> rusqlite::Result<()> {
+    database.execute_batch(
+        "CREATE TEMP TABLE IF NOT EXISTS blocks(first INTEGER PRIMARY KEY, last INTEGER);
+         DELETE FROM temp.blocks",
+    )?;
+    let (what, wanted) = match way {
+        Way::Flow => ("flow", "flows_wanted"),
+        Way::Class => ("text", "class_texts"),
+        _ => ("text", "texts_wanted"),
+    };
+    let mut blocks = Vec::new();
+    let mut told = database.prepare(&format!(
+        "SELECT block, more FROM {what}_blocks WHERE {what} IN (SELECT id FROM temp.{wanted})
+         AND block BETWEEN ?1 AND ?2"
+    ))?;
+    let mut rows = told.query([from.saturating_sub(SPAN), to])?;
+    while let Some(row) = rows.next()? {
+        let more = row.get_ref(1)?.as_blob()?;
+        blocks.extend(unpacked(row.get(0)?, more).filter(|block| (from..=to).contains(block)));
+    }
+    if way == Way::Class {
+        let mut masked = database.prepare(&format!(
+            "SELECT DISTINCT id >> {BLOCK} FROM records
+             WHERE masked IN (SELECT id FROM temp.class_phrases)"
+        ))?;
+        for block in masked.query_map([], |row| row.get(0))? {
+            blocks.extend(Some(block?).filter(|block| (from..=to).contains(block)));
         }
     }
+    blocks.sort_unstable();
+    blocks.dedup();
+    let mut insert = database.prepare("INSERT INTO temp.blocks VALUES (?1, ?2)")?;
+    for span in blocks.chunk_by(|one, next| *next == one + 1) {
+        if let (Some(first), Some(last)) = (span.first(), span.last()) {
+            insert.execute([first, last])?;
+        }
+    }
+    Ok(())
 }
 
 fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
@@ -254,8 +280,7 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
                 .into(),
         });
     }
-    let in_blocks = way.blocks();
-    let plus = if in_blocks.is_some() { "+" } else { "" };
+    let plus = if way.is_by_blocks() { "+" } else { "" };
     let times = [(query.since, ">="), (query.until, "<")];
     let row_at = |at: u64| i64::try_from(at.min(u64::MAX >> 13) << 12).unwrap_or(i64::MAX);
     for (at, sign) in times.into_iter().filter_map(|(at, sign)| Some((at?, sign))) {
@@ -279,31 +304,21 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
         }
     }
     let order = if query.oldest { "ASC" } else { "DESC" };
-    let from = match in_blocks {
-        None => format!("records WHERE {} ORDER BY id {order}", clause.text()),
-        Some(blocks) => {
-            database.execute_batch(
-                "CREATE TEMP TABLE IF NOT EXISTS blocks(block INTEGER PRIMARY KEY);
-                 DELETE FROM temp.blocks",
-            )?;
-            let of = |at: Option<u64>, else_at| at.map_or(else_at, |at| row_at(at) >> BLOCK);
-            database
-                .prepare(&format!(
-                    "INSERT OR IGNORE INTO temp.blocks
-                     SELECT block FROM ({blocks}) WHERE block BETWEEN ?1 AND ?2"
-                ))?
-                .execute([of(query.since, 0), of(query.until, i64::MAX)])?;
-            format!(
-                "temp.blocks CROSS JOIN records
-                 WHERE records.id >= block << {BLOCK} AND records.id < (block + 1) << {BLOCK} AND {}
-                 ORDER BY block {order}, records.id {order}",
-                clause.text()
-            )
-        }
+    let from = if way.is_by_blocks() {
+        let of = |at: Option<u64>, else_at| at.map_or(else_at, |at| row_at(at) >> BLOCK);
+        choose_blocks(database, way, of(query.since, 0), of(query.until, i64::MAX >> BLOCK))?;
+        format!(
+            "temp.blocks CROSS JOIN records
+             WHERE records.id >= first << {BLOCK} AND records.id < (last + 1) << {BLOCK} AND {}
+             ORDER BY first {order}, records.id {order}",
+            clause.text()
+        )
+    } else {
+        format!("records WHERE {} ORDER BY id {order}", clause.text())
     };
     let sql = format!(
-        "SELECT records.id, writer, position, kind, texts.json, verdict, ending, rows, latency,
-         sqlstate, outcome, flows.database, flows.role, flows.json, processes.json, cells, bytes, seen,
+        "SELECT records.id, writer, position, kind, texts.json, verdict, ended, sqlstate,
+         flows.database, flows.role, flows.json, processes.json, cells, seen,
          (SELECT phrase FROM phrases WHERE phrases.id = records.policies)
          FROM (SELECT records.* FROM {from} LIMIT {}) AS records
          LEFT JOIN texts ON texts.id = records.text LEFT JOIN flows ON flows.id = records.flow
@@ -325,38 +340,39 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
     let json = |column: usize| -> rusqlite::Result<Option<Value>> {
         Ok(row.get::<_, Option<String>>(column)?.map(|json| parsed(&json)))
     };
-    let code = |column: usize| row.get::<_, Option<u8>>(column);
-    let outcome: Option<i64> = row.get(10)?;
-    let cells: Option<String> = row.get(15)?;
-    let seen: Option<String> = row.get(17)?;
-    let outcome = match outcome {
-        Some(position) => Some(Outcome {
-            record: id(position)?,
-            ending: code(6)?.and_then(Ending::from_code).map(Ending::word),
-            rows: row.get::<_, Option<i64>>(7)?.unwrap_or(0),
-            latency_us: row.get::<_, Option<i64>>(8)?.unwrap_or(0),
-            bytes: row.get::<_, Option<i64>>(16)?.unwrap_or(0),
-            sqlstate: row.get(9)?,
+    let ended: Option<Vec<u8>> = row.get(6)?;
+    let cells: Option<String> = row.get(12)?;
+    let seen: Option<String> = row.get(13)?;
+    let record = id(row.get(2)?)?;
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let outcome = match ended.as_deref().and_then(Ended::from_bytes) {
+        Some(ended) => Some(Outcome {
+            record: RecordId { position: record.position.saturating_add(ended.after), ..record },
+            ending: Ending::from_code(ended.ending).map(Ending::word),
+            rows: number(ended.rows),
+            latency_us: number(ended.latency_us),
+            bytes: number(ended.bytes),
+            sqlstate: row.get(7)?,
             tag: None,
             masked: counts(cells.as_deref().unwrap_or_default()),
             seen: counts(seen.as_deref().unwrap_or_default()),
         }),
         None => None,
     };
-    let policies: Option<String> = row.get(18)?;
+    let policies: Option<String> = row.get(14)?;
     Ok(Hit {
         schema: render::SCHEMA,
-        record: id(row.get(2)?)?,
+        record,
         kind: KINDS.iter().find(|(known, _)| *known == kind).map_or("unknown", |(_, word)| word),
         at: render::time((at >> 12).cast_unsigned()),
         statement: json(4)?,
-        verdict: code(5)?.and_then(Verdict::from_code).map(Verdict::word),
+        verdict: row.get::<_, Option<u8>>(5)?.and_then(Verdict::from_code).map(Verdict::word),
         policies: policies.iter().flat_map(|list| list.lines()).map(ToOwned::to_owned).collect(),
         outcome,
-        database: row.get(11)?,
-        role: row.get(12)?,
-        flow: json(13)?,
-        process: json(14)?,
+        database: row.get(8)?,
+        role: row.get(9)?,
+        flow: json(10)?,
+        process: json(11)?,
         facts: None,
     })
 }

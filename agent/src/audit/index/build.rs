@@ -1,17 +1,23 @@
 //! From segments to rows.
 
+mod blocks;
 mod rows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use foldhash::{HashMap, HashMapExt as _};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{BLOCK, definitions};
+use super::definitions;
 use crate::audit::frame::SEGMENT_HEAD;
 use crate::audit::record::{self, Back, Body, Intent, Outcome, RecordId};
 use crate::audit::store::{Folder, Segment, StoreError, segments};
-use rows::{Asked, Told, find, insert, number, write};
+use blocks::Blocks;
+use rows::{Asked, Told, Usual, find, insert, number, write};
+
+pub use blocks::{SPAN, unpacked};
+pub use rows::Ended;
 
 /// What was done, and what is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +124,8 @@ impl Build {
             last_id: self.last_id,
             database: &work,
             rows: std::mem::take(&mut tail.rows),
+            phrases: HashMap::default(),
+            usual: Usual::new(&work, writer)?,
             uses: Uses::default(),
             blocks: Blocks::default(),
             taken: 0,
@@ -148,7 +156,7 @@ impl Build {
             return Err(error.into());
         }
         taker.write_open()?;
-        let Taker { open, last_id, taken, rows, uses, blocks, .. } = taker;
+        let Left { open, last_id, taken, rows, uses, blocks } = taker.end();
         blocks.write(&work)?;
         if tail.position > next {
             uses.count(&rows, &work)?;
@@ -215,6 +223,8 @@ fn next_of(database: &Connection, writer: u64) -> rusqlite::Result<u64> {
 struct Rows {
     ids: HashMap<u64, i64>,
     words: HashMap<u64, Box<str>>,
+    /// Of words that are names of policies.
+    policies: HashMap<u64, i64>,
     /// The process of a flow's row.
     processes: HashMap<i64, i64>,
 }
@@ -224,52 +234,6 @@ struct Rows {
 struct Uses {
     texts: HashMap<i64, i64>,
     flows: HashMap<i64, i64>,
-}
-
-/// Where texts and connections occur, in the order of time.
-#[derive(Default)]
-struct Blocks {
-    texts: Occurring,
-    flows: Occurring,
-}
-
-#[derive(Default)]
-struct Occurring {
-    /// The last block of each, and all of them.
-    last: HashMap<i64, i64>,
-    all: Vec<(i64, i64)>,
-}
-
-impl Occurring {
-    fn note(&mut self, what: Option<i64>, row: i64) {
-        let block = row >> BLOCK;
-        if let Some(what) = what
-            && self.last.insert(what, block) != Some(block)
-        {
-            self.all.push((what, block));
-        }
-    }
-}
-
-impl Blocks {
-    fn note(&mut self, text: Option<i64>, flow: Option<i64>, row: i64) {
-        self.texts.note(text, row);
-        self.flows.note(flow, row);
-    }
-
-    fn write(mut self, database: &Connection) -> rusqlite::Result<()> {
-        for (occurring, table) in
-            [(&mut self.texts, "text_blocks"), (&mut self.flows, "flow_blocks")]
-        {
-            let sql = format!("INSERT OR IGNORE INTO {table} VALUES (?1, ?2)");
-            let mut statement = database.prepare_cached(&sql)?;
-            occurring.all.sort_unstable();
-            for (what, block) in &occurring.all {
-                statement.execute([what, block])?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Rows {
@@ -284,16 +248,18 @@ impl Rows {
 
 impl Uses {
     fn count(&self, rows: &Rows, work: &Transaction<'_>) -> rusqlite::Result<()> {
-        for (id, uses) in &self.texts {
-            work.prepare_cached("UPDATE texts SET uses = uses + ?1 WHERE id = ?2")?
-                .execute([uses, id])?;
-        }
+        let mut processes: HashMap<i64, i64> = HashMap::new();
         for (id, uses) in &self.flows {
-            work.prepare_cached("UPDATE flows SET uses = uses + ?1 WHERE id = ?2")?
-                .execute([uses, id])?;
             if let Some(process) = rows.processes.get(id) {
-                work.prepare_cached("UPDATE processes SET uses = uses + ?1 WHERE id = ?2")?
-                    .execute([uses, process])?;
+                *processes.entry(*process).or_default() += uses;
+            }
+        }
+        let all = [("texts", &self.texts), ("flows", &self.flows), ("processes", &processes)];
+        for (table, counted) in all {
+            let sql = format!("UPDATE {table} SET uses = uses + ?1 WHERE id = ?2");
+            let mut statement = work.prepare_cached(&sql)?;
+            for (id, uses) in counted {
+                statement.execute([uses, id])?;
             }
         }
         Ok(())
@@ -305,13 +271,31 @@ struct Taker<'b> {
     last_id: i64,
     database: &'b Transaction<'b>,
     rows: Rows,
+    /// The rows of phrases that were met.
+    phrases: HashMap<String, i64>,
+    usual: Usual<'b>,
     uses: Uses,
     blocks: Blocks,
     taken: u64,
     failed: Option<rusqlite::Error>,
 }
 
+/// What outlives the work on the database.
+struct Left {
+    open: HashMap<RecordId, Open>,
+    last_id: i64,
+    rows: Rows,
+    uses: Uses,
+    blocks: Blocks,
+    taken: u64,
+}
+
 impl Taker<'_> {
+    fn end(self) -> Left {
+        let Self { open, last_id, rows, uses, blocks, taken, .. } = self;
+        Left { open, last_id, rows, uses, blocks, taken }
+    }
+
     /// `new`: it isn't in the index yet; definitions are learnt in any case.
     fn take(&mut self, id: RecordId, body: &Body, new: bool) -> rusqlite::Result<()> {
         let database = self.database;
@@ -387,14 +371,22 @@ impl Taker<'_> {
         if let Some(text) = text {
             *self.uses.texts.entry(text).or_default() += 1;
         }
-        let policies = match self.rows.word(id, intent.policies) {
-            Some(policies) => Some(definitions::phrase(self.database, policies, &[])?),
-            None => None,
-        };
+        let policies = self.policies(id, intent.policies)?;
         let row = self.id(intent.head.at);
         let asked = Asked { row, flow, text, verdict: intent.verdict, policies };
         self.open.insert(id, Open::Unwritten(asked));
         Ok(())
+    }
+
+    fn policies(&mut self, id: RecordId, back: Back) -> rusqlite::Result<Option<i64>> {
+        let Some(position) = id.position.checked_sub(back) else { return Ok(None) };
+        if let Some(known) = self.rows.policies.get(&position) {
+            return Ok(Some(*known));
+        }
+        let Some(policies) = self.rows.word(id, back) else { return Ok(None) };
+        let row = definitions::phrase(self.database, policies, &[])?;
+        self.rows.policies.insert(position, row);
+        Ok(Some(row))
     }
 
     /// Goes into its intent's row; a text with several statements adds up.
@@ -411,58 +403,74 @@ impl Taker<'_> {
             .map(|position| RecordId { position, ..id });
         let row = match intent.and_then(|intent| Some((intent, self.open.remove(&intent)?))) {
             Some((intent, Open::Unwritten(asked))) => {
+                let ended = Ended::of(id, intent.position, outcome);
+                if self.usual.takes(intent, outcome) {
+                    return self.usual.put(intent.position, asked, ended, &mut self.blocks);
+                }
                 let told = self.told(id, None, outcome)?;
-                let row = write(self.database, intent, &asked, Some(&told))?;
+                let row = write(self.database, intent, &asked, Some(ended), &told)?;
                 self.blocks.note(asked.text, asked.flow, row);
                 return Ok(());
             }
             Some((_, Open::Written(row))) => Some(row),
             None => match intent {
-                Some(intent) => find(self.database, intent, outcome.head.at)?,
+                Some(intent) => self.find(intent, outcome.head.at)?,
                 None => None,
             },
         };
-        let Some(row) = row else {
+        let (Some(row), Some(intent)) = (row, intent) else {
             return self.plain(id, &Body::Outcome(outcome.clone()), flow);
         };
-        let told = self.told(id, Some(row), outcome)?;
+        let (before, cells): (Option<Vec<u8>>, _) = self
+            .database
+            .prepare_cached("SELECT ended, cells, seen FROM records WHERE id = ?1")?
+            .query_row([row], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+        let before = before.as_deref().and_then(Ended::from_bytes).unwrap_or_default();
+        let ended = Ended::of(id, intent.position, outcome).and(before).to_bytes();
+        let told = self.told(id, Some(cells), outcome)?;
         self.database
             .prepare_cached(
-                "UPDATE records SET ending = ?2, rows = coalesce(rows, 0) + ?3, latency = ?4,
-                 masked = coalesce(?5, masked), sqlstate = ?6, outcome = ?7,
-                 bytes = coalesce(bytes, 0) + ?8, cells = coalesce(?9, cells),
-                 seen = coalesce(?10, seen) WHERE id = ?1",
+                "UPDATE records SET ended = ?2, masked = coalesce(?3, masked), sqlstate = ?4,
+                 cells = coalesce(?5, cells), seen = coalesce(?6, seen) WHERE id = ?1",
             )?
             .execute(params![
                 row,
-                told.outcome.ending,
-                number(told.outcome.rows),
-                number(told.outcome.latency_us),
+                ended.0.get(..ended.1),
                 told.classes,
-                told.outcome.sqlstate.as_deref(),
-                number(id.position),
-                number(told.outcome.bytes),
+                told.sqlstate,
                 told.masked,
                 told.seen,
             ])
             .map(drop)
     }
 
+    fn find(&mut self, intent: RecordId, at: u64) -> rusqlite::Result<Option<i64>> {
+        self.usual.flush(&mut self.blocks)?;
+        find(self.database, intent, at)
+    }
+
     /// With what the row that it belongs to says of cells already.
     fn told<'o>(
-        &self,
+        &mut self,
         id: RecordId,
-        row: Option<i64>,
+        row: Option<Said>,
         outcome: &'o Outcome,
     ) -> rusqlite::Result<Told<'o>> {
-        let mut told = Told { id, outcome, classes: None, masked: None, seen: None };
+        let mut told = Told { sqlstate: outcome.sqlstate.as_deref(), ..Told::default() };
         if !outcome.masked.is_empty() || !outcome.seen.is_empty() {
-            let cells = self.cells(id, row, outcome)?;
+            let cells = self.cells(id, row, outcome);
             let names = |cells: &Cells| -> Vec<String> { cells.keys().cloned().collect() };
             let (hidden, clear) = (names(&cells.0), names(&cells.1));
             let phrase = format!("masked {} seen {}", hidden.join(" "), clear.join(" "));
-            let all: Vec<&str> = hidden.iter().chain(&clear).map(String::as_str).collect();
-            told.classes = Some(definitions::phrase(self.database, &phrase, &all)?);
+            told.classes = Some(match self.phrases.get(&phrase) {
+                Some(known) => *known,
+                None => {
+                    let all: Vec<&str> = hidden.iter().chain(&clear).map(String::as_str).collect();
+                    let row = definitions::phrase(self.database, &phrase, &all)?;
+                    self.phrases.insert(phrase, row);
+                    row
+                }
+            });
             (told.masked, told.seen) = (Some(written(&cells.0)), Some(written(&cells.1)));
         }
         Ok(told)
@@ -470,6 +478,7 @@ impl Taker<'_> {
 
     /// Those whose outcome isn't there yet are found without it.
     fn write_open(&mut self) -> rusqlite::Result<()> {
+        self.usual.flush(&mut self.blocks)?;
         let mut unwritten: Vec<_> = self
             .open
             .iter_mut()
@@ -481,7 +490,7 @@ impl Taker<'_> {
         unwritten.sort_unstable_by_key(|(row, ..)| *row);
         for (_, id, open) in unwritten {
             if let Open::Unwritten(asked) = open {
-                let row = write(self.database, id, asked, None)?;
+                let row = write(self.database, id, asked, None, &Told::default())?;
                 self.blocks.note(asked.text, asked.flow, row);
                 *open = Open::Written(row);
             }
@@ -491,21 +500,10 @@ impl Taker<'_> {
 
     /// How many cells of each class were masked and shown, those of earlier
     /// statements of the same text among them.
-    fn cells(
-        &self,
-        id: RecordId,
-        row: Option<i64>,
-        outcome: &Outcome,
-    ) -> rusqlite::Result<(Cells, Cells)> {
-        let (mut masked, mut seen) = (Cells::new(), Cells::new());
-        if let Some(row) = row.filter(|_| outcome.index > 0) {
-            let known: (Option<String>, Option<String>) = self
-                .database
-                .prepare_cached("SELECT cells, seen FROM records WHERE id = ?1")?
-                .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            masked = counts(known.0.as_deref().unwrap_or_default());
-            seen = counts(known.1.as_deref().unwrap_or_default());
-        }
+    fn cells(&self, id: RecordId, row: Option<Said>, outcome: &Outcome) -> (Cells, Cells) {
+        let known = row.filter(|_| outcome.index > 0).unwrap_or_default();
+        let mut masked = counts(known.0.as_deref().unwrap_or_default());
+        let mut seen = counts(known.1.as_deref().unwrap_or_default());
         for (told, cells) in [(&outcome.masked, &mut masked), (&outcome.seen, &mut seen)] {
             for (class, count) in told {
                 if let Some(class) = self.rows.word(id, *class) {
@@ -513,9 +511,12 @@ impl Taker<'_> {
                 }
             }
         }
-        Ok((masked, seen))
+        (masked, seen)
     }
 }
+
+/// What a row says of masked cells, and of shown ones.
+type Said = (Option<String>, Option<String>);
 
 /// By class.
 type Cells = BTreeMap<String, u64>;

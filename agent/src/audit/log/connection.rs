@@ -1,8 +1,8 @@
 //! One connection's records.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use super::flood::{self, Allowance};
 use super::{Group, Log, LogError, Sealed, Shared, State, micros};
@@ -108,9 +108,14 @@ impl Connection {
     }
 
     fn try_intent(&self, shared: &Shared, statement: &Statement<'_>) -> Result<u64, LogError> {
+        let policies: Option<Cow<'_, str>> = match statement.policies {
+            [] => None,
+            [one] => Some((*one).into()),
+            several => Some(several.join("\n").into()),
+        };
         let at = micros();
         let mut state = shared.lock();
-        let brief = match self.allowance(shared, &mut state)? {
+        let brief = match self.allowance(shared, &mut state, at)? {
             Allowance::Whole => false,
             Allowance::Brief => true,
             Allowance::Nothing => {
@@ -119,7 +124,6 @@ impl Connection {
             }
         };
         let kept = state.terms.text;
-        let policies = (!statement.policies.is_empty()).then(|| statement.policies.join("\n"));
         let flags =
             (u8::from(statement.in_transaction) * IN_TRANSACTION) | (u8::from(brief) * BRIEF);
         let position = self.append(shared, &mut state, &mut |group, flow, sequence| {
@@ -164,7 +168,7 @@ impl Connection {
         let Some(shared) = &self.shared else { return };
         let at = micros();
         let mut state = shared.lock();
-        if self.leaves_out(shared, &mut state) {
+        if self.leaves_out(shared, &mut state, at) {
             return;
         }
         let intent = sealed.position;
@@ -199,7 +203,7 @@ impl Connection {
         let Some(shared) = &self.shared else { return };
         let at = micros();
         let mut state = shared.lock();
-        if self.leaves_out(shared, &mut state) {
+        if self.leaves_out(shared, &mut state, at) {
             return;
         }
         let ending = ending.code();
@@ -214,8 +218,8 @@ impl Connection {
         }
     }
 
-    fn leaves_out(&self, shared: &Shared, state: &mut State) -> bool {
-        let brief = !matches!(self.allowance(shared, state), Ok(Allowance::Whole));
+    fn leaves_out(&self, shared: &Shared, state: &mut State, at: u64) -> bool {
+        let brief = !matches!(self.allowance(shared, state, at), Ok(Allowance::Whole));
         if brief {
             state.floods.leave_out(self.flow.process.cgroup_id);
         }
@@ -223,16 +227,20 @@ impl Connection {
     }
 
     /// What this workload may still write; the limit itself is recorded.
-    fn allowance(&self, shared: &Shared, state: &mut State) -> Result<Allowance, LogError> {
-        let now = Instant::now();
+    fn allowance(
+        &self,
+        shared: &Shared,
+        state: &mut State,
+        at: u64,
+    ) -> Result<Allowance, LogError> {
         let State { floods, terms, .. } = state;
-        let allowance = floods.allowance(self.flow.process.cgroup_id, terms, now);
+        let allowance = floods.allowance(self.flow.process.cgroup_id, terms, at);
         if allowance != Allowance::Whole
-            && let Some(told) = state.floods.due(&self.flow.process, now)
+            && let Some(told) = state.floods.due(&self.flow.process, at)
         {
             tracing::warn!("the log limits a workload that writes too much: {told}");
             let json: Box<str> = told.to_string().into();
-            let told = record::Told { at: micros(), json };
+            let told = record::Told { at, json };
             state.append(shared, &mut |group| group.put(|_| Body::Flood(told.clone())))?;
         }
         Ok(allowance)
@@ -255,6 +263,14 @@ impl Connection {
         }
     }
 
+    /// Tells the connection and its process in this segment.
+    fn define(&self, group: &mut Group<'_>) -> u64 {
+        let process = group.define(self.process_key, |_| Body::Process(self.process_json.clone()));
+        group.define(self.flow_key, |here| {
+            Body::Flow(record::Flow { process: here - process, json: self.flow_json.clone() })
+        })
+    }
+
     /// Appends with the connection and its process defined, and counts it.
     fn append(
         &self,
@@ -266,11 +282,7 @@ impl Connection {
         let sequence = self.sequence.load(Ordering::Relaxed);
         let mut written = 0;
         let position = state.append(shared, &mut |group| {
-            let process =
-                group.define(self.process_key, |_| Body::Process(self.process_json.clone()));
-            let flow = group.define(self.flow_key, |here| {
-                Body::Flow(record::Flow { process: here - process, json: self.flow_json.clone() })
-            });
+            let flow = group.known(self.flow_key).unwrap_or_else(|| self.define(group));
             make(group, flow, sequence);
             written = group.bytes();
         })?;

@@ -4,8 +4,7 @@
 //! Over its rate, a workload's records become brief: outcomes are left out and
 //! counted, intents stay. Far over it, its statements are refused.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use foldhash::HashMap;
 
 use crate::model::{LogTerms, Process};
 
@@ -16,9 +15,10 @@ pub struct Floods(HashMap<u64, Bucket>);
 struct Bucket {
     /// Bytes that may still be written; below 0: over the rate.
     left: i64,
-    filled: Instant,
+    /// In microseconds since 1970, as records have it.
+    filled: u64,
     left_out: u64,
-    told: Option<Instant>,
+    told: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Floods {
         }
     }
 
-    pub fn allowance(&mut self, cgroup: u64, terms: &LogTerms, now: Instant) -> Allowance {
+    pub fn allowance(&mut self, cgroup: u64, terms: &LogTerms, now: u64) -> Allowance {
         let burst = i64::try_from(terms.flood_burst).unwrap_or(i64::MAX);
         let rate = i64::try_from(terms.flood_rate).unwrap_or(i64::MAX);
         if self.0.len() > MOST {
@@ -68,9 +68,9 @@ impl Floods {
     }
 
     /// What is to be told of a workload that is limited, at times.
-    pub fn due(&mut self, process: &Process, now: Instant) -> Option<serde_json::Value> {
+    pub fn due(&mut self, process: &Process, now: u64) -> Option<serde_json::Value> {
         let bucket = self.0.get_mut(&process.cgroup_id)?;
-        if bucket.told.is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
+        if bucket.told.is_some_and(|told| now.abs_diff(told) < TELL_EVERY) {
             return None;
         }
         bucket.told = Some(now);
@@ -87,10 +87,13 @@ impl Floods {
 }
 
 impl Bucket {
-    fn fill(&mut self, rate: i64, burst: i64, now: Instant) {
-        let passed = now.duration_since(self.filled);
-        let more =
-            i64::try_from(passed.as_millis()).unwrap_or(i64::MAX).saturating_mul(rate) / 1000;
+    fn fill(&mut self, rate: i64, burst: i64, now: u64) {
+        // Who comes a moment late changes nothing; a clock that was set back begins anew.
+        if self.filled > now.saturating_add(LATE) {
+            self.filled = now;
+        }
+        let passed = now.saturating_sub(self.filled);
+        let more = i64::try_from(passed).unwrap_or(i64::MAX).saturating_mul(rate) / SECOND;
         if more > 0 {
             self.left = self.left.saturating_add(more).min(burst);
             self.filled = now;
@@ -107,5 +110,7 @@ pub fn workload(process: &Process) -> String {
 
 /// Workloads that are remembered before the calm ones are forgotten.
 const MOST: usize = 10_000;
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const TELL_EVERY: u64 = 60_000_000;
+const LATE: u64 = 1_000_000;
+const SECOND: i64 = 1_000_000;
 const LEAST_DEBT: i64 = 1 << 20;

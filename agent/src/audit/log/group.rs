@@ -54,11 +54,16 @@ impl<'s> Group<'s> {
         self.next += 1;
     }
 
+    /// Where in this segment an entry of the dictionary stands.
+    pub fn known(&self, key: u128) -> Option<u64> {
+        self.state.known.get(&key).copied()
+    }
+
     /// The position of an entry of the dictionary, which is written if it isn't
     /// in this segment yet.
     pub fn define(&mut self, key: u128, body: impl FnOnce(u64) -> Body) -> u64 {
-        if let Some(position) = self.state.known.get(&key) {
-            return *position;
+        if let Some(position) = self.known(key) {
+            return position;
         }
         let position = self.next;
         self.put(body);

@@ -66,11 +66,51 @@ fn every_kind_is_read_as_it_was_written_and_not_when_cut() {
         let payload = encode(id, &body, Vec::new());
         assert_eq!(decode(&payload), Ok((id, body.clone())));
         assert_eq!(identify(&payload), Ok((id, body.code())));
+        assert_eq!(moment(&payload), body.at());
         for cut in 0..payload.len() {
             assert!(decode(&payload[..cut]).is_err(), "{body:?} cut at {cut}");
         }
         let longer = [payload.as_slice(), &[0]].concat();
         assert_eq!(decode(&longer), Err(RecordError::Malformed));
+    }
+}
+
+#[test]
+fn what_is_written_without_a_detour_is_the_same() {
+    let numbers = [0, 1, 127, 128, 16_384, u64::MAX];
+    for (at, number) in numbers.into_iter().enumerate() {
+        let other = numbers[(at + 3) % numbers.len()];
+        let head = Head { at: number, flow: other, sequence: number };
+        let text = || Some("é".repeat(at * 40).into_boxed_str());
+        let intent = Intent {
+            head,
+            serial: other,
+            way: 255,
+            statement: number,
+            effects: other as u16,
+            verdict: 200,
+            flags: 128,
+            policies: number,
+            hold: text().filter(|_| at > 2),
+            approver: text().filter(|_| at < 4),
+            parameters: (0..at * 50).map(|n| text().filter(|_| n % 3 > 0)).collect(),
+        };
+        let outcome = Outcome {
+            head,
+            intent: number,
+            index: other as u32,
+            ending: 130,
+            sqlstate: text().filter(|_| at % 2 == 0),
+            tag: other,
+            rows: number,
+            bytes: other,
+            latency_us: number,
+            masked: vec![(number, other); at * 30],
+            seen: vec![(other, number); at],
+        };
+        for body in [Body::Intent(intent), Body::Outcome(outcome)] {
+            assert_eq!(body.write(vec![7]), body.write_any(vec![7]), "{body:?}");
+        }
     }
 }
 

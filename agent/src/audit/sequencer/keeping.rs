@@ -10,7 +10,8 @@ use serde_json::json;
 use super::Work;
 use crate::audit::log::{LogError, micros};
 use crate::audit::record::Body;
-use crate::audit::store::{Segment, Segments, StoreError};
+use crate::audit::store::sealed::Sealed;
+use crate::audit::store::{StoreError, segments};
 use crate::ledger::note::{self, Checkpoint};
 
 /// Told in the log at a position; done once that is in the tree.
@@ -28,22 +29,19 @@ impl Work {
             return Ok(());
         }
         let terms = self.shared.lock().terms.clone();
-        let files = Segments::read(&self.shared.folder)?;
         let now = micros();
         let mut sealed = Vec::new();
         let mut total = 0;
-        for segment in files.iter() {
-            let Segment::Sealed(sealed_one) = segment else { continue };
-            let path = self.shared.folder.sealed(sealed_one.start.writer, sealed_one.start.first);
+        for path in segments::files(&self.shared.folder)?.into_values() {
+            if path.extension().is_none_or(|extension| extension != "sealed") {
+                continue;
+            }
+            // What can't be read isn't let go either.
+            let Ok(one) = Sealed::open(&path) else { continue };
             let size = std::fs::metadata(&path).map_or(0, |file| file.len());
             total += size;
-            sealed.push((
-                sealed_one.latest,
-                segment.start().writer,
-                segment.positions(),
-                path,
-                size,
-            ));
+            let positions = one.start.first..one.start.first + one.count;
+            sealed.push((one.latest, one.start.writer, positions, path, size));
         }
         sealed.sort_by_key(|(latest, writer, positions, ..)| (*latest, *writer, positions.start));
         // Up to where each writer's records may go.

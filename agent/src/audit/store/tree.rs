@@ -75,10 +75,9 @@ impl Tree {
             let number = at / PER_FILE;
             let here = usize::try_from(PER_FILE - at % PER_FILE).unwrap_or(rest.len());
             let (now, later) = rest.split_at_checked(here).unwrap_or((rest, &[]));
-            let bytes: Vec<u8> = now.iter().flatten().copied().collect();
             let path = self.path(number);
             self.file(number)?
-                .write_all_at(&bytes, at % PER_FILE * 32)
+                .write_all_at(now.as_flattened(), at % PER_FILE * 32)
                 .map_err(StoreError::io("write", &path))?;
             at += now.len() as u64;
             rest = later;

@@ -1,7 +1,9 @@
 //! The rows of statements and events: how they are written, and how one is found again.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 
+use super::blocks::Blocks;
 use crate::audit::record::{Outcome, RecordId};
 
 /// What an intent says.
@@ -14,13 +16,175 @@ pub(super) struct Asked {
     pub policies: Option<i64>,
 }
 
-/// What an outcome adds to its statement's row.
+/// What is only shown of an outcome and never asked for: one value in its row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How many positions behind its statement the outcome stands.
+    pub after: u64,
+    pub ending: u8,
+    pub rows: u64,
+    pub bytes: u64,
+    pub latency_us: u64,
+}
+
+/// What is asked for: of cells by class, and the error's code.
+#[derive(Default)]
 pub(super) struct Told<'o> {
-    pub id: RecordId,
-    pub outcome: &'o Outcome,
     pub classes: Option<i64>,
     pub masked: Option<String>,
     pub seen: Option<String>,
+    pub sqlstate: Option<&'o str>,
+}
+
+impl Ended {
+    pub(super) fn of(id: RecordId, intent: u64, outcome: &Outcome) -> Self {
+        Self {
+            after: id.position.saturating_sub(intent),
+            ending: outcome.ending,
+            rows: outcome.rows,
+            bytes: outcome.bytes,
+            latency_us: outcome.latency_us,
+        }
+    }
+
+    /// The statement of which it is has told of another's end before.
+    pub(super) fn and(self, before: Self) -> Self {
+        let rows = self.rows.saturating_add(before.rows);
+        let bytes = self.bytes.saturating_add(before.bytes);
+        Self { rows, bytes, ..self }
+    }
+
+    pub(super) fn to_bytes(self) -> ([u8; LONGEST_END], usize) {
+        let mut bytes = [0; LONGEST_END];
+        let length = postcard::to_slice(&self, &mut bytes).map_or(0, |written| written.len());
+        (bytes, length)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+/// Statements of one writer that ended with nothing to be asked for: nearly all. They
+/// are written many at once.
+pub(super) struct Usual<'b> {
+    database: &'b Connection,
+    writer: u64,
+    many: CachedStatement<'b>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    position: u64,
+    asked: Asked,
+    ended: Ended,
+}
+
+impl<'b> Usual<'b> {
+    pub fn new(database: &'b Connection, writer: u64) -> rusqlite::Result<Self> {
+        let row = |number: usize| {
+            let of = |column: usize| 2 + number * EACH + column;
+            format!(
+                "(?{}, ?1, ?{}, 32, ?{}, ?{}, ?{}, ?{}, ?{})",
+                of(0),
+                of(1),
+                of(2),
+                of(3),
+                of(4),
+                of(5),
+                of(6)
+            )
+        };
+        let rows: Vec<String> = (0..AT_ONCE).map(row).collect();
+        // One that is taken is left out and seen by the count; to fail would mean to be
+        // ready to undo, for all of them.
+        let mut many = database.prepare_cached(&format!(
+            "INSERT OR IGNORE INTO records(id, writer, position, kind, flow, text, verdict,
+             policies, ended) VALUES {}",
+            rows.join(", ")
+        ))?;
+        many.raw_bind_parameter(1, number(writer))?;
+        Ok(Self { database, writer, many, waiting: Vec::new() })
+    }
+
+    /// Whether it takes a statement that ended so.
+    pub fn takes(&self, intent: RecordId, outcome: &Outcome) -> bool {
+        intent.writer == self.writer
+            && outcome.sqlstate.is_none()
+            && outcome.masked.is_empty()
+            && outcome.seen.is_empty()
+    }
+
+    pub fn put(
+        &mut self,
+        position: u64,
+        asked: Asked,
+        ended: Ended,
+        blocks: &mut Blocks,
+    ) -> rusqlite::Result<()> {
+        self.waiting.push(Waiting { position, asked, ended });
+        if self.waiting.len() < MOST_WAITING { Ok(()) } else { self.flush(blocks) }
+    }
+
+    /// Writes those that wait.
+    pub fn flush(&mut self, blocks: &mut Blocks) -> rusqlite::Result<()> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // The end of a table is where rows go in quickest.
+        waiting.sort_unstable_by_key(|one| one.asked.row);
+        let (all, rest) = waiting.as_chunks::<AT_ONCE>();
+        for these in all {
+            if self.write(these)? == AT_ONCE {
+                for Waiting { asked, .. } in these {
+                    blocks.note(asked.text, asked.flow, asked.row);
+                }
+            } else {
+                self.write_singly(these, blocks)?;
+            }
+        }
+        self.write_singly(rest, blocks)?;
+        waiting.clear();
+        self.waiting = waiting;
+        Ok(())
+    }
+
+    fn write(&mut self, these: &[Waiting; AT_ONCE]) -> rusqlite::Result<usize> {
+        let mut at = 1;
+        let mut next = || {
+            at += 1;
+            at
+        };
+        for Waiting { position, asked, ended } in these {
+            self.many.raw_bind_parameter(next(), asked.row)?;
+            self.many.raw_bind_parameter(next(), number(*position))?;
+            self.many.raw_bind_parameter(next(), asked.flow)?;
+            self.many.raw_bind_parameter(next(), asked.text)?;
+            self.many.raw_bind_parameter(next(), asked.verdict)?;
+            self.many.raw_bind_parameter(next(), asked.policies)?;
+            let (bytes, length) = ended.to_bytes();
+            self.many.raw_bind_parameter(next(), bytes.get(..length))?;
+        }
+        self.many.raw_execute()
+    }
+
+    fn write_singly(&self, these: &[Waiting], blocks: &mut Blocks) -> rusqlite::Result<()> {
+        for Waiting { position, asked, ended } in these {
+            let id = RecordId { writer: self.writer, position: *position };
+            // Some were written with others whose places were taken.
+            let written = self
+                .database
+                .prepare_cached(
+                    "SELECT 1 FROM records WHERE id = ?1 AND writer = ?2 AND position = ?3",
+                )?
+                .exists(params![asked.row, number(id.writer), number(id.position)])?;
+            let row = if written {
+                asked.row
+            } else {
+                write(self.database, id, asked, Some(*ended), &Told::default())?
+            };
+            blocks.note(asked.text, asked.flow, row);
+        }
+        Ok(())
+    }
 }
 
 /// A statement's row.
@@ -28,15 +192,17 @@ pub(super) fn write(
     database: &Connection,
     id: RecordId,
     asked: &Asked,
-    told: Option<&Told<'_>>,
+    ended: Option<Ended>,
+    told: &Told<'_>,
 ) -> rusqlite::Result<i64> {
-    let outcome = told.map(|told| told.outcome);
+    let ended = ended.map(Ended::to_bytes);
+    let ended = ended.as_ref().and_then(|(bytes, length)| bytes.get(..*length));
     insert(asked.row, |row| {
         database
             .prepare_cached(
                 "INSERT INTO records(id, writer, position, kind, flow, text, verdict, policies,
-                 ending, rows, latency, masked, sqlstate, outcome, bytes, cells, seen)
-                 VALUES (?1, ?2, ?3, 32, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 ended, masked, sqlstate, cells, seen)
+                 VALUES (?1, ?2, ?3, 32, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 row,
@@ -46,15 +212,11 @@ pub(super) fn write(
                 asked.text,
                 asked.verdict,
                 asked.policies,
-                outcome.map(|outcome| outcome.ending),
-                outcome.map(|outcome| number(outcome.rows)),
-                outcome.map(|outcome| number(outcome.latency_us)),
-                told.and_then(|told| told.classes),
-                outcome.and_then(|outcome| outcome.sqlstate.as_deref()),
-                told.map(|told| number(told.id.position)),
-                outcome.map(|outcome| number(outcome.bytes)),
-                told.and_then(|told| told.masked.as_deref()),
-                told.and_then(|told| told.seen.as_deref()),
+                ended,
+                told.classes,
+                told.sqlstate,
+                told.masked,
+                told.seen,
             ])
     })
 }
@@ -122,3 +284,9 @@ pub(super) fn number(number: u64) -> i64 {
 }
 
 const SECOND: u64 = 1_000_000;
+/// Rows that are written with one statement, and the values of each but its writer.
+const AT_ONCE: usize = 32;
+const EACH: usize = 7;
+const MOST_WAITING: usize = 4_096;
+/// Four numbers of at most ten bytes, and one byte.
+const LONGEST_END: usize = 41;
