@@ -221,6 +221,19 @@ fn all_cards_of_a_list_are_found() {
     }
 }
 
+/// Also where more groups stand before it than are read at once.
+#[test]
+fn a_number_is_found_at_any_place_of_a_list() {
+    for number in ["4532015112830366", "4532 0151 1283 0366", "415-555-2671"] {
+        for place in 0..30 {
+            let mut list = ["7"; 30];
+            list[place] = number;
+            let found = classes(&list.join(" "));
+            assert!(matches!(&found[..], [(_, span)] if span == number), "{place}: {found:?}");
+        }
+    }
+}
+
 #[test]
 fn both_ends_of_a_range_are_found() {
     let ends = ["10.0.0.17", "10.0.0.255"].map(|end| (Class::IpAddress, end.to_owned()));
