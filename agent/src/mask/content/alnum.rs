@@ -1,6 +1,6 @@
 //! Numbers with letters in them: the identity numbers of states that mix both.
 
-use super::Found;
+use super::{Found, edge};
 use crate::mask::checks;
 use crate::mask::class::Class;
 
@@ -29,7 +29,7 @@ pub(super) fn word(
     floor: usize,
     found: &mut Vec<Found>,
 ) -> usize {
-    if end - start > LONGEST {
+    if end - start > LONGEST + 2 {
         return end;
     }
     let letters = start.checked_sub(1).filter(|joint| {
@@ -44,7 +44,14 @@ pub(super) fn word(
             return end;
         }
     }
-    beginning(cell, start, end - start, found).unwrap_or(end)
+    if let Some(end) = beginning(cell, start, end - start, found) {
+        return end;
+    }
+    let behind = start + edge::escape(cell, start);
+    if start < behind && behind < end {
+        return beginning(cell, behind, end - behind, found).unwrap_or(end);
+    }
+    end
 }
 
 /// What begins with a word; where it ends.
@@ -81,9 +88,9 @@ fn known(rest: &[u8], length: usize) -> Option<(Class, usize)> {
     if matches!(length, 9 | 10 | 15 | 16 | 18) {
         let upper = upper(word, &mut room);
         let letters = upper.iter().filter(|sign| sign.is_ascii_uppercase()).count();
-        let bounded = !matches!(rest.get(length), Some(b'-' | b'/' | b'+'))
+        let bounded = !matches!(rest.get(length), Some(b'-' | b'+'))
             || rest.get(length + 1).is_none_or(|sign| !is_word(*sign));
-        if bounded && letters > 0 && letters + LEAST_DIGITS <= length {
+        if letters > 0 && letters + LEAST_DIGITS <= length {
             let class = match length {
                 9 if checks::es_dni(upper) => Some(Class::EsDni),
                 9 if checks::sg_nric(upper) => Some(Class::SgNric),
@@ -99,7 +106,7 @@ fn known(rest: &[u8], length: usize) -> Option<(Class, usize)> {
                 18 if checks::cn_id(upper) => Some(Class::CnId),
                 _ => None,
             };
-            if let Some(class) = class {
+            if let Some(class) = class.filter(|class| bounded || is_proven(*class)) {
                 return Some((class, length));
             }
         }

@@ -23,9 +23,7 @@ impl Edge {
         match head {
             [] => Self::Open,
             [.., sign] if *sign < 0x80 && !sign.is_ascii_alphanumeric() => Self::Open,
-            // An escape is a sign: `%3D`, `=3D`, `\n`.
-            [.., b'%' | b'=', one, two] if is_hex(*one) && is_hex(*two) => Self::Open,
-            [.., b'\\', b'n' | b'r' | b't'] => Self::Open,
+            head if ends_with_escape(head) => Self::Open,
             [.., digit] if digit.is_ascii_digit() => Self::More,
             _ => {
                 let label = head.iter().rev().take(LONGEST_LABEL).take_while(|sign| letter(sign));
@@ -60,6 +58,23 @@ impl Edge {
             }
         }
     }
+}
+
+/// An escape is a sign: `%3D`, `=3D`, `\n`.
+pub(super) fn ends_with_escape(head: &[u8]) -> bool {
+    match head {
+        [.., b'%' | b'=', one, two] => is_hex(*one) && is_hex(*two),
+        [.., b'\\', b'n' | b'r' | b't'] => true,
+        _ => false,
+    }
+}
+
+/// How much of a word is of an escape: `%20…`, `\n…`.
+pub(super) fn escape(cell: &[u8], start: usize) -> usize {
+    [1, 2]
+        .into_iter()
+        .find(|length| cell.get(..start + length).is_some_and(ends_with_escape))
+        .unwrap_or_default()
 }
 
 fn is_hex(sign: u8) -> bool {

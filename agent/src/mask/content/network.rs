@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::Found;
-use super::edge::Edge;
+use super::edge::{self, Edge};
 use crate::mask::class::Class;
 
 /// The shortest and the longest text of an address.
@@ -37,6 +37,18 @@ pub(super) fn run(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>)
     if open && take(0, trimmed) {
         return;
     }
+    // `ip%3D192.168.17.4`
+    let escape = edge::escape(cell, start);
+    if escape > 0 && take(escape, trimmed.get(escape..).unwrap_or_default()) {
+        return;
+    }
+    // `12:192.168.17.4`
+    if let Some(colon) = trimmed.iter().rposition(|sign| *sign == b':')
+        && let Some(last) = trimmed.get(colon + 1..).filter(|last| is_dotted(last))
+        && take(colon + 1, last)
+    {
+        return;
+    }
     // `ip:192.168.17.4`, `MAC:AA:BB:…`
     let label = trimmed.iter().take_while(|sign| **sign != b':').count();
     if label != 2 || !open {
@@ -51,7 +63,7 @@ pub(super) fn run(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>)
         for part in trimmed.split(|sign| *sign == b'-') {
             let points = part.iter().take_while(|sign| **sign == b'.').count();
             let part = part.get(points..).unwrap_or_default();
-            if part.len() < trimmed.len() && part.contains(&b'.') && is_v4(part) {
+            if part.len() < trimmed.len() && is_dotted(part) {
                 take(skipped + points, part);
             }
             skipped += points + part.len() + 1;
@@ -80,6 +92,10 @@ fn address(run: &[u8]) -> Option<Class> {
         (0 | 3, 2.., 0) if is_v6(run) => Some(Class::IpAddress),
         _ => None,
     }
+}
+
+fn is_dotted(run: &[u8]) -> bool {
+    run.iter().filter(|sign| **sign == b'.').count() == 3 && is_v4(run)
 }
 
 fn is_v4(run: &[u8]) -> bool {

@@ -4,7 +4,7 @@
 mod parts;
 
 use super::edge::{self, Edge};
-use super::{Demand, Found, before, is_word};
+use super::{Demand, Found, before};
 use crate::mask::checks;
 use crate::mask::class::Class;
 
@@ -111,11 +111,14 @@ pub(super) fn scan(cell: &[u8], cluster: Cluster, demand: Demand, found: &mut Ve
         place = number.parts(cell, demand, &mut lead, found);
         let escape = edge::escaped(cell, number.start);
         let first = usize::from(number.groups.first().copied().unwrap_or_default());
-        if escape > 0 && found.len() == last && first > escape + 3 {
+        if escape > 0 && found.len() == last && first > escape {
             // What an escape before it took from it.
             let number = read(cell, number.start + escape);
             match number.whole(cell, demand) {
-                Some(here) => found.push(here),
+                Some(here) => {
+                    place = place.max(here.end);
+                    found.push(here);
+                }
                 None => {
                     number.parts(cell, demand, &mut parts::Lead::default(), found);
                 }
@@ -260,7 +263,12 @@ fn position(cell: &[u8], first: &Number) -> Option<Found> {
         })
     };
     let (one, two) = (degrees(first)?, degrees(&second)?);
-    let whole = !cell.get(second.end).is_some_and(|sign| is_word(*sign) || *sign == b',');
+    let tail = cell.get(second.end..).unwrap_or_default();
+    let more = match tail {
+        [b',', b' ', sign, ..] | [b',', sign, ..] => sign.is_ascii_digit() || *sign == b'-',
+        _ => false,
+    };
+    let whole = !more && Edge::after(cell, second.end) == Edge::Open;
     (decimals(first) && decimals(&second) && whole && one.min(two) <= 90 && one.max(two) <= 180)
         .then(|| {
             let minus = usize::from(before(cell, first.start) == Some(b'-'));
@@ -318,6 +326,13 @@ impl Number {
             // `Tel+49…`, `card4532…`, `4532…EUR`
             _ => self.plus && self.count >= 10 || Self::is_proven(class),
         };
+        if !fits && self.plus {
+            // A space, as forms have it: `q=my+536-90-4399`.
+            let first = self.places.first().copied()?;
+            let bare = Self { plus: false, start: first, ..*self };
+            let class = bare.grouped().filter(|_| edges.1 == Edge::Open)?;
+            return Some(Found { start: first, end: self.end, class });
+        }
         fits.then_some(Found { start: self.start, end: self.end, class })
     }
 

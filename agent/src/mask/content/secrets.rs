@@ -1,7 +1,7 @@
 //! Keys by their makers' forms, tokens, password hashes, private keys, and the
 //! values that stand behind a word like `password`.
 
-use super::{Found, before};
+use super::{Found, before, edge};
 use crate::mask::class::Class;
 
 /// What a key begins with, and how long it is at least.
@@ -122,11 +122,7 @@ pub(super) fn word(cell: &[u8], start: usize, end: usize, found: &mut Vec<Found>
     // The point that ends a sentence.
     let points = word.iter().rev().take_while(|sign| **sign == b'.').count();
     let (word, end) = (word.get(..word.len() - points).unwrap_or_default(), end - points);
-    let escape = match (before(cell, start), word) {
-        (Some(b'%' | b'='), [one, two, ..]) if one.is_ascii_digit() && two.is_ascii_hexdigit() => 2,
-        (Some(b'\\'), [b'n' | b'r' | b't', ..]) => 1,
-        _ => 0,
-    };
+    let escape = edge::escape(cell, start);
     let behind = word.get(escape..).filter(|_| escape > 0);
     let token = token(word).or_else(|| token(behind?).map(|(from, class)| (from + escape, class)));
     if let Some((from, class)) = token {
@@ -303,6 +299,7 @@ pub(super) fn hash(cell: &[u8], place: usize, floor: usize, found: &mut Vec<Foun
     for start in first..=place {
         let rest = cell.get(start..).unwrap_or_default();
         let begins = before(cell, start).is_none_or(|sign| !sign.is_ascii_alphanumeric())
+            || cell.get(..start).is_some_and(edge::ends_with_escape)
             || rest.starts_with(b"$") && !SHORT.iter().any(|mark| rest.starts_with(mark));
         if !begins || !MARKS.iter().any(|(mark, _)| rest.starts_with(mark)) {
             continue;

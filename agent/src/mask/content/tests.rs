@@ -87,6 +87,7 @@ fn what_stands_beside_it_hides_nothing() {
         "card%3D4532015112830366",
         "card=3D4532015112830366",
         "card\\n4532015112830366",
+        "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4532015112830366",
         "my+card+4532015112830366",
         "1 2 3 4 5 6 7 8 9 10 11 12 13 4532015112830366 14 15",
     ];
@@ -112,13 +113,36 @@ fn what_stands_beside_it_hides_nothing() {
         ("CPF529.982.247-25", Class::BrCpf, "529.982.247-25"),
         ("CPF52998224725", Class::BrCpf, "52998224725"),
         ("2 1 80 12 69 552 223 80", Class::FrNir, "1 80 12 69 552 223 80"),
+        ("5 756 9217 0769 85", Class::ChAhv, "756 9217 0769 85"),
         ("5 415-555-2671", Class::Phone, "415-555-2671"),
+        ("1 2 3 4 5 6 7 8 9 10 11 12 415-555-2671", Class::Phone, "415-555-2671"),
+        ("call\\n415-555-2671", Class::Phone, "415-555-2671"),
+        ("%3DGB82WEST12345698765432", Class::Iban, "GB82WEST12345698765432"),
         ("Tel+49 30 901820", Class::Phone, "+49 30 901820"),
         ("Tel.030 1234567", Class::Phone, "030 1234567"),
         ("电话+86 138 1234 5678", Class::Phone, "+86 138 1234 5678"),
         ("(415) 555-2671x123", Class::Phone, "(415) 555-2671"),
         ("415-555-2671ext.5", Class::Phone, "415-555-2671"),
         ("5 52.5200, 13.4050", Class::GeoPosition, "52.5200, 13.4050"),
+        ("5 (415) 555-2671", Class::Phone, "415) 555-2671"),
+        ("+61 3 3900 7621 2024-05-06", Class::Phone, "+61 3 3900 7621"),
+        ("q=my+536-90-4399", Class::UsSsn, "536-90-4399"),
+        ("a%20536-90-4399", Class::UsSsn, "536-90-4399"),
+        ("a%2012345678Z", Class::EsDni, "12345678Z"),
+        ("a\\n12345678Z", Class::EsDni, "12345678Z"),
+        ("12345678Z/b", Class::EsDni, "12345678Z"),
+        ("RSSMRA85T10A562S-b", Class::ItFiscalCode, "RSSMRA85T10A562S"),
+        ("ip%3D192.168.17.4", Class::IpAddress, "192.168.17.4"),
+        ("at 10:192.168.17.4", Class::IpAddress, "192.168.17.4"),
+        ("mac%20aa:bb:cc:dd:ee:ff", Class::MacAddress, "aa:bb:cc:dd:ee:ff"),
+        ("a%2052.5200,13.4050", Class::GeoPosition, "52.5200,13.4050"),
+        ("„52.5200, 13.4050“", Class::GeoPosition, "52.5200, 13.4050"),
+        ("52.5200, 13.4050, Berlin", Class::GeoPosition, "52.5200, 13.4050"),
+        (
+            "a%20{SSHA}0123456789012345678901234567890",
+            Class::PasswordHash,
+            "{SSHA}0123456789012345678901234567890",
+        ),
         ("Konto/DE89370400440532013000", Class::Iban, "DE89370400440532013000"),
         ("x.DE89370400440532013000", Class::Iban, "DE89370400440532013000"),
         ("DE89370400440532013000EUR", Class::Iban, "DE89370400440532013000"),
@@ -197,6 +221,25 @@ fn all_cards_of_a_list_are_found() {
     }
 }
 
+/// Also where more groups stand before it than are read at once.
+#[test]
+fn a_number_is_found_at_any_place_of_a_list() {
+    for number in ["4532015112830366", "4532 0151 1283 0366", "415-555-2671"] {
+        for place in 0..30 {
+            let mut list = ["7"; 30];
+            list[place] = number;
+            let found = classes(&list.join(" "));
+            assert!(matches!(&found[..], [(_, span)] if span == number), "{place}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn both_ends_of_a_range_are_found() {
+    let ends = ["10.0.0.17", "10.0.0.255"].map(|end| (Class::IpAddress, end.to_owned()));
+    assert_eq!(classes("10.0.0.17-10.0.0.255"), ends);
+}
+
 /// Of two that overlap nothing is shown.
 #[test]
 fn what_is_beyond_the_first_of_two_is_found_too() {
@@ -248,6 +291,7 @@ fn what_only_looks_alike_is_left() {
         "12345678-4532-0151-1283-036612345678",
         "2019 2020 2021 2022 2023 2024 2025",
         "2014 1981 1994",
+        "1000 1000 1000 1000 1000 4532 0151 1283 0366 1000",
         "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20",
         "12345678 12345678 12345678",
         "DE8937040044053201300012",
@@ -255,6 +299,7 @@ fn what_only_looks_alike_is_left() {
         "abDe89370400440532013000",
         "1GB82WEST12345698765432EUR",
         "openssl-10.2.3.14",
+        "AB536-90-4399",
         "v_10.4.12.1-rc1",
         "SHA:aa:bb:cc:dd:ee:ff:00:11:22:33:44:55:66:77:88:99",
         "https://example.com/%40user/x.html",

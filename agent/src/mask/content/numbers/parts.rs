@@ -24,6 +24,9 @@ pub(super) struct Lead {
 /// fourth is tried.
 const MOST_BEFORE: usize = 3;
 
+/// So many digits a number with its country's code has where more stands behind it.
+const MOST_ABROAD: usize = 13;
+
 impl Number {
     /// What is found in parts of it; where to go on.
     pub(super) fn parts(
@@ -41,8 +44,9 @@ impl Number {
         let mut first = 0;
         while first < all {
             let part = self
-                .alone(cell, demand, first, lead)
-                .or_else(|| self.card(cell, demand, first, lead))
+                .card(cell, demand, first, lead)
+                .or_else(|| self.abroad(cell, first, lead))
+                .or_else(|| self.alone(cell, demand, first, lead))
                 .or_else(|| self.spaced(first, lead));
             let taken = match part {
                 Some((class, count, here)) => {
@@ -112,6 +116,26 @@ impl Number {
         part
     }
 
+    /// A number with its country's code, and other numbers behind it.
+    fn abroad(
+        &self,
+        cell: &[u8],
+        first: usize,
+        lead: &Lead,
+    ) -> Option<(Class, usize, Option<Found>)> {
+        if !self.plus || first > 0 || lead.goes_on || Edge::before(cell, self.start) == Edge::More {
+            return None;
+        }
+        (1..self.group_count.min(LONGEST_FORM)).rev().find_map(|count| {
+            let part = self.part(0, count);
+            let fits = part.count <= MOST_ABROAD && !part.between().contains(&WIDE);
+            (fits && part.phone().is_some()).then(|| {
+                let (start, end) = (part.start, part.end);
+                (Class::Phone, count, Some(Found { start, end, class: Class::Phone }))
+            })
+        })
+    }
+
     /// Groups with no space between them, and spaces around them.
     fn alone(
         &self,
@@ -121,7 +145,8 @@ impl Number {
         lead: &Lead,
     ) -> Option<(Class, usize, Option<Found>)> {
         let open = |joint: Option<u8>| matches!(joint, None | Some(b' ' | WIDE));
-        if !open(self.joint_before(first, lead)) {
+        let ahead = self.joint_before(first, lead);
+        if !open(ahead) && ahead != Some(b'(') {
             return None;
         }
         let rest = self.between().get(first..).unwrap_or_default();
