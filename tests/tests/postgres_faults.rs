@@ -3,20 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tidegate_tests::agent::{Agent, Plan};
+use tidegate_tests::certificates::Key;
 use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::dialer::Dialer;
 use tidegate_tests::diff::all;
 use tidegate_tests::kernel::descriptors;
 use tidegate_tests::place::Place;
+use tidegate_tests::postgres::Postgres;
 use tidegate_tests::recorded::{Fault, PATIENCE, Session, Side, is_beginning, play};
 use tidegate_tests::scene::alone;
-use tidegate_tests::wire::{Connection, message};
+use tidegate_tests::seen::Status;
+use tidegate_tests::wire::{Connection, message, tls};
 use tidegate_tests::{ports, wait};
 
 struct Ground {
@@ -194,6 +198,136 @@ fn a_server_that_says_nothing() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Carries bytes one way, and fails after so many.
+fn pump(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    cut: Option<(Fault, usize)>,
+) -> std::io::Result<usize> {
+    let mut buffer = [0; 4096];
+    let mut moved = 0;
+    loop {
+        let left = cut.map_or(usize::MAX, |(_, at)| at - moved);
+        let room = buffer.len().min(left);
+        let read = from.read(&mut buffer[..room]).unwrap_or(0);
+        if read == 0 || to.write_all(&buffer[..read]).is_err() {
+            let _ = to.shutdown(Shutdown::Write);
+            return Ok(moved);
+        }
+        moved += read;
+        if let Some((fault, at)) = cut
+            && at == moved
+        {
+            match fault {
+                Fault::Close => {
+                    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+                }
+                Fault::Reset => {
+                    for one in [&from, &to] {
+                        tidegate_tests::sys::reset_on_close(one.as_fd())?;
+                        // The other direction's thread lets go of it.
+                        let _ = one.shutdown(Shutdown::Read);
+                    }
+                }
+                Fault::HalfClose => {
+                    let _ = to.shutdown(Shutdown::Write);
+                }
+                // Nobody's patience is as short as this one's.
+                Fault::Stall => {
+                    std::thread::sleep(Duration::from_millis(20));
+                    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+                }
+            }
+            // What still comes is heard by nobody.
+            while from.read(&mut buffer).unwrap_or(0) > 0 {}
+            return Ok(moved);
+        }
+    }
+}
+
+/// A session with TLS by way of the agent and of a line to the server that fails;
+/// how much went up and down, and whether it came to its end.
+fn by_a_line(
+    ground: &Ground,
+    dialer: &mut Dialer,
+    server: u16,
+    cuts: [Option<(Fault, usize)>; 2],
+) -> Result<([usize; 2], Result<()>)> {
+    let stream = dialer.open(ground.listener.local_addr()?)?;
+    let (near, _) = ground.listener.accept()?;
+    let far = TcpStream::connect((Ipv4Addr::LOCALHOST, server))?;
+    std::thread::scope(|scope| {
+        let (one, other) = (near.try_clone()?, far.try_clone()?);
+        let up = scope.spawn(move || pump(one, other, cuts[0]));
+        let down = scope.spawn(move || pump(far, near, cuts[1]));
+        let client = secured_session(stream);
+        let [up, down] = [up, down].map(|it| it.join().map_err(|_| anyhow!("a thread panicked")));
+        Ok(([up??, down??], client))
+    })
+}
+
+fn secured_session(stream: TcpStream) -> Result<()> {
+    let mut one = Connection::new(stream, Arc::default())?;
+    one.socket()?.set_read_timeout(Some(PATIENCE))?;
+    ensure!(one.ask_for_tls(&tls::Terms::any()?)?, "no TLS");
+    one.send(&message::startup(message::PROTOCOL, &[("user", "app"), ("database", "app")]))?;
+    one.until(b'Z')?;
+    one.query("SELECT repeat('tide', 700)")?;
+    one.leave()
+}
+
+/// On the upstream's TLS leg: within its handshake, its records, its end.
+#[test]
+fn a_line_that_fails_within_tls() -> Result<()> {
+    let _alone = alone();
+    let postgres = Postgres::setup().tls(Key::P256).auth("trust").start()?;
+    let ground = Ground::start()?;
+    let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;
+    let mut totals = [0; 2];
+    for _ in 0..5 {
+        let (moved, client) = by_a_line(&ground, &mut dialer, postgres.port(), [None; 2])?;
+        client.with_context(|| ground.agent.tail())?;
+        totals = moved;
+    }
+    let before = ground.held()?;
+    let step = if all() { 7 } else { 149 };
+    let (mut count, mut whole) = (0, 0);
+    for (direction, total) in totals.into_iter().enumerate() {
+        for fault in Fault::ALL {
+            for at in (1..total).step_by(step) {
+                let mut cuts = [None; 2];
+                cuts[direction] = Some((fault, at));
+                let began = Instant::now();
+                let (_, client) = by_a_line(&ground, &mut dialer, postgres.port(), cuts)?;
+                let context = || format!("{fault:?} at {at} of {total}{}", ground.agent.tail());
+                ensure!(began.elapsed() < PATIENCE, "it took {:?}: {}", began.elapsed(), context());
+                match client {
+                    // The last bytes are a farewell that nobody waits for.
+                    Ok(()) => whole += 1,
+                    Err(error) => {
+                        let told = format!("{error:#}");
+                        ensure!(!told.contains("nothing came"), "{told}: {}", context());
+                    }
+                }
+                count += 1;
+            }
+        }
+    }
+    eprintln!("{count} faults, {whole} sessions came to their end all the same");
+    ensure!(whole * 4 < count, "{whole} of {count} took no harm");
+    let over = |it: &Status| it.open == 0 && it.enforcers.iter().all(|one| one.sessions == 0);
+    let status = ground.agent.wait_status("every session's end", Duration::from_secs(15), over)?;
+    ensure!(status.enforcers.len() == 1 && status.enforcers[0].restarts == 0, "{status:?}");
+    wait::until("descriptors to be where they were", Duration::from_secs(15), || {
+        let now = ground.held()?;
+        let same = before.iter().all(|(pid, was)| now.get(pid).is_none_or(|now| *now <= *was + 4));
+        Ok(same.then_some(()))
+    })
+    .with_context(|| format!("before: {before:?}, now: {:?}", ground.held()))?;
+    let (_, client) = by_a_line(&ground, &mut dialer, postgres.port(), [None; 2])?;
+    client.with_context(|| ground.agent.tail())
 }
 
 /// What one side may say that nobody knows; nothing of it reaches the other.

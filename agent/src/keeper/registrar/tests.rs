@@ -91,6 +91,7 @@ fn what_a_process_was_before_is_remembered() {
 #[test]
 fn another_process_of_the_same_number_is_not_taken() {
     let child = Command::new("sleep").arg("60").spawn().unwrap();
+    settled(child.id(), "sleep");
     let right = key(child.id());
     let wrong = ProcessKey { started: right.started + 5_000_000_000, ..right };
     let kin = Kin::new(Arc::default());
