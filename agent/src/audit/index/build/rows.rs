@@ -290,3 +290,6 @@ const EACH: usize = 7;
 const MOST_WAITING: usize = 4_096;
 /// Four numbers of at most ten bytes, and one byte.
 const LONGEST_END: usize = 41;
+
+#[cfg(test)]
+mod tests;
