@@ -50,8 +50,10 @@ pub struct Catalog {
     /// A cast that somebody wrote may give what is sensitive.
     casts_tell: bool,
     /// Somebody's code that may tell what is sensitive runs by itself when tables
-    /// are written or defined.
+    /// are written …
     triggers_tell: bool,
+    /// … when something is defined.
+    events_tell: bool,
     /// Changes with every change of a class, a table or a type.
     generation: u64,
 }
@@ -137,14 +139,14 @@ impl Catalog {
                 let own = relation.oid < FIRST_OWN && &*relation.schema == "information_schema";
                 self.told_by_name(&relation.name, column).filter(|_| !own)
             });
-            let form =
-                self.form(column.type_oid, column.modifier, &super::postgres::plan::Unrevealed);
             if column.class.is_none() {
+                let form =
+                    self.form(column.type_oid, column.modifier, &super::postgres::plan::Unrevealed);
                 let texts = can_hold_text(&form);
                 let made =
                     self.filled_with(Some(&relation.schema), &relation.name, &column.name, texts);
                 column.class = made.map(|class| (class, Evidence::Lineage));
-            } else if self.has_keys_of_others((&relation.schema, &relation.name), column, &form) {
+            } else if self.holds_others((&relation.schema, &relation.name), column) {
                 column.class = Some((Class::Opaque, Evidence::Lineage));
             }
         }
@@ -204,17 +206,28 @@ impl Catalog {
         }
     }
 
-    /// The keys of a document are as sensitive as its values.
-    fn hide_keys(&mut self, relation: u32, number: u16) {
+    /// What a column is made of has another class than its name says.
+    pub fn classify_made(&mut self, relation: u32, number: u16, class: Class) {
+        match self.column(relation, number) {
+            Some(known) if known.class.is_some_and(|(own, _)| own != class) => {
+                if self.shows_parts(known) {
+                    self.worsen(relation, number);
+                }
+            }
+            _ => self.classify(relation, number, class, Evidence::Lineage),
+        }
+    }
+
+    /// Whatever a column is known for, anything may be in it.
+    fn worsen(&mut self, relation: u32, number: u16) {
         let Some(relation) = self.relations.get_mut(&relation) else { return };
         let spoken = self.overruled.contains_key(&(relation.oid, number));
         let place = relation.columns.iter().position(|column| column.number == number);
         let Some(place) = place.filter(|_| !spoken) else { return };
-        let hidden = Some((Class::Opaque, Evidence::Lineage));
         if let Some(column) = Arc::make_mut(relation).columns.get_mut(place)
             && column.class.map(|(class, _)| class) != Some(Class::Opaque)
         {
-            column.class = hidden;
+            column.class = Some((Class::Opaque, Evidence::Lineage));
             self.generation += 1;
         }
     }
@@ -255,9 +268,10 @@ impl Catalog {
         }
     }
 
-    pub fn set_tellers(&mut self, casts: bool, triggers: bool) {
-        if (self.casts_tell, self.triggers_tell) != (casts, triggers) {
-            (self.casts_tell, self.triggers_tell) = (casts, triggers);
+    pub fn set_tellers(&mut self, casts: bool, triggers: bool, events: bool) {
+        let known = (self.casts_tell, self.triggers_tell, self.events_tell);
+        if known != (casts, triggers, events) {
+            (self.casts_tell, self.triggers_tell, self.events_tell) = (casts, triggers, events);
             self.generation += 1;
         }
     }
@@ -268,6 +282,10 @@ impl Catalog {
 
     pub fn triggers_tell(&self) -> bool {
         self.triggers_tell
+    }
+
+    pub fn events_tell(&self) -> bool {
+        self.events_tell
     }
 
     pub fn set_functions(&mut self, functions: HashMap<Box<str>, Vec<Function>>) {

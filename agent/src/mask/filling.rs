@@ -3,7 +3,7 @@
 
 use super::catalog::{Catalog, Relation};
 use super::class::Class;
-use super::lineage::{calls_out, classes, is_count, same_paths};
+use super::lineage::{calls_out, classes, is_count, same_paths, same_value};
 use crate::model::{Filled, LONGEST_LEARNT, MOST_COLUMNS};
 use crate::sql::facts::{self, Facts, Fill, Object, ObjectKind, Statement, Verb};
 use crate::sql::{Cell, ColumnUse, LexingState, Path, Step, Use};
@@ -175,9 +175,13 @@ impl Filling<'_> {
             return;
         }
         for source in &fill.sources {
-            let derived = !source.path.within(same_paths());
+            let same = match same_value(statement, self.catalog) {
+                true => same_paths().with(Step::Function),
+                false => same_paths(),
+            };
+            let derived = !source.path.within(same);
             let (found, _) = classes(statement, self.catalog, source.column as usize);
-            if found.is_empty() || is_count(statement, source.path) {
+            if found.is_empty() || is_count(statement, self.catalog, source.path) {
                 continue;
             }
             let whole_row = statement

@@ -89,7 +89,7 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
         }
         let words = written::words(&body.source);
         if shows(&words, &telling, catalog) {
-            for one in written::targets(&words, catalog) {
+            for one in written::targets(&words, catalog, &nothing_clear) {
                 catalog.carry(one);
             }
         }
@@ -97,14 +97,14 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
     let casts = hidden
         .iter()
         .any(|one| matches!(one, Hidden::Cast { function } if telling.contains(function)));
-    let triggers =
-        hidden.iter().any(|one| match one {
-            Hidden::Trigger { function, .. } | Hidden::EventTrigger { function } => {
-                telling.contains(function)
-            }
-            Hidden::Cast { .. } => false,
-        }) || bodies.iter().zip(&tells).any(|(body, tells)| *tells && body.name.is_empty());
-    catalog.set_tellers(casts, triggers);
+    let triggers = hidden
+        .iter()
+        .any(|one| matches!(one, Hidden::Trigger { function, .. } if telling.contains(function)))
+        || bodies.iter().zip(&tells).any(|(body, tells)| *tells && body.name.is_empty());
+    let events = hidden
+        .iter()
+        .any(|one| matches!(one, Hidden::EventTrigger { function } if telling.contains(function)));
+    catalog.set_tellers(casts, triggers, events);
     let mut functions: HashMap<Box<str>, Vec<Function>> = HashMap::new();
     let writes = writes(bodies, &words, catalog);
     for ((body, tells), writes) in bodies.iter().zip(tells).zip(writes) {
@@ -128,7 +128,7 @@ fn writes(
         .iter()
         .zip(words)
         .map(|(body, words)| match may(words) {
-            true => written::targets(&written::words(&body.source), catalog),
+            true => written::targets(&written::words(&body.source), catalog, &nothing_clear),
             false => Vec::new(),
         })
         .collect();
@@ -154,11 +154,23 @@ fn writes(
     all.into_iter().map(Into::into).collect()
 }
 
-/// What a block of code that nobody follows fills with what is sensitive.
+/// What a block of code that nobody follows fills with what is sensitive, itself or by
+/// the functions that it calls.
 pub fn filled_by(text: &str, catalog: &Catalog) -> Vec<Carried> {
     let words = written::words(text);
     let telling = catalog.telling_names();
-    if shows(&words, &telling, catalog) { written::targets(&words, catalog) } else { Vec::new() }
+    if !shows(&words, &telling, catalog) {
+        return Vec::new();
+    }
+    let mut all = written::targets(&words, catalog, &nothing_clear);
+    let named: HashSet<&str> = words.iter().map(|word| &**word).collect();
+    all.extend(named.into_iter().flat_map(|name| catalog.writes(None, name)).cloned());
+    all
+}
+
+/// Of no row is it known which columns hold nothing sensitive.
+fn nothing_clear(_: &str) -> bool {
+    false
 }
 
 /// A row is written of a table that runs this, and something sensitive may be in it.
@@ -170,15 +182,19 @@ pub fn run_trigger(body: &Body, relation: u32, catalog: &mut Catalog) {
 
 /// A trigger's own table is in its words without being named.
 fn triggered(body: &Body, table: &Relation, telling: &HashSet<Box<str>>, catalog: &mut Catalog) {
-    let mut words = written::words(&body.source);
-    words.push(table.name.clone());
+    let words = written::words(&body.source);
+    let mut around = written::with_transitions(&words, &table.name, catalog);
+    around.extend(["from".into(), table.name.clone()]);
     let sensitive = table.columns.iter().any(|column| column.class.is_some());
-    if !(sensitive && written::takes_row(&words) || shows(&words, telling, catalog)) {
+    if !(sensitive && written::takes_row(&words) || shows(&around, telling, catalog)) {
         return;
     }
-    words.pop();
-    let (own, any) = (written::assigned_new(&words), written::gives_other_row(&words));
-    let mut into = written::targets(&words, catalog);
+    let clear = |name: &str| {
+        let known = table.columns.iter().find(|column| *column.name == *name);
+        known.is_some_and(|column| column.class.is_none())
+    };
+    let (own, any) = (written::assigned_new(&words, &clear), written::gives_other_row(&words));
+    let mut into = written::targets(&words, catalog, &clear);
     if any || !own.is_empty() {
         into.push(Carried {
             schema: Some(table.schema.clone()),
@@ -208,11 +224,13 @@ fn shows(words: &[Box<str>], telling: &HashSet<Box<str>>, catalog: &Catalog) -> 
         return true;
     }
     named.iter().flat_map(|name| catalog.named(None, name)).any(|relation| {
+        let mut sensitive =
+            relation.columns.iter().filter(|column| column.class.is_some()).peekable();
         &*relation.schema != "information_schema"
-            && relation
-                .columns
-                .iter()
-                .any(|column| column.class.is_some() && (whole || named.contains(&*column.name)))
+            && sensitive.peek().is_some()
+            && (whole
+                || sensitive.any(|column| named.contains(&*column.name))
+                || written::takes_rows_of(words, &relation.name))
     })
 }
 

@@ -76,12 +76,16 @@ impl Question {
                 )
             }
             Self::Functions => {
-                // An aggregate is its functions; a rule has no name that is called.
+                // An aggregate is its functions; a rule has no name that is called. What is
+                // kept parsed (BEGIN ATOMIC) is written out.
                 concat!(
                     "SELECT n.nspname, p.proname, \
                  CASE WHEN a.aggfnoid IS NULL THEN l.lanname ELSE 'sql' END, \
-                 CASE WHEN a.aggfnoid IS NULL THEN pg_catalog.substr(p.prosrc, 1, 65536) \
-                 ELSE pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn) END \
+                 CASE WHEN a.aggfnoid IS NOT NULL \
+                 THEN pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn) \
+                 WHEN p.prosrc OPERATOR(pg_catalog.=) '' \
+                 THEN pg_catalog.substr(pg_catalog.pg_get_functiondef(p.oid), 1, 65536) \
+                 ELSE pg_catalog.substr(p.prosrc, 1, 65536) END \
                  FROM pg_catalog.pg_proc p \
                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
                  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \

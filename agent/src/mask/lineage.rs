@@ -203,12 +203,14 @@ fn relation_of<'c>(
 
 fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
     let mut traced = Traced { certain: true, whole_rows_only: true, ..Traced::default() };
-    let same = same_value(statement);
+    let same = same_value(statement, catalog);
     let mut keys = writes_keys(statement, catalog).then(Vec::new);
     for source in &output.sources {
         let (sources, certain) = classes(statement, catalog, source.column as usize);
         traced.certain &= certain;
-        if is_count(statement, source.path) || is_alias(statement, catalog, output, source.column) {
+        if is_count(statement, catalog, source.path)
+            || is_alias(statement, catalog, output, source.column)
+        {
             continue;
         }
         keys = keys.and_then(|keys| with_keys(keys, statement, source, &sources));
@@ -233,7 +235,8 @@ fn one(statement: &Statement, catalog: &Catalog, output: &Output) -> Traced {
                 }
                 // What picks a part out of a document leaves its keys behind.
                 let kept = kept_whole().with(Step::WholeRow).with(Step::Function);
-                traced.whole_rows_only &= makes_documents(statement) && source.path.within(kept);
+                traced.whole_rows_only &=
+                    makes_documents(statement, catalog) && source.path.within(kept);
             }
             _ => traced.whole_rows_only = false,
         }
@@ -307,18 +310,15 @@ fn kept_whole() -> Path {
 }
 
 /// Only functions are called that change how a value looks, not what it is.
-fn same_value(statement: &Statement) -> bool {
+pub(super) fn same_value(statement: &Statement, catalog: &Catalog) -> bool {
     statement.calls.iter().all(|call| {
         call.origin != Origin::Foreign
+            && !catalog.knows_function(&call.name)
             && matches!(
                 &*call.name,
                 "lower"
                     | "upper"
                     | "initcap"
-                    | "btrim"
-                    | "ltrim"
-                    | "rtrim"
-                    | "trim"
                     | "coalesce"
                     | "nullif"
                     | "min"
@@ -337,10 +337,11 @@ fn same_value(statement: &Statement) -> bool {
 }
 
 /// Rows become documents whose keys are the columns' names.
-fn makes_documents(statement: &Statement) -> bool {
+fn makes_documents(statement: &Statement, catalog: &Catalog) -> bool {
     !statement.notes.contains(&Note::ForeignType)
         && statement.calls.iter().all(|call| {
             call.origin != Origin::Foreign
+                && !catalog.knows_function(&call.name)
                 && matches!(
                     &*call.name,
                     "row_to_json"
@@ -397,8 +398,9 @@ fn with_keys(
 
 /// How many there are tells nothing of any. Only where no other aggregate could
 /// be meant.
-pub(super) fn is_count(statement: &Statement, path: Path) -> bool {
+pub(super) fn is_count(statement: &Statement, catalog: &Catalog, path: Path) -> bool {
     path.contains(Step::Aggregate)
+        && !catalog.knows_function("count")
         && path.within(
             Path::of(Step::Aggregate)
                 .with(Step::WholeRow)

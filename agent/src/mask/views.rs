@@ -39,7 +39,7 @@ fn of_view(view: &Relation, catalog: &mut Catalog) {
     };
     for (column, class) in view.columns.iter().zip(classes) {
         if let Some(class) = class {
-            catalog.classify(view.oid, column.number, class, Evidence::Lineage);
+            catalog.classify_made(view.oid, column.number, class);
         }
     }
 }

@@ -9,9 +9,11 @@ use std::collections::HashSet;
 use super::catalog::Catalog;
 use super::class::Class;
 use super::filling::Carried;
+use crate::sql::builtin;
+use crate::sql::facts::CallClass;
 
 /// The words of a text, those within its strings too: names as the server folds
-/// them.
+/// them. A string's stand between [`OPEN`] and [`CLOSE`].
 pub fn words(text: &str) -> Vec<Box<str>> {
     let mut all = Vec::new();
     collect(text, 0, &mut all);
@@ -27,20 +29,26 @@ fn collect(text: &str, depth: u32, all: &mut Vec<Box<str>>) {
         if let Some(name) = token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
             all.push(name.replace("\"\"", "\"").into());
         } else if let Some(mut inner) = string(token) {
+            let mut joined = false;
             // What is put together of strings alone is read as one.
             while tokens.next_if_eq(&"|").is_some() {
                 tokens.next_if_eq(&"|");
                 match tokens.peek().and_then(|token| string(token)) {
                     Some(more) => inner.push_str(&more),
-                    None => break,
+                    None => {
+                        joined = true;
+                        break;
+                    }
                 }
                 tokens.next();
             }
+            all.push(OPEN.into());
             if depth < DEEPEST {
-                // Between two strings nothing goes on.
-                all.push(";".into());
                 collect(&inner, depth + 1, all);
-                all.push(";".into());
+            }
+            all.push(CLOSE.into());
+            if joined {
+                all.push("|".into());
             }
         } else {
             all.push(token.to_lowercase().into());
@@ -62,16 +70,96 @@ fn string(token: &str) -> Option<String> {
     Some(inner.replace("''", "'"))
 }
 
+/// A text's words, one after the other.
+#[derive(Clone, Copy)]
+struct Words<'w>(&'w [Box<str>]);
+
+impl<'w> Words<'w> {
+    fn at(self, place: usize) -> &'w str {
+        self.0.get(place).map_or("", |word| &**word)
+    }
+
+    fn before(self, place: usize) -> &'w str {
+        place.checked_sub(1).map_or("", |place| self.at(place))
+    }
+
+    /// The place behind what stands there: a word, or a whole string.
+    fn behind(self, place: usize) -> usize {
+        if self.at(place) != OPEN {
+            return place + 1;
+        }
+        let mut depth = 0_usize;
+        for (further, word) in self.0.iter().enumerate().skip(place) {
+            match &**word {
+                OPEN => depth += 1,
+                CLOSE if depth == 1 => return further + 1,
+                CLOSE => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        self.0.len()
+    }
+
+    /// The places from one to the end of its statement, strings as one; with how many
+    /// brackets are open.
+    fn statement(self, from: usize) -> impl Iterator<Item = (usize, i32)> + use<'w> {
+        let mut brackets = 0;
+        let mut next = from;
+        std::iter::from_fn(move || {
+            let place = next;
+            match self.at(place) {
+                "" | ";" | CLOSE => return None,
+                "(" | "[" => brackets += 1,
+                ")" | "]" => brackets -= 1,
+                _ => {}
+            }
+            next = self.behind(place);
+            Some((place, brackets))
+        })
+    }
+
+    /// Whether nothing but what is written there, the time, and columns that hold
+    /// nothing sensitive go into an expression.
+    fn is_plain(self, from: usize, end: usize, clear: &dyn Fn(&str) -> bool) -> bool {
+        let mut place = from;
+        while place < end {
+            let word = self.at(place);
+            if matches!(word, "new" | "old") {
+                if self.at(place + 1) != "." || !clear(self.at(place + 2)) {
+                    return false;
+                }
+                place += 3;
+                continue;
+            }
+            let of_type = self.before(place) == ":";
+            if is_name(word) && !of_type && !is_plain(word, self.at(place + 1)) {
+                return false;
+            }
+            place = self.behind(place);
+        }
+        true
+    }
+}
+
 /// The tables that are filled, with the columns where they are named. Where a name is
 /// put together, it may be each that occurs and holds nothing sensitive yet.
-pub fn targets(words: &[Box<str>], catalog: &Catalog) -> Vec<Carried> {
+///
+/// `clear`: of the row that a trigger runs for, which columns hold nothing sensitive.
+pub fn targets(
+    words: &[Box<str>],
+    catalog: &Catalog,
+    clear: &dyn Fn(&str) -> bool,
+) -> Vec<Carried> {
     let mut all = Vec::new();
     let mut unnamed = false;
-    let at = |place: usize| words.get(place).map_or("", |word| &**word);
+    let text = Words(words);
+    let at = |place: usize| text.at(place);
     for place in 0..words.len() {
         let (name, listed) = match (at(place), at(place + 1)) {
             ("insert" | "merge", "into") => (place + 2, Listed::Brackets),
-            ("update", next) if next != "set" && next != "of" => (place + 1, Listed::Assigned),
+            ("update", next) if next != "set" && next != "of" && !is_no_order(text, place) => {
+                (place + 1, Listed::Assigned)
+            }
             ("copy", _) => (place + 1, Listed::Brackets),
             ("table" | "view", _) if made(words, place) => (place + 1, Listed::None),
             _ => continue,
@@ -84,21 +172,23 @@ pub fn targets(words: &[Box<str>], catalog: &Catalog) -> Vec<Carried> {
             "." => (Some(at(name)), name + 2),
             _ => (None, name),
         };
-        if !at(name).starts_with(|sign: char| sign.is_alphabetic() || sign == '_') {
-            unnamed = true;
+        if !is_name(at(name)) {
+            unnamed |= at(name) == "%" || at(name) == CLOSE && at(name + 1) == "|";
             continue;
         }
         let named = match listed {
-            Listed::Brackets => bracketed(words, name + 1),
-            Listed::Assigned => assigned(words, name + 1),
-            Listed::None => Vec::new(),
+            Listed::Brackets => bracketed(text, name + 1, clear),
+            Listed::Assigned => Some(assigned(text, name + 1)).filter(|all| !all.is_empty()),
+            Listed::None => None,
         };
-        let everywhere = named.is_empty();
+        if named.as_ref().is_some_and(Vec::is_empty) {
+            continue;
+        }
         all.push(Carried {
             schema: schema.map(Into::into),
             relation: at(name).into(),
-            named: named.into_iter().map(|name| (name, Class::Opaque)).collect(),
-            others: everywhere.then_some(Class::Opaque),
+            others: named.is_none().then_some(Class::Opaque),
+            named: named.into_iter().flatten().map(|name| (name, Class::Opaque)).collect(),
             guessed: true,
             passing: false,
         });
@@ -113,6 +203,14 @@ pub fn targets(words: &[Box<str>], catalog: &Catalog) -> Vec<Carried> {
         all.extend(names.into_iter().filter(|name| clear(name)).map(anything_in));
     }
     all
+}
+
+/// `FOR UPDATE`, `ON UPDATE`, `TG_OP = 'UPDATE'`.
+fn is_no_order(text: Words<'_>, place: usize) -> bool {
+    let alone = text.at(place + 1) == CLOSE && text.at(place + 2) != "|";
+    alone
+        || matches!(text.before(place), "for" | "key" | "on" | "or" | "before" | "after")
+        || text.before(place) == "do" && text.at(place + 1) == "set"
 }
 
 fn anything_in(relation: &str) -> Carried {
@@ -137,93 +235,288 @@ enum Listed {
 /// `CREATE … TABLE`, `CREATE … VIEW`.
 fn made(words: &[Box<str>], place: usize) -> bool {
     let before = words.get(place.saturating_sub(5)..place).unwrap_or_default();
-    before.iter().rev().take_while(|word| &***word != ";").any(|word| &**word == "create")
+    let mut before = before.iter().rev().take_while(|word| !matches!(&***word, ";" | OPEN));
+    before.any(|word| &**word == "create")
 }
 
-/// `(a, b, c)`.
-fn bracketed(words: &[Box<str>], mut place: usize) -> Vec<Box<str>> {
-    let mut names = Vec::new();
-    let at = |place: usize| words.get(place).map_or("", |word| &**word);
-    if at(place) == "as" {
+/// `(a, b, c)`, without those that plain values go into; with those that are assigned
+/// where a row is there already.
+fn bracketed(
+    text: Words<'_>,
+    mut place: usize,
+    clear: &dyn Fn(&str) -> bool,
+) -> Option<Vec<Box<str>>> {
+    if text.at(place) == "as" {
         place += 2;
     }
-    if at(place) != "(" {
-        return names;
+    if text.at(place) != "(" {
+        return None;
     }
-    for word in words.iter().skip(place + 1).take(MOST_COLUMNS) {
-        match &**word {
-            ")" => return names,
-            "," => {}
-            name => names.push(name.into()),
-        }
+    let close = text.statement(place).find(|(_, brackets)| *brackets == 0)?.0;
+    let names = text.0.get(place + 1..close)?.iter().filter(|word| &***word != ",");
+    let mut names: Vec<Box<str>> = names.take(MOST_COLUMNS).cloned().collect();
+    if let Some(values) = values(text, close + 1).filter(|all| all.len() == names.len()) {
+        let mut values = values.into_iter();
+        names.retain(|_| values.next().is_none_or(|(from, end)| !text.is_plain(from, end, clear)));
     }
-    Vec::new()
+    let again = text
+        .statement(close + 1)
+        .find(|(place, _)| text.at(*place) == "set" && text.before(*place) == "update");
+    if let Some((set, _)) = again {
+        names.extend(assigned(text, set));
+    }
+    Some(names)
 }
 
-/// `SET a = …, (b, c) = …`: every name that something is given to.
-fn assigned(words: &[Box<str>], place: usize) -> Vec<Box<str>> {
-    let mut names = Vec::new();
-    let mut brackets = 0_i32;
-    let mut rest = words.iter().skip(place).skip_while(|word| &***word != "set").peekable();
-    let mut before: &str = "";
-    while let Some(word) = rest.next() {
-        match &**word {
-            "(" => brackets += 1,
-            ")" => brackets -= 1,
-            ";" => break,
-            "from" | "where" | "returning" if brackets <= 0 => break,
-            name => {
-                let next = rest.peek().map_or("", |word| &***word);
-                let starts = matches!(before, "set" | "," | "(");
-                if starts && matches!(next, "=" | ")" | ",") {
-                    names.push(name.into());
-                }
+/// `VALUES (…, …)`, one row: where each begins and ends.
+fn values(text: Words<'_>, place: usize) -> Option<Vec<(usize, usize)>> {
+    if text.at(place) != "values" || text.at(place + 1) != "(" {
+        return None;
+    }
+    let mut all = Vec::new();
+    let mut from = place + 2;
+    for (place, brackets) in text.statement(place + 1) {
+        match text.at(place) {
+            "," if brackets == 1 => {
+                all.push((from, place));
+                from = place + 1;
             }
+            ")" if brackets == 0 => {
+                all.push((from, place));
+                return (text.at(place + 1) != ",").then_some(all);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `SET a = …, (b, c) = …, d[1] = …`: every name that something is given to.
+fn assigned(text: Words<'_>, place: usize) -> Vec<Box<str>> {
+    let mut names = Vec::new();
+    let mut before = "";
+    let from_set = text.statement(place).skip_while(|(place, _)| text.at(*place) != "set");
+    for (place, brackets) in from_set {
+        let word = text.at(place);
+        if matches!(word, "from" | "where" | "returning") && brackets <= 0 {
+            break;
+        }
+        if matches!(before, "set" | "," | "(")
+            && matches!(text.at(place + 1), "=" | ")" | "," | "[" | ".")
+        {
+            names.push(word.into());
         }
         before = word;
     }
     names
 }
 
-/// The columns of its own row that a trigger's function gives a value.
-pub fn assigned_new(words: &[Box<str>]) -> Vec<Box<str>> {
-    let at = |place: usize| words.get(place).map_or("", |word| &**word);
+/// The columns of its own row that a trigger's function gives a value, but for plain
+/// ones.
+pub fn assigned_new(words: &[Box<str>], clear: &dyn Fn(&str) -> bool) -> Vec<Box<str>> {
+    let text = Words(words);
     (0..words.len())
-        .filter(|place| at(*place) == "new" && at(place + 1) == ".")
-        .filter(|place| {
-            let before = at(place.wrapping_sub(1));
-            matches!(at(place + 3), "=" | ":") || matches!(before, "into" | ",")
+        .filter(|place| text.at(*place) == "new" && text.at(place + 1) == ".")
+        .filter(|place| match text.at(place + 3) {
+            "[" => true,
+            sign @ ("=" | ":") if starts_a_statement(text.before(*place)) => {
+                let from = place + if sign == ":" { 5 } else { 4 };
+                let end = text.statement(from).last().map_or(from, |(last, _)| text.behind(last));
+                !text.is_plain(from, end, clear)
+            }
+            _ => is_given(text, *place),
         })
-        .map(|place| at(place + 2).into())
+        .map(|place| text.at(place + 2).into())
         .collect()
+}
+
+/// `INTO NEW.a, NEW.b`, `FOR NEW.a IN`.
+fn is_given(text: Words<'_>, mut place: usize) -> bool {
+    while text.before(place) == "," && place >= 4 {
+        place -= 4;
+        if text.at(place + 1) != "." {
+            return false;
+        }
+    }
+    matches!(text.before(place), "into" | "strict" | "for" | "foreach")
+}
+
+fn starts_a_statement(before: &str) -> bool {
+    matches!(before, "" | ";" | "begin" | "then" | "else" | "loop" | OPEN | ">")
 }
 
 /// Whether a trigger's function gives back a row that it has put together, so that any
 /// column may be another.
 pub fn gives_other_row(words: &[Box<str>]) -> bool {
-    let at = |place: usize| words.get(place).map_or("", |word| &**word);
-    let starts = |word: &str| matches!(word, "" | ";" | "begin" | "then" | "else" | "loop");
-    (0..words.len()).any(|place| match at(place) {
+    let text = Words(words);
+    (0..words.len()).any(|place| match text.at(place) {
         "new" => {
-            let before = at(place.wrapping_sub(1));
-            starts(before) && matches!(at(place + 1), "=" | ":")
-                || before == "into" && at(place + 1) != "."
+            let before = text.before(place);
+            starts_a_statement(before) && matches!(text.at(place + 1), "=" | ":")
+                || matches!(before, "into" | "strict") && text.at(place + 1) != "."
         }
-        "return" => !matches!(at(place + 1), "new" | "old" | "null" | ";" | ""),
+        "return" => text.statement(place + 1).any(|(place, _)| {
+            let word = text.at(place);
+            is_name(word) && !matches!(word, "new" | "old") && !is_plain(word, text.at(place + 1))
+        }),
         _ => false,
     })
 }
 
 /// Whether it does something with its whole row, but for giving it back.
 pub fn takes_row(words: &[Box<str>]) -> bool {
-    let at = |place: usize| words.get(place).map_or("", |word| &**word);
+    let text = Words(words);
+    let mut gives_back = false;
     (0..words.len()).any(|place| {
-        matches!(at(place), "new" | "old")
-            && (at(place + 1) != "." || at(place + 2) == "*")
-            && at(place.wrapping_sub(1)) != "return"
+        gives_back = match text.at(place) {
+            "return" => true,
+            ";" | OPEN | CLOSE => false,
+            _ => gives_back,
+        };
+        matches!(text.at(place), "new" | "old")
+            && (text.at(place + 1) != "." || text.at(place + 2) == "*")
+            && !gives_back
     })
 }
 
+/// Whether rows of a table are taken as one value: by its name, or by another that it is
+/// given, or under other names of its columns.
+pub fn takes_rows_of(words: &[Box<str>], table: &str) -> bool {
+    let text = Words(words);
+    let stands = |place: usize| {
+        matches!(text.before(place), "from" | "join" | "," | "." | "only" | "using" | "update")
+    };
+    (0..words.len()).filter(|place| text.at(*place) == table).any(|place| {
+        if !stands(place) {
+            return text.at(place + 1) != "."
+                && !matches!(text.before(place), "into" | "table" | "copy" | "on" | "references");
+        }
+        let alias = place + if text.at(place + 1) == "as" { 2 } else { 1 };
+        let name = text.at(alias);
+        if !is_name(name) || BEHIND_A_TABLE.contains(&name) {
+            return false;
+        }
+        text.at(alias + 1) == "("
+            || (0..words.len()).any(|other| {
+                other != alias
+                    && text.at(other) == name
+                    && text.at(other + 1) != "."
+                    && text.before(other) != "as"
+            })
+    })
+}
+
+/// The same words with a table's name for each that nobody has: what a trigger's function
+/// calls the rows that were written.
+pub fn with_transitions(words: &[Box<str>], table: &str, catalog: &Catalog) -> Vec<Box<str>> {
+    let text = Words(words);
+    let unknown = |place: usize| {
+        matches!(text.before(place), "from" | "join")
+            && is_name(text.at(place))
+            && !matches!(text.at(place + 1), "(" | ".")
+            && catalog.named(None, text.at(place)).next().is_none()
+    };
+    let of = |place: usize, word: &str| if unknown(place) { table.into() } else { word.into() };
+    words.iter().enumerate().map(|(place, word)| of(place, word)).collect()
+}
+
+fn is_name(word: &str) -> bool {
+    word.starts_with(|sign: char| sign.is_alphabetic() || sign == '_')
+}
+
+/// A word of an expression that brings no value of anybody's along; a function of the
+/// server's own gives what is made of what goes into it.
+fn is_plain(word: &str, next: &str) -> bool {
+    let function = next == "("
+        && word != "current_setting"
+        && builtin::function(word).is_some()
+        && builtin::class(word) == CallClass::Plain;
+    function || PLAIN.contains(&word)
+}
+
+/// Where a string begins and ends among the words.
+const OPEN: &str = "'<";
+const CLOSE: &str = ">'";
+/// Words of expressions that bring no value of anybody's along.
+const PLAIN: &[&str] = &[
+    "and",
+    "array",
+    "at",
+    "case",
+    "clock_timestamp",
+    "coalesce",
+    "current_date",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "else",
+    "end",
+    "false",
+    "gen_random_uuid",
+    "greatest",
+    "in",
+    "interval",
+    "is",
+    "least",
+    "localtimestamp",
+    "nextval",
+    "not",
+    "now",
+    "null",
+    "nullif",
+    "or",
+    "row",
+    "session_user",
+    "statement_timestamp",
+    "tg_name",
+    "tg_op",
+    "tg_table_name",
+    "tg_table_schema",
+    "tg_when",
+    "then",
+    "time",
+    "transaction_timestamp",
+    "true",
+    "txid_current",
+    "uuid_generate_v4",
+    "when",
+    "zone",
+];
+/// What may follow a table's name and is no other name for it.
+const BEHIND_A_TABLE: &[&str] = &[
+    "cross",
+    "do",
+    "end",
+    "except",
+    "fetch",
+    "for",
+    "full",
+    "group",
+    "having",
+    "inner",
+    "intersect",
+    "into",
+    "join",
+    "left",
+    "limit",
+    "loop",
+    "natural",
+    "offset",
+    "on",
+    "order",
+    "returning",
+    "right",
+    "select",
+    "set",
+    "tablesample",
+    "then",
+    "union",
+    "using",
+    "values",
+    "where",
+    "window",
+    "with",
+];
 const DEEPEST: u32 = 3;
 const MOST_WORDS: usize = 65_536;
 const MOST_COLUMNS: usize = 2_048;

@@ -188,3 +188,9 @@ ALTER TABLE customers ALTER COLUMN full_name TYPE varchar(3);
 CREATE TYPE mood AS ENUM ('a', 'b');
 SELECT full_name::mood FROM customers;
 SELECT NULL::customers, customers.full_name FROM customers;
+-- Numbers that messages say without quotes.
+SELECT chr(replace(ssn, '-', '')::int) FROM customers;
+SELECT lo_open(replace(ssn, '-', '')::int::oid, 1) FROM customers;
+SELECT pg_terminate_backend(replace(ssn, '-', '')::int) FROM customers;
+SELECT make_date(replace(ssn, '-', '')::int, 13, 45) FROM customers;
+SELECT pg_cancel_backend(replace(ssn, '-', '')::int) FROM customers;

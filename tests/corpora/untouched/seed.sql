@@ -23,3 +23,11 @@ INSERT INTO order_items SELECT o, l, 1 + (o + l) % 20, l, (o * l)::numeric::mone
 INSERT INTO events SELECT md5(n::text)::uuid, timestamptz '2024-05-06 07:08:09+00' + n * interval '1 second', 'order.placed', 'checkout', md5((n * 3)::text), left(md5((n * 5)::text), 16), n * interval '13 milliseconds', 200, json_build_object('n', n, 'ok', true, 'took', n / 7.0, 'list', ARRAY[1, 2, n]) FROM generate_series(1, 30) n;
 INSERT INTO builds SELECT n, encode(sha256(n::text::bytea), 'hex'), 'feature/T-' || n, 'registry/app:1.' || n || '.0', '/srv/app/releases/' || n || '/app.tar', n * 1.5, sha256(n::text::bytea), xmlelement(name log, xmlattributes(n AS line), 'ok') FROM generate_series(1, 20) n;
 REFRESH MATERIALIZED VIEW sales;
+CREATE TABLE members (id int PRIMARY KEY, email text, state text, plan text, seen_at timestamptz);
+CREATE TABLE member_trail (operation text, member int, state text, at timestamptz);
+CREATE TABLE member_plans (plan text, title text);
+INSERT INTO member_plans VALUES ('free', 'Free for ever');
+CREATE FUNCTION member_touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.state := 'active'; NEW.plan := coalesce(lower(NEW.plan), 'free'); NEW.email := lower(NEW.email); NEW.seen_at := '2024-06-07 00:00:00+00'; RETURN NEW; END $$;
+CREATE TRIGGER member_touch BEFORE INSERT OR UPDATE ON members FOR EACH ROW EXECUTE FUNCTION member_touch();
+CREATE FUNCTION member_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'UPDATE' AND OLD.email IS DISTINCT FROM NEW.email THEN PERFORM 1 FROM member_plans WHERE plan = NEW.plan FOR UPDATE; END IF; INSERT INTO member_trail (operation, member, state, at) VALUES (TG_OP, NEW.id, NEW.state, '2024-06-07 00:00:00+00'); RETURN COALESCE(NEW, OLD); END $$;
+CREATE TRIGGER member_note AFTER INSERT OR UPDATE ON members FOR EACH ROW EXECUTE FUNCTION member_note();

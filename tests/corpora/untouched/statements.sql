@@ -73,6 +73,11 @@ SELECT * FROM nowhere;
 SELECT 'abc'::int;
 DROP TABLE IF EXISTS not_there;
 CREATE TABLE IF NOT EXISTS products (id int);
+TRUNCATE members ;; INSERT INTO members (id, email) SELECT id, email FROM customers ON CONFLICT (id) DO UPDATE SET plan = 'Pro' RETURNING id, state, plan, seen_at
+UPDATE members SET plan = 'Team', email = (SELECT email FROM customers LIMIT 1) RETURNING id, state, plan, seen_at
+SELECT DISTINCT id, state, plan, seen_at FROM members
+SELECT DISTINCT operation, member, state, at FROM member_trail WHERE operation = 'UPDATE' ORDER BY 2
+SELECT plan, title FROM member_plans
 \d
 \d+ products
 \d customers

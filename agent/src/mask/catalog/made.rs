@@ -10,7 +10,6 @@ use super::{Catalog, Column, Relation, can_hold_text};
 use crate::mask::class::Class;
 use crate::mask::filling::Carried;
 use crate::mask::names::{Evidence, Kind};
-use crate::mask::postgres::form::Form;
 use crate::mask::postgres::plan::Unrevealed;
 
 /// In which ways a table was filled.
@@ -61,14 +60,14 @@ impl Catalog {
         for relation in found {
             for column in &relation.columns {
                 let (schema, name) = (&*relation.schema, &*relation.name);
-                let form = self.form(column.type_oid, column.modifier, &Unrevealed);
                 if column.class.is_some() {
-                    if self.has_keys_of_others((schema, name), column, &form) {
-                        self.hide_keys(relation.oid, column.number);
+                    if self.holds_others((schema, name), column) {
+                        self.worsen(relation.oid, column.number);
                     }
                     continue;
                 }
-                let texts = can_hold_text(&form);
+                let texts =
+                    can_hold_text(&self.form(column.type_oid, column.modifier, &Unrevealed));
                 let class = self.filled_with(Some(schema), name, &column.name, texts);
                 if let Some(class) = class {
                     self.classify(relation.oid, column.number, class, Evidence::Lineage);
@@ -170,21 +169,23 @@ impl Catalog {
         self.filled_with(schema, relation, column, true)
     }
 
-    /// Whether a document is known by its name alone, and something else was made into
-    /// it: then a key may be that.
-    pub(super) fn has_keys_of_others(
-        &self,
-        (schema, table): (&str, &str),
-        column: &Column,
-        form: &Form,
-    ) -> bool {
-        form.kind() == Kind::Json
+    /// Whether something else was made into a column than what it is known for: then
+    /// nothing of it may stay, nor a document's keys.
+    pub(super) fn holds_others(&self, (schema, table): (&str, &str), column: &Column) -> bool {
+        let Some((class, _)) = column.class else { return false };
+        self.shows_parts(column)
             && self.ways(table).iter().any(|one| {
                 let here = one.schema.as_deref().is_none_or(|own| own == schema);
                 let mut named = one.named.iter();
                 here && !one.guessed
-                    && named.any(|(name, class)| *name == column.name && *class == Class::Opaque)
+                    && named.any(|(name, other)| *name == column.name && *other != class)
             })
+    }
+
+    /// A date cut to its year, an address to its network are that of whatever they were.
+    pub(super) fn shows_parts(&self, column: &Column) -> bool {
+        let kind = self.form(column.type_oid, column.modifier, &Unrevealed).kind();
+        matches!(kind, Kind::Text | Kind::Json | Kind::Bytes | Kind::Integer | Kind::Decimal)
     }
 
     /// The classes of all that a table was filled with.

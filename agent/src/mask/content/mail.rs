@@ -93,5 +93,18 @@ fn around(cell: &[u8], sign: (usize, usize), floor: usize) -> Option<(usize, usi
         }
         domain = domain.get(..dot)?;
     }
-    Some((start, behind + domain.len()))
+    let end = behind + domain.len();
+    let local = cell.get(start..at)?;
+    (!is_repository(local, cell.get(end..)?) && !is_picture(domain)).then_some((start, end))
+}
+
+/// `git@host.example:team/repository`
+fn is_repository(local: &[u8], rest: &[u8]) -> bool {
+    local == b"git" && matches!(rest, [b':', path, ..] if is_word(*path) || *path == b'/')
+}
+
+/// `logo@2x.png`: twice the size.
+fn is_picture(domain: &[u8]) -> bool {
+    let [b'1'..=b'4', b'x', b'.', kind @ ..] = domain else { return false };
+    matches!(kind, b"png" | b"jpg" | b"jpeg" | b"gif" | b"webp" | b"svg" | b"avif")
 }

@@ -110,8 +110,8 @@ fn is_v4(run: &[u8]) -> bool {
             && value <= 255
             && !(part.len() > 1 && part.first() == Some(&b'0'))
     });
-    // Four single digits are a version.
-    all && short < 4 && run.first() != Some(&b'0')
+    // Four single digits are a version; the host itself is nobody's address.
+    all && short < 4 && run.first() != Some(&b'0') && !run.starts_with(b"127.")
 }
 
 fn is_mac(run: &[u8], between: u8, length: usize) -> bool {

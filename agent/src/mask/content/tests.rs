@@ -58,6 +58,9 @@ fn what_goes_on_behind_an_address_of_mail_hides_none() {
         let found = classes(&cell);
         assert_eq!(found, [(Class::Email, "jane@mail.example".to_owned())], "{cell}");
     }
+    assert_eq!(classes("git@mail.example: jane").len(), 1);
+    assert_eq!(classes("from ::ffff:203.0.113.77").len(), 1);
+    assert_eq!(classes("00491705550199").len(), 1);
     for cell in ["a@b", "pkg@1.2.3", "a@b.c1", "a@..example", "a@.example", "a@-b.example"] {
         assert_eq!(classes(cell), [], "{cell}");
     }
@@ -254,6 +257,9 @@ fn what_is_beyond_the_first_of_two_is_found_too() {
 #[test]
 fn what_only_looks_alike_is_left() {
     for cell in [
+        "git@github.com:org/repo.git",
+        "img/logo@2x.png",
+        "127.0.0.1:8080",
         "2024-05-06 07:08:09.123456+00",
         "2024-05-06T07:08:09Z",
         "06.05.2024 10:11",

@@ -54,7 +54,9 @@ impl Screen {
                 }
                 false => place_of(field.code, state, care),
             };
-            let quoted = Quoted { asked };
+            // The places in code that a context names are nobody's.
+            let numbers = care == Care::Touches && field.code != WHERE;
+            let quoted = Quoted { asked, numbers };
             changed |= text(&mut self.cells, rules, place, quoted, field.text, &mut self.made);
             self.made.push(0);
         }
@@ -83,7 +85,7 @@ impl Screen {
         let start = begin(&mut self.made, b'S');
         self.made.extend_from_slice(parameter.name);
         self.made.push(0);
-        let quoted = Quoted { asked: b"" };
+        let quoted = Quoted { asked: b"", numbers: false };
         if !text(&mut self.cells, rules, place, quoted, parameter.value, &mut self.made) {
             return Ok(Screening::Unchanged(Screened(())));
         }
@@ -104,7 +106,7 @@ impl Screen {
         self.made.extend_from_slice(notification.channel);
         self.made.push(0);
         let place = if care == Care::Touches { Place::All } else { Place::Document };
-        let quoted = Quoted { asked: b"" };
+        let quoted = Quoted { asked: b"", numbers: false };
         if !text(&mut self.cells, rules, place, quoted, notification.payload, &mut self.made) {
             return Ok(Screening::Unchanged(Screened(())));
         }
@@ -134,6 +136,8 @@ enum Place {
 struct Quoted<'a> {
     /// The client's own text: of it everything may be told.
     asked: &'a [u8],
+    /// Whether numbers may be values.
+    numbers: bool,
 }
 
 impl Quoted<'_> {
@@ -296,13 +300,13 @@ fn quoted(
         };
         match first {
             Some((start, end)) if own(start, end) => {
-                changed |= scanned(cells, rules, line, out);
+                changed |= told(cells, rules, words, line, out);
             }
             Some((start, end)) => {
                 let head = line.get(..start).unwrap_or_default();
-                scanned(cells, rules, head, out);
+                told(cells, rules, words, head, out);
                 dots(cells, out);
-                scanned(cells, rules, line.get(end..).unwrap_or_default(), out);
+                told(cells, rules, words, line.get(end..).unwrap_or_default(), out);
                 changed = true;
             }
             None => match line.windows(2).position(|pair| pair == b": ") {
@@ -312,12 +316,63 @@ fn quoted(
                     dots(cells, out);
                     changed = true;
                 }
-                _ => changed |= scanned(cells, rules, line, out),
+                _ => changed |= told(cells, rules, words, line, out),
             },
         }
     }
     changed
 }
+
+/// What stands beside what is quoted: a number that isn't the client's own may be a
+/// value (`PID 4711 is not …`).
+fn told(
+    cells: &mut Cells,
+    rules: &Rules,
+    words: Quoted<'_>,
+    text: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
+    let mut hidden = Vec::new();
+    let mut kept = 0;
+    let mut place = 0;
+    while words.numbers && place < text.len() {
+        let rest = text.get(place..).unwrap_or_default();
+        let length = rest.iter().take_while(|sign| is_of_number(**sign)).count();
+        let before = place.checked_sub(1).and_then(|before| text.get(before));
+        // `0x61 0x6e`: bytes of it.
+        let length = match rest {
+            [b'0', b'x', ..] => {
+                2 + rest.iter().skip(2).take_while(|sign| sign.is_ascii_hexdigit()).count()
+            }
+            _ => length,
+        };
+        let number = rest.get(..length).unwrap_or_default();
+        let alone = [before, rest.get(length)]
+            .into_iter()
+            .flatten()
+            .all(|sign| !(sign.is_ascii_alphabetic() || *sign == b'_' || *sign == b'$'));
+        let digits = number.iter().filter(|sign| sign.is_ascii_digit()).count();
+        if alone && digits >= LEAST_DIGITS && find(words.asked, number).is_none() {
+            hidden.extend_from_slice(text.get(kept..place).unwrap_or_default());
+            dots(cells, &mut hidden);
+            kept = place + length;
+        }
+        place += length.max(1);
+    }
+    if kept == 0 {
+        return scanned(cells, rules, text, out);
+    }
+    hidden.extend_from_slice(text.get(kept..).unwrap_or_default());
+    scanned(cells, rules, &hidden, out);
+    true
+}
+
+fn is_of_number(sign: u8) -> bool {
+    sign.is_ascii_digit() || b".-:/".contains(&sign)
+}
+
+/// A single digit is the server's own far more often.
+const LEAST_DIGITS: usize = 2;
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| window == what)

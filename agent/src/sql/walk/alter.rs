@@ -261,7 +261,9 @@ impl<'t> Walk<'t, '_> {
                     self.partition_bound(bound);
                 }
             }
-            Node::TypeName(name) => self.type_name(name),
+            Node::TypeName(name) => {
+                self.type_name(name);
+            }
             // A default, a generation expression.
             other => self.filter(other),
         }

@@ -6,7 +6,7 @@ use pg_raw_parse::nodes::{
 };
 use pg_raw_parse::{Node, raw};
 
-use super::super::effect::{ColumnUse, Effect, Path, Use, Uses};
+use super::super::effect::{ColumnUse, Effect, Path, Step, Use, Uses};
 use super::super::facts::{Bound, Doubt, Fill, ObjectKind, Source, Verb};
 use super::bound::{Target, of_condition};
 use super::scope::{Given, Gives, Item, Level, Name};
@@ -45,13 +45,14 @@ impl<'t> Walk<'t, '_> {
     /// `SET a = …, (b, c) = …` and the column list of INSERT.
     fn assigned(&mut self, object: u32, target: &'t ResTarget) {
         self.column(object, target.name(), ColumnUse::Written, true);
+        let mut sources = Vec::new();
         for step in target.indirection() {
+            // A document gets it as a key.
             if let Node::A_Indices(index) = step {
-                self.read(index.lidx());
-                self.read(index.uidx());
+                self.expr(index.lidx(), Role::READ.through(Step::Unknown), &mut sources);
+                self.expr(index.uidx(), Role::READ.through(Step::Unknown), &mut sources);
             }
         }
-        let mut sources = Vec::new();
         self.expr(target.val(), Role::READ, &mut sources);
         self.fill(object, target.name(), None, sources);
     }

@@ -64,11 +64,11 @@ impl<'t> Walk<'t, '_> {
             Node::NullTest(of) => self.expr(of.arg(), role.through(Step::Operator), out),
             Node::BooleanTest(of) => self.expr(of.arg(), role.through(Step::Operator), out),
             Node::TypeCast(of) => {
-                if let Some(of) = of.type_name() {
-                    self.type_name(of);
-                }
-                // `varchar(3)`, `numeric(10, 2)`: what is left isn't the value.
-                let cuts = of.type_name().is_some_and(|of| !of.typmods().is_empty());
+                // `varchar(3)`, `numeric(10, 2)`, a domain over them: what is left isn't the
+                // value.
+                let cuts = of
+                    .type_name()
+                    .is_some_and(|of| !self.type_name(of) || !of.typmods().is_empty());
                 let step = if cuts { Step::Operator } else { Step::Cast };
                 self.expr(of.arg(), role.through(step), out);
             }
@@ -129,7 +129,9 @@ impl<'t> Walk<'t, '_> {
             | Node::JsonBehavior(_)
             | Node::JsonTablePathSpec(_)
             | Node::JsonOutput(_) => self.json(node, function, out),
-            Node::TypeName(of) => self.type_name(of),
+            Node::TypeName(of) => {
+                self.type_name(of);
+            }
             Node::DefElem(of) => self.expr(of.arg(), role, out),
             Node::SelectStmt(of) => {
                 let given = self.query(of, role.used);
@@ -215,18 +217,19 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
-    /// A type that isn't the server's own brings its own functions.
-    pub(super) fn type_name(&mut self, of: &'t TypeName) {
+    /// A type that isn't the server's own brings its own functions. Whether it is.
+    pub(super) fn type_name(&mut self, of: &'t TypeName) -> bool {
         self.exprs(of.typmods().iter(), Role::READ, &mut Vec::new());
         if of.pct_type {
-            return;
+            return true;
         }
         let name = names::qualified(of.names().iter().map(Node::String));
         let own = match name.schema {
             Some(schema) => schema == "pg_catalog",
             None => builtin::data_type(name.name) && self.state.catalog_first(),
         };
-        if !own && !name.name.is_empty() {
+        let own = own || name.name.is_empty();
+        if !own {
             self.out.note(Note::ForeignType);
             self.named(
                 ObjectKind::Type,
@@ -235,6 +238,7 @@ impl<'t> Walk<'t, '_> {
                 super::super::effect::Uses::of(super::super::effect::Use::Read),
             );
         }
+        own
     }
 
     fn indirection(&mut self, of: &'t nodes::A_Indirection, role: Role, out: &mut Vec<Source>) {

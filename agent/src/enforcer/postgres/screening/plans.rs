@@ -18,6 +18,7 @@ use crate::mask::postgres::plan::{ColumnPlan, Treatment};
 use crate::mask::{Class, FIRST_OWN, Mask, Plan, Reveal, Unrevealed, Unshowable};
 use crate::policy::Stance;
 use crate::sql::facts::{Statement, Verb};
+use crate::sql::{Effect, Effects};
 use crate::wire::postgres::session::{Description, Origin, Shape};
 use crate::wire::postgres::{Column, Frame};
 
@@ -316,12 +317,21 @@ pub fn care(answered: Option<Answered<'_>>, knowledge: &Knowledge) -> Care {
     let catalog = &**knowledge.catalog();
     let doubts = |one: &Statement| {
         !one.effects.define() && knowledge.doubts(one)
-            || catalog.triggers_tell() && !one.effects.is_pure_read()
+            || catalog.events_tell() && one.effects.define()
+            || catalog.triggers_tell() && runs_triggers(one)
     };
     match answered.statement().is_some_and(doubts) {
         true => Care::Touches,
         false => answered.care(catalog),
     }
+}
+
+/// Whether triggers may run with a statement: also those that were put off to the end.
+fn runs_triggers(statement: &Statement) -> bool {
+    let fires_none =
+        Effects::of(Effect::Read).with(Effect::Create).with(Effect::Alter).with(Effect::Drop);
+    !statement.effects.within(fires_none)
+        || matches!(statement.verb, Verb::Commit | Verb::SetConstraints)
 }
 
 /// The classes that the one shows and the other doesn't.
