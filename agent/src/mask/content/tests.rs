@@ -60,7 +60,6 @@ fn what_goes_on_behind_an_address_of_mail_hides_none() {
     }
     assert_eq!(classes("git@mail.example: jane").len(), 1);
     assert_eq!(classes("from ::ffff:203.0.113.77").len(), 1);
-    assert_eq!(classes("00491705550199").len(), 1);
     for cell in ["a@b", "pkg@1.2.3", "a@b.c1", "a@..example", "a@.example", "a@-b.example"] {
         assert_eq!(classes(cell), [], "{cell}");
     }
