@@ -302,6 +302,38 @@ fn masked_values_keep_their_form() -> Result<()> {
     Ok(())
 }
 
+/// `\` and `"` may be the second byte of a sign: structure can't be told by single bytes.
+#[test]
+fn where_signs_end_with_other_bytes_structure_is_not_shown() -> Result<()> {
+    let _alone = alone();
+    let ground = Staging::start(&["leaks/seed.sql"], "")?;
+    let shown = |encoding: &str, statement: &str| -> Result<String> {
+        let set = format!("SET client_encoding = '{encoding}'");
+        ground.psql(&["\\pset null NULL", &set, statement])
+    };
+    for statement in [
+        "SELECT id, address, tags, reach FROM customers WHERE id = 1",
+        "SELECT 1, row_to_json(c), array_agg(email), c FROM customers c WHERE id = 1 GROUP BY c",
+    ] {
+        let told = shown("SJIS", statement)?;
+        ensure!(told.trim() == "1|NULL|NULL|NULL", "{statement}: {told}");
+        let told = shown("UTF8", statement)?;
+        ensure!(!told.contains("NULL") && !told.contains("anar"), "{statement}: {told}");
+    }
+    let told = shown("SJIS", "SELECT email FROM customers WHERE id = 1")?;
+    ensure!(told.trim() == "c***@s***.example", "{told}");
+    // The words that come before the session's end.
+    let mut copy = ground.psql_command(
+        true,
+        &["SET client_encoding = 'BIG5'", "COPY customers TO STDOUT", "SELECT 1"],
+    )?;
+    let output = copy.output()?;
+    let [out, error] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    ensure!(!output.status.success() && out.is_empty(), "{out}{error}");
+    ensure!(error.contains("tidegate"), "{error}");
+    Ok(())
+}
+
 #[test]
 fn what_may_be_seen_is_a_permission() -> Result<()> {
     let _alone = alone();
