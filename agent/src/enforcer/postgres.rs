@@ -31,6 +31,7 @@ mod reading;
 mod screening;
 mod seen;
 mod sights;
+mod streams;
 mod temporary;
 mod words;
 mod writeback;
