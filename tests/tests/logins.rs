@@ -26,11 +26,12 @@ struct House {
 impl House {
     /// `more`: keys of the destination, `FOLDER` being the house's own.
     fn new(more: &str) -> Result<Self> {
-        let postgres = Postgres::setup()
-            .tls(Key::P256)
-            .rule("hostssl all all all scram-sha-256")
-            .setting("log_connections=on")
-            .start()?;
+        Self::with(&["hostssl all all all scram-sha-256"], more)
+    }
+
+    fn with(rules: &[&str], more: &str) -> Result<Self> {
+        let setup = Postgres::setup().tls(Key::P256).setting("log_connections=on");
+        let postgres = rules.iter().fold(setup, |setup, rule| setup.rule(rule)).start()?;
         for role in ["sailor", "reader", "writer"] {
             let sql = format!("CREATE ROLE {role} LOGIN PASSWORD 'of {role}'");
             postgres.admin("app", &sql)?;
@@ -286,4 +287,120 @@ fn what_cannot_be_bound_is_told_with_the_setting_that_would_help() -> Result<()>
         ensure!(clear == prefer, "{more}: {events}");
     }
     Ok(())
+}
+
+const TOKEN_PSYCOPG: &str = "
+import psycopg, sys
+print(psycopg.connect(sys.stdin.read()).execute('SELECT current_user').fetchone()[0])
+";
+
+const TOKEN_ASYNCPG: &str = "
+import asyncpg, asyncio, sys
+port, user, token = sys.stdin.read().split()
+async def main():
+    c = await asyncpg.connect(host='127.0.0.1', port=int(port), user=user, password=token,
+                              database='app', ssl='require')
+    print(await c.fetchval('SELECT current_user'))
+asyncio.run(main())
+";
+
+/// A token as a cloud's identity service gives it in a password's place: signed, and
+/// some KiB long.
+fn token(length: usize) -> String {
+    let mut token =
+        String::from("db.example:5432/?Action=connect&DBUser=app&X-Amz-Security-Token=");
+    let mut state = 7_u32;
+    while token.len() < length {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let sign = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789%2F"
+            [(state >> 16) as usize % 65];
+        token.push(char::from(sign));
+    }
+    token
+}
+
+impl House {
+    /// By each client: who it is, or why not.
+    fn by_token(&self, role: &str, token: &str) -> Result<Vec<(&'static str, bool, String)>> {
+        let dsn = self.dsn(role, token, "channel_binding=disable");
+        let mut came = Vec::new();
+        for (name, script, said) in [
+            ("psql", None, dsn.clone()),
+            ("psycopg", Some(TOKEN_PSYCOPG), dsn.clone()),
+            ("asyncpg", Some(TOKEN_ASYNCPG), format!("{} {role} {token}", self.postgres.port())),
+        ] {
+            let mut command = match script {
+                Some(script) => {
+                    let mut command = self.client(0, venv::python()?)?;
+                    command.args(["-c", script]);
+                    command
+                }
+                None => {
+                    let mut command = self.client(0, program("psql")?)?;
+                    command.args(["-XAtc", "SELECT current_user", &dsn]);
+                    command
+                }
+            };
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn()?;
+            let mut stdin = child.stdin.take().context("no stdin")?;
+            // psql doesn't read it.
+            let _ = std::io::Write::write_all(&mut stdin, said.as_bytes());
+            drop(stdin);
+            let output = child.wait_with_output()?;
+            let text = [output.stdout, output.stderr].concat();
+            came.push((name, output.status.success(), String::from_utf8_lossy(&text).into()));
+        }
+        Ok(came)
+    }
+}
+
+/// Whether the server asks for it in clear or by SCRAM; it stands in no log of ours.
+#[test]
+fn a_token_of_several_kib_is_a_password_like_another() -> Result<()> {
+    let _alone = alone();
+    let rules = ["hostssl all cloud all password", "hostssl all all all scram-sha-256"];
+    for more in ["", "auth = \"through\"", "auth = \"cleartext\"", "cleartext = \"forbid\""] {
+        let house = House::with(&rules, more)?;
+        let token = token(6_000);
+        for role in ["cloud", "kept"] {
+            let sql = format!("CREATE ROLE {role} LOGIN PASSWORD '{token}'");
+            house.postgres.admin("app", &sql)?;
+        }
+        for role in ["cloud", "kept"] {
+            for (name, entered, said) in house.by_token(role, &token)? {
+                let about = format!("{name}, {role}, {more}: {said}{}", house.agent.tail());
+                ensure!(entered && said.trim() == role, "{about}");
+            }
+            // Down to its last byte.
+            let wrong = format!("{}-", &token[..token.len() - 1]);
+            for (name, entered, said) in house.by_token(role, &wrong)? {
+                let told = said.contains("password authentication failed");
+                ensure!(!entered && told, "{name}, {role}, {more}, another token: {said}");
+            }
+        }
+        let part = &token.as_bytes()[200..264];
+        let mut logs = vec![house.agent.log().into_bytes()];
+        ensure!(!walk(&house.agent.log_folder())?.is_empty(), "nothing is logged");
+        for entry in walk(&house.agent.log_folder())? {
+            logs.push(std::fs::read(entry)?);
+        }
+        for log in logs {
+            ensure!(!log.windows(part.len()).any(|window| window == part), "{more}: it is kept");
+        }
+    }
+    Ok(())
+}
+
+fn walk(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files.extend(walk(&entry.path())?);
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
 }

@@ -128,6 +128,61 @@ fn unverified_by_the_settings_the_configured_name_is_signed() -> Result<()> {
     )
 }
 
+/// The chain is good, and the name another one: by `ca` that is enough, by `full` it
+/// isn't, and what it says is what helps.
+#[test]
+fn a_certificate_of_another_name_is_enough_by_its_chain_and_not_in_full() -> Result<()> {
+    let _alone = alone();
+    for name in ["", "server_name = \"elsewhere.test\"\n"] {
+        let carried = Carried::start(&format!("verify = \"ca\"\n{name}ROOTS\n"))?;
+        let trusted = carried.trusted();
+        for mode in ["require", "prefer"] {
+            carried.says("elsewhere.test", &format!("sslmode={mode}"), "hello|t")?;
+        }
+        if !name.is_empty() {
+            // Our own CA is for the protected names only, of which the certificate has none.
+            continue;
+        }
+        carried.says("elsewhere.test", &format!("sslmode=verify-ca {trusted}"), "hello|t")?;
+        // Nor does the client's certificate bear a name that the server's hasn't.
+        let full = format!("sslmode=verify-full {trusted}");
+        carried.fails("elsewhere.test", &full, "does not match host name \"elsewhere.test\"")?;
+        carried.says("db.tidegate.test", &full, "hello|t")?;
+    }
+    // The client's name where the settings say none, else theirs, whatever the client's.
+    for (name, client) in [("", "elsewhere.test"), ("elsewhere.test", "localhost")] {
+        let named = if name.is_empty() { "" } else { "server_name = \"elsewhere.test\"\n" };
+        let always = "upstream_tls = \"always\"\n";
+        let carried = Carried::start(&format!("verify = \"full\"\n{named}{always}ROOTS\n"))?;
+        // Without TLS a client says no name: then only the settings' can be held against it.
+        let modes =
+            if name.is_empty() { &["require"][..] } else { &["require", "prefer", "disable"] };
+        for mode in modes {
+            let dsn = format!("sslmode={mode}");
+            carried.fails(
+                client,
+                &dsn,
+                "its certificate is for `localhost`, `db.tidegate.test`",
+            )?;
+            carried.fails(client, &dsn, "not for `elsewhere.test` (set `server_name`)")?;
+            carried.fails(client, &dsn, "HINT:  the destination's settings ask for a verified")?;
+        }
+    }
+    // And it does help.
+    let helped = "verify = \"full\"\nserver_name = \"db.tidegate.test\"\nROOTS\n";
+    let carried = Carried::start(helped)?;
+    carried.says("elsewhere.test", "sslmode=require", "hello|t")?;
+    // Another root's chain is none by either, though it bears the root's name.
+    let stranger = tidegate_tests::certificates::Authority::fresh()?;
+    let roots = format!("roots = {:?}\n", stranger.root().display().to_string());
+    for verify in ["ca", "full"] {
+        let carried = Carried::start(&format!("verify = \"{verify}\"\n{roots}"))?;
+        let told = "the trusted root of that name has not signed its certificate";
+        carried.fails("localhost", "sslmode=require", told)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_client_without_tls_is_carried_by_tls_where_the_settings_say_so() -> Result<()> {
     let _alone = alone();

@@ -31,12 +31,14 @@ mod reading;
 mod screening;
 mod seen;
 mod sights;
+mod streams;
 mod temporary;
 mod words;
 mod writeback;
 
 use std::sync::Arc;
 
+use super::cancels::{Reply, Way};
 use super::means::{Destination, Means};
 use super::relay::{Buffers, Io, Progress, Ready, Side};
 use super::tls::{Leaf, TlsError, Wanted};
@@ -106,6 +108,10 @@ pub enum Ask {
     Hold(Box<Asking>),
     /// Nobody waits for it any more. Not answered.
     Withdraw(Withdrawal),
+    /// The session can be cancelled from now on, by the key that is sought. Not answered.
+    List(Box<Question>),
+    /// Another session is to be cancelled, at its own server.
+    Cancel(Way),
 }
 
 /// What it asked for.
@@ -118,6 +124,10 @@ pub enum Word {
     Brought(Brought),
     Understood(Arc<Understood>),
     Hold(HoldWord),
+    /// For the session's worker: it is to be cancelled.
+    Cancel(Box<Question>, Reply),
+    /// For who wanted another one cancelled: whether its server has taken that.
+    Cancelled(bool),
 }
 
 /// What can go wrong between the two.
@@ -217,6 +227,11 @@ impl<I: Io> Carriage<I> {
                 self.take_verifier(found.as_ref().map(Kept::bytes), turn)
             }
             Word::Brought(Brought::Catalog(known)) => self.take_catalog(known),
+            Word::Cancelled(done) => {
+                self.cancelled(done);
+                Ok(())
+            }
+            Word::Brought(Brought::Cancelled) | Word::Cancel(..) => Ok(()),
             Word::Understood(understood) => {
                 self.take_understood(understood);
                 Ok(())

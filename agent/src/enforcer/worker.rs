@@ -7,6 +7,7 @@
 //! not for a slow client, nor for a keeper that doesn't read. A session that
 //! panics ends alone. The keeper's death ends no session.
 
+mod cancelling;
 mod credits;
 mod errands;
 mod holds;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 
+use super::cancels::Listed;
 use super::carriage::Carriage;
 use super::means::{Means, Shared};
 use super::postgres::{Ask, Known, Turn, Understood, Word};
@@ -337,6 +339,8 @@ struct Live<I> {
     unseen_canary: bool,
     /// It stands in `again`.
     queued: bool,
+    /// By its key, for who wants it cancelled.
+    listed: Option<Listed>,
 }
 
 impl<I: Io> Sessions<I> {
@@ -374,6 +378,7 @@ impl<I: Io> Sessions<I> {
                 carriage: Carriage::new(client, upstream, flow, means),
                 began: Instant::now(),
                 queued: false,
+                listed: None,
             })
         });
         let cannot = |error: rustix::io::Errno| format!("its sockets can't be watched: {error}");
@@ -430,6 +435,9 @@ impl<I: Io> Sessions<I> {
     fn tell(&mut self, key: Key, word: Word) {
         if let Some(number) = key.number_apart() {
             return self.tell_errand(number, word);
+        }
+        if let Word::Cancel(question, reply) = word {
+            return self.cancel_session(key, *question, reply);
         }
         self.drive(key, |carriage, turn| {
             carriage.tell(word, turn);
@@ -496,6 +504,8 @@ impl<I: Io> Sessions<I> {
                 Ask::Errand(question) => self.send_errand(key, flow, *question),
                 Ask::Hold(asking) => self.ask_to_hold(key, flow, *asking),
                 Ask::Withdraw(why) => self.withdraw(key, why),
+                Ask::List(question) => self.list(key, *question),
+                Ask::Cancel(way) => self.cancel_elsewhere(key, way),
                 Ask::Derive(derivation) => {
                     let post = self.post.clone();
                     let reply = Box::new(move |salted| post.send(key, Word::Derived(salted)));

@@ -1,11 +1,13 @@
 //! PgBouncer as what the agent takes for the server.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use tidegate_tests::certificates::{Authority, Key};
-use tidegate_tests::diff::{Leg, Stage, Way};
+use tidegate_tests::diff::{Leg, Stage, Way, to_the_end, trusted};
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::pgbouncer::{Legs, Pgbouncer, Pooling};
-use tidegate_tests::postgres::Postgres;
+use tidegate_tests::postgres::{Postgres, program};
 use tidegate_tests::scene::alone;
 use tidegate_tests::wire::message::{
     self, TEXT, bind, close, copy_data, copy_done, execute, once, parse, query, sync,
@@ -29,6 +31,52 @@ fn pooled_by_pgbouncer() -> Result<()> {
                 .compare(&format!("{pooling:?}"), leg, |way| pooled(way, pooling))
                 .with_context(|| pgbouncer.log())?;
         }
+    }
+    Ok(())
+}
+
+/// TLS on each of the three legs, and the server takes nothing else.
+#[test]
+fn pooled_with_tls_towards_the_pool_and_the_server() -> Result<()> {
+    let _alone = alone();
+    let folder = TempFolder::fresh()?;
+    for pooling in [Pooling::Session, Pooling::Transaction] {
+        let setup = Postgres::setup().tls(Key::P256);
+        let postgres = setup.rule("hostssl all all all scram-sha-256").start()?;
+        postgres.admin("app", "CREATE TABLE c (id int)")?;
+        let authority = postgres.authority().context("no authority")?;
+        let pair = authority.server(folder.path(), &["localhost", "127.0.0.1"], Key::P256)?;
+        let legs = Legs { client: Some(pair), server: true };
+        let pgbouncer = Pgbouncer::start(postgres.port(), pooling, &legs)?;
+        let stage = Stage::before(postgres, pgbouncer.port())?;
+        let name = format!("{pooling:?}, TLS throughout");
+        stage
+            .compare(&name, Leg::Tls, |way| pooled(way, pooling))
+            .with_context(|| pgbouncer.log())?;
+        stage
+            .compare(&name, Leg::Verified, |way| {
+                let mut psql = way.command(program("psql")?)?;
+                psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1"]);
+                for sql in [
+                    "CREATE TEMP TABLE mine ON COMMIT DROP AS SELECT 1",
+                    "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+                    "\\copy (SELECT generate_series(1, 5)) TO STDOUT",
+                    "SELECT 1/0",
+                ] {
+                    psql.args(["-c", sql]);
+                }
+                psql.arg(way.dsn("app")).env("PGSSLROOTCERT", trusted(&stage, way.led)?);
+                let output = to_the_end(&mut psql, Duration::from_secs(60))?;
+                let said = [output.stdout, output.stderr].concat();
+                let said = String::from_utf8_lossy(&said).into_owned();
+                ensure!(said.starts_with("t|TLSv1.3\n1\n2\n") && said.contains("zero"), "{said}");
+                way.said("psql", said);
+                Ok(())
+            })
+            .with_context(|| pgbouncer.log())?;
+        let mut plain = std::process::Command::new(program("psql")?);
+        plain.args(["-XAtqc", "SELECT 1"]).arg(stage.postgres.dsn("app") + " sslmode=disable");
+        ensure!(!plain.output()?.status.success(), "the server takes what isn't TLS");
     }
     Ok(())
 }

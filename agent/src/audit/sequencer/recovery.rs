@@ -45,7 +45,7 @@ impl Work {
     fn recover(&mut self, left: &mut LogWriter) -> Result<(), LogError> {
         let writer = left.writer;
         self.tidy(writer)?;
-        let files = Segments::read(&self.shared.folder)?;
+        let files = Segments::written_by(&self.shared.folder, writer)?;
         self.catch_up(left, &files)?;
         let before = left.sequenced;
         let mut torn = Vec::new();

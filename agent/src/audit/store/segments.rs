@@ -194,15 +194,26 @@ pub fn places(bytes: &[u8], mut place: usize) -> (Vec<usize>, usize) {
 
 impl Segments {
     pub fn read(folder: &Folder) -> Result<Self, StoreError> {
+        Ok(Self::of_files(files(folder)?.values()))
+    }
+
+    /// One writer's: those that are being written are read whole, and the others' are
+    /// not this one's to keep in memory.
+    pub fn written_by(folder: &Folder, writer: u64) -> Result<Self, StoreError> {
+        let files = files(folder)?;
+        Ok(Self::of_files(files.range((writer, 0)..=(writer, u64::MAX)).map(|(_, path)| path)))
+    }
+
+    fn of_files<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Self {
         let mut segments = Self::default();
-        for path in files(folder)?.values() {
+        for path in paths {
             match Segment::still(path) {
                 Ok(Some(segment)) => segments.add(segment),
                 Ok(None) => {}
                 Err(error) => segments.broken.push(error),
             }
         }
-        Ok(segments)
+        segments
     }
 
     /// Only those segments that hold one of these records, or would.

@@ -434,8 +434,10 @@ impl Carrying {
                 _ => None,
             }
         });
-        let known = Known { read, held: hold.as_ref(), values };
         judge.know(screening.catalog());
+        let masked = session.is_replication()
+            && screening.masks(Viewer { judge: &*judge, means: turn.means });
+        let known = Known { read, held: hold.as_ref(), values, masked };
         match judge.judge(&runs, serial, session, turn.means, log, known) {
             Judgement::Release(granted) => {
                 let effects = match &runs {

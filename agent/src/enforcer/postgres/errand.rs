@@ -1,5 +1,5 @@
-//! Asks a server for a role's verifier, or for what a database's tables are, over a
-//! connection of our own to it.
+//! Asks a server for a role's verifier, or for what a database's tables are, or to
+//! cancel a session's statement, over a connection of our own to it.
 //!
 //! ```text
 //! errand ⇄ End(TLS, frames) ⇄ the destination's server
@@ -30,9 +30,10 @@ use crate::model::{AuthQuery, Secret, Verify};
 use crate::wire::postgres::errand::{self, Errands, Most, Refused, Wish};
 use crate::wire::postgres::login::{Chance, Leg};
 use crate::wire::postgres::scram::{Derivation, Password, Salted, Verifier, end_point_hash};
+use crate::wire::postgres::session::CancelKey;
 use crate::wire::postgres::{
-    Authentication, Backend, Fault, Framer, Side, TLS_REQUEST, Tags, TlsAnswer, WireError,
-    write_request,
+    Authentication, Backend, CancelRequest, Fault, Framer, Side, TLS_REQUEST, Tags, TlsAnswer,
+    WireError, write_cancel, write_request,
 };
 
 /// What is wanted, and of which server. Who asks for the same gets the same.
@@ -54,6 +55,8 @@ pub enum Sought {
     Verifier(Box<[u8]>),
     /// A database's.
     Catalog(Box<str>),
+    /// Nothing: what this session runs is to end.
+    Cancel(CancelKey),
 }
 
 impl Sought {
@@ -62,6 +65,7 @@ impl Sought {
         match self {
             Self::Verifier(_) => "auth_query",
             Self::Catalog(_) => "catalog",
+            Self::Cancel(_) => "upstream_tls",
         }
     }
 
@@ -69,6 +73,7 @@ impl Sought {
         match self {
             Self::Verifier(name) => name,
             Self::Catalog(name) => name.as_bytes(),
+            Self::Cancel(_) => &[],
         }
     }
 
@@ -98,6 +103,8 @@ pub enum Brought {
     Verifier(Found),
     /// It is known now. Nothing: not all of it.
     Catalog(Option<Arc<Known>>),
+    /// The server has taken it.
+    Cancelled,
 }
 
 impl Brought {
@@ -106,6 +113,7 @@ impl Brought {
         match sought {
             Sought::Verifier(_) => Self::Verifier(None),
             Sought::Catalog(_) => Self::Catalog(None),
+            Sought::Cancel(_) => Self::Cancelled,
         }
     }
 }
@@ -154,6 +162,8 @@ enum Stage {
     Speaking(Box<errand::Errand>),
     /// Our password is being hashed.
     Deriving(Box<errand::Errand>),
+    /// The server ends the connection when it has done what it was told.
+    Told,
     Over,
 }
 
@@ -214,6 +224,7 @@ impl<I> Errand<I> {
         match self.subject.sought {
             Sought::Verifier(_) => true,
             Sought::Catalog(_) => matches!(self.asked, Some(Asked::Catalog(_))),
+            Sought::Cancel(_) => matches!(self.stage, Stage::Told),
         }
     }
 }
@@ -229,19 +240,34 @@ impl<I: Io> Errand<I> {
         let mut framer = Framer::new(Side::Server, Arc::clone(&means.shared.common.limits));
         // Rows are read whole; how long they are is bounded here.
         framer.allow_pieces(Tags::default());
-        let mut end = End::new(io, framer);
-        let mut request = Vec::new();
-        write_request(TLS_REQUEST, &mut request).map_err(inside)?;
-        end.say(&request).map_err(ErrandError::Tls)?;
-        Ok(Self {
-            end,
+        let mut errand = Self {
+            end: End::new(io, framer),
             subject,
             destination,
             stage: Stage::Asked,
             asked: None,
             unverified: None,
             received: 0,
-        })
+        };
+        if errand.subject.tls || !matches!(errand.subject.sought, Sought::Cancel(_)) {
+            let mut request = Vec::new();
+            write_request(TLS_REQUEST, &mut request).map_err(inside)?;
+            errand.end.say(&request).map_err(ErrandError::Tls)?;
+        } else {
+            errand.cancel()?;
+        }
+        Ok(errand)
+    }
+
+    /// Says that the session's statement is to be cancelled, if that is what is sought.
+    fn cancel(&mut self) -> Result<bool, ErrandError> {
+        let Sought::Cancel(key) = &self.subject.sought else { return Ok(false) };
+        let cancel = CancelRequest { process: key.process, secret: &key.secret };
+        let mut request = Vec::new();
+        write_cancel(&cancel, &mut request).map_err(inside)?;
+        self.end.say(&request).map_err(ErrandError::Tls)?;
+        self.stage = Stage::Told;
+        Ok(true)
     }
 
     pub fn notice(&mut self, ready: Ready) {
@@ -270,14 +296,23 @@ impl<I: Io> Errand<I> {
                 return Err(too_long(self.longest()).into());
             }
             let read = if self.end.leg.readable && !self.end.has_ended() {
-                self.end.read(buffers).map_err(ErrandError::Tls)?
+                match (self.end.read(buffers), &self.stage) {
+                    (Ok(read), _) => read,
+                    // However it ends the connection.
+                    (Err(_), Stage::Told) => return Ok(Moved::Found(Brought::Cancelled)),
+                    (Err(error), _) => return Err(ErrandError::Tls(error)),
+                }
             } else {
                 0
             };
             self.received = self.received.saturating_add(read);
             if read == 0 {
                 let gone = self.end.has_ended() || self.end.leg.broken;
-                return if gone { Err(ErrandError::Closed) } else { Ok(Moved::Wait) };
+                return match self.stage {
+                    _ if !gone => Ok(Moved::Wait),
+                    Stage::Told if self.end.flush() => Ok(Moved::Found(Brought::Cancelled)),
+                    _ => Err(ErrandError::Closed),
+                };
             }
         }
     }
@@ -308,6 +343,9 @@ impl<I: Io> Errand<I> {
                     return Ok(None);
                 }
                 self.verify()?;
+                if self.cancel()? {
+                    return Ok(Some(Moved::Wait));
+                }
                 self.log_in(means).map(Some)
             }
             Stage::Speaking(errand) => self.speak(errand, means),
@@ -359,7 +397,7 @@ impl<I: Io> Errand<I> {
     /// All that the server may say.
     fn longest(&self) -> usize {
         match self.subject.sought {
-            Sought::Verifier(_) => LONGEST,
+            Sought::Verifier(_) | Sought::Cancel(_) => LONGEST,
             Sought::Catalog(_) => LONGEST_CATALOG,
         }
     }
@@ -380,6 +418,7 @@ impl<I: Io> Errand<I> {
                 let account = account.ok_or(ErrandError::NoAccount("catalog"))?;
                 Ok((&account.role, &account.password, database))
             }
+            Sought::Cancel(_) => Err(ErrandError::NoAccount("account for a cancel")),
         }
     }
 
@@ -469,6 +508,7 @@ impl<I: Io> Errand<I> {
                         errand.ask(IDENTITY, &[], &mut question)?;
                         self.asked = Some(Asked::Identity);
                     }
+                    Sought::Cancel(_) => {}
                 }
                 self.end.say(&question).map_err(ErrandError::Tls)?;
                 Moved::Wait

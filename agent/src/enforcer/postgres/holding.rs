@@ -234,6 +234,11 @@ pub struct Told<'t> {
 }
 
 impl<'t> Told<'t> {
+    /// By what no approval lifts.
+    pub fn refused() -> Self {
+        Self { verdict: audit::Verdict::Refused, hold: None, approver: None, lifted: &[] }
+    }
+
     pub fn of(pass: &'t HoldPass) -> Self {
         Self {
             verdict: audit::Verdict::Approved,

@@ -16,6 +16,7 @@ use super::parameters;
 use super::principal::principal;
 use super::probe::Told;
 use super::sights::Viewer;
+use super::streams;
 use super::temporary::{Rest, Temporary};
 use super::writeback;
 use crate::audit::{self, Connection, LogError, Way};
@@ -80,6 +81,8 @@ pub struct Known<'k> {
     pub held: Option<&'k Holding>,
     /// Of a Parse: the Bind that came behind it.
     pub values: Option<Bind<'k>>,
+    /// Its answer will be masked.
+    pub masked: bool,
 }
 
 /// What comes of a request.
@@ -171,7 +174,7 @@ impl Judge {
         log: &Connection,
         known: Known<'_>,
     ) -> Judgement {
-        let Known { read, held, values } = known;
+        let Known { read, held, values, masked } = known;
         // It was for the request that came next.
         let promised = self.promised.take();
         let statement = match runs {
@@ -222,6 +225,20 @@ impl Judge {
                 Ok(intent) => {
                     self.turn_away(serial, &intent);
                     holding.judgement(refused, number(&intent))
+                }
+                Err(error) => Judgement::Unrecorded(error),
+            };
+        }
+        if masked
+            && session.is_replication()
+            && matches!(verdict, Verdict::Allow(_))
+            && matches!(runs, Runs::Query(text) if streams::is_command(text))
+        {
+            let told = Some(holding::Told::refused());
+            return match self.record(runs, serial, &statement, &verdict, session, log, told) {
+                Ok(intent) => {
+                    self.turn_away(serial, &intent);
+                    Judgement::Refuse(streams::refusal().refusal(number(&intent)))
                 }
                 Err(error) => Judgement::Unrecorded(error),
             };

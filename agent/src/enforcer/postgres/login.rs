@@ -149,6 +149,10 @@ impl<I: Io> Carriage<I> {
                     let database = self.carried.database.as_deref().unwrap_or_default();
                     Box::new(self.question(Sought::Catalog(database.into()), false))
                 });
+                if let Some(key) = session.key() {
+                    let question = self.question(Sought::Cancel(key.clone()), true);
+                    turn.asks.push(Ask::List(Box::new(question)));
+                }
                 let carrying = Carrying::new(*session, judge, screening, account);
                 self.stage = Stage::Session(Box::new(carrying));
                 self.send(sends)?;

@@ -55,6 +55,8 @@ pub enum Stage {
     /// A cancel was passed on, or the server said no before a session: what it
     /// says goes through until it ends.
     Ending,
+    /// A cancel is brought to another server than this one, or by another way.
+    Elsewhere,
     Over,
     /// Between two stages.
     Moving,
@@ -126,8 +128,31 @@ impl<I: Io> Carriage<I> {
         self.ended(turn.means)
     }
 
+    /// It was brought to its server, or couldn't be: nobody is told which, as
+    /// with a server's own.
+    pub(super) fn cancelled(&mut self, done: bool) {
+        if matches!(self.stage, Stage::Elsewhere) {
+            if !done && self.carried.fault.is_none() {
+                self.carried.fault = Some("the session's server could not be told".into());
+            }
+            self.upstream.finish();
+            self.client.finish();
+            self.stage = Stage::Over;
+        }
+    }
+
     /// Neither leg has more to say for now; is one of them at its end?
     fn ended(&mut self, means: &Means) -> Result<bool, Fault> {
+        if matches!(self.stage, Stage::Elsewhere) {
+            // The server that it isn't for has no part in it.
+            if self.client.has_ended() {
+                self.upstream.finish();
+                self.client.finish();
+                self.stage = Stage::Over;
+                return Ok(true);
+            }
+            return Ok(false);
+        }
         if self.upstream.has_ended() {
             if let Stage::Upstream(Then::Client { .. }) = &self.stage
                 && !self.unasked
@@ -161,7 +186,7 @@ impl<I: Io> Carriage<I> {
     /// One step of the opening with what lies in the buffers.
     fn step(&mut self, turn: &mut Turn<'_>) -> Result<bool, Fault> {
         match std::mem::replace(&mut self.stage, Stage::Moving) {
-            Stage::Greeting(greeting) => self.greet(greeting, turn.means),
+            Stage::Greeting(greeting) => self.greet(greeting, turn),
             Stage::Asked(greeting) => self.answer(greeting),
             Stage::AskedForUs(opened) => self.answer_us(opened),
             Stage::Hello { greeting, mut hello } => {
@@ -190,7 +215,8 @@ impl<I: Io> Carriage<I> {
         }
     }
 
-    fn greet(&mut self, greeting: Greeting, means: &Means) -> Result<bool, Fault> {
+    fn greet(&mut self, greeting: Greeting, turn: &mut Turn<'_>) -> Result<bool, Fault> {
+        let means = turn.means;
         let (opening, span) = match self.client.framer.opening() {
             Ok(Some(found)) => found,
             Ok(None) => {
@@ -229,7 +255,19 @@ impl<I: Io> Carriage<I> {
             }
             Greeted::Cancel(cancel) => {
                 // What is held never reached the server, which will ignore this.
-                means.shared.cancels.cancel(cancel.process, cancel.secret);
+                let cancels = &means.shared.cancels;
+                cancels.cancel(cancel.process, cancel.secret);
+                let (rule, at) = (&self.flow.rule, self.flow.destination.0);
+                let key = (cancel.process, cancel.secret);
+                let way = cancels.way(rule, at, self.upstream.tls.is_some(), key);
+                if let Some(way) =
+                    way.filter(|_| self.doomed.is_none() && self.unrecorded.is_none())
+                {
+                    self.carried.cancel = true;
+                    turn.asks.push(Ask::Cancel(way));
+                    self.stage = Stage::Elsewhere;
+                    return Ok(true);
+                }
                 self.opened(Opened { packet, login: None }, means)
             }
             Greeted::Startup(startup, login) => {

@@ -142,6 +142,12 @@ impl Screening {
         self.plans.begin(viewer);
     }
 
+    /// Whether what this actor is answered from now on is masked.
+    pub fn masks(&mut self, viewer: Viewer<'_>) -> bool {
+        self.plans.begin(viewer);
+        self.plans.way() == Way::Masked
+    }
+
     /// A frame that shows nothing, and may tell how the next ones are to be read.
     pub fn pass(&mut self, frame: &Frame<'_>, down: &mut Splice) -> Result<(), Unshowable> {
         match frame.tag {

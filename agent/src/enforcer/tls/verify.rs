@@ -74,12 +74,23 @@ fn look(
     Ok(Verified::Full(name.into()))
 }
 
+/// A name as an operator writes it, of `DnsName("…")` or `IpAddress(…)`.
+fn bare(presented: &str) -> String {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    format!("`{}`", inner.unwrap_or(presented).trim_matches('"'))
+}
+
 /// What an operator can do something with.
 fn words(error: rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(why) = error else { return error.to_string() };
     match why {
         CertificateError::UnknownIssuer => {
             "no trusted root has signed its certificate (set `roots`)".into()
+        }
+        CertificateError::BadSignature => {
+            "the trusted root of that name has not signed its certificate (was the root made anew? \
+             set `roots`)"
+                .into()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "its certificate has expired".into()
@@ -92,7 +103,7 @@ fn words(error: rustls::Error) -> String {
         }
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "its certificate is for {}, not for `{}` (set `server_name`)",
-            presented.join(", "),
+            presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             expected.to_str()
         ),
         other => format!("its certificate is no good: {other}"),

@@ -1,5 +1,5 @@
-//! The errands of a worker: sessions that wait for a role's verifier or a database's
-//! catalog, and the connections on which servers are asked for it.
+//! The errands of a worker: sessions that wait for a role's verifier, a database's
+//! catalog or another's cancel, and the connections on which servers are asked for it.
 //!
 //! `session --Question--> errands --Dial--> keeper --socket--> errand --Word--> sessions`
 //!
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::Sessions;
 use super::slab::Key;
 use crate::channel::ToKeeper;
+use crate::enforcer::cancels::Reply;
 use crate::enforcer::means::Destination;
 use crate::enforcer::postgres::{Brought, Errand, Moved, Question, Sought, Subject, Word};
 use crate::enforcer::relay::{Io, Ready};
@@ -37,9 +38,17 @@ pub struct Errands<I> {
 struct Job<I> {
     subject: Subject,
     destination: Arc<Destination>,
-    waiting: Vec<(Key, FlowId)>,
+    waiting: Vec<Waiting>,
     until: Instant,
     state: State<I>,
+}
+
+pub(super) struct Waiting {
+    /// The session in whose name the keeper is asked.
+    key: Key,
+    flow: FlowId,
+    /// Where it is not this session that is told.
+    reply: Option<Reply>,
 }
 
 enum State<I> {
@@ -114,7 +123,7 @@ impl<I> Errands<I> {
         })
     }
 
-    fn insert(&mut self, question: Question, first: (Key, FlowId)) {
+    fn insert(&mut self, question: Question, first: Waiting) {
         while self.jobs.contains_key(&self.next) {
             self.next = self.following();
         }
@@ -143,18 +152,37 @@ impl<I> Errands<I> {
 
 impl<I: Io> Sessions<I> {
     pub(super) fn send_errand(&mut self, key: Key, flow: FlowId, question: Question) {
+        self.send_errand_for(question, Waiting { key, flow, reply: None });
+    }
+
+    /// For somebody else than the session itself.
+    pub(super) fn send_errand_of(
+        &mut self,
+        key: Key,
+        flow: FlowId,
+        question: Question,
+        reply: Reply,
+    ) {
+        self.send_errand_for(question, Waiting { key, flow, reply: Some(reply) });
+    }
+
+    fn send_errand_for(&mut self, question: Question, waiting: Waiting) {
+        let key = waiting.key;
         if let Some(brought) = self.errands.known(&question, Instant::now()) {
             return self.post.send(key, Word::Brought(brought));
         }
         if let Some(job) = self.errands.joined(&question) {
-            job.waiting.push((key, flow));
+            job.waiting.push(waiting);
             return;
         }
         let sought = &question.subject.sought;
         if sought.is_unspeakable() || self.errands.jobs.len() >= MOST {
-            return self.post.send(key, Word::Brought(Brought::nothing(sought)));
+            if waiting.reply.is_none() {
+                self.post.send(key, Word::Brought(Brought::nothing(sought)));
+            }
+            return;
         }
-        self.errands.insert(question, (key, flow));
+        self.errands.insert(question, waiting);
         self.start_errands();
     }
 
@@ -170,8 +198,8 @@ impl<I: Io> Sessions<I> {
     fn dial(&mut self, number: u32) {
         let Some(job) = self.errands.jobs.get_mut(&number) else { return };
         let live = &mut self.live;
-        job.waiting.retain(|(key, _)| live.get_mut(*key).is_some());
-        let Some(&(asker, flow)) = job.waiting.first() else {
+        job.waiting.retain(|waiting| live.get_mut(waiting.key).is_some());
+        let Some(&Waiting { key: asker, flow, .. }) = job.waiting.first() else {
             self.errands.jobs.remove(&number);
             return;
         };
@@ -264,13 +292,14 @@ impl<I: Io> Sessions<I> {
         let Some(job) = self.errands.jobs.remove(&number) else { return };
         let sought = &job.subject.sought;
         let about = (job.subject.rule.clone(), sought.setting());
+        let mut done = true;
         let (brought, lasts) = match outcome {
             Ok(brought) => {
                 self.errands.failing.remove(&about);
                 let lasts = match &brought {
                     Brought::Verifier(Some(_)) => Some(KEPT),
                     Brought::Verifier(None) => Some(NONE_KEPT),
-                    Brought::Catalog(_) => None,
+                    Brought::Catalog(_) | Brought::Cancelled => None,
                 };
                 (brought, lasts)
             }
@@ -287,18 +316,27 @@ impl<I: Io> Sessions<I> {
                             %destination, %server,
                             "`catalog` could not read `{database}`, and sessions do so themselves: {why}"
                         ),
+                        Sought::Cancel(_) => tracing::warn!(
+                            %destination, %server,
+                            "a statement could not be cancelled: {why}"
+                        ),
                     }
                     self.errands.failing.insert(about, why);
                 }
                 let lasts = match sought {
-                    Sought::Verifier(_) => FAILURE_KEPT,
-                    Sought::Catalog(_) => CATALOG_FAILURE_KEPT,
+                    Sought::Verifier(_) => Some(FAILURE_KEPT),
+                    Sought::Catalog(_) => Some(CATALOG_FAILURE_KEPT),
+                    Sought::Cancel(_) => None,
                 };
-                (Brought::nothing(sought), Some(lasts))
+                done = false;
+                (Brought::nothing(sought), lasts)
             }
         };
-        for (key, _) in job.waiting {
-            self.post.send(key, Word::Brought(brought.clone()));
+        for Waiting { key, reply, .. } in job.waiting {
+            match reply {
+                Some(reply) => reply.tell(done),
+                None => self.post.send(key, Word::Brought(brought.clone())),
+            }
         }
         // By other terms than those in force it is of no use to the next.
         let current = self.means.destination_named(&job.subject.rule);

@@ -62,7 +62,7 @@ pub trait Gate: Debug {
 }
 
 /// The key under which a session can be cancelled.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CancelKey {
     pub process: u32,
     pub secret: Box<[u8]>,
