@@ -36,12 +36,15 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
     let sensitive = sensitive_names(catalog);
     let mut words: Vec<Option<HashSet<Box<str>>>> = bodies.iter().map(words).collect();
     // A trigger's own table is in it without being named.
+    let mut run_for: HashMap<&str, Vec<u32>> = HashMap::new();
+    for one in hidden {
+        if let Hidden::Trigger { relation, function } = one {
+            run_for.entry(function).or_default().push(*relation);
+        }
+    }
     let of_trigger = |name: &str, catalog: &Catalog| -> Vec<Arc<Relation>> {
-        let relations = hidden.iter().filter_map(|one| match one {
-            Hidden::Trigger { relation, function } if **function == *name => Some(*relation),
-            _ => None,
-        });
-        relations.filter_map(|oid| catalog.relation(oid).cloned()).collect()
+        let relations = run_for.get(name).into_iter().flatten();
+        relations.filter_map(|oid| catalog.relation(*oid).cloned()).collect()
     };
     for (body, words) in bodies.iter().zip(&mut words) {
         if let Some(words) = words {
@@ -84,11 +87,12 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
         .map(|(body, _)| body.name.clone())
         .collect();
     for (body, _) in bodies.iter().zip(&tells).filter(|(_, tells)| **tells) {
-        for table in of_trigger(&body.name, catalog) {
-            triggered(body, &table, &telling, catalog);
-        }
         let words = written::words(&body.source);
-        if shows(&words, &telling, catalog) {
+        let shows = shows(&words, &telling, catalog);
+        for table in of_trigger(&body.name, catalog) {
+            triggered(&words, shows, &table, &telling, catalog);
+        }
+        if shows {
             for one in written::targets(&words, catalog, &nothing_clear) {
                 catalog.carry(one);
             }
@@ -176,25 +180,36 @@ fn nothing_clear(_: &str) -> bool {
 /// A row is written of a table that runs this, and something sensitive may be in it.
 pub fn run_trigger(body: &Body, relation: u32, catalog: &mut Catalog) {
     if let Some(table) = catalog.relation(relation).cloned() {
-        triggered(body, &table, &catalog.telling_names(), catalog);
+        let (words, telling) = (written::words(&body.source), catalog.telling_names());
+        let shows = shows(&words, &telling, catalog);
+        triggered(&words, shows, &table, &telling, catalog);
     }
 }
 
-/// A trigger's own table is in its words without being named.
-fn triggered(body: &Body, table: &Relation, telling: &HashSet<Box<str>>, catalog: &mut Catalog) {
-    let words = written::words(&body.source);
-    let mut around = written::with_transitions(&words, &table.name, catalog);
-    around.extend(["from".into(), table.name.clone()]);
+/// A trigger's own table is in its words without being named. `shows`: they show
+/// something sensitive whatever is in it.
+fn triggered(
+    words: &[Box<str>],
+    shows: bool,
+    table: &Relation,
+    telling: &HashSet<Box<str>>,
+    catalog: &mut Catalog,
+) {
     let sensitive = table.columns.iter().any(|column| column.class.is_some());
-    if !(sensitive && written::takes_row(&words) || shows(&around, telling, catalog)) {
+    let own_shows = || {
+        let mut around = written::with_transitions(words, &table.name, catalog);
+        around.extend(["from".into(), table.name.clone()]);
+        written::takes_row(words) || self::shows(&around, telling, catalog)
+    };
+    if !(shows || sensitive && own_shows()) {
         return;
     }
     let clear = |name: &str| {
         let known = table.columns.iter().find(|column| *column.name == *name);
         known.is_some_and(|column| column.class.is_none())
     };
-    let (own, any) = (written::assigned_new(&words, &clear), written::gives_other_row(&words));
-    let mut into = written::targets(&words, catalog, &clear);
+    let (own, any) = (written::assigned_new(words, &clear), written::gives_other_row(words));
+    let mut into = written::targets(words, catalog, &clear);
     if any || !own.is_empty() {
         into.push(Carried {
             schema: Some(table.schema.clone()),

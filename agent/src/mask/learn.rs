@@ -5,7 +5,8 @@
 //! answers in the server's place; every answer is text. What can't be read is
 //! left out: then it isn't known, and is scanned.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::catalog::{Catalog, Column, Follows, Reference, Relation, Type, TypeSort};
 use super::functions::{self, Body, Hidden};
@@ -330,10 +331,22 @@ impl Learner {
         for (relation, follows) in &self.follows {
             super::views::expressions(*relation, &follows.expressions, catalog);
         }
+        let run: HashSet<&str> = self
+            .hidden
+            .iter()
+            .filter_map(|one| match one {
+                Hidden::Trigger { function, .. } => Some(&**function),
+                _ => None,
+            })
+            .collect();
+        let mut bodies: HashMap<&str, Vec<Arc<Body>>> = HashMap::new();
+        for body in self.functions.iter().filter(|body| run.contains(&*body.name)) {
+            bodies.entry(&body.name).or_default().push(Arc::new(body.clone()));
+        }
         for hidden in &self.hidden {
             let Hidden::Trigger { relation, function } = hidden else { continue };
-            let bodies = self.functions.iter().filter(|body| body.name == *function);
-            self.follows.entry(*relation).or_default().triggers.extend(bodies.cloned());
+            let run = bodies.get(&**function).into_iter().flatten().cloned();
+            self.follows.entry(*relation).or_default().triggers.extend(run);
         }
         catalog.set_follows(self.follows);
         // What is called was not known before.

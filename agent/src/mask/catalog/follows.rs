@@ -17,7 +17,7 @@ pub struct Follows {
     /// Columns that are made of others, or have a default, by number.
     pub expressions: Vec<(u16, Box<str>)>,
     /// The functions that its triggers run.
-    pub triggers: Vec<Body>,
+    pub triggers: Vec<Arc<Body>>,
     /// Columns that others refer to.
     pub references: Vec<Reference>,
 }
