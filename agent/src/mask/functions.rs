@@ -86,14 +86,22 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
         .filter(|(body, tells)| **tells && !body.name.is_empty())
         .map(|(body, _)| body.name.clone())
         .collect();
+    let writes = writes(bodies, &words, catalog);
+    let mut functions: HashMap<Box<str>, Vec<Function>> = HashMap::new();
+    for ((body, tells), writes) in bodies.iter().zip(&tells).zip(writes) {
+        let function = Function { schema: body.schema.clone(), tells: *tells, writes };
+        functions.entry(body.name.clone()).or_default().push(function);
+    }
+    catalog.set_functions(functions);
     for (body, _) in bodies.iter().zip(&tells).filter(|(_, tells)| **tells) {
         let words = written::words(&body.source);
         let shows = shows(&words, &telling, catalog);
-        for table in of_trigger(&body.name, catalog) {
-            triggered(&words, shows, &table, &telling, catalog);
+        let tables = of_trigger(&body.name, catalog);
+        for table in &tables {
+            triggered(&words, shows, table, &telling, catalog);
         }
-        if shows {
-            for one in written::targets(&words, catalog, &nothing_clear) {
+        if shows && tables.is_empty() {
+            for one in written::targets(&words, catalog, None) {
                 catalog.carry(one);
             }
         }
@@ -109,13 +117,6 @@ pub fn read(bodies: &[Body], hidden: &[Hidden], catalog: &mut Catalog) {
         .iter()
         .any(|one| matches!(one, Hidden::EventTrigger { function } if telling.contains(function)));
     catalog.set_tellers(casts, triggers, events);
-    let mut functions: HashMap<Box<str>, Vec<Function>> = HashMap::new();
-    let writes = writes(bodies, &words, catalog);
-    for ((body, tells), writes) in bodies.iter().zip(tells).zip(writes) {
-        let function = Function { schema: body.schema.clone(), tells, writes };
-        functions.entry(body.name.clone()).or_default().push(function);
-    }
-    catalog.set_functions(functions);
 }
 
 /// Where each function may write what it is given, and those that it calls.
@@ -132,7 +133,7 @@ fn writes(
         .iter()
         .zip(words)
         .map(|(body, words)| match may(words) {
-            true => written::targets(&written::words(&body.source), catalog, &nothing_clear),
+            true => written::targets(&written::words(&body.source), catalog, None),
             false => Vec::new(),
         })
         .collect();
@@ -166,15 +167,10 @@ pub fn filled_by(text: &str, catalog: &Catalog) -> Vec<Carried> {
     if !shows(&words, &telling, catalog) {
         return Vec::new();
     }
-    let mut all = written::targets(&words, catalog, &nothing_clear);
+    let mut all = written::targets(&words, catalog, None);
     let named: HashSet<&str> = words.iter().map(|word| &**word).collect();
     all.extend(named.into_iter().flat_map(|name| catalog.writes(None, name)).cloned());
     all
-}
-
-/// Of no row is it known which columns hold nothing sensitive.
-fn nothing_clear(_: &str) -> bool {
-    false
 }
 
 /// A row is written of a table that runs this, and something sensitive may be in it.
@@ -204,12 +200,9 @@ fn triggered(
     if !(shows || sensitive && own_shows()) {
         return;
     }
-    let clear = |name: &str| {
-        let known = table.columns.iter().find(|column| *column.name == *name);
-        known.is_some_and(|column| column.class.is_none())
-    };
-    let (own, any) = (written::assigned_new(words, &clear), written::gives_other_row(words));
-    let mut into = written::targets(words, catalog, &clear);
+    let row = written::Row { table, catalog };
+    let (own, any) = (written::assigned_new(words, row), written::gives_other_row(words, row));
+    let mut into = written::targets(words, catalog, Some(row));
     if any || !own.is_empty() {
         into.push(Carried {
             schema: Some(table.schema.clone()),

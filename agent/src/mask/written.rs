@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Relation};
 use super::class::Class;
 use super::filling::Carried;
 use crate::sql::builtin;
@@ -120,19 +120,20 @@ impl<'w> Words<'w> {
 
     /// Whether nothing but what is written there, the time, and columns that hold
     /// nothing sensitive go into an expression.
-    fn is_plain(self, from: usize, end: usize, clear: &dyn Fn(&str) -> bool) -> bool {
+    fn is_plain(self, from: usize, end: usize, row: Row<'_>) -> bool {
         let mut place = from;
         while place < end {
             let word = self.at(place);
             if matches!(word, "new" | "old") {
-                if self.at(place + 1) != "." || !clear(self.at(place + 2)) {
+                if self.at(place + 1) != "." || !row.is_clear(self.at(place + 2)) {
                     return false;
                 }
                 place += 3;
                 continue;
             }
             let of_type = self.before(place) == ":";
-            if is_name(word) && !of_type && !is_plain(word, self.at(place + 1)) {
+            let given = word.starts_with('$');
+            if given || is_name(word) && !of_type && !self.brings_nothing(place, row) {
                 return false;
             }
             place = self.behind(place);
@@ -141,15 +142,51 @@ impl<'w> Words<'w> {
     }
 }
 
+impl Words<'_> {
+    /// A word of an expression that brings no value of anybody's along; a function of
+    /// the server's own gives what is made of what goes into it.
+    fn brings_nothing(self, place: usize, row: Row<'_>) -> bool {
+        let word = self.at(place);
+        if self.at(place + 1) == "(" {
+            return !row.catalog.has_function(word)
+                && (matches!(word, "coalesce" | "greatest" | "least" | "nullif" | "row")
+                    || word != "current_setting"
+                        && builtin::function(word).is_some()
+                        && builtin::class(word) == CallClass::Plain);
+        }
+        PLAIN.contains(&word) && !self.declares(word)
+    }
+
+    /// Whether somebody's variable bears the name.
+    fn declares(self, name: &str) -> bool {
+        (0..self.0.len()).any(|place| {
+            self.at(place) == name
+                && matches!(self.before(place), "declare" | ";" | OPEN)
+                && is_name(self.at(place + 1))
+        })
+    }
+}
+
+/// The row that a trigger runs for.
+#[derive(Clone, Copy)]
+pub struct Row<'r> {
+    pub table: &'r Relation,
+    pub catalog: &'r Catalog,
+}
+
+impl Row<'_> {
+    fn is_clear(self, name: &str) -> bool {
+        let known = self.table.columns.iter().find(|column| *column.name == *name);
+        known.is_some_and(|column| column.class.is_none())
+    }
+}
+
 /// The tables that are filled, with the columns where they are named. Where a name is
 /// put together, it may be each that occurs and holds nothing sensitive yet.
 ///
-/// `clear`: of the row that a trigger runs for, which columns hold nothing sensitive.
-pub fn targets(
-    words: &[Box<str>],
-    catalog: &Catalog,
-    clear: &dyn Fn(&str) -> bool,
-) -> Vec<Carried> {
+/// `row`: what is plain there is left out. A function's own arguments may have any name,
+/// so nothing is plain in one that isn't a trigger's.
+pub fn targets(words: &[Box<str>], catalog: &Catalog, row: Option<Row<'_>>) -> Vec<Carried> {
     let mut all = Vec::new();
     let mut unnamed = false;
     let text = Words(words);
@@ -177,7 +214,7 @@ pub fn targets(
             continue;
         }
         let named = match listed {
-            Listed::Brackets => bracketed(text, name + 1, clear),
+            Listed::Brackets => bracketed(text, name + 1, row),
             Listed::Assigned => Some(assigned(text, name + 1)).filter(|all| !all.is_empty()),
             Listed::None => None,
         };
@@ -241,11 +278,7 @@ fn made(words: &[Box<str>], place: usize) -> bool {
 
 /// `(a, b, c)`, without those that plain values go into; with those that are assigned
 /// where a row is there already.
-fn bracketed(
-    text: Words<'_>,
-    mut place: usize,
-    clear: &dyn Fn(&str) -> bool,
-) -> Option<Vec<Box<str>>> {
+fn bracketed(text: Words<'_>, mut place: usize, row: Option<Row<'_>>) -> Option<Vec<Box<str>>> {
     if text.at(place) == "as" {
         place += 2;
     }
@@ -255,9 +288,11 @@ fn bracketed(
     let close = text.statement(place).find(|(_, brackets)| *brackets == 0)?.0;
     let names = text.0.get(place + 1..close)?.iter().filter(|word| &***word != ",");
     let mut names: Vec<Box<str>> = names.take(MOST_COLUMNS).cloned().collect();
-    if let Some(values) = values(text, close + 1).filter(|all| all.len() == names.len()) {
+    if let Some(row) = row
+        && let Some(values) = values(text, close + 1).filter(|all| all.len() == names.len())
+    {
         let mut values = values.into_iter();
-        names.retain(|_| values.next().is_none_or(|(from, end)| !text.is_plain(from, end, clear)));
+        names.retain(|_| values.next().is_none_or(|(from, end)| !text.is_plain(from, end, row)));
     }
     let again = text
         .statement(close + 1)
@@ -313,7 +348,7 @@ fn assigned(text: Words<'_>, place: usize) -> Vec<Box<str>> {
 
 /// The columns of its own row that a trigger's function gives a value, but for plain
 /// ones.
-pub fn assigned_new(words: &[Box<str>], clear: &dyn Fn(&str) -> bool) -> Vec<Box<str>> {
+pub fn assigned_new(words: &[Box<str>], row: Row<'_>) -> Vec<Box<str>> {
     let text = Words(words);
     (0..words.len())
         .filter(|place| text.at(*place) == "new" && text.at(place + 1) == ".")
@@ -322,7 +357,7 @@ pub fn assigned_new(words: &[Box<str>], clear: &dyn Fn(&str) -> bool) -> Vec<Box
             sign @ ("=" | ":") if starts_a_statement(text.before(*place)) => {
                 let from = place + if sign == ":" { 5 } else { 4 };
                 let end = text.statement(from).last().map_or(from, |(last, _)| text.behind(last));
-                !text.is_plain(from, end, clear)
+                !text.is_plain(from, end, row)
             }
             _ => is_given(text, *place),
         })
@@ -347,7 +382,7 @@ fn starts_a_statement(before: &str) -> bool {
 
 /// Whether a trigger's function gives back a row that it has put together, so that any
 /// column may be another.
-pub fn gives_other_row(words: &[Box<str>]) -> bool {
+pub fn gives_other_row(words: &[Box<str>], row: Row<'_>) -> bool {
     let text = Words(words);
     (0..words.len()).any(|place| match text.at(place) {
         "new" => {
@@ -357,7 +392,7 @@ pub fn gives_other_row(words: &[Box<str>]) -> bool {
         }
         "return" => text.statement(place + 1).any(|(place, _)| {
             let word = text.at(place);
-            is_name(word) && !matches!(word, "new" | "old") && !is_plain(word, text.at(place + 1))
+            is_name(word) && !matches!(word, "new" | "old") && !text.brings_nothing(place, row)
         }),
         _ => false,
     })
@@ -424,16 +459,6 @@ fn is_name(word: &str) -> bool {
     word.starts_with(|sign: char| sign.is_alphabetic() || sign == '_')
 }
 
-/// A word of an expression that brings no value of anybody's along; a function of the
-/// server's own gives what is made of what goes into it.
-fn is_plain(word: &str, next: &str) -> bool {
-    let function = next == "("
-        && word != "current_setting"
-        && builtin::function(word).is_some()
-        && builtin::class(word) == CallClass::Plain;
-    function || PLAIN.contains(&word)
-}
-
 /// Where a string begins and ends among the words.
 const OPEN: &str = "'<";
 const CLOSE: &str = ">'";
@@ -441,10 +466,7 @@ const CLOSE: &str = ">'";
 const PLAIN: &[&str] = &[
     "and",
     "array",
-    "at",
     "case",
-    "clock_timestamp",
-    "coalesce",
     "current_date",
     "current_timestamp",
     "current_user",
@@ -452,35 +474,21 @@ const PLAIN: &[&str] = &[
     "else",
     "end",
     "false",
-    "gen_random_uuid",
-    "greatest",
     "in",
-    "interval",
     "is",
-    "least",
     "localtimestamp",
-    "nextval",
     "not",
-    "now",
     "null",
-    "nullif",
     "or",
-    "row",
     "session_user",
-    "statement_timestamp",
     "tg_name",
     "tg_op",
     "tg_table_name",
     "tg_table_schema",
     "tg_when",
     "then",
-    "time",
-    "transaction_timestamp",
     "true",
-    "txid_current",
-    "uuid_generate_v4",
     "when",
-    "zone",
 ];
 /// What may follow a table's name and is no other name for it.
 const BEHIND_A_TABLE: &[&str] = &[

@@ -620,3 +620,15 @@ CREATE CONSTRAINT TRIGGER says46 AFTER INSERT ON trg46 DEFERRABLE INITIALLY DEFE
 BEGIN; INSERT INTO trg46 VALUES (1, 'x'); COMMIT;
 BEGIN; INSERT INTO trg46 VALUES (1, 'x'); SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK;
 SELECT convert_from(substr(convert_to(full_name, 'UTF8'), 1, 4) || '\xf0'::bytea || convert_to(reverse(full_name), 'UTF8'), 'UTF8') FROM customers;
+CREATE TABLE log47 (kind text, note text);
+CREATE FUNCTION put47(v text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'INSERT INTO log47 (kind, note) VALUES (''a'', $1)' USING v; RETURN 1; END $$;
+SELECT put47(reverse(full_name)) FROM customers;
+SELECT note FROM log47;
+CREATE TABLE log48 (note text);
+CREATE FUNCTION put48(tg_op text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log48 (note) VALUES (tg_op); RETURN 1; END $$;
+SELECT put48(reverse(full_name)) FROM customers;
+SELECT note FROM log48;
+CREATE TABLE trg49 (a int, x text, y text, z text);
+CREATE FUNCTION copies49() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE "true" text; tg_op text := reverse(NEW.x); BEGIN "true" := reverse(NEW.x); NEW.y := "true"; NEW.z := 'x' || tg_op; RETURN NEW; END $$;
+CREATE TRIGGER copies49 BEFORE INSERT ON trg49 FOR EACH ROW EXECUTE FUNCTION copies49();
+INSERT INTO trg49 (a, x) SELECT id, full_name FROM customers RETURNING y, z;
