@@ -75,6 +75,26 @@ fn who_never_completes_a_handshake_costs_the_others_nothing() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_logs_bookkeeping_gives_way_and_nobody_else_does() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let mut found = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", scene.agent.enforcer()?))? {
+        let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+        let (start, rest) = stat.rsplit_once(')').context("no name")?;
+        let name = start.split_once('(').context("no name")?.1;
+        // The 19th of all; the name is the second.
+        let nice = rest.split_whitespace().nth(16).context("no niceness")?;
+        found.push((name.to_owned(), nice.to_owned()));
+    }
+    let of = |name: &str| found.iter().filter(|one| one.0.starts_with(name)).collect::<Vec<_>>();
+    ensure!(!of("worker-").is_empty() && of("sequencer").len() == 1, "{found:?}");
+    ensure!(found.iter().all(|one| (one.1 == "5") == (one.0 == "sequencer")), "{found:?}");
+    ensure!(of("worker-").iter().all(|one| one.1 == "0"), "{found:?}");
+    Ok(())
+}
+
 /// To the unspecified address, from a bound one: the kernel has rules of its
 /// own for where that goes.
 const UNSPECIFIED: &str = "

@@ -152,6 +152,9 @@ impl Work {
     }
 
     fn run(&mut self, stop: &AtomicBool) {
+        // Its bursts come between the turns of those who have clients. Of a thread, on
+        // Linux; where it isn't allowed, nothing is lost.
+        let _ = rustix::process::nice(NICENESS);
         let mut told: Option<Instant> = None;
         let mut headed: Option<Instant> = None;
         while !stop.load(Ordering::Relaxed) {
@@ -387,6 +390,7 @@ impl Work {
     }
 }
 
+const NICENESS: i32 = 5;
 const EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the next segment is wanted, at most.
 const BREATH: Duration = Duration::from_millis(100);

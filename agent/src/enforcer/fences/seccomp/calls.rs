@@ -108,6 +108,9 @@ fn conditional(read_only: bool) -> Conditional {
         (libc::SYS_sendmsg, vec![vec![without(2, libc::MSG_FASTOPEN)]]),
         (libc::SYS_setsockopt, OPTIONS.iter().map(|(l, o)| vec![is(1, *l), is(2, *o)]).collect()),
         (libc::SYS_ioctl, REQUESTS.iter().map(|request| vec![is(1, *request)]).collect()),
+        // A thread's own priority.
+        (libc::SYS_getpriority, vec![vec![is(0, OF_A_THREAD), is(1, 0)]]),
+        (libc::SYS_setpriority, vec![vec![is(0, OF_A_THREAD), is(1, 0)]]),
     ]);
     if read_only {
         // O_TMPFILE includes O_DIRECTORY, which alone is for reading.
@@ -132,6 +135,8 @@ const OPTIONS: &[(i32, i32)] = &[
 /// Blocking or not, how much is queued, and whether it is a terminal.
 const REQUESTS: &[i64] =
     &[libc::FIONBIO as i64, libc::FIONREAD as i64, libc::TIOCOUTQ as i64, libc::TCGETS as i64];
+
+const OF_A_THREAD: i64 = libc::PRIO_PROCESS as i64;
 
 const OPERATIONS: &[i32] = &[
     libc::PR_SET_NAME,
