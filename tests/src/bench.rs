@@ -8,6 +8,7 @@
 pub mod client;
 mod haproxy;
 pub mod log;
+pub mod masks;
 pub mod postgres;
 mod server;
 
@@ -30,7 +31,8 @@ use haproxy::Haproxy;
 use server::Server;
 
 /// The names that can be asked for.
-pub const NAMES: &[&str] = &["memory", "relay", "bulk", "connect", "hook", "postgres", "log"];
+pub const NAMES: &[&str] =
+    &["memory", "relay", "bulk", "connect", "hook", "postgres", "log", "masks"];
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Measure {

@@ -1,11 +1,11 @@
 //! `bench [NAME] [--json] [--rounds N] [--seconds N] [--only TEXT]`: see
-//! `tidegate_tests::bench`. The last two are for `postgres`: how long a row
-//! takes, and the rows whose name contains a text; they are for `log` too.
+//! `tidegate_tests::bench`. The last two are for those with a server of their own:
+//! how long pgbench takes, and the rows whose name contains a text.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use tidegate_tests::bench::{self, Bench, Measure, NAMES, log, postgres};
+use tidegate_tests::bench::{self, Bench, Measure, NAMES, log, masks, postgres};
 use tidegate_tests::probe;
 
 fn main() -> ExitCode {
@@ -25,8 +25,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// How measures are shown to people.
+type Table = fn(&[Measure]) -> String;
+
 /// Those with servers of their own.
-const OWN: [&str; 2] = ["postgres", "log"];
+const OWN: [&str; 3] = ["postgres", "log", "masks"];
 
 fn run(arguments: &[&str]) -> Result<()> {
     let (mut json, mut rounds, mut names) = (false, None, Vec::new());
@@ -72,6 +75,10 @@ fn run(arguments: &[&str]) -> Result<()> {
                 rows.rounds = rounds.unwrap_or(7).max(1);
                 log::run(&rows, tell)?
             }
+            _ if name == "masks" => {
+                rows.rounds = rounds.unwrap_or(5).max(1);
+                masks::run(&rows, tell)?
+            }
             _ => {
                 rows.rounds = rounds.unwrap_or(1).max(1);
                 postgres::run(&rows, tell)?
@@ -85,13 +92,15 @@ fn run(arguments: &[&str]) -> Result<()> {
         measures.extend(done);
     }
     if !json {
-        let (of_log, others): (Vec<Measure>, Vec<Measure>) =
-            measures.into_iter().partition(|measure| measure.bench == "log");
-        if !others.is_empty() {
-            print!("{}", bench::table(&others));
-        }
-        if !of_log.is_empty() {
-            print!("{}", log::table(&of_log));
+        let of = |name: &'static str| move |measure: &mut Measure| measure.bench == name;
+        let of_log: Vec<Measure> = measures.extract_if(.., of("log")).collect();
+        let of_masks: Vec<Measure> = measures.extract_if(.., of("masks")).collect();
+        let tables: [(&[Measure], Table); 3] =
+            [(&measures, bench::table), (&of_log, log::table), (&of_masks, masks::table)];
+        for (measures, table) in tables {
+            if !measures.is_empty() {
+                print!("{}", table(measures));
+            }
         }
     }
     Ok(())
