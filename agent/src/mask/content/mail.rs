@@ -38,8 +38,7 @@ pub(super) fn at(
     Some(end)
 }
 
-fn around(cell: &[u8], sign: (usize, usize), floor: usize) -> Option<(usize, usize)> {
-    let (at, behind) = sign;
+fn around(cell: &[u8], (at, behind): (usize, usize), floor: usize) -> Option<(usize, usize)> {
     let local = cell.get(floor..at)?;
     let length = local
         .iter()
@@ -65,14 +64,34 @@ fn around(cell: &[u8], sign: (usize, usize), floor: usize) -> Option<(usize, usi
     {
         start = at - 2 - open;
     }
-    let domain = cell.get(behind..)?;
+    if start == at {
+        return None;
+    }
+    let host = domain(cell, behind)?;
+    let mut end = behind + host.len();
+    let local = cell.get(start..at)?;
+    if is_repository(local, cell.get(end..)?) || is_picture(host) {
+        return None;
+    }
+    // Where two stand without a gap, what ends the first begins the second.
+    while let Some((_, behind)) = sign(cell, end)
+        && let Some(host) = domain(cell, behind)
+    {
+        end = behind + host.len();
+    }
+    Some((start, end))
+}
+
+/// The name of a mail server at a place.
+fn domain(cell: &[u8], place: usize) -> Option<&[u8]> {
+    let domain = cell.get(place..)?;
     let length = domain
         .iter()
         .take(LONGEST_DOMAIN)
         .take_while(|sign| is_word(**sign) || matches!(sign, b'.' | b'-'))
         .count();
     let mut domain = domain.get(..length)?;
-    if start == at || matches!(domain.first(), Some(b'-' | b'.') | None) {
+    if matches!(domain.first(), Some(b'-' | b'.') | None) {
         return None;
     }
     // What goes on behind it is cut off: `…example...`, `…example-2024`, `…example1`.
@@ -85,17 +104,13 @@ fn around(cell: &[u8], sign: (usize, usize), floor: usize) -> Option<(usize, usi
         let letters =
             top.iter().take_while(|sign| sign.is_ascii_alphabetic() || **sign >= 0x80).count();
         if top.starts_with(b"xn--") {
-            break;
+            return Some(domain);
         }
         if letters >= 2 {
-            domain = domain.get(..dot + 1 + letters)?;
-            break;
+            return domain.get(..dot + 1 + letters);
         }
         domain = domain.get(..dot)?;
     }
-    let end = behind + domain.len();
-    let local = cell.get(start..at)?;
-    (!is_repository(local, cell.get(end..)?) && !is_picture(domain)).then_some((start, end))
 }
 
 /// `git@host.example:team/repository`

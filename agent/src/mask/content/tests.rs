@@ -250,6 +250,9 @@ fn what_is_beyond_the_first_of_two_is_found_too() {
         let (_, last) = found.last().unwrap();
         assert!(found.len() == 2 && last.ends_with("jane@mail.example"), "{cell}: {found:?}");
     }
+    for cell in ["jane@mail.examplejoe@post.example", "a@b.exampleb@c.example@d.example"] {
+        assert_eq!(classes(cell), [(Class::Email, cell.to_owned())]);
+    }
     assert_eq!(classes("mysql://app:hunter2@mail.example").len(), 1);
 }
 

@@ -6,6 +6,10 @@
 //!
 //! INVARIANT: a stream that stops being what it should be is no longer shown.
 
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2, memchr3};
+
 use super::cell::{Cell, Shown};
 use super::plan::{ColumnPlan, Plan, Treatment};
 use super::screen::{Made, Screen, Screened, Screening, Unshowable, begin, finish};
@@ -83,26 +87,26 @@ impl CopyScreen {
         if screen.cells.mixed {
             return Err(Unshowable::Malformed);
         }
-        let fresh = self.pending.is_empty() && whole;
-        self.pending.extend_from_slice(payload);
         let start = begin(&mut screen.made, b'd');
         let body = screen.made.len();
-        let mut changed = false;
-        let mut taken = 0;
-        while let Some(length) = self.row_end(taken)? {
-            let pending = std::mem::take(&mut self.pending);
-            let row = pending.get(taken..taken + length).unwrap_or_default();
-            let done = self.row(screen, plan, row);
-            self.pending = pending;
-            changed |= done?;
-            taken += length;
+        let mut pending = std::mem::take(&mut self.pending);
+        let alone = pending.is_empty();
+        if !alone {
+            pending.extend_from_slice(payload);
         }
-        self.pending.drain(..taken);
+        let done = self.rows(screen, plan, if alone { payload } else { &pending });
+        let taken = done.as_ref().map_or(0, |(taken, _)| *taken);
+        match alone {
+            true => pending.extend_from_slice(payload.get(taken..).unwrap_or_default()),
+            false => drop(pending.drain(..taken)),
+        }
+        self.pending = pending;
+        let (_, changed) = done?;
         self.looked = self.looked.saturating_sub(taken);
         if self.pending.len() > LONGEST_ROW {
             return Err(Unshowable::TooLong);
         }
-        if fresh && !changed && self.pending.is_empty() {
+        if alone && whole && !changed && self.pending.is_empty() {
             return Ok(Screening::Unchanged(Screened(())));
         }
         if screen.made.len() == body {
@@ -111,6 +115,23 @@ impl CopyScreen {
             finish(&mut screen.made, start)?;
         }
         Ok(Screening::Made(Made { bytes: &screen.made }))
+    }
+
+    /// Writes all rows that are here; says how long they are, and whether one was
+    /// changed.
+    fn rows(
+        &mut self,
+        screen: &mut Screen,
+        plan: &Plan,
+        bytes: &[u8],
+    ) -> Result<(usize, bool), Unshowable> {
+        let (mut taken, mut changed) = (0, false);
+        while let Some(length) = self.row_end(bytes, taken)? {
+            let row = bytes.get(taken..taken + length).unwrap_or_default();
+            changed |= self.row(screen, plan, row)?;
+            taken += length;
+        }
+        Ok((taken, changed))
     }
 
     /// CopyDone has come: what is left is a row without an end.
@@ -133,51 +154,48 @@ impl CopyScreen {
     }
 
     /// How long the row is that begins at `from`, if all of it is here.
-    fn row_end(&mut self, from: usize) -> Result<Option<usize>, Unshowable> {
-        match &self.style {
-            CopyStyle::Binary => self.tuple_end(from),
+    fn row_end(&mut self, bytes: &[u8], from: usize) -> Result<Option<usize>, Unshowable> {
+        let mut place = self.looked.max(from);
+        let rest = |place| bytes.get(place..).unwrap_or_default();
+        match self.style {
+            CopyStyle::Binary => return self.tuple_end(bytes, from),
             CopyStyle::Text { .. } | CopyStyle::Lines => {
-                let looked = self.looked.max(from);
-                let rest = self.pending.get(looked..).unwrap_or_default();
-                match rest.iter().position(|sign| *sign == b'\n') {
-                    Some(place) => {
-                        self.looked = looked + place + 1;
-                        Ok(Some(self.looked - from))
-                    }
-                    None => {
-                        self.looked = self.pending.len();
-                        Ok(None)
-                    }
+                if let Some(found) = memchr(b'\n', rest(place)) {
+                    self.looked = place + found + 1;
+                    return Ok(Some(self.looked - from));
                 }
+                place = bytes.len();
             }
-            CopyStyle::Csv { quote, escape, .. } => {
-                let (quote, escape) = (*quote, *escape);
-                let mut place = self.looked.max(from);
-                while let Some(&sign) = self.pending.get(place) {
-                    if self.quoted && sign == escape && escape != quote {
-                        // What it escapes must be here too.
-                        if self.pending.get(place + 1).is_none() {
-                            break;
-                        }
-                        place += 2;
-                        continue;
+            CopyStyle::Csv { quote, escape, .. } => loop {
+                let Some(found) = memchr3(quote, escape, b'\n', rest(place)) else {
+                    place = bytes.len();
+                    break;
+                };
+                place += found;
+                let sign = bytes.get(place).copied().unwrap_or_default();
+                if self.quoted && sign == escape && escape != quote {
+                    // What it escapes must be here too.
+                    if bytes.get(place + 1).is_none() {
+                        break;
                     }
-                    place += 1;
-                    if sign == quote {
-                        self.quoted = !self.quoted;
-                    } else if sign == b'\n' && !self.quoted {
-                        self.looked = place;
-                        return Ok(Some(place - from));
-                    }
+                    place += 2;
+                    continue;
                 }
-                self.looked = place;
-                Ok(None)
-            }
+                place += 1;
+                if sign == quote {
+                    self.quoted = !self.quoted;
+                } else if sign == b'\n' && !self.quoted {
+                    self.looked = place;
+                    return Ok(Some(place - from));
+                }
+            },
         }
+        self.looked = place;
+        Ok(None)
     }
 
-    fn tuple_end(&self, from: usize) -> Result<Option<usize>, Unshowable> {
-        let rest = self.pending.get(from..).unwrap_or_default();
+    fn tuple_end(&self, bytes: &[u8], from: usize) -> Result<Option<usize>, Unshowable> {
+        let rest = bytes.get(from..).unwrap_or_default();
         if rest.is_empty() {
             return Ok(None);
         }
@@ -335,58 +353,66 @@ fn text(
     delimiter: u8,
     null: &[u8],
 ) -> Result<bool, Unshowable> {
-    let (line, end) = line(row);
+    let (line, _) = line(row);
     if line == b"\\." {
         screen.made.extend_from_slice(row);
         return Ok(false);
     }
+    let Screen { cells, made, scratch, .. } = screen;
     let mut changed = false;
-    let mut rest = Some(line);
-    let mut place = 0;
-    while let Some(line) = rest {
-        // A delimiter within a value is escaped.
-        let mut length = 0;
-        while let Some(&sign) = line.get(length) {
-            if sign == delimiter {
-                break;
-            }
-            length += if sign == b'\\' { 2 } else { 1 };
-        }
-        let length = length.min(line.len());
-        let (raw, tail) = line.split_at_checked(length).ok_or(Unshowable::Malformed)?;
-        rest = tail.split_first().map(|(_, tail)| tail);
+    // How much of the row is in `made`.
+    let mut written = 0;
+    let (mut from, mut place) = (0, 0);
+    loop {
+        let rest = line.get(from..).unwrap_or_default();
+        let (length, escaped) = text_field(rest, delimiter);
+        let raw = rest.get(..length).unwrap_or_default();
         let column = column(plan, place)?;
         place += 1;
-        if raw == null {
-            screen.made.extend_from_slice(raw);
-        } else {
+        if raw != null && !matches!(column.treatment, Treatment::Pass) {
             let plain;
-            let value = if raw.contains(&b'\\') {
+            let value = if escaped {
                 plain = unescaped(raw);
                 plain.as_slice()
             } else {
                 raw
             };
-            let mut made = Vec::new();
-            match screen.cells.cell(cell(plan, column, false), value, &mut made) {
-                Shown::Same => screen.made.extend_from_slice(raw),
-                Shown::Made => {
-                    escape(&made, delimiter, &mut screen.made);
-                    changed = true;
+            scratch.clear();
+            let shown = cells.cell(cell(plan, column, false), value, scratch);
+            if shown != Shown::Same {
+                made.extend_from_slice(row.get(written..from).unwrap_or_default());
+                match shown {
+                    Shown::Null => made.extend_from_slice(null),
+                    _ => escape(scratch, delimiter, made),
                 }
-                Shown::Null => {
-                    screen.made.extend_from_slice(null);
-                    changed = true;
-                }
+                written = from + length;
+                changed = true;
             }
         }
-        if rest.is_some() {
-            screen.made.push(delimiter);
+        from += length;
+        if from >= line.len() {
+            break;
         }
+        from += 1;
     }
-    screen.made.extend_from_slice(end);
+    made.extend_from_slice(row.get(written..).unwrap_or_default());
     complete(plan, place)?;
     Ok(changed)
+}
+
+/// How long the first field of a line is, and whether something in it is escaped, as a
+/// delimiter within a value is.
+fn text_field(line: &[u8], delimiter: u8) -> (usize, bool) {
+    let (mut from, mut escaped) = (0, false);
+    while let Some(found) = memchr2(delimiter, b'\\', line.get(from..).unwrap_or_default()) {
+        let place = from + found;
+        if line.get(place) == Some(&delimiter) {
+            return (place, escaped);
+        }
+        escaped = true;
+        from = place + 2;
+    }
+    (line.len(), escaped)
 }
 
 /// No column may be missing: then they aren't those of the plan.
@@ -421,6 +447,11 @@ fn unescaped(raw: &[u8]) -> Vec<u8> {
 }
 
 fn escape(text: &[u8], delimiter: u8, out: &mut Vec<u8>) {
+    let special = |sign: &u8| matches!(sign, b'\n' | b'\t' | b'\r' | b'\\') || *sign == delimiter;
+    if !text.iter().any(special) {
+        out.extend_from_slice(text);
+        return;
+    }
     for &sign in text {
         match sign {
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -440,50 +471,57 @@ fn csv(
     [delimiter, quote, escape]: [u8; 3],
     null: &[u8],
 ) -> Result<bool, Unshowable> {
-    let (line, end) = line(row);
+    let (line, _) = line(row);
+    let Screen { cells, made, scratch, .. } = screen;
     let mut changed = false;
-    let mut rest = Some(line);
-    let mut place = 0;
-    while let Some(line) = rest {
-        let (plain, length, was_quoted) = field(line, delimiter, quote, escape);
-        let (raw, tail) = line.split_at_checked(length).ok_or(Unshowable::Malformed)?;
-        rest = tail.split_first().map(|(_, tail)| tail);
+    // How much of the row is in `made`.
+    let mut written = 0;
+    let (mut from, mut place) = (0, 0);
+    loop {
+        let rest = line.get(from..).unwrap_or_default();
+        let (plain, length, was_quoted) = field(rest, delimiter, quote, escape);
+        let raw = rest.get(..length).unwrap_or_default();
         let column = column(plan, place)?;
         place += 1;
-        if raw == null && !was_quoted {
-            screen.made.extend_from_slice(raw);
-        } else {
-            let mut made = Vec::new();
-            match screen.cells.cell(cell(plan, column, false), &plain, &mut made) {
-                Shown::Same => screen.made.extend_from_slice(raw),
-                Shown::Made => {
-                    screen.made.push(quote);
-                    for sign in made {
-                        if sign == quote || sign == escape {
-                            screen.made.push(escape);
+        if raw != null || was_quoted {
+            scratch.clear();
+            let shown = cells.cell(cell(plan, column, false), &plain, scratch);
+            if shown != Shown::Same {
+                made.extend_from_slice(row.get(written..from).unwrap_or_default());
+                match shown {
+                    Shown::Null => made.extend_from_slice(null),
+                    _ => {
+                        made.push(quote);
+                        for &sign in scratch.iter() {
+                            if sign == quote || sign == escape {
+                                made.push(escape);
+                            }
+                            made.push(sign);
                         }
-                        screen.made.push(sign);
+                        made.push(quote);
                     }
-                    screen.made.push(quote);
-                    changed = true;
                 }
-                Shown::Null => {
-                    screen.made.extend_from_slice(null);
-                    changed = true;
-                }
+                written = from + length;
+                changed = true;
             }
         }
-        if rest.is_some() {
-            screen.made.push(delimiter);
+        from += length;
+        if from >= line.len() {
+            break;
         }
+        from += 1;
     }
-    screen.made.extend_from_slice(end);
+    made.extend_from_slice(row.get(written..).unwrap_or_default());
     complete(plan, place)?;
     Ok(changed)
 }
 
 /// What a field says, how long it is as written, and whether it had quotes.
-fn field(line: &[u8], delimiter: u8, quote: u8, escape: u8) -> (Vec<u8>, usize, bool) {
+fn field(line: &[u8], delimiter: u8, quote: u8, escape: u8) -> (Cow<'_, [u8]>, usize, bool) {
+    let first = memchr3(delimiter, quote, escape, line).unwrap_or(line.len());
+    if line.get(first).is_none_or(|sign| *sign == delimiter) {
+        return (Cow::Borrowed(line.get(..first).unwrap_or_default()), first, false);
+    }
     let mut plain = Vec::new();
     let (mut place, mut quoted, mut had) = (0, false, false);
     while let Some(&sign) = line.get(place) {
@@ -503,5 +541,5 @@ fn field(line: &[u8], delimiter: u8, quote: u8, escape: u8) -> (Vec<u8>, usize, 
         }
         place += 1;
     }
-    (plain, place, had)
+    (Cow::Owned(plain), place, had)
 }

@@ -62,7 +62,7 @@ pub struct Screen {
     pub(super) cells: Cells,
     pub(super) made: Vec<u8>,
     /// One cell's.
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
     /// Columns whose content gave them away, by their place.
     given_away: Vec<(usize, Class)>,
 }

@@ -26,19 +26,23 @@ fn plan() -> Plan {
 
 /// The payloads of the messages that come out, one after the other.
 fn through(style: &CopyStyle, stream: &[u8], cuts: &[usize]) -> Vec<u8> {
+    tried(style, stream, cuts).unwrap()
+}
+
+fn tried(style: &CopyStyle, stream: &[u8], cuts: &[usize]) -> Result<Vec<u8>, Unshowable> {
     let (mut screen, plan, mut copy) = (screen(), plan(), CopyScreen::new(style.clone()));
     let mut out = Vec::new();
     let mut from = 0;
     for cut in cuts.iter().chain([&stream.len()]) {
         let piece = &stream[from..*cut];
         from = *cut;
-        match copy.data(&mut screen, &plan, piece, true).unwrap() {
+        match copy.data(&mut screen, &plan, piece, true)? {
             Screening::Unchanged(_) => out.extend_from_slice(piece),
             Screening::Made(made) => out.extend_from_slice(payload(made.bytes())),
         }
     }
-    out.extend_from_slice(payload(copy.end(&mut screen, &plan).unwrap().bytes()));
-    out
+    out.extend_from_slice(payload(copy.end(&mut screen, &plan)?.bytes()));
+    Ok(out)
 }
 
 fn payload(message: &[u8]) -> &[u8] {
@@ -109,6 +113,83 @@ fn a_row_of_another_shape_is_not_shown() {
         let mut copy = CopyScreen::new(style.clone());
         assert!(copy.data(&mut screen, &plan, row, true).is_err(), "{style:?}");
     }
+}
+
+/// Field by field and sign by sign, as the server's own reader does.
+fn slowly(line: &[u8], delimiter: u8) -> (usize, bool) {
+    let (mut place, mut escaped) = (0, false);
+    while let Some(&sign) = line.get(place) {
+        if sign == delimiter {
+            return (place, escaped);
+        }
+        escaped |= sign == b'\\';
+        place += if sign == b'\\' { 2 } else { 1 };
+    }
+    (line.len(), escaped)
+}
+
+#[test]
+fn fields_end_where_the_server_ends_them() {
+    let mut dice = Dice::new(13);
+    for _ in 0..20_000 {
+        let line: Vec<u8> =
+            (0..dice.below(80)).map(|_| b"\t\t\\\\,abcdefgh"[dice.below(13)]).collect();
+        assert_eq!(text_field(&line, b'\t'), slowly(&line, b'\t'), "{line:?}");
+    }
+}
+
+#[test]
+fn what_comes_out_does_not_depend_on_where_the_stream_was_cut() {
+    let mut dice = Dice::new(17);
+    let pieces: [&[u8]; 12] = [
+        b"1",
+        b"jane@doe.com",
+        b"\\t",
+        b"\\\\",
+        b"\"",
+        b"\"\"",
+        b"\\N",
+        b"'",
+        b"'\"",
+        b" ",
+        b"x\ny",
+        b"",
+    ];
+    let escaped = CopyStyle::Csv {
+        delimiter: b',',
+        null: Box::default(),
+        quote: b'"',
+        escape: b'\'',
+        header: false,
+    };
+    let styles = [(CopyStyle::text(), b'\t'), (CopyStyle::csv(), b','), (escaped, b',')];
+    let (mut shown, mut turned_away) = (0, 0);
+    for round in 0..6_000 {
+        let (style, delimiter) = &styles[round % styles.len()];
+        let mut stream = Vec::new();
+        for _ in 0..=dice.below(3) {
+            for field in 0..3 {
+                // The first column is shown as it comes.
+                for _ in 0..if field == 0 { 0 } else { dice.below(3) } {
+                    stream.extend_from_slice(pieces[dice.below(pieces.len())]);
+                }
+                stream.push(if field < 2 { *delimiter } else { b'\n' });
+            }
+        }
+        let out = |cuts: &[usize]| tried(style, &stream, cuts).map_err(|why| why.to_string());
+        let whole = out(&[]);
+        match &whole {
+            Ok(_) => shown += 1,
+            Err(_) => turned_away += 1,
+        }
+        let mut cuts: Vec<usize> = (0..dice.below(5)).map(|_| dice.below(stream.len())).collect();
+        cuts.sort_unstable();
+        assert_eq!(out(&cuts), whole, "{:?} cut at {cuts:?}", String::from_utf8_lossy(&stream));
+        if let Ok(whole) = whole {
+            assert!(!String::from_utf8_lossy(&whole).contains("jane@"), "{whole:?}");
+        }
+    }
+    assert!(shown > 1_000 && turned_away > 100, "{shown} and {turned_away}");
 }
 
 #[test]
