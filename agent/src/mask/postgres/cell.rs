@@ -102,7 +102,11 @@ impl Cells {
                 Shown::Null
             }
             Treatment::Scan(demand) => self.scan(cell, demand, value, out),
-            Treatment::Literals => self.literals(cell.rules, value, out),
+            Treatment::Literals => {
+                let start = out.len();
+                let shown = self.literals(cell.rules, value, out);
+                self.limited(cell, shown, start, out)
+            }
             Treatment::Mask { class, mask, .. } => {
                 let shown = self.whole(cell, class, mask, value, out);
                 if shown != Shown::Same {
@@ -130,13 +134,10 @@ impl Cells {
 
     fn scan(&mut self, cell: Cell<'_>, demand: Demand, value: &[u8], out: &mut Vec<u8>) -> Shown {
         match cell.form {
-            Form::Text { most, .. } => {
+            Form::Text { .. } => {
                 let start = out.len();
                 let shown = self.text(cell.rules, demand, value, out);
-                if let (Shown::Made, Some(most)) = (shown, most) {
-                    value::limit(out, start, *most as usize, self.hand.unicode);
-                }
-                shown
+                self.limited(cell, shown, start, out)
             }
             Form::Json => json::rewrite(self, cell, value, out),
             Form::Jsonb if !cell.binary => json::rewrite(self, cell, value, out),
@@ -184,6 +185,14 @@ impl Cells {
             }
         }
         self.spans(rules, demand, value, out)
+    }
+
+    /// What was made is no longer than its column takes.
+    fn limited(&self, cell: Cell<'_>, shown: Shown, start: usize, out: &mut Vec<u8>) -> Shown {
+        if let (Shown::Made, Form::Text { most: Some(most), .. }) = (shown, cell.form) {
+            value::limit(out, start, *most as usize, self.hand.unicode);
+        }
+        shown
     }
 
     /// What stands between quotes is sensitive, and what its content gives away.

@@ -193,6 +193,21 @@ fn what_comes_out_does_not_depend_on_where_the_stream_was_cut() {
 }
 
 #[test]
+fn what_is_written_between_quotes_is_no_longer_than_its_column_takes() {
+    let form = Form::Text { most: Some(16), padded: false };
+    let column = ColumnPlan { form, binary: false, treatment: Treatment::Literals };
+    let plan = Plan::new([column].into(), Rules::default());
+    let (mut screen, mut copy) = (screen(), CopyScreen::new(CopyStyle::text()));
+    let Screening::Made(made) =
+        copy.data(&mut screen, &plan, b"where x = '' or 'a'\n", true).unwrap()
+    else {
+        panic!("nothing was masked");
+    };
+    let shown = std::str::from_utf8(payload(made.bytes())).unwrap();
+    assert_eq!(shown, "where x = '' or \n");
+}
+
+#[test]
 fn bytes_of_any_kind_do_no_harm() {
     let mut dice = Dice::new(9);
     let signs = b"\t\n\\,\"N1a@.\0\xff\x00\x00\x00\x04";
