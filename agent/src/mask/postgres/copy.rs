@@ -358,6 +358,28 @@ fn text(
         screen.made.extend_from_slice(row);
         return Ok(false);
     }
+    fields(
+        screen,
+        plan,
+        row,
+        null,
+        |rest| text_field(rest, delimiter),
+        |shown, out| escape(shown, delimiter, out),
+    )
+}
+
+/// The fields of a row, one after the other: `read` tells what the first of a rest
+/// says, how long it is as written, and whether it is so written that it is no NULL;
+/// `write` writes what is shown in its place.
+fn fields(
+    screen: &mut Screen,
+    plan: &Plan,
+    row: &[u8],
+    null: &[u8],
+    read: impl for<'l> Fn(&'l [u8]) -> (Cow<'l, [u8]>, usize, bool),
+    write: impl Fn(&[u8], &mut Vec<u8>),
+) -> Result<bool, Unshowable> {
+    let (line, _) = line(row);
     let Screen { cells, made, scratch, .. } = screen;
     let mut changed = false;
     // How much of the row is in `made`.
@@ -365,25 +387,17 @@ fn text(
     let (mut from, mut place) = (0, 0);
     loop {
         let rest = line.get(from..).unwrap_or_default();
-        let (length, escaped) = text_field(rest, delimiter);
-        let raw = rest.get(..length).unwrap_or_default();
+        let (value, length, something) = read(rest);
         let column = column(plan, place)?;
         place += 1;
-        if raw != null && !matches!(column.treatment, Treatment::Pass) {
-            let plain;
-            let value = if escaped {
-                plain = unescaped(raw);
-                plain.as_slice()
-            } else {
-                raw
-            };
+        if something || rest.get(..length) != Some(null) {
             scratch.clear();
-            let shown = cells.cell(cell(plan, column, false), value, scratch);
+            let shown = cells.cell(cell(plan, column, false), &value, scratch);
             if shown != Shown::Same {
                 made.extend_from_slice(row.get(written..from).unwrap_or_default());
                 match shown {
                     Shown::Null => made.extend_from_slice(null),
-                    _ => escape(scratch, delimiter, made),
+                    _ => write(scratch, made),
                 }
                 written = from + length;
                 changed = true;
@@ -400,19 +414,21 @@ fn text(
     Ok(changed)
 }
 
-/// How long the first field of a line is, and whether something in it is escaped, as a
-/// delimiter within a value is.
-fn text_field(line: &[u8], delimiter: u8) -> (usize, bool) {
-    let (mut from, mut escaped) = (0, false);
+/// The first field of a line: a delimiter within a value is escaped.
+fn text_field(line: &[u8], delimiter: u8) -> (Cow<'_, [u8]>, usize, bool) {
+    let (mut from, mut escaped, mut length) = (0, false, line.len());
     while let Some(found) = memchr2(delimiter, b'\\', line.get(from..).unwrap_or_default()) {
         let place = from + found;
         if line.get(place) == Some(&delimiter) {
-            return (place, escaped);
+            length = place;
+            break;
         }
         escaped = true;
         from = place + 2;
     }
-    (line.len(), escaped)
+    let raw = line.get(..length).unwrap_or_default();
+    let value = if escaped { Cow::Owned(unescaped(raw)) } else { Cow::Borrowed(raw) };
+    (value, length, false)
 }
 
 /// No column may be missing: then they aren't those of the plan.
@@ -471,49 +487,23 @@ fn csv(
     [delimiter, quote, escape]: [u8; 3],
     null: &[u8],
 ) -> Result<bool, Unshowable> {
-    let (line, _) = line(row);
-    let Screen { cells, made, scratch, .. } = screen;
-    let mut changed = false;
-    // How much of the row is in `made`.
-    let mut written = 0;
-    let (mut from, mut place) = (0, 0);
-    loop {
-        let rest = line.get(from..).unwrap_or_default();
-        let (plain, length, was_quoted) = field(rest, delimiter, quote, escape);
-        let raw = rest.get(..length).unwrap_or_default();
-        let column = column(plan, place)?;
-        place += 1;
-        if raw != null || was_quoted {
-            scratch.clear();
-            let shown = cells.cell(cell(plan, column, false), &plain, scratch);
-            if shown != Shown::Same {
-                made.extend_from_slice(row.get(written..from).unwrap_or_default());
-                match shown {
-                    Shown::Null => made.extend_from_slice(null),
-                    _ => {
-                        made.push(quote);
-                        for &sign in scratch.iter() {
-                            if sign == quote || sign == escape {
-                                made.push(escape);
-                            }
-                            made.push(sign);
-                        }
-                        made.push(quote);
-                    }
+    fields(
+        screen,
+        plan,
+        row,
+        null,
+        |rest| field(rest, delimiter, quote, escape),
+        |shown, out| {
+            out.push(quote);
+            for &sign in shown {
+                if sign == quote || sign == escape {
+                    out.push(escape);
                 }
-                written = from + length;
-                changed = true;
+                out.push(sign);
             }
-        }
-        from += length;
-        if from >= line.len() {
-            break;
-        }
-        from += 1;
-    }
-    made.extend_from_slice(row.get(written..).unwrap_or_default());
-    complete(plan, place)?;
-    Ok(changed)
+            out.push(quote);
+        },
+    )
 }
 
 /// What a field says, how long it is as written, and whether it had quotes.
