@@ -26,6 +26,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     layering::run()?;
     step::shown("format", step::cargo().args(["fmt", "--all", "--check"]))?;
+    // Clippy builds what makes its bindings while it is built.
+    need(setup::BUILD)?;
     step::shown(
         "clippy",
         step::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
