@@ -35,6 +35,8 @@ pub use parser::parse;
 pub use worker::WorkerError;
 use worker::{Start, Worker};
 
+use crate::wire::postgres::scram::keys_are_locked;
+
 #[derive(Debug)]
 pub struct Options {
     /// Who it runs as.
@@ -89,6 +91,12 @@ pub fn run(options: Options) -> Result<(), EnforcerError> {
     // only when it leads a group already.
     let _ = rustix::process::setpgid(None, None);
     let fences = fences::raise(fences::User { uid, gid }, &writable)?;
+    if !keys_are_locked() {
+        tracing::warn!(
+            "keys of logins may be swapped to a disk: the limit on locked memory is too low \
+             (LimitMEMLOCK=)"
+        );
+    }
     let mut shared = Shared::new().map_err(EnforcerError::Leaves)?;
     parser::take(parsers, shared.cell.lanes())?;
     let (log, sequencer) = log::open(log)?;

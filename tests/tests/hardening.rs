@@ -95,6 +95,17 @@ fn the_logs_bookkeeping_gives_way_and_nobody_else_does() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn keys_of_logins_have_memory_that_is_never_swapped() -> Result<()> {
+    let _alone = alone();
+    let scene = Scene::strict()?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.agent.enforcer()?))?;
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+    let locked = locked.and_then(|rest| rest.split_whitespace().next()).context("no VmLck")?;
+    ensure!(locked.parse::<u64>()? >= 4, "{locked} KiB are locked");
+    Ok(())
+}
+
 /// To the unspecified address, from a bound one: the kernel has rules of its
 /// own for where that goes.
 const UNSPECIFIED: &str = "

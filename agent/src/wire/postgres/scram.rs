@@ -6,8 +6,8 @@
 //! those of a password ([`Derivation`]). No password is needed between the two.
 //!
 //! Invariants: keys and passwords are wiped when they are dropped, shown by no
-//! `Debug`, and compared in constant time; what is random comes in from outside,
-//! so that an exchange can be repeated in a test.
+//! `Debug`, and compared in constant time; keys lie in locked memory; what is random
+//! comes in from outside, so that an exchange can be repeated in a test.
 //!
 //! Never: I/O, hashing a password without somebody having been told how long it
 //! will take, a panic on foreign bytes.
@@ -15,6 +15,7 @@
 pub mod client;
 mod end_point;
 mod keys;
+mod locked;
 mod message;
 pub mod server;
 
@@ -25,6 +26,7 @@ pub use end_point::{EndPoint, end_point_hash};
 pub use keys::{
     BadVerifier, ClientKey, Derivation, Key, Password, Salted, ServerKey, StoredKey, Verifier,
 };
+pub use locked::are_locked as keys_are_locked;
 
 pub const PLAIN: &[u8] = b"SCRAM-SHA-256";
 pub const PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";

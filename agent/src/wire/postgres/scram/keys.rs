@@ -6,10 +6,12 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::locked::Place;
 use super::{decode, encode};
 
-/// 32 bytes that nobody else may see.
-pub struct Key(Zeroizing<[u8; KEY]>);
+/// 32 bytes that nobody else may see: in memory that is never written to a disk, and
+/// wiped when they are dropped.
+pub struct Key(Place);
 
 /// What proves a client, and equals the password for whoever has it.
 pub struct ClientKey(pub(super) Key);
@@ -21,20 +23,23 @@ pub struct StoredKey(pub(super) Key);
 pub struct ServerKey(pub(super) Key);
 
 impl Key {
-    pub fn new(bytes: [u8; KEY]) -> Self {
-        Self(Zeroizing::new(bytes))
+    fn empty() -> Self {
+        Self(Place::new())
     }
 
+    /// `None`: it has another length.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self::new)
+        let mut key = Self::empty();
+        *key.0.bytes_mut() = *bytes.as_array()?;
+        Some(key)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        self.0.as_slice()
+        self.0.bytes()
     }
 
     pub(super) fn sign(&self, text: &[u8]) -> Self {
-        Self::of_tag(&hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.bytes()), text))
+        Self::fill(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.bytes()), text).as_ref())
     }
 
     pub(super) fn hash(&self) -> Self {
@@ -42,8 +47,8 @@ impl Key {
     }
 
     pub(super) fn xor(&self, other: &Self) -> Self {
-        let mut mixed = Self::new(*self.0);
-        for (byte, with) in mixed.0.iter_mut().zip(other.0.iter()) {
+        let mut mixed = Self::fill(self.bytes());
+        for (byte, with) in mixed.0.bytes_mut().iter_mut().zip(other.bytes()) {
             *byte ^= with;
         }
         mixed
@@ -53,13 +58,9 @@ impl Key {
         constant_time::verify_slices_are_equal(self.bytes(), other).is_ok()
     }
 
-    fn of_tag(tag: &hmac::Tag) -> Self {
-        Self::fill(tag.as_ref())
-    }
-
     fn fill(bytes: &[u8]) -> Self {
-        let mut key = Self::new([0; KEY]);
-        for (byte, from) in key.0.iter_mut().zip(bytes) {
+        let mut key = Self::empty();
+        for (byte, from) in key.0.bytes_mut().iter_mut().zip(bytes) {
             *byte = *from;
         }
         key
@@ -132,13 +133,13 @@ impl Derivation {
     }
 
     pub fn run(self) -> Salted {
-        let mut salted = Salted(Key::new([0; KEY]));
+        let mut salted = Salted(Key::empty());
         pbkdf2::derive(
             pbkdf2::PBKDF2_HMAC_SHA256,
             self.iterations,
             &self.salt,
             self.password.bytes(),
-            salted.0.0.as_mut_slice(),
+            salted.0.0.bytes_mut(),
         );
         salted
     }
@@ -258,6 +259,5 @@ pub(super) fn number(text: &[u8]) -> Option<NonZeroU32> {
     text.parse::<NonZeroU32>().ok().filter(|count| count.get() <= i32::MAX as u32)
 }
 
-pub(super) const KEY: usize = 32;
 /// Under ten milliseconds on any machine; PostgreSQL's own default is 4096.
 const QUICK: u32 = 20_000;
