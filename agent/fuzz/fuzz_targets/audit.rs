@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use tidegate::audit::frame::{self, Found, Start};
 use tidegate::audit::record;
+use tidegate::audit::redact::Grammar;
 use tidegate::audit::store::Folder;
 use tidegate::audit::store::segments::{Lookup, Segment, Segments};
 use tidegate::audit::{RecordId, redact};
@@ -183,9 +184,10 @@ fn text(bytes: &[u8]) {
         2 => Strings::Escaping,
         _ => Strings::Uncertain,
     };
+    let grammar = if how & 4 == 0 { Grammar::Took } else { Grammar::Refused };
     let text = String::from_utf8_lossy(bytes);
     let forms = [TextKept::Full, TextKept::Redacted, TextKept::Fingerprint];
-    let made = forms.map(|kept| redact::text(&text, strings, kept));
+    let made = forms.map(|kept| redact::text(&text, strings, grammar, kept));
     assert!(made.iter().all(|one| one.fingerprint == made[0].fingerprint));
     for one in made.iter().filter_map(|one| one.text.as_ref()) {
         assert!(one.len() <= redact::LONGEST + "…".len());

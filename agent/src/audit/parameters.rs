@@ -7,7 +7,7 @@
 //!
 //! Never sees a value.
 
-use super::redact::{self, Token};
+use super::redact::{self, Grammar, Token};
 use crate::mask::Class;
 use crate::mask::names::{Named, classify};
 use crate::sql::{Strings, TokenKind};
@@ -34,7 +34,7 @@ impl Places {
             return Self::default();
         }
         let tokens = redact::tokens(head, strings);
-        let secret = redact::secrets(&tokens);
+        let secret = redact::secrets(&tokens, Grammar::Took);
         let mut places = Vec::new();
         let mut inserted = Inserted::default();
         // The parameter before, and its class: a list is of one kind.

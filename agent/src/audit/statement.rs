@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
 use super::parameters::{Place, Places};
-use super::redact;
+use super::redact::{self, Grammar};
 use crate::mask::names::{Named, classify};
 use crate::model::TextKept;
 use crate::sql::{Facts, Strings};
@@ -177,7 +177,7 @@ impl Subject {
         touched: Option<Vec<Touched>>,
     ) -> Self {
         let touched = touched.unwrap_or_else(|| facts.map(touched_by).unwrap_or_default());
-        let redacted = redact::text(text, strings, kept_as);
+        let redacted = redact::text(text, strings, Grammar::of(facts), kept_as);
         let verbs: Vec<String> = facts
             .iter()
             .flat_map(|facts| facts.running())

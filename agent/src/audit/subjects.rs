@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::redact;
+use super::redact::{self, Grammar};
 use super::{Log, Subject};
 use crate::model::TextKept;
 use crate::sql::{Facts, Strings};
@@ -53,7 +53,7 @@ impl Subjects {
         if text.len() > LONGEST {
             return whole();
         }
-        let redacted = redact::without_literals(text, strings);
+        let redacted = redact::without_literals(text, strings, Grammar::of(Some(facts)));
         let hash = self.hashing.hash_one((Arc::as_ptr(facts).addr(), &redacted));
         let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |known: &&Known| known.is_for(&redacted, strings, facts);

@@ -471,6 +471,13 @@ impl Facts {
         self.running().all(|statement| statement.doubts.is_empty())
     }
 
+    /// Whether the grammar took all of it, with the code in it that is SQL.
+    pub fn is_parsed(&self) -> bool {
+        let taken =
+            |doubt: &Doubt| matches!(doubt, Doubt::Body(_) | Doubt::Kind(_) | Doubt::Dynamic);
+        self.statements.iter().all(|statement| statement.doubts.iter().all(taken))
+    }
+
     /// What policies are to be asked about: of statements that differ in nothing but
     /// their place, the first, where [`Facts::mark_repeats`] has looked for them.
     pub fn telling(&self) -> impl Iterator<Item = &Statement> {
