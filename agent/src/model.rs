@@ -13,6 +13,7 @@ mod process;
 mod report;
 #[cfg(test)]
 pub(crate) mod samples;
+mod secrets;
 mod terms;
 mod time;
 mod trace;
@@ -44,6 +45,7 @@ pub use report::{
     Losses, NamespaceReport, ParsersReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport,
     Verdict,
 };
+pub use secrets::{CONNECTING, KEYED};
 pub use terms::{
     Account, AuthMode, AuthQuery, AuthTerms, ClientCertificate, ColumnWord, Der, DestinationTerms,
     Login, PACKS, Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms,

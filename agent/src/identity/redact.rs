@@ -4,8 +4,10 @@
 //! In doubt a word too many is hidden: what is shown was once a value that
 //! looked harmless, never one that looked like a secret.
 
+mod sql;
 mod words;
 
+use std::ops::Range;
 use std::path::Path;
 
 use words::{Pair, is_secret, pairs, tokens, urls};
@@ -67,6 +69,10 @@ pub fn command(arguments: &[String], cut: bool) -> Vec<String> {
     let mut next = Next::Plain;
     for argument in arguments {
         match std::mem::replace(&mut next, Next::Plain) {
+            Next::Statement { doubles } => {
+                shown.push(statement(argument, doubles));
+                continue;
+            }
             Next::Hidden => {
                 shown.push(HIDDEN.to_owned());
                 continue;
@@ -100,6 +106,15 @@ pub fn command(arguments: &[String], cut: bool) -> Vec<String> {
             }
             shown.push(argument.clone());
             continue;
+        } else if let Some(doubles) = sql::takes(name, argument) {
+            next = Next::Statement { doubles };
+        } else if let Some((option, rest)) = joined(argument)
+            && let Some(doubles) = sql::takes(name, option)
+        {
+            let head = argument.len() - rest.len();
+            let head = argument.get(..head).unwrap_or_default();
+            shown.push(format!("{head}{}", statement(rest, doubles)));
+            continue;
         } else if name == "curl" && (argument == "--user" || argument == "--proxy-user") {
             next = Next::User;
         }
@@ -113,6 +128,10 @@ pub fn command(arguments: &[String], cut: bool) -> Vec<String> {
 
 enum Next {
     Plain,
+    /// Of SQL; `doubles`: `"` may quote a value in it.
+    Statement {
+        doubles: bool,
+    },
     Hidden,
     User,
 }
@@ -124,10 +143,26 @@ fn after_colon(argument: &str) -> String {
     }
 }
 
+/// `--command=…`, `-c…`
+fn joined(argument: &str) -> Option<(&str, &str)> {
+    if argument.starts_with("--") { argument.split_once('=') } else { argument.split_at_checked(2) }
+}
+
 /// Any text without the secrets in it: passwords in addresses, values of names
-/// that speak of secrets, SQL's `PASSWORD '…'`, keys of well-known shapes.
+/// that speak of secrets, SQL's `PASSWORD …`, keys and quoted values in SQL, keys
+/// of well-known shapes.
 pub fn text(text: &str) -> String {
+    hide(text, Vec::new())
+}
+
+fn statement(text: &str, doubles: bool) -> String {
     let mut hidden = Vec::new();
+    sql::statement(text, doubles, &mut hidden);
+    hide(text, hidden)
+}
+
+fn hide(text: &str, mut hidden: Vec<Range<usize>>) -> String {
+    sql::within(text, &mut hidden);
     urls(text, &mut hidden);
     for Pair { name, value } in pairs(text) {
         if text.get(name).is_some_and(is_secret) {
@@ -142,7 +177,7 @@ pub fn text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut at = 0;
     for range in hidden {
-        if range.start < at {
+        if range.start < at || range.start == at && shown.ends_with(HIDDEN) {
             // Within what is hidden already, or reaching beyond it.
             at = at.max(range.end);
             continue;

@@ -7,6 +7,7 @@
 //! whatever it is, to the next white space.
 
 use super::{Grammar, Token, looks_like_credentials, sounds_secret};
+use crate::model::{CONNECTING, KEYED};
 use crate::sql::TokenKind;
 
 /// One for each token.
@@ -40,7 +41,7 @@ pub(in crate::audit) fn secrets(tokens: &[Token<'_>], grammar: Grammar) -> Vec<b
                 if called.is_some_and(is_crypto) && keys.is_none() {
                     keys = Some(depth);
                 }
-                connection |= called.is_some_and(|name| name.begins(&["dblink"]));
+                connection |= called.is_some_and(|name| name.begins(CONNECTING));
                 depth += 1;
             }
             TokenKind::Close => {
@@ -257,7 +258,7 @@ fn defines(statement: &[Token<'_>], what: &[&str]) -> bool {
 }
 
 fn is_crypto(token: &Token<'_>) -> bool {
-    token.begins(CRYPTO)
+    token.begins(KEYED)
 }
 
 /// `"host=h password=x"`: quotes of the wrong kind.
@@ -366,22 +367,6 @@ const KEYWORDS: &[&str] = &[
     "unencrypted",
     "require",
     "expire",
-];
-/// Functions whose arguments are keys or what they open.
-const CRYPTO: &[&str] = &[
-    "crypt",
-    "encrypt",
-    "decrypt",
-    "hmac",
-    "pgp_",
-    "aes_",
-    "des_",
-    "crypto_",
-    "dearmor",
-    "pgsodium",
-    "vault.",
-    "create_secret",
-    "update_secret",
 ];
 /// `scheme://`
 const ADDRESS: [&str; 3] = [":", "/", "/"];

@@ -59,7 +59,11 @@ fn texts_lose_their_secrets() {
         ("ALTER ROLE a PASSWORD 'x1' LOGIN", "ALTER ROLE a PASSWORD '***' LOGIN"),
         ("ALTER ROLE a ENCRYPTED PASSWORD E'x1'", "ALTER ROLE a ENCRYPTED PASSWORD E'***'"),
         ("CREATE USER a IDENTIFIED BY 'x1'", "CREATE USER a IDENTIFIED BY '***'"),
-        ("CREATE USER a IDENTIFIED BY \"x1\"", "CREATE USER a IDENTIFIED BY \"x1\""),
+        ("CREATE USER a IDENTIFIED BY \"x1\"", "CREATE USER a IDENTIFIED BY \"***\""),
+        ("CREATE USER a IDENTIFIED WITH p BY x1;", "CREATE USER a IDENTIFIED WITH p BY ***;"),
+        ("ALTER ROLE a PASSWORD x1 LOGIN", "ALTER ROLE a PASSWORD *** LOGIN"),
+        ("ALTER ROLE a PASSWORD NULL LOGIN", "ALTER ROLE a PASSWORD NULL LOGIN"),
+        ("SET PASSWORD = x1", "SET PASSWORD = ***"),
         ("{\"password\": \"x1\", \"port\": 5}", "{\"password\": \"***\", \"port\": 5}"),
         (
             "{\\\"api_key\\\": \\\"x1\\\", \\\"a\\\": 1}",
@@ -86,6 +90,77 @@ fn texts_lose_their_secrets() {
     }
 }
 
+/// What its own record would hide, the command line it came with hides too.
+#[test]
+fn statements_in_a_command_line_lose_their_values() {
+    let shown = |arguments: &[&str]| {
+        let given: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
+        let shown = command(&given, false);
+        assert_eq!(command(&shown, false), shown, "twice");
+        shown.join(" ")
+    };
+    for (given, expected) in [
+        (
+            &["psql", "-c", "SELECT pgp_sym_encrypt('x', 'hunter2')"][..],
+            "psql -c SELECT pgp_sym_encrypt(***)",
+        ),
+        (&["psql", "-c", "ALTER ROLE x PASSWORD hunter2"], "psql -c ALTER ROLE x PASSWORD ***"),
+        (
+            &["psql", "shop", "-c", "ALTR ROLE x SET y = 'hunter2' WHERE n = 'it''s hunter2'"],
+            "psql shop -c ALTR ROLE x SET y = '***' WHERE n = '***'",
+        ),
+        (
+            &["psql", "--command=insert into u(password) values ('hunter2', 1)"],
+            "psql --command=insert into u(password) values ('***', 1)",
+        ),
+        (&["psql", "-cselect 1, 'hunter2'"], "psql -cselect 1, '***'"),
+        (
+            &["psql", "-c", "CREATE USER x PASSWORD $a$hunter2 x$a$ LOGIN"],
+            "psql -c CREATE USER x PASSWORD $a$***$a$ LOGIN",
+        ),
+        (
+            &["mysql", "-e", "update u set p = \"hunter2\" where id = 1"],
+            "mysql -e update u set p = \"***\" where id = 1",
+        ),
+        // Whatever runs it.
+        (
+            &["run.py", "(/* x */ SELECT \"a\" FROM t WHERE b = 'hunter2')"],
+            "run.py (/* x */ SELECT \"a\" FROM t WHERE b = '***')",
+        ),
+        (
+            &["bash", "-c", "psql shop -c \"INSERT INTO u VALUES ('hunter2')\" | cat"],
+            "bash -c psql shop -c \"INSERT INTO u VALUES ('***')\" | cat",
+        ),
+        (
+            &["bash", "-c", r"psql -c 'select 1' -c 'UPDATE u SET p='\''hunter2'\'' WHERE a=1'"],
+            "bash -c psql -c 'select 1' -c 'UPDATE u SET p=***",
+        ),
+        (
+            &["bash", "-c", r"psql -c 'ALTER ROLE x PASSWORD '\''its hunter2'\'''"],
+            "bash -c psql -c 'ALTER ROLE x PASSWORD ***",
+        ),
+        (
+            &["bash", "-c", "psql <<X\nALTER ROLE x PASSWORD hunter2;\nX"],
+            "bash -c psql <<X\nALTER ROLE x PASSWORD ***;\nX",
+        ),
+        (
+            &["bash", "-c", r#"psql -c "select crypt(\"hunter2\", 'x')" && echo done"#],
+            r#"bash -c psql -c "select crypt(***)" && echo done"#,
+        ),
+        (
+            &["python3", "-c", "db.execute(\"SELECT * FROM dblink('hunter2', 'select 1')\")"],
+            "python3 -c db.execute(\"SELECT * FROM dblink(***)",
+        ),
+        // What only looks like it.
+        (&["psql", "-c", "select count(*) from t"], "psql -c select count(*) from t"),
+        (&["bash", "-c", "set -e; echo 'hello'"], "bash -c set -e; echo 'hello'"),
+        (&["git", "commit", "-m", "Update the 'foo' docs"], "git commit -m Update the 'foo' docs"),
+        (&["x", "--selected", "create 'y'", "don't"], "x --selected create 'y' don't"),
+    ] {
+        assert_eq!(shown(given), expected);
+    }
+}
+
 /// A cut argument block may end anywhere.
 #[test]
 fn a_secret_that_was_cut_is_hidden_too() {
@@ -94,6 +169,18 @@ fn a_secret_that_was_cut_is_hidden_too() {
         let given: Vec<String> = whole.get(..end).unwrap().split(' ').map(str::to_owned).collect();
         let shown = command(&given, end < whole.len()).join(" ");
         assert!(!shown.contains("hun"), "{shown}");
+    }
+    for whole in [
+        "SELECT pgp_sym_encrypt('x', 'hunter2') FROM t",
+        "ALTER ROLE x PASSWORD \"hunter2\" LOGIN",
+        "ALTER ROLE x PASSWORD hunter2 LOGIN",
+        "INSERT INTO u VALUES ('hunter2', $$hunter2$$)",
+    ] {
+        for end in 0..=whole.len() {
+            let given = ["psql".to_owned(), "-c".into(), whole.get(..end).unwrap().to_owned()];
+            let shown = command(&given, end < whole.len()).join(" ");
+            assert!(!shown.contains("hun"), "{shown}");
+        }
     }
 }
 

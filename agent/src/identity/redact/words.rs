@@ -109,7 +109,7 @@ pub(super) fn is_secret(name: &str) -> bool {
     ENDS.iter().any(|end| plain.ends_with(end)) || HAS.iter().any(|part| plain.contains(part))
 }
 
-fn is_name(byte: u8) -> bool {
+pub(super) fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
 }
 
@@ -228,7 +228,7 @@ fn is_header(name: Option<&str>) -> bool {
 }
 
 /// A quote, or PostgreSQL's `E'` and `$$`.
-fn is_quote(bytes: &[u8], index: usize) -> bool {
+pub(super) fn is_quote(bytes: &[u8], index: usize) -> bool {
     match bytes.get(index) {
         Some(b'\'') => true,
         Some(b'E' | b'e' | b'U' | b'N') => bytes.get(index + 1) == Some(&b'\''),
