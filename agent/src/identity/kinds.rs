@@ -84,7 +84,13 @@ impl Rule {
         if let Some(image) = &facts.workload.image
             && any(&self.image, image)
         {
-            return Some((Confidence::Certain, format!("its container's image is {image}")));
+            let sign = format!("its container's image is {image}");
+            // A user's own runtime may say anything, and users name their images.
+            match facts.workload.user_slice {
+                None => return Some((Confidence::Certain, sign)),
+                Some(_) if self.kind != Kind::Service => return Some((Confidence::Claimed, sign)),
+                Some(_) => {}
+            }
         }
         let ancestors = facts.ancestors.iter().filter(|_| !self.own);
         for seen in std::iter::once(&facts.process).chain(ancestors) {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::redact;
+
 /// Code that stands in the arguments themselves.
 pub const INLINE: &str = "-c";
 
@@ -83,8 +85,13 @@ const JAVA_VALUES: &[&str] = &[
 ];
 
 /// A file's path, `-m module`, a class, or [`INLINE`]; nothing for programs
-/// that interpret nothing, and for interpreters that read from their input.
+/// that interpret nothing, and for interpreters that read from their input. The
+/// arguments are as they came; what is returned has no secrets in it.
 pub fn of(exe: Option<&Path>, arguments: &[String], folder: Option<&Path>) -> Option<String> {
+    raw(exe, arguments, folder).map(|script| redact::text(&script))
+}
+
+fn raw(exe: Option<&Path>, arguments: &[String], folder: Option<&Path>) -> Option<String> {
     let first = arguments.first().map(Path::new);
     let name = exe.or(first)?.file_name()?.to_str()?;
     let rest = arguments.get(1..).unwrap_or_default();

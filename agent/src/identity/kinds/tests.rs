@@ -209,6 +209,31 @@ script = ["*/house_bot.py"]
     assert_eq!(kinds.place(&one).kind, Kind::Agent);
 }
 
+/// Anybody may give their own image any tag.
+#[test]
+fn an_image_in_a_users_own_runtime_makes_no_service() {
+    let text =
+        "[[rule]]\nkind = \"service\"\nname = \"web\"\nimage = [\"registry.example/shop/web:*\"]\n";
+    let kinds = Kinds::with(text, "kinds.toml").unwrap();
+    let of = |cgroup: &str, image: &str| {
+        let mut facts = facts(vec![seen(90, 1, "/bin/app", "app")], &cgroup.replace("ID", ID));
+        facts.workload.image = Some(image.into());
+        let placed = kinds.place(&facts);
+        (placed.kind, placed.name.unwrap_or_default(), placed.confidence)
+    };
+    let (hosts, own) = (
+        "/system.slice/docker-ID.scope",
+        "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
+    );
+    let web = "registry.example/shop/web:1.2";
+    assert_eq!(of(hosts, web), (Kind::Service, "web".into(), Some(Confidence::Certain)));
+    assert_eq!(of(own, web), (Kind::Unplaced, String::new(), None));
+    // What guards it more is believed of anybody.
+    let agent = "mcp/postgres";
+    assert_eq!(of(hosts, agent), (Kind::Agent, "mcp-server".into(), Some(Confidence::Certain)));
+    assert_eq!(of(own, agent), (Kind::Agent, "mcp-server".into(), Some(Confidence::Claimed)));
+}
+
 #[test]
 fn a_files_mistakes_are_told_in_one_go() {
     let text = "[[rule]]\nkind = \"robot\"\nexe = [\"x\"]\n\n[[rule]]\nkind = \"agent\"\nexes = [\"x\"]\n\n[[rule]]\nkind = \"service\"\nvariable = [\"X\"]\n\n[[rule]]\nkind = \"agent\"\nexe = \"x\"\n";

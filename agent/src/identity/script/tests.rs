@@ -34,6 +34,17 @@ fn scripts_of_every_interpreter() {
             Some("/usr/lib/node_modules/npm/bin/npm-cli.js"),
         ),
         ("/usr/bin/deno", "deno run main.ts", Some("/srv/app/main.ts")),
+        // A script's address may hold credentials.
+        (
+            "/usr/bin/deno",
+            "deno run https://deploy:hunter2@git.example/main.ts?token=hunter2",
+            Some("https://deploy:***@git.example/main.ts?token=***"),
+        ),
+        (
+            "/usr/lib/jvm/17/bin/java",
+            "java -jar https://u:hunter2@h/a.jar",
+            Some("https://u:***@h/a.jar"),
+        ),
         (
             "/usr/lib/jvm/17/bin/java",
             "java -Xmx1g -cp a.jar:b.jar com.shop.Main --x",
