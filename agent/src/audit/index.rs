@@ -91,7 +91,7 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
 pub(in crate::audit) const BLOCK: u32 = 22;
 
 /// Raised when the tables change: the old file is let go, and a new one built.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// `records.id` is the time in microseconds and 12 bits that make it unique, so
 /// that every index on it is in the order of time.

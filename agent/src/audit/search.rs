@@ -17,6 +17,7 @@ use super::render::{self, Definitions, parsed};
 use super::store::Segments;
 use super::store::segments::Lookup;
 use super::{Ending, Verdict};
+use crate::sql::TraceContext;
 
 /// All that is set must fit; of several of one kind, any.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ pub struct Query {
     pub table: Vec<String>,
     pub column: Vec<String>,
     pub class: Vec<String>,
+    /// The trace that the text itself names: its id, or the whole `traceparent`.
+    pub trace: Vec<String>,
     pub verdict: Vec<Verdict>,
     pub sqlstate: Vec<String>,
     /// The oldest first.
@@ -448,6 +451,8 @@ fn texts(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen
     };
     touched(&query.table, 0, &mut clause);
     touched(&query.column, 1, &mut clause);
+    let trace = |said: &String| TraceContext::read(said).map_or_else(|| said.clone(), |it| it.trace);
+    touched(&query.trace.iter().map(trace).collect::<Vec<_>>(), 3, &mut clause);
     if clause.parts.is_empty() {
         return Ok(None);
     }

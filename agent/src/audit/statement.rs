@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::parameters::{Place, Places};
 use super::redact;
+use super::says::Says;
 use crate::mask::names::{Named, classify};
 use crate::model::TextKept;
 use crate::sql::{Facts, Strings};
@@ -142,6 +143,8 @@ struct Kept<'s> {
     touched: &'s [Touched],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     not_understood: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    says: Option<Says>,
 }
 
 impl Subject {
@@ -193,6 +196,7 @@ impl Subject {
             verbs: &verbs,
             touched: touched.get(..MOST_TOUCHED.min(touched.len())).unwrap_or_default(),
             not_understood: facts.is_some_and(|facts| !facts.understood()),
+            says: Says::of(text, strings, kept_as),
         };
         let json: Box<str> = serde_json::to_string(&kept).unwrap_or_default().into();
         Self {

@@ -10,6 +10,8 @@ use crate::audit::statement::key_of;
 pub const TABLE: i64 = 0;
 pub const COLUMN: i64 = 1;
 pub const CLASS: i64 = 2;
+/// Not touched, but said: the trace that a text names.
+pub const TRACE: i64 = 3;
 
 fn known(database: &Connection, table: &str, hash: &[u8]) -> rusqlite::Result<Option<i64>> {
     database
@@ -60,6 +62,9 @@ pub fn statement(database: &Connection, json: &str) -> rusqlite::Result<i64> {
         if let Some(class) = text(touched, "/class") {
             touch(class, CLASS)?;
         }
+    }
+    if let Some(trace) = text(&value, "/says/trace") {
+        touch(trace, TRACE)?;
     }
     database
         .prepare_cached("INSERT INTO words(rowid, body) VALUES (?1, ?2)")?

@@ -252,3 +252,34 @@ fn an_outcome_finds_its_intent_however_much_came_between() {
     // Nothing stands beside its statement.
     assert_eq!(index.search(&query()).unwrap().len(), 504);
 }
+
+#[test]
+fn a_statement_is_found_by_the_trace_that_it_names() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(100, Mode::Strict));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    for (serial, comment) in [
+        (1, String::new()),
+        (2, format!("/*route='%2Forders',traceparent='{parent}'*/")),
+        (3, format!("/*traceparent='{}'*/", parent.replace('4', "5"))),
+    ] {
+        let sql = format!("SELECT id FROM orders {comment}");
+        run(&connection, &log, serial, &sql, vec![]);
+    }
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    index.catch_up(&mut || true).unwrap();
+    for said in [trace, &parent] {
+        let hits = index.search(&Query { trace: vec![said.to_owned()], ..query() }).unwrap();
+        let [hit] = hits.as_slice() else { panic!("{hits:?}") };
+        let statement = hit.statement.as_ref().unwrap();
+        assert_eq!(statement["serial"], 2);
+        let says = serde_json::json!({
+            "trace": trace, "span": "00f067aa0ba902b7", "tags": { "route": "/orders" },
+        });
+        assert_eq!(statement["says"], says);
+    }
+    let other = Query { trace: vec!["0".repeat(32)], ..query() };
+    assert_eq!(index.search(&other).unwrap(), []);
+}
