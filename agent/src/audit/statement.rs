@@ -10,6 +10,7 @@ use super::redact;
 use super::says::Says;
 use crate::mask::names::{Named, classify};
 use crate::model::TextKept;
+use crate::policy::Grounds;
 use crate::sql::{Facts, Strings};
 
 macro_rules! codes {
@@ -72,6 +73,9 @@ codes! {
         Approved = 6, "approved";
         /// It went through a connection that isn't read.
         Unread = 7, "unread";
+        /// In shadow: its answer was shown as it is, and would have been masked. Only
+        /// its outcome can tell, so no intent says it: the index does.
+        WouldMask = 8, "would_mask";
     }
 }
 
@@ -262,8 +266,8 @@ pub struct Statement<'s> {
     /// `None`: a text that isn't known (a statement prepared elsewhere).
     pub subject: Option<&'s Subject>,
     pub verdict: Verdict,
-    /// The policies that decided it.
-    pub policies: &'s [&'s str],
+    /// By what it was judged, where it was.
+    pub grounds: Option<&'s Grounds>,
     pub in_transaction: bool,
     /// The hold's id, and who approved it.
     pub hold: Option<&'s str>,
@@ -288,7 +292,7 @@ impl<'s> Statement<'s> {
             way,
             subject,
             verdict,
-            policies: &[],
+            grounds: None,
             in_transaction: false,
             hold: None,
             approver: None,
@@ -313,6 +317,8 @@ pub struct Outcome<'s> {
     pub masked: &'s [(&'s str, u64)],
     /// Cells of a sensitive class that were shown in the clear.
     pub seen: &'s [(&'s str, u64)],
+    /// … and those of them that only the shadow kept from being masked.
+    pub would_mask: &'s [(&'s str, u64)],
 }
 
 impl Outcome<'_> {
@@ -327,6 +333,7 @@ impl Outcome<'_> {
             latency_us: 0,
             masked: &[],
             seen: &[],
+            would_mask: &[],
         }
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
-use crate::audit::render::parsed;
+use crate::audit::render::{names, parsed};
 use crate::audit::statement::key_of;
 
 /// What a name in `touched` is.
@@ -149,6 +149,18 @@ pub fn session(database: &Connection, flow: i64, json: &str) -> rusqlite::Result
         .prepare_cached("UPDATE flows SET database = ?1, role = ?2 WHERE id = ?3")?
         .execute(params![text(&value, "/database"), text(&value, "/role"), flow])
         .map(drop)
+}
+
+/// Names of the policies that decided, one a line; behind an empty line, of those that
+/// had something to say. `None`: nobody spoke.
+pub fn grounds(database: &Connection, json: &str) -> rusqlite::Result<Option<i64>> {
+    let value = parsed(json);
+    let (why, flags) = (names(&value, "why"), names(&value, "flags"));
+    if why.is_empty() && flags.is_empty() {
+        return Ok(None);
+    }
+    let all: Vec<String> = why.into_iter().chain([String::new()]).chain(flags).collect();
+    phrase(database, all.join("\n").trim_end(), &[]).map(Some)
 }
 
 /// `classes` are those of masked cells, if it is a list of such.

@@ -4,6 +4,7 @@ use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
 use crate::audit::{Connection, Ending, Log, Outcome, Sequencer, Statement, Verdict, Way};
 use crate::model::{Carried, Mode};
+use crate::policy::Grounds;
 use crate::sql::Strings;
 
 struct Filled {
@@ -24,9 +25,11 @@ fn run(connection: &Connection, log: &Log, serial: u64, sql: &str, at: Vec<Touch
     let subject = log.subject_touching(sql, Strings::Standard, None, at);
     let refused = sql.starts_with("DROP");
     let verdict = if refused { Verdict::Refused } else { Verdict::Allowed };
-    let policies: &[&str] = if refused { &["no-drop"] } else { &[] };
+    let (why, flags) = if refused { (r#"{"policy":"no-drop"}"#, "") } else { ("", r#"{"policy":"seen"}"#) };
+    let grounds = Grounds::new(format!(r#"{{"generation":"0f","why":[{why}],"flags":[{flags}]}}"#));
+    let grounds = Some(&grounds);
     let statement =
-        Statement { policies, ..Statement::new(serial, Way::Query, Some(&subject), verdict) };
+        Statement { grounds, ..Statement::new(serial, Way::Query, Some(&subject), verdict) };
     let sealed = connection.intent(&statement).unwrap();
     let masked: &[(&str, u64)] =
         if sql.contains("email") { &[("email", 3), ("phone", 1)] } else { &[] };
@@ -127,7 +130,10 @@ fn statements_are_found_by_everything_they_are_asked_for() {
     };
     let hits = index.search(&both).unwrap();
     assert_eq!(texts(&hits), ["DROP TABLE customers"]);
-    assert_eq!(hits[0].policies, ["no-drop"]);
+    assert_eq!((&*hits[0].policies, &*hits[0].flagged), (&["no-drop".to_owned()][..], &[][..]));
+    let statement = hits[0].statement.as_ref().unwrap();
+    assert_eq!(statement["generation"], "0f");
+    assert_eq!(statement["why"], serde_json::json!([{ "policy": "no-drop" }]));
     assert_eq!(hits[0].process.as_ref().unwrap()["key"]["tgid"], 200);
     assert_eq!(hits[0].outcome.as_ref().unwrap().sqlstate.as_deref(), Some("42501"));
 }
@@ -144,6 +150,8 @@ fn newest_first_oldest_first_and_no_more_than_asked() {
     assert_eq!(hits[0].process.as_ref().unwrap()["key"]["tgid"], 100);
     assert_eq!(hits[0].outcome.as_ref().unwrap().masked, counts("email 3 phone 1"));
     assert_eq!(hits[0].outcome.as_ref().unwrap().seen, counts("iban 2"));
+    // It was allowed, and flagged.
+    assert_eq!((&*hits[0].policies, &*hits[0].flagged), (&[][..], &["seen".to_owned()][..]));
 }
 
 #[test]

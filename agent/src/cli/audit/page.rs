@@ -94,7 +94,7 @@ fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
     let verdict = hit.verdict.unwrap_or_default();
     let colour = match verdict {
         "refused" => Colour::Red,
-        "held" | "would_refuse" | "would_hold" => Colour::Yellow,
+        "held" | "would_refuse" | "would_hold" | "would_mask" => Colour::Yellow,
         _ => Colour::Plain,
     };
     let outcome = hit.outcome.as_ref();
