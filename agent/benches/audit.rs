@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use tidegate::audit::index::Index;
@@ -18,7 +18,12 @@ use tidegate::audit::{
 };
 use tidegate::ledger::{Head, SigningKey};
 use tidegate::model::{Carried, Flow, LogAnswer, LogAppend, LogTerms, LogWelcome, Timestamp};
+use tidegate::policy::Grounds;
 use tidegate::sql::Strings;
+
+/// As of nearly all statements: nobody had anything to say.
+static GROUNDS: LazyLock<Grounds> =
+    LazyLock::new(|| Grounds::new(r#"{"generation":"0f3a9c5512d4e860"}"#.into()));
 
 struct Local(Arc<Mutex<Head>>);
 
@@ -138,7 +143,10 @@ fn run(path: &Path, wanted: u64) {
         let subject = subjects.get((random >> 20) as usize % 1_000).expect("one of them");
         let refused = random >> 40 & 0xffff == 0;
         let verdict = if refused { Verdict::Refused } else { Verdict::Allowed };
-        let statement = Statement::new(serial, Way::Execute, Some(subject), verdict);
+        let statement = Statement {
+            grounds: Some(&GROUNDS),
+            ..Statement::new(serial, Way::Execute, Some(subject), verdict)
+        };
         let sealed = if serial % 1024 == 0 {
             let at = Instant::now();
             let sealed = connection.intent(&statement).expect("written");
@@ -256,7 +264,7 @@ fn cold() -> u64 {
 
 fn one(connection: &Connection, subject: &Subject, serial: u64) {
     let statement = Statement {
-        policies: &["permit-reads"],
+        grounds: Some(&GROUNDS),
         ..Statement::new(serial, Way::Execute, Some(subject), Verdict::Allowed)
     };
     let sealed = connection.intent(&statement).expect("written");

@@ -56,6 +56,7 @@ pub mod parameters;
 pub mod record;
 pub mod redact;
 pub mod render;
+mod says;
 pub mod search;
 pub mod sequencer;
 pub mod statement;

@@ -7,7 +7,6 @@
 //! Never: keep an argument or a variable that was not redacted.
 
 pub mod cgroup;
-pub mod comments;
 mod directory;
 pub mod elf;
 mod environment;

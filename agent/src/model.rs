@@ -8,6 +8,7 @@ mod flow;
 mod hold;
 mod learnt;
 mod log;
+mod percent;
 mod principal;
 mod process;
 mod report;
@@ -38,6 +39,7 @@ pub use learnt::{
 pub use log::{
     Durability, LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
 };
+pub use percent::decoded;
 pub use principal::{ActorKind, Group, GroupKind, Principal};
 pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
 pub use report::{

@@ -23,6 +23,7 @@ mod handles;
 mod lexer;
 mod read;
 pub mod state;
+mod tags;
 mod text;
 mod walk;
 
@@ -37,6 +38,7 @@ pub use handles::session_effects;
 pub use lexer::{Kind as TokenKind, Lexer};
 pub use read::Bounds;
 pub use state::{Encoding, LexingState, Strings};
+pub use tags::{Tags, TraceContext};
 
 /// The words, strings and signs of a text with the byte behind each: for tools that
 /// cut scripts into statements.

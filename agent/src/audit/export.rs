@@ -257,7 +257,7 @@ const CLASS: u64 = 6005;
 const ACTIVITY_CONNECT: u64 = 3;
 const ACTIVITY_OTHER: u64 = 99;
 
-const COLUMNS: [(&str, &[&str]); 24] = [
+const COLUMNS: [(&str, &[&str]); 25] = [
     ("record", &["/record"]),
     ("at", &["/at"]),
     ("kind", &["/kind"]),
@@ -276,6 +276,7 @@ const COLUMNS: [(&str, &[&str]); 24] = [
     ("database", &["/session/database"]),
     ("role", &["/session/role"]),
     ("text", &["/statement/text", "/statement/fingerprint"]),
+    ("trace", &["/statement/says/trace"]),
     ("verdict", &["/statement/verdict"]),
     ("of", &["/outcome/of"]),
     ("ending", &["/outcome/ending", "/transaction/ending"]),

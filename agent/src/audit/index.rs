@@ -91,7 +91,7 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
 pub(in crate::audit) const BLOCK: u32 = 22;
 
 /// Raised when the tables change: the old file is let go, and a new one built.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// `records.id` is the time in microseconds and 12 bits that make it unique, so
 /// that every index on it is in the order of time.
@@ -136,7 +136,7 @@ CREATE TABLE IF NOT EXISTS flow_blocks(
 CREATE TABLE IF NOT EXISTS records(
     id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, position INTEGER NOT NULL,
     kind INTEGER NOT NULL, flow INTEGER, text INTEGER, verdict INTEGER, policies INTEGER,
-    ended BLOB, masked INTEGER, cells TEXT, seen TEXT, sqlstate TEXT);
+    ended BLOB, masked INTEGER, cells TEXT, seen TEXT, would TEXT, sqlstate TEXT);
 CREATE INDEX IF NOT EXISTS records_verdict ON records(verdict) WHERE verdict > 1;
 CREATE INDEX IF NOT EXISTS records_masked ON records(masked) WHERE masked IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_kind ON records(kind) WHERE kind >= 40;

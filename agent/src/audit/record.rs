@@ -69,8 +69,8 @@ pub struct Intent {
     pub effects: u16,
     pub verdict: u8,
     pub flags: u8,
-    /// Names of policies, one a line.
-    pub policies: Back,
+    /// What it was judged by.
+    pub grounds: Back,
     pub hold: Option<Box<str>>,
     pub approver: Option<Box<str>>,
     pub parameters: Vec<Option<Box<str>>>,
@@ -93,6 +93,8 @@ pub struct Outcome {
     pub masked: Vec<(Back, u64)>,
     /// … and how many were shown in the clear.
     pub seen: Vec<(Back, u64)>,
+    /// Of those that were shown, those that only the shadow kept from being masked.
+    pub would_mask: Vec<(Back, u64)>,
 }
 
 /// A transaction ended.
@@ -167,14 +169,15 @@ bodies! {
     Flow(Flow) = 2, "flow";
     Statement(Box<str>) = 3, "text";
     Words(Box<str>) = 4, "words";
+    Grounds(Box<str>) = 5, "grounds";
     // A connection's life.
     Opened(Head) = 16, "opened";
     Closed(OnFlow) = 17, "closed";
     Session(OnFlow) = 18, "session";
     // Statements.
     Intent(Intent) = 32, "statement";
-    Outcome(Outcome) = 33, "outcome";
     Transaction(Transaction) = 34, "transaction";
+    Outcome(Outcome) = 35, "outcome";
     // The agent. Recordings of sessions will have the numbers from 64 on.
     Agent(Told) = 48, "agent";
     Changed(Told) = 49, "changed";
@@ -222,9 +225,10 @@ impl Body {
     pub fn refers(&self) -> Vec<Back> {
         let mut backs = match self {
             Self::Flow(flow) => vec![flow.process],
-            Self::Intent(intent) => vec![intent.statement, intent.policies],
+            Self::Intent(intent) => vec![intent.statement, intent.grounds],
             Self::Outcome(outcome) => {
-                let classes = outcome.masked.iter().chain(&outcome.seen);
+                let classes =
+                    outcome.masked.iter().chain(&outcome.seen).chain(&outcome.would_mask);
                 classes.map(|(class, _)| *class).chain([outcome.tag]).collect()
             }
             _ => Vec::new(),
@@ -249,7 +253,12 @@ pub fn decode(payload: &[u8]) -> Result<(RecordId, Body), RecordError> {
         return Err(RecordError::Version(*version));
     }
     let (id, rest) = id_of(rest)?;
-    match Body::read(*kind, rest)? {
+    let read = match *kind {
+        // It ends where the list of what would have been masked stands now.
+        EARLIER_OUTCOME => Body::read(OUTCOME, &[rest, &[0]].concat()),
+        kind => Body::read(kind, rest),
+    };
+    match read? {
         (body, 0) => Ok((id, body)),
         _ => Err(RecordError::Malformed),
     }
@@ -259,7 +268,7 @@ pub fn decode(payload: &[u8]) -> Result<(RecordId, Body), RecordError> {
 /// tells it.
 pub fn moment(payload: &[u8]) -> Option<u64> {
     let [VERSION, kind, rest @ ..] = payload else { return None };
-    let known = KINDS.iter().any(|(code, _)| code == kind);
+    let known = *kind == EARLIER_OUTCOME || KINDS.iter().any(|(code, _)| code == kind);
     if !known || *kind < FIRST_EVENT {
         return None;
     }
@@ -326,6 +335,9 @@ impl<'de> Deserialize<'de> for RecordId {
 
 /// Kinds before it are there to be referred to.
 const FIRST_EVENT: u8 = 16;
+const OUTCOME: u8 = 35;
+/// Before one could say what would have been masked. It is read, and no longer written.
+const EARLIER_OUTCOME: u8 = 33;
 /// Of the form of payloads.
 const VERSION: u8 = 1;
 

@@ -51,7 +51,7 @@ pub fn render(id: RecordId, body: &Body, known: &mut dyn Known) -> Value {
     }
     let facts = match body {
         Body::Opened(_) => None,
-        Body::Process(json) | Body::Statement(json) => Some(parsed(json)),
+        Body::Process(json) | Body::Statement(json) | Body::Grounds(json) => Some(parsed(json)),
         Body::Flow(flow) => Some(parsed(&flow.json)),
         Body::Words(words) => Some(words.to_string().into()),
         Body::Closed(event) | Body::Session(event) => Some(parsed(&event.json)),
@@ -90,6 +90,13 @@ pub fn effects(bits: u16) -> Vec<&'static str> {
     Effect::ALL.iter().filter(set).map(|effect| effect.as_str()).collect()
 }
 
+/// The policies that a ruling's `why` or `flags` name.
+pub fn names(grounds: &Value, which: &str) -> Vec<String> {
+    let words = grounds.get(which).and_then(Value::as_array).into_iter().flatten();
+    let named = words.filter_map(|word| word.get("policy")?.as_str());
+    named.map(ToOwned::to_owned).collect()
+}
+
 struct Scribe<'k> {
     id: RecordId,
     known: &'k mut dyn Known,
@@ -106,6 +113,18 @@ impl Scribe<'_> {
         match self.at(back)? {
             (_, Body::Words(words)) => Some(words),
             _ => None,
+        }
+    }
+
+    fn grounds(&mut self, back: Back) -> Value {
+        match self.at(back) {
+            Some((_, Body::Grounds(json))) => parsed(&json),
+            // Once only names were told, one a line.
+            Some((_, Body::Words(names))) => {
+                let why = names.lines().map(|name| json!({ "policy": name }));
+                json!({ "why": why.collect::<Vec<_>>() })
+            }
+            _ => json!({}),
         }
     }
 
@@ -128,7 +147,7 @@ impl Scribe<'_> {
             Some((_, Body::Statement(json))) => parsed(&json),
             _ => json!({}),
         };
-        let policies = self.words(intent.policies);
+        let grounds = self.grounds(intent.grounds);
         let facts = json!({
             "serial": intent.serial,
             "way": Way::from_code(intent.way).map(Way::word),
@@ -136,7 +155,10 @@ impl Scribe<'_> {
             "verdict": Verdict::from_code(intent.verdict).map(Verdict::word),
             "in_transaction": intent.flags & IN_TRANSACTION != 0,
             "brief": intent.flags & BRIEF != 0,
-            "policies": policies.iter().flat_map(|list| list.lines()).collect::<Vec<_>>(),
+            "generation": grounds.get("generation"),
+            "policies": names(&grounds, "why"),
+            "why": grounds.get("why").cloned().unwrap_or_else(|| json!([])),
+            "flags": grounds.get("flags").cloned().unwrap_or_else(|| json!([])),
             "hold": intent.hold,
             "approver": intent.approver,
             "parameters": intent.parameters,
@@ -154,6 +176,7 @@ impl Scribe<'_> {
             known.map(|(class, cells)| (class.into(), cells.into())).collect()
         };
         let (masked, seen) = (cells(&outcome.masked), cells(&outcome.seen));
+        let would_mask = cells(&outcome.would_mask);
         json!({
             "of": of.map(|position| RecordId { position, ..self.id }),
             "index": outcome.index,
@@ -165,6 +188,7 @@ impl Scribe<'_> {
             "latency_us": outcome.latency_us,
             "masked": masked,
             "seen": seen,
+            "would_mask": would_mask,
         })
     }
 }

@@ -17,6 +17,7 @@ use super::render::{self, Definitions, parsed};
 use super::store::Segments;
 use super::store::segments::Lookup;
 use super::{Ending, Verdict};
+use crate::sql::TraceContext;
 
 /// All that is set must fit; of several of one kind, any.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ pub struct Query {
     pub table: Vec<String>,
     pub column: Vec<String>,
     pub class: Vec<String>,
+    /// The trace that the text itself names: its id, or the whole `traceparent`.
+    pub trace: Vec<String>,
     pub verdict: Vec<Verdict>,
     pub sqlstate: Vec<String>,
     /// The oldest first.
@@ -65,6 +68,9 @@ pub struct Hit {
     pub verdict: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// Policies that allowed it and had something to say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flagged: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +103,9 @@ pub struct Outcome {
     /// … and how many were shown in the clear.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<String, u64>,
+    /// … of which only the shadow kept these from being masked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub would_mask: BTreeMap<String, u64>,
 }
 
 impl Index {
@@ -124,17 +133,18 @@ impl Index {
             // Retention may have let it go.
             let Lookup::Payload(payload) = segments.payload(id) else { continue };
             let Ok((_, body)) = record::decode(payload) else { continue };
-            let tag = match &body {
+            let told_once = match &body {
                 Body::Outcome(outcome) => id.position.checked_sub(outcome.tag),
+                Body::Intent(intent) => id.position.checked_sub(intent.grounds),
                 _ => None,
             };
             let mut known = Definitions::default();
-            if let Some(position) = tag.filter(|position| *position < id.position) {
-                let tag = RecordId { position, ..id };
-                if let Lookup::Payload(payload) = segments.payload(tag)
+            if let Some(position) = told_once.filter(|position| *position < id.position) {
+                let at = RecordId { position, ..id };
+                if let Lookup::Payload(payload) = segments.payload(at)
                     && let Ok((_, body)) = record::decode(payload)
                 {
-                    known.learn(tag, &body);
+                    known.learn(at, &body);
                 }
             }
             let mut rendered = render::render(id, &body, &mut known);
@@ -318,7 +328,7 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
     };
     let sql = format!(
         "SELECT records.id, writer, position, kind, texts.json, verdict, ended, sqlstate,
-         flows.database, flows.role, flows.json, processes.json, cells, seen,
+         flows.database, flows.role, flows.json, processes.json, cells, seen, would,
          (SELECT phrase FROM phrases WHERE phrases.id = records.policies)
          FROM (SELECT records.* FROM {from} LIMIT {}) AS records
          LEFT JOIN texts ON texts.id = records.text LEFT JOIN flows ON flows.id = records.flow
@@ -343,6 +353,7 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
     let ended: Option<Vec<u8>> = row.get(6)?;
     let cells: Option<String> = row.get(12)?;
     let seen: Option<String> = row.get(13)?;
+    let would: Option<String> = row.get(14)?;
     let record = id(row.get(2)?)?;
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let outcome = match ended.as_deref().and_then(Ended::from_bytes) {
@@ -356,10 +367,12 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
             tag: None,
             masked: counts(cells.as_deref().unwrap_or_default()),
             seen: counts(seen.as_deref().unwrap_or_default()),
+            would_mask: counts(would.as_deref().unwrap_or_default()),
         }),
         None => None,
     };
-    let policies: Option<String> = row.get(14)?;
+    let policies: Option<String> = row.get(15)?;
+    let (decided, flagged) = parted(policies.as_deref().unwrap_or_default());
     Ok(Hit {
         schema: render::SCHEMA,
         record,
@@ -367,7 +380,8 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
         at: render::time((at >> 12).cast_unsigned()),
         statement: json(4)?,
         verdict: row.get::<_, Option<u8>>(5)?.and_then(Verdict::from_code).map(Verdict::word),
-        policies: policies.iter().flat_map(|list| list.lines()).map(ToOwned::to_owned).collect(),
+        policies: decided,
+        flagged,
         outcome,
         database: row.get(8)?,
         role: row.get(9)?,
@@ -375,6 +389,13 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
         process: json(11)?,
         facts: None,
     })
+}
+
+/// The policies that decided, and those that had something to say.
+fn parted(list: &str) -> (Vec<String>, Vec<String>) {
+    let mut lines = list.lines().map(ToOwned::to_owned);
+    let decided = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    (decided, lines.collect())
 }
 
 /// How much of the log a choice of texts or connections stands for.
@@ -448,6 +469,8 @@ fn texts(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen
     };
     touched(&query.table, 0, &mut clause);
     touched(&query.column, 1, &mut clause);
+    let trace = |said: &String| TraceContext::read(said).map_or_else(|| said.clone(), |it| it.trace);
+    touched(&query.trace.iter().map(trace).collect::<Vec<_>>(), 3, &mut clause);
     if clause.parts.is_empty() {
         return Ok(None);
     }

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::parameters::{Place, Places};
 use super::redact::{self, Grammar};
+use super::says::Says;
 use crate::mask::names::{Named, classify};
 use crate::model::TextKept;
+use crate::policy::Grounds;
 use crate::sql::{Facts, Strings};
 
 macro_rules! codes {
@@ -71,6 +73,9 @@ codes! {
         Approved = 6, "approved";
         /// It went through a connection that isn't read.
         Unread = 7, "unread";
+        /// In shadow: its answer was shown as it is, and would have been masked. Only
+        /// its outcome can tell, so no intent says it: the index does.
+        WouldMask = 8, "would_mask";
     }
 }
 
@@ -142,6 +147,8 @@ struct Kept<'s> {
     touched: &'s [Touched],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     not_understood: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    says: Option<Says>,
 }
 
 impl Subject {
@@ -193,6 +200,7 @@ impl Subject {
             verbs: &verbs,
             touched: touched.get(..MOST_TOUCHED.min(touched.len())).unwrap_or_default(),
             not_understood: facts.is_some_and(|facts| !facts.understood()),
+            says: Says::of(text, strings, kept_as),
         };
         let json: Box<str> = serde_json::to_string(&kept).unwrap_or_default().into();
         Self {
@@ -258,8 +266,8 @@ pub struct Statement<'s> {
     /// `None`: a text that isn't known (a statement prepared elsewhere).
     pub subject: Option<&'s Subject>,
     pub verdict: Verdict,
-    /// The policies that decided it.
-    pub policies: &'s [&'s str],
+    /// By what it was judged, where it was.
+    pub grounds: Option<&'s Grounds>,
     pub in_transaction: bool,
     /// The hold's id, and who approved it.
     pub hold: Option<&'s str>,
@@ -284,7 +292,7 @@ impl<'s> Statement<'s> {
             way,
             subject,
             verdict,
-            policies: &[],
+            grounds: None,
             in_transaction: false,
             hold: None,
             approver: None,
@@ -309,6 +317,8 @@ pub struct Outcome<'s> {
     pub masked: &'s [(&'s str, u64)],
     /// Cells of a sensitive class that were shown in the clear.
     pub seen: &'s [(&'s str, u64)],
+    /// … and those of them that only the shadow kept from being masked.
+    pub would_mask: &'s [(&'s str, u64)],
 }
 
 impl Outcome<'_> {
@@ -323,6 +333,7 @@ impl Outcome<'_> {
             latency_us: 0,
             masked: &[],
             seen: &[],
+            would_mask: &[],
         }
     }
 }

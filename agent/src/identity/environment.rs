@@ -1,7 +1,7 @@
 //! OpenTelemetry's description of a process, as its environment has it.
 
 use super::redact;
-use crate::model::{Attribute, Confidence, LONGEST_NAME, LONGEST_VALUE, Origin, cut};
+use crate::model::{Attribute, Confidence, LONGEST_NAME, LONGEST_VALUE, Origin, cut, decoded};
 
 const MOST: usize = 12;
 
@@ -32,31 +32,6 @@ pub fn resource(service: Option<&str>, resource: Option<&str>) -> Vec<Attribute>
     found
 }
 
-/// `%20` is a blank; what is no code stays as it is.
-pub(super) fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, more)) = rest.split_first() {
-        let code = (*first == b'%')
-            .then(|| more.get(..2))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match code {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = more.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = more;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,12 +57,5 @@ mod tests {
         assert!(found.iter().all(|a| a.confidence == Confidence::Claimed));
         let many: Vec<String> = (0..100).map(|n| format!("k{n}=v")).collect();
         assert_eq!(resource(None, Some(&many.join(","))).len(), MOST);
-    }
-
-    #[test]
-    fn codes_that_are_none_stay() {
-        assert_eq!(decoded("a%2"), "a%2");
-        assert_eq!(decoded("%zz%41%+1"), "%zzA%+1");
-        assert_eq!(decoded("%ff"), "\u{fffd}");
     }
 }

@@ -89,7 +89,7 @@ impl Set {
     }
 
     pub(super) fn ruling(&self) -> Ruling {
-        Ruling { generation: self.generation(), causes: Vec::new(), flags: Vec::new() }
+        Ruling::new(self.generation())
     }
 
     pub(super) fn rule(&self, question: &Question<'_>) -> Ruling {
@@ -180,7 +180,7 @@ impl Set {
             let answer = if lifted.is_empty() {
                 self::ask(&slice.policies, subject, action, &uid, context, &store)
             } else {
-                let left = self.without(&slice, lifted);
+                let left = self.without(&slice, lifted, ruling);
                 self::ask(&left, subject, action, &uid, context, &store)
             };
             self.judge(answer, action, &thing(), ruling);
@@ -189,12 +189,16 @@ impl Set {
 
     /// What is left when somebody has lifted the refusals of these policies; those
     /// that nobody may lift stay.
-    fn without(&self, slice: &Slice, lifted: &[String]) -> PolicySet {
+    fn without(&self, slice: &Slice, lifted: &[String], ruling: &mut Ruling) -> PolicySet {
         let mut left = slice.policies.clone();
         for id in lifted {
-            if self.policy(id).is_some_and(|policy| policy.hold.is_some()) {
-                // It may fit other actions only.
-                drop(left.remove_static(cedar_policy::PolicyId::new(id)));
+            let Some(policy) = self.policy(id).filter(|policy| policy.hold.is_some()) else {
+                continue;
+            };
+            // It may fit other actions only.
+            let fits = left.remove_static(cedar_policy::PolicyId::new(id)).is_ok();
+            if fits && !ruling.lifted.iter().any(|known| known.id == policy.id) {
+                ruling.lifted.push(Arc::clone(policy));
             }
         }
         left

@@ -2,8 +2,9 @@
 //! with its reasons.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::grounds::Grounds;
 use super::set::Generation;
 use super::source::Policy;
 use super::vocabulary::Action;
@@ -53,14 +54,30 @@ impl Stance {
 }
 
 /// What the policies say, whatever the stance. The same for all who ask the same.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Ruling {
     pub generation: Generation,
     /// Why not; empty: it is allowed.
     pub causes: Vec<Cause>,
     /// Of the policies that allow it, those that have something to say.
     pub flags: Vec<Arc<Policy>>,
+    /// What would have forbidden it, but for an approval.
+    pub lifted: Vec<Arc<Policy>>,
+    /// Made when the log first asks.
+    grounds: OnceLock<Grounds>,
 }
+
+impl PartialEq for Ruling {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { generation, causes, flags, lifted, grounds: _ } = self;
+        *generation == other.generation
+            && *causes == other.causes
+            && *flags == other.flags
+            && *lifted == other.lifted
+    }
+}
+
+impl Eq for Ruling {}
 
 /// One thing that is not allowed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +130,21 @@ pub struct Words {
 }
 
 impl Ruling {
+    pub(super) fn new(generation: Generation) -> Self {
+        Self {
+            generation,
+            causes: Vec::new(),
+            flags: Vec::new(),
+            lifted: Vec::new(),
+            grounds: OnceLock::new(),
+        }
+    }
+
+    /// What the log tells of it.
+    pub fn grounds(&self) -> &Grounds {
+        self.grounds.get_or_init(|| Grounds::of(self))
+    }
+
     pub fn allows(&self) -> bool {
         self.causes.is_empty()
     }
@@ -167,15 +199,11 @@ impl Ruling {
                 }
                 (policy.reason.as_deref(), Some(detail), policy.advice.as_deref())
             }
-            Why::NotPermitted => (Some("no policy permits it"), None, None),
-            Why::Failed(error) => (
-                Some("a policy could not be evaluated"),
-                Some(error.clone()),
-                Some("run `tidegate policy lint`"),
-            ),
-            Why::TooMuch => {
-                (Some("it touches too many things at once"), None, Some("split the statement"))
+            why @ Why::NotPermitted => (why.words(), None, None),
+            why @ Why::Failed(error) => {
+                (why.words(), Some(error.clone()), Some("run `tidegate policy lint`"))
             }
+            why @ Why::TooMuch => (why.words(), None, Some("split the statement")),
         };
         if let Some(reason) = reason {
             message.push_str(": ");
@@ -193,6 +221,18 @@ impl Ruling {
         }
         detail.push_str(&format!("policies {}", self.generation));
         Words { message, detail: Some(detail), hint: advice.map(Into::into) }
+    }
+}
+
+impl Why {
+    /// A policy speaks for itself.
+    pub(super) fn words(&self) -> Option<&str> {
+        match self {
+            Self::Forbidden(policy) => policy.reason.as_deref(),
+            Self::NotPermitted => Some("no policy permits it"),
+            Self::Failed(_) => Some("a policy could not be evaluated"),
+            Self::TooMuch => Some("it touches too many things at once"),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::definitions;
+use crate::audit::Verdict;
 use crate::audit::frame::SEGMENT_HEAD;
 use crate::audit::record::{self, Back, Body, Intent, Outcome, RecordId};
 use crate::audit::store::{Folder, Segment, StoreError, segments};
@@ -312,6 +313,12 @@ impl Taker<'_> {
                 self.rows.words.insert(id.position, words.clone());
                 return Ok(());
             }
+            Body::Grounds(json) => {
+                if let Some(row) = definitions::grounds(database, json)? {
+                    self.rows.policies.insert(id.position, row);
+                }
+                return Ok(());
+            }
             event => {
                 if new {
                     self.taken += 1;
@@ -371,7 +378,7 @@ impl Taker<'_> {
         if let Some(text) = text {
             *self.uses.texts.entry(text).or_default() += 1;
         }
-        let policies = self.policies(id, intent.policies)?;
+        let policies = self.policies(id, intent.grounds)?;
         let row = self.id(intent.head.at);
         let asked = Asked { row, flow, text, verdict: intent.verdict, policies };
         self.open.insert(id, Open::Unwritten(asked));
@@ -402,7 +409,8 @@ impl Taker<'_> {
             .filter(|_| outcome.intent > 0)
             .map(|position| RecordId { position, ..id });
         let row = match intent.and_then(|intent| Some((intent, self.open.remove(&intent)?))) {
-            Some((intent, Open::Unwritten(asked))) => {
+            Some((intent, Open::Unwritten(mut asked))) => {
+                asked.verdict = judged(asked.verdict, outcome);
                 let ended = Ended::of(id, intent.position, outcome);
                 if self.usual.takes(intent, outcome) {
                     return self.usual.put(intent.position, asked, ended, &mut self.blocks);
@@ -421,17 +429,20 @@ impl Taker<'_> {
         let (Some(row), Some(intent)) = (row, intent) else {
             return self.plain(id, &Body::Outcome(outcome.clone()), flow);
         };
-        let (before, cells): (Option<Vec<u8>>, _) = self
+        let (before, verdict, cells): (Option<Vec<u8>>, u8, _) = self
             .database
-            .prepare_cached("SELECT ended, cells, seen FROM records WHERE id = ?1")?
-            .query_row([row], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+            .prepare_cached("SELECT ended, verdict, cells, seen, would FROM records WHERE id = ?1")?
+            .query_row([row], |row| {
+                Ok((row.get(0)?, row.get(1)?, (row.get(2)?, row.get(3)?, row.get(4)?)))
+            })?;
         let before = before.as_deref().and_then(Ended::from_bytes).unwrap_or_default();
         let ended = Ended::of(id, intent.position, outcome).and(before).to_bytes();
         let told = self.told(id, Some(cells), outcome)?;
         self.database
             .prepare_cached(
                 "UPDATE records SET ended = ?2, masked = coalesce(?3, masked), sqlstate = ?4,
-                 cells = coalesce(?5, cells), seen = coalesce(?6, seen) WHERE id = ?1",
+                 cells = coalesce(?5, cells), seen = coalesce(?6, seen),
+                 would = coalesce(?7, would), verdict = ?8 WHERE id = ?1",
             )?
             .execute(params![
                 row,
@@ -440,6 +451,8 @@ impl Taker<'_> {
                 told.sqlstate,
                 told.masked,
                 told.seen,
+                told.would,
+                judged(verdict, outcome),
             ])
             .map(drop)
     }
@@ -460,7 +473,7 @@ impl Taker<'_> {
         if !outcome.masked.is_empty() || !outcome.seen.is_empty() {
             let cells = self.cells(id, row, outcome);
             let names = |cells: &Cells| -> Vec<String> { cells.keys().cloned().collect() };
-            let (hidden, clear) = (names(&cells.0), names(&cells.1));
+            let (hidden, clear) = (names(&cells.masked), names(&cells.seen));
             let phrase = format!("masked {} seen {}", hidden.join(" "), clear.join(" "));
             told.classes = Some(match self.phrases.get(&phrase) {
                 Some(known) => *known,
@@ -471,7 +484,8 @@ impl Taker<'_> {
                     row
                 }
             });
-            (told.masked, told.seen) = (Some(written(&cells.0)), Some(written(&cells.1)));
+            (told.masked, told.seen) = (Some(written(&cells.masked)), Some(written(&cells.seen)));
+            told.would = Some(written(&cells.would)).filter(|would| !would.is_empty());
         }
         Ok(told)
     }
@@ -500,23 +514,39 @@ impl Taker<'_> {
 
     /// How many cells of each class were masked and shown, those of earlier
     /// statements of the same text among them.
-    fn cells(&self, id: RecordId, row: Option<Said>, outcome: &Outcome) -> (Cells, Cells) {
+    fn cells(&self, id: RecordId, row: Option<Said>, outcome: &Outcome) -> AllCells {
         let known = row.filter(|_| outcome.index > 0).unwrap_or_default();
-        let mut masked = counts(known.0.as_deref().unwrap_or_default());
-        let mut seen = counts(known.1.as_deref().unwrap_or_default());
-        for (told, cells) in [(&outcome.masked, &mut masked), (&outcome.seen, &mut seen)] {
+        let add = |known: Option<String>, told: &[(Back, u64)]| {
+            let mut cells = counts(known.as_deref().unwrap_or_default());
             for (class, count) in told {
                 if let Some(class) = self.rows.word(id, *class) {
                     *cells.entry(class.to_owned()).or_default() += count;
                 }
             }
+            cells
+        };
+        AllCells {
+            masked: add(known.0, &outcome.masked),
+            seen: add(known.1, &outcome.seen),
+            would: add(known.2, &outcome.would_mask),
         }
-        (masked, seen)
     }
 }
 
-/// What a row says of masked cells, and of shown ones.
-type Said = (Option<String>, Option<String>);
+/// The verdict, by what the outcome adds to it.
+fn judged(verdict: u8, outcome: &Outcome) -> u8 {
+    let shown = verdict == Verdict::Allowed.code() && !outcome.would_mask.is_empty();
+    if shown { Verdict::WouldMask.code() } else { verdict }
+}
+
+/// What a row says of cells: masked, shown, and shown in shadow only.
+type Said = (Option<String>, Option<String>, Option<String>);
+
+struct AllCells {
+    masked: Cells,
+    seen: Cells,
+    would: Cells,
+}
 
 /// By class.
 type Cells = BTreeMap<String, u64>;

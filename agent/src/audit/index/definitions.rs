@@ -3,13 +3,15 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
-use crate::audit::render::parsed;
+use crate::audit::render::{names, parsed};
 use crate::audit::statement::key_of;
 
 /// What a name in `touched` is.
 pub const TABLE: i64 = 0;
 pub const COLUMN: i64 = 1;
 pub const CLASS: i64 = 2;
+/// Not touched, but said: the trace that a text names.
+pub const TRACE: i64 = 3;
 
 fn known(database: &Connection, table: &str, hash: &[u8]) -> rusqlite::Result<Option<i64>> {
     database
@@ -60,6 +62,9 @@ pub fn statement(database: &Connection, json: &str) -> rusqlite::Result<i64> {
         if let Some(class) = text(touched, "/class") {
             touch(class, CLASS)?;
         }
+    }
+    if let Some(trace) = text(&value, "/says/trace") {
+        touch(trace, TRACE)?;
     }
     database
         .prepare_cached("INSERT INTO words(rowid, body) VALUES (?1, ?2)")?
@@ -144,6 +149,18 @@ pub fn session(database: &Connection, flow: i64, json: &str) -> rusqlite::Result
         .prepare_cached("UPDATE flows SET database = ?1, role = ?2 WHERE id = ?3")?
         .execute(params![text(&value, "/database"), text(&value, "/role"), flow])
         .map(drop)
+}
+
+/// Names of the policies that decided, one a line; behind an empty line, of those that
+/// had something to say. `None`: nobody spoke.
+pub fn grounds(database: &Connection, json: &str) -> rusqlite::Result<Option<i64>> {
+    let value = parsed(json);
+    let (why, flags) = (names(&value, "why"), names(&value, "flags"));
+    if why.is_empty() && flags.is_empty() {
+        return Ok(None);
+    }
+    let all: Vec<String> = why.into_iter().chain([String::new()]).chain(flags).collect();
+    phrase(database, all.join("\n").trim_end(), &[]).map(Some)
 }
 
 /// `classes` are those of masked cells, if it is a list of such.

@@ -4,6 +4,7 @@ use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
 use crate::audit::{Connection, Ending, Log, Outcome, Sequencer, Statement, Verdict, Way};
 use crate::model::{Carried, Mode};
+use crate::policy::Grounds;
 use crate::sql::Strings;
 
 struct Filled {
@@ -24,9 +25,11 @@ fn run(connection: &Connection, log: &Log, serial: u64, sql: &str, at: Vec<Touch
     let subject = log.subject_touching(sql, Strings::Standard, None, at);
     let refused = sql.starts_with("DROP");
     let verdict = if refused { Verdict::Refused } else { Verdict::Allowed };
-    let policies: &[&str] = if refused { &["no-drop"] } else { &[] };
+    let (why, flags) = if refused { (r#"{"policy":"no-drop"}"#, "") } else { ("", r#"{"policy":"seen"}"#) };
+    let grounds = Grounds::new(format!(r#"{{"generation":"0f","why":[{why}],"flags":[{flags}]}}"#));
+    let grounds = Some(&grounds);
     let statement =
-        Statement { policies, ..Statement::new(serial, Way::Query, Some(&subject), verdict) };
+        Statement { grounds, ..Statement::new(serial, Way::Query, Some(&subject), verdict) };
     let sealed = connection.intent(&statement).unwrap();
     let masked: &[(&str, u64)] =
         if sql.contains("email") { &[("email", 3), ("phone", 1)] } else { &[] };
@@ -127,7 +130,10 @@ fn statements_are_found_by_everything_they_are_asked_for() {
     };
     let hits = index.search(&both).unwrap();
     assert_eq!(texts(&hits), ["DROP TABLE customers"]);
-    assert_eq!(hits[0].policies, ["no-drop"]);
+    assert_eq!((&*hits[0].policies, &*hits[0].flagged), (&["no-drop".to_owned()][..], &[][..]));
+    let statement = hits[0].statement.as_ref().unwrap();
+    assert_eq!(statement["generation"], "0f");
+    assert_eq!(statement["why"], serde_json::json!([{ "policy": "no-drop" }]));
     assert_eq!(hits[0].process.as_ref().unwrap()["key"]["tgid"], 200);
     assert_eq!(hits[0].outcome.as_ref().unwrap().sqlstate.as_deref(), Some("42501"));
 }
@@ -144,6 +150,8 @@ fn newest_first_oldest_first_and_no_more_than_asked() {
     assert_eq!(hits[0].process.as_ref().unwrap()["key"]["tgid"], 100);
     assert_eq!(hits[0].outcome.as_ref().unwrap().masked, counts("email 3 phone 1"));
     assert_eq!(hits[0].outcome.as_ref().unwrap().seen, counts("iban 2"));
+    // It was allowed, and flagged.
+    assert_eq!((&*hits[0].policies, &*hits[0].flagged), (&[][..], &["seen".to_owned()][..]));
 }
 
 #[test]
@@ -251,4 +259,35 @@ fn an_outcome_finds_its_intent_however_much_came_between() {
     assert_eq!(rows, [10, 11, 12, 13]);
     // Nothing stands beside its statement.
     assert_eq!(index.search(&query()).unwrap().len(), 504);
+}
+
+#[test]
+fn a_statement_is_found_by_the_trace_that_it_names() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(100, Mode::Strict));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    for (serial, comment) in [
+        (1, String::new()),
+        (2, format!("/*route='%2Forders',traceparent='{parent}'*/")),
+        (3, format!("/*traceparent='{}'*/", parent.replace('4', "5"))),
+    ] {
+        let sql = format!("SELECT id FROM orders {comment}");
+        run(&connection, &log, serial, &sql, vec![]);
+    }
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    index.catch_up(&mut || true).unwrap();
+    for said in [trace, &parent] {
+        let hits = index.search(&Query { trace: vec![said.to_owned()], ..query() }).unwrap();
+        let [hit] = hits.as_slice() else { panic!("{hits:?}") };
+        let statement = hit.statement.as_ref().unwrap();
+        assert_eq!(statement["serial"], 2);
+        let says = serde_json::json!({
+            "trace": trace, "span": "00f067aa0ba902b7", "tags": { "route": "/orders" },
+        });
+        assert_eq!(statement["says"], says);
+    }
+    let other = Query { trace: vec!["0".repeat(32)], ..query() };
+    assert_eq!(index.search(&other).unwrap(), []);
 }

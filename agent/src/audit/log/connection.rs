@@ -1,12 +1,11 @@
 //! One connection's records.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::flood::{self, Allowance};
 use super::{Group, Log, LogError, Sealed, Shared, State, micros};
-use crate::audit::record::{self, Body, Head, OnFlow};
+use crate::audit::record::{self, Back, Body, Head, OnFlow};
 use crate::audit::statement::{self, Outcome, PROCESS, Statement, TransactionEnd, key_of};
 use crate::model::{Carried, Closing, Durability, Flow, Mode};
 
@@ -108,11 +107,6 @@ impl Connection {
     }
 
     fn try_intent(&self, shared: &Shared, statement: &Statement<'_>) -> Result<u64, LogError> {
-        let policies: Option<Cow<'_, str>> = match statement.policies {
-            [] => None,
-            [one] => Some((*one).into()),
-            several => Some(several.join("\n").into()),
-        };
         let at = micros();
         let mut state = shared.lock();
         let brief = match self.allowance(shared, &mut state, at)? {
@@ -130,7 +124,9 @@ impl Connection {
             let subject = statement.subject.map(|subject| {
                 group.define(subject.key, |_| Body::Statement(subject.json.clone()))
             });
-            let policies = policies.as_deref().map(|policies| group.words(policies));
+            let grounds = statement.grounds.map(|grounds| {
+                group.define(grounds.key, |_| Body::Grounds(grounds.json.clone()))
+            });
             group.put(|here| {
                 Body::Intent(record::Intent {
                     head: Head { at, flow: here - flow, sequence },
@@ -140,7 +136,7 @@ impl Connection {
                     effects: statement.subject.map_or(0, |subject| subject.effects),
                     verdict: statement.verdict.code(),
                     flags,
-                    policies: Group::back(here, policies),
+                    grounds: Group::back(here, grounds),
                     hold: statement.hold.map(Into::into),
                     approver: statement.approver.map(Into::into),
                     parameters: if brief {
@@ -178,6 +174,7 @@ impl Connection {
                 all.iter().map(|(class, cells)| (group.words(class), *cells)).collect()
             };
             let (masked, seen) = (classes(outcome.masked), classes(outcome.seen));
+            let would_mask = classes(outcome.would_mask);
             group.put(|here| {
                 Body::Outcome(record::Outcome {
                     head: Head { at, flow: here - flow, sequence },
@@ -189,8 +186,9 @@ impl Connection {
                     rows: outcome.rows,
                     bytes: outcome.bytes,
                     latency_us: outcome.latency_us,
-                    masked: masked.iter().map(|(class, cells)| (here - class, *cells)).collect(),
-                    seen: seen.iter().map(|(class, cells)| (here - class, *cells)).collect(),
+                    masked: back(here, &masked),
+                    seen: back(here, &seen),
+                    would_mask: back(here, &would_mask),
                 })
             });
         });
@@ -290,6 +288,10 @@ impl Connection {
         state.floods.spend(self.flow.process.cgroup_id, written);
         Ok(position)
     }
+}
+
+fn back(here: u64, classes: &[(u64, u64)]) -> Vec<(Back, u64)> {
+    classes.iter().map(|(class, cells)| (here - class, *cells)).collect()
 }
 
 pub(in crate::audit) const IN_TRANSACTION: u8 = 1;

@@ -6,6 +6,7 @@ use crate::audit::store::Segments;
 use crate::audit::{Ending, Outcome, Sequencer, Signer, Statement, Verdict, Way};
 use crate::ledger::{Head, SigningKey};
 use crate::model::{LogAnswer, LogAppend, Mode, samples};
+use crate::policy::Grounds;
 
 /// A folder that goes with the test.
 #[derive(Debug)]
@@ -100,9 +101,10 @@ fn a_session_is_recorded_and_refers_to_what_was_told_once() {
     let connection = log.connection(flow(7, Mode::Strict));
     connection.opened().unwrap();
     let subject = log.subject("SELECT 1", Strings::Standard, None);
+    let grounds = Grounds::new("{}".into());
     for serial in 0..3 {
         let statement = Statement {
-            policies: &["reads"],
+            grounds: Some(&grounds),
             ..Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed)
         };
         let sealed = connection.intent(&statement).unwrap();
@@ -119,11 +121,11 @@ fn a_session_is_recorded_and_refers_to_what_was_told_once() {
         assert!(matches!(at(intent.head.flow), Body::Flow(_)));
         let Body::Statement(json) = at(intent.statement) else { panic!("{all:?}") };
         assert!(json.contains("SELECT 1"));
-        assert_eq!(at(intent.policies), &Body::Words("reads".into()));
+        assert_eq!(at(intent.grounds), &Body::Grounds("{}".into()));
     }
     let all = records(&Folder::new(&scratch.0));
     let count = |code: u8| all.iter().filter(|(_, body)| body.code() == code).count();
-    assert_eq!((count(1), count(2), count(3), count(4)), (1, 1, 1, 2));
+    assert_eq!((count(1), count(2), count(3), count(4), count(5)), (1, 1, 1, 1, 1));
     let sequences: Vec<u64> =
         all.iter().filter_map(|(_, body)| body.head().map(|head| head.sequence)).collect();
     assert_eq!(sequences, [0, 1, 2, 3, 4, 5, 6]);

@@ -21,7 +21,7 @@ impl Intent {
         varint(self.statement, to);
         varint(self.effects.into(), to);
         to.extend([self.verdict, self.flags]);
-        varint(self.policies, to);
+        varint(self.grounds, to);
         text(self.hold.as_deref(), to);
         text(self.approver.as_deref(), to);
         count(self.parameters.len(), to);
@@ -41,7 +41,7 @@ impl Outcome {
         for number in [self.tag, self.rows, self.bytes, self.latency_us] {
             varint(number, to);
         }
-        for cells in [&self.masked, &self.seen] {
+        for cells in [&self.masked, &self.seen, &self.would_mask] {
             count(cells.len(), to);
             for (class, cells) in cells {
                 varint(*class, to);

@@ -13,7 +13,7 @@ fn intent() -> Intent {
         effects: 0x8001,
         verdict: 2,
         flags: 1,
-        policies: 0,
+        grounds: 0,
         hold: Some("h-1".into()),
         approver: None,
         parameters: vec![None, Some("x".into())],
@@ -35,18 +35,20 @@ fn all() -> Vec<Body> {
         latency_us: 250,
         masked: vec![(5, 300)],
         seen: vec![(6, 2)],
+        would_mask: vec![(6, 1)],
     };
     vec![
         Body::Process(json()),
         Body::Flow(Flow { process: 1, json: json() }),
         Body::Statement(json()),
         Body::Words("SELECT".into()),
+        Body::Grounds(json()),
         Body::Opened(head()),
         Body::Closed(OnFlow { head: head(), json: json() }),
         Body::Session(OnFlow { head: head(), json: json() }),
         Body::Intent(intent()),
-        Body::Outcome(outcome),
         Body::Transaction(Transaction { head: head(), ending: 1, statements: 3 }),
+        Body::Outcome(outcome),
         Body::Agent(told()),
         Body::Changed(told()),
         Body::Read(told()),
@@ -90,7 +92,7 @@ fn what_is_written_without_a_detour_is_the_same() {
             effects: other as u16,
             verdict: 200,
             flags: 128,
-            policies: number,
+            grounds: number,
             hold: text().filter(|_| at > 2),
             approver: text().filter(|_| at < 4),
             parameters: (0..at * 50).map(|n| text().filter(|_| n % 3 > 0)).collect(),
@@ -107,6 +109,7 @@ fn what_is_written_without_a_detour_is_the_same() {
             latency_us: number,
             masked: vec![(number, other); at * 30],
             seen: vec![(other, number); at],
+            would_mask: vec![(number, number); at * 3],
         };
         for body in [Body::Intent(intent), Body::Outcome(outcome)] {
             assert_eq!(body.write(vec![7]), body.write_any(vec![7]), "{body:?}");
@@ -125,6 +128,28 @@ fn the_bytes_of_a_kind_never_change() {
         all().iter().map(|body| format!("{} {}", body.code(), hex(body))).collect();
     let expected = include_str!("bytes.txt");
     assert_eq!(shown.join("\n"), expected.trim_end(), "\n{}", shown.join("\n"));
+}
+
+#[test]
+fn outcomes_of_the_earlier_form_are_read() {
+    let hex = "012103f0a204c08cad8aee97980302ac020100010105343235303104e807808040fa010105ac02010602";
+    let payload: Vec<u8> = hex
+        .as_bytes()
+        .chunks(2)
+        .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect();
+    let (id, Body::Outcome(read)) = decode(&payload).unwrap() else { panic!() };
+    let now = all().into_iter().find_map(|body| match body {
+        Body::Outcome(outcome) => Some(outcome),
+        _ => None,
+    });
+    assert_eq!(id, RecordId { writer: 3, position: 70_000 });
+    assert_eq!(read, Outcome { would_mask: vec![], ..now.unwrap() });
+    assert_eq!(moment(&payload), Some(read.head.at));
+    for cut in 0..payload.len() {
+        assert!(decode(&payload[..cut]).is_err(), "cut at {cut}");
+    }
+    assert_eq!(decode(&[payload.as_slice(), &[0]].concat()), Err(RecordError::Malformed));
 }
 
 #[test]

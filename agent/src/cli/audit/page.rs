@@ -55,7 +55,7 @@ pub fn proven(out: &mut impl Write, page: Page, proven: &Proven) -> io::Result<(
 pub fn hits(out: &mut impl Write, page: Page, wide: bool, hits: &[Hit]) -> io::Result<()> {
     let mut heads = vec!["TIME", "RECORD", "WHO", "PROGRAM", "DATABASE", "VERDICT", "ROWS"];
     if wide {
-        heads.extend(["TIME TAKEN", "UNIT", "AGENT", "ROLE", "MASKED", "SEEN", "POLICIES"]);
+        heads.extend(["TIME TAKEN", "UNIT", "AGENT", "ROLE", "MASKED", "SEEN", "POLICIES", "TRACE"]);
     }
     heads.push("STATEMENT");
     let mut table = Table::new(0, &heads);
@@ -94,7 +94,7 @@ fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
     let verdict = hit.verdict.unwrap_or_default();
     let colour = match verdict {
         "refused" => Colour::Red,
-        "held" | "would_refuse" | "would_hold" => Colour::Yellow,
+        "held" | "would_refuse" | "would_hold" | "would_mask" => Colour::Yellow,
         _ => Colour::Plain,
     };
     let outcome = hit.outcome.as_ref();
@@ -117,6 +117,7 @@ fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
             Cell::new(outcome.map(|outcome| counted(&outcome.masked)).unwrap_or_default()),
             Cell::new(outcome.map(|outcome| counted(&outcome.seen)).unwrap_or_default()),
             Cell::new(hit.policies.join(" ")),
+            Cell::new(of(&hit.statement, &["/says/trace"])),
         ]);
     }
     cells.push(Cell::new(what));

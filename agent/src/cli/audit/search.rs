@@ -70,6 +70,9 @@ pub struct Search {
     /// Only what touched, or was masked for, this class, such as `email`
     #[arg(long, value_name = "CLASS")]
     class: Vec<String>,
+    /// Only what names this trace in a comment: its id, or a whole `traceparent`
+    #[arg(long, value_name = "ID")]
+    trace: Vec<String>,
     /// Only what was judged so: `refused`, `held`, `would_refuse` …
     #[arg(long, value_name = "VERDICT", value_parser = verdict)]
     verdict: Vec<Verdict>,
@@ -101,6 +104,7 @@ Examples:
   tidegate audit search --class email --since 7d who saw e-mail addresses
   tidegate audit search --table orders --first   the first touch of a table
   tidegate audit search --tree 4242              all statements of a process tree
+  tidegate audit search --trace 4bf92f3577b34da6a3ce929d0e0e4736
   tidegate audit search --verdict refused -o json";
 
 #[derive(Clone, Copy, Debug)]
@@ -203,6 +207,7 @@ impl Search {
             ("table", &self.table),
             ("column", &self.column),
             ("class", &self.class),
+            ("trace", &self.trace),
         ];
         for (name, values) in named {
             parts.extend(values.iter().map(|value| format!("--{name} {value}")));
@@ -229,6 +234,7 @@ impl Search {
             table: self.table,
             column: self.column,
             class: self.class,
+            trace: self.trace,
             verdict: self.verdict,
             sqlstate: self.sqlstate,
             oldest: self.oldest || self.first,

@@ -230,13 +230,12 @@ pub struct Told<'t> {
     pub verdict: audit::Verdict,
     pub hold: Option<&'t str>,
     pub approver: Option<&'t str>,
-    pub lifted: &'t [String],
 }
 
 impl<'t> Told<'t> {
     /// By what no approval lifts.
     pub fn refused() -> Self {
-        Self { verdict: audit::Verdict::Refused, hold: None, approver: None, lifted: &[] }
+        Self { verdict: audit::Verdict::Refused, hold: None, approver: None }
     }
 
     pub fn of(pass: &'t HoldPass) -> Self {
@@ -244,7 +243,6 @@ impl<'t> Told<'t> {
             verdict: audit::Verdict::Approved,
             hold: Some(&pass.id.0),
             approver: Some(&pass.by),
-            lifted: &pass.policies,
         }
     }
 }
@@ -256,7 +254,7 @@ impl Refused {
             _ => audit::Verdict::Refused,
         };
         let hold = self.id.as_ref().map(|id| &*id.0);
-        Told { verdict, hold, approver: None, lifted: &[] }
+        Told { verdict, hold, approver: None }
     }
 }
 

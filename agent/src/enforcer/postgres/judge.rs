@@ -350,10 +350,6 @@ impl Judge {
         {
             return Ok(Intent::Recorded(Arc::clone(of_bind)));
         }
-        let decisive = verdict.ruling().policies();
-        let mut policies: Vec<&str> = decisive.iter().map(|policy| &*policy.id).collect();
-        // Of one that was lifted, those that were.
-        policies.extend(told.iter().flat_map(|told| told.lifted).map(String::as_str));
         let decided = match verdict {
             Verdict::Allow(permit) => match permit.would() {
                 None => audit::Verdict::Allowed,
@@ -369,7 +365,7 @@ impl Judge {
         let entry = audit::Statement {
             hold: told.and_then(|told| told.hold),
             approver: told.and_then(|told| told.approver),
-            policies: &policies,
+            grounds: Some(verdict.ruling().grounds()),
             parameters: &parameters,
             in_transaction: session.in_transaction(),
             ..audit::Statement::new(serial, way, subject, decided)

@@ -187,8 +187,6 @@ impl Watch {
     /// Puts it into the log, and says what the client reads.
     fn record(&self, session: &Session<Judged>, log: &Connection) -> Refusal {
         let ruling = self.verdict.ruling();
-        let decisive = ruling.policies();
-        let policies: Vec<&str> = decisive.iter().map(|policy| &*policy.id).collect();
         let (verdict, ending, sqlstate) = match self.verdict {
             Verdict::Allow(_) => (audit::Verdict::WouldRefuse, audit::Ending::Accepted, None),
             Verdict::Refuse(_) | Verdict::Hold(_) => {
@@ -197,7 +195,7 @@ impl Watch {
         };
         let subject = self.statement.subject.as_deref();
         let entry = audit::Statement {
-            policies: &policies,
+            grounds: Some(ruling.grounds()),
             in_transaction: session.in_transaction(),
             ..audit::Statement::new(self.serial, Way::Copy, subject, verdict)
         };

@@ -33,6 +33,7 @@ pub(super) struct Told<'o> {
     pub classes: Option<i64>,
     pub masked: Option<String>,
     pub seen: Option<String>,
+    pub would: Option<String>,
     pub sqlstate: Option<&'o str>,
 }
 
@@ -201,8 +202,8 @@ pub(super) fn write(
         database
             .prepare_cached(
                 "INSERT INTO records(id, writer, position, kind, flow, text, verdict, policies,
-                 ended, masked, sqlstate, cells, seen)
-                 VALUES (?1, ?2, ?3, 32, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 ended, masked, sqlstate, cells, seen, would)
+                 VALUES (?1, ?2, ?3, 32, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 row,
@@ -217,6 +218,7 @@ pub(super) fn write(
                 told.sqlstate,
                 told.masked,
                 told.seen,
+                told.would,
             ])
     })
 }
