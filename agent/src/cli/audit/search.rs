@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Where, index_failure, page};
-use crate::audit::Verdict;
+use crate::audit::{Folder, Verdict};
 use crate::audit::index::Index;
 use crate::audit::record::KINDS;
 use crate::audit::search::Query;
@@ -151,6 +151,28 @@ fn verdict(text: &str) -> Result<Verdict, String> {
     })
 }
 
+/// An index with what was written until now, whoever has built it so far. Where none
+/// can be written, because the disk is full, say, the log is searched all the same.
+fn up_to_date(folder: &Folder) -> Result<Index, Failure> {
+    let (index, why) = match Index::open(folder) {
+        Ok(mut index) => match index.catch_up(&mut || true) {
+            Ok(_) => return Ok(index),
+            Err(error) => (Some(index), error),
+        },
+        Err(error) => (None, error),
+    };
+    if !why.is_of_the_index() {
+        return Err(index_failure(why));
+    }
+    if let Some(mut aside) = Index::aside(folder).map_err(index_failure)? {
+        aside.catch_up(&mut || true).map_err(index_failure)?;
+        return Ok(aside);
+    }
+    let Some(index) = index else { return Err(index_failure(why)) };
+    crate::cli::say(&format!("what came last is not found: {why}"));
+    Ok(index)
+}
+
 impl Search {
     pub fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
@@ -158,9 +180,7 @@ impl Search {
         self.place.tell(&format!("audit search {}", self.described()));
         super::become_owner(&folder)?;
         let query = self.query();
-        let mut index = Index::open(&folder).map_err(index_failure)?;
-        // What was written until now is found, whoever has built the index so far.
-        index.catch_up(&mut || true).map_err(index_failure)?;
+        let index = up_to_date(&folder)?;
         let hits = index.search(&query).map_err(index_failure)?;
         match form {
             Format::Table | Format::Wide => {
