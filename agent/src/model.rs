@@ -35,7 +35,8 @@ pub use learnt::{
     DatabaseName, Filled, LONGEST as LONGEST_LEARNT, Learnt, MOST_COLUMNS, MOST_THERE, OPAQUE,
 };
 pub use log::{
-    Durability, LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
+    Durability, LogAnswer, LogAppend, LogCaller, LogHealth, LogNote, LogTerms, LogWelcome,
+    LogWriter, TextKept,
 };
 pub use principal::{ActorKind, Group, GroupKind, Principal};
 pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};

@@ -176,7 +176,11 @@ fn a_full_disk_refuses_or_counts_and_is_told_and_is_over_by_itself() -> Result<(
     // What was recorded is found, though no index can be written.
     ensure!(!ground.agent.search(&["done", "--db", "app"])?.is_empty());
     // Small records that still fit into the last segment don't make it whole.
-    ensure!(!ground.agent.log().contains("the log can be written again"), "{}", ground.agent.tail());
+    ensure!(
+        !ground.agent.log().contains("the log can be written again"),
+        "{}",
+        ground.agent.tail()
+    );
 
     // With room again nothing has to be done.
     std::fs::remove_file(ground.disk.join("ballast"))?;
@@ -210,6 +214,16 @@ fn a_full_disk_refuses_or_counts_and_is_told_and_is_over_by_itself() -> Result<(
         ground.agent.verified(&[]).is_ok_and(|it| it.findings.is_empty() && it.tail <= 3)
     })
     .with_context(|| format!("{:?}{}", ground.agent.verified(&[]), ground.agent.tail()))?;
+    // … and that it was so, and is over.
+    until_true("the end of the trouble to be recorded", Duration::from_secs(10), || {
+        let hits = ground.agent.search(&["--kind", "agent", "--oldest"]).unwrap_or_default();
+        let at = |what: &str| hits.iter().position(|hit| hit["facts"]["what"] == what);
+        let why = |at: usize| hits[at]["facts"]["why"].as_str().unwrap_or_default();
+        at("degraded").is_some_and(|from| {
+            why(from).contains("No space left") && at("whole").is_some_and(|end| end > from)
+        })
+    })
+    .with_context(|| format!("{:?}", ground.agent.search(&["--kind", "agent"])))?;
     let hits = ground.agent.search(&["done", "--db", "app"])?;
     ensure!(hits.len() >= 4, "{hits:?}");
     Ok(())

@@ -212,11 +212,21 @@ impl Log {
         kind: impl FnOnce(Told) -> Body,
         json: &impl serde::Serialize,
     ) -> Result<RecordId, LogError> {
+        self.tell_of(micros(), kind, json)
+    }
+
+    /// The same of something that happened at this time.
+    pub(super) fn tell_of(
+        &self,
+        at: u64,
+        kind: impl FnOnce(Told) -> Body,
+        json: &impl serde::Serialize,
+    ) -> Result<RecordId, LogError> {
         let Some(shared) = &self.0 else {
             return Err(LogError::Unwritable("it is switched off".into()));
         };
         let json = serde_json::to_string(json).unwrap_or_default().into();
-        let body = kind(Told { at: micros(), json });
+        let body = kind(Told { at, json });
         let mut state = shared.lock();
         let position = state.append(shared, &mut |group| group.put(|_| body.clone()))?;
         Ok(RecordId { writer: shared.writer, position })

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Where, index_failure, page};
-use crate::audit::{Folder, Verdict};
 use crate::audit::index::Index;
 use crate::audit::record::KINDS;
 use crate::audit::search::Query;
+use crate::audit::{Folder, Verdict};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
 use crate::config;
@@ -177,7 +177,7 @@ impl Search {
     pub fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
         let form = self.output;
-        self.place.tell(&format!("audit search {}", self.described()));
+        self.place.tell();
         super::become_owner(&folder)?;
         let query = self.query();
         let index = up_to_date(&folder)?;
@@ -207,27 +207,6 @@ impl Search {
             machine => output::document(machine, &hits)?,
         }
         Ok(Exit::Ok)
-    }
-
-    /// What was asked for, for the record of it.
-    fn described(&self) -> String {
-        let mut parts: Vec<String> = self.words.clone();
-        let named = [
-            ("user", &self.user),
-            ("exe", &self.exe),
-            ("unit", &self.unit),
-            ("pod", &self.pod),
-            ("agent", &self.agent),
-            ("db", &self.db),
-            ("role", &self.role),
-            ("table", &self.table),
-            ("column", &self.column),
-            ("class", &self.class),
-        ];
-        for (name, values) in named {
-            parts.extend(values.iter().map(|value| format!("--{name} {value}")));
-        }
-        parts.join(" ")
     }
 
     fn query(self) -> Query {
