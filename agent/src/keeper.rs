@@ -206,7 +206,6 @@ fn keep(
     maps.write_settings(kernel)?;
 
     let (orders, orders_rx) = Orders::new()?;
-    let registrar = Registrar::start(known, &settings.identity, mount, orders.clone())?;
     let canary_every = settings.canary_every;
     let control_path = settings.control.clone();
     let watch = watching::Watch {
@@ -219,6 +218,8 @@ fn keep(
         all_resolved,
     };
     let Prepared { mut terms, grounds, notes } = prepared;
+    let changeable = gate::Changeable::of(&settings, &terms, &known);
+    let registrar = Registrar::start(known, &settings.identity, mount, orders.clone())?;
     terms.generation = generation;
     for note in &notes {
         tracing::warn!("{note}");
@@ -245,6 +246,7 @@ fn keep(
         adopted,
         cgroup: cgroup.display().to_string(),
         generation,
+        changeable,
         grounds,
         notes,
         notary,

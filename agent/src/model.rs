@@ -37,7 +37,8 @@ pub use learnt::{
     DatabaseName, Filled, LONGEST as LONGEST_LEARNT, Learnt, MOST_COLUMNS, MOST_THERE, OPAQUE,
 };
 pub use log::{
-    Durability, LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome, LogWriter, TextKept,
+    Durability, LogAnswer, LogAppend, LogCaller, LogHealth, LogNote, LogTerms, LogWelcome,
+    LogWriter, TextKept,
 };
 pub use percent::decoded;
 pub use principal::{ActorKind, Group, GroupKind, Principal};

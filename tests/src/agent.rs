@@ -301,6 +301,15 @@ impl Agent {
         Ok(())
     }
 
+    /// Ends it in order. The pins stay.
+    pub fn stop(&mut self) -> Result<()> {
+        sys::signal(self.child.id(), libc::SIGTERM)?;
+        let ended = until_true("`tidegate run` to end", Duration::from_secs(10), || {
+            matches!(self.child.try_wait(), Ok(Some(_)))
+        });
+        ended.with_context(|| self.tail())
+    }
+
     /// `tidegate run` once more, with the same settings.
     pub fn run_again(&mut self) -> Result<()> {
         self.child = spawn(

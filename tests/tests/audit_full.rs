@@ -173,6 +173,15 @@ fn a_full_disk_refuses_or_counts_and_is_told_and_is_over_by_itself() -> Result<(
         status.log.lost > before
     })?;
 
+    // What was recorded is found, though no index can be written.
+    ensure!(!ground.agent.search(&["done", "--db", "app"])?.is_empty());
+    // Small records that still fit into the last segment don't make it whole.
+    ensure!(
+        !ground.agent.log().contains("the log can be written again"),
+        "{}",
+        ground.agent.tail()
+    );
+
     // With room again nothing has to be done.
     std::fs::remove_file(ground.disk.join("ballast"))?;
     until_true("strict to go on", Duration::from_secs(10), || {
@@ -188,20 +197,33 @@ fn a_full_disk_refuses_or_counts_and_is_told_and_is_over_by_itself() -> Result<(
     ensure!(ground.agent.log().contains("the log can be written again"), "{}", ground.agent.tail());
     // The log itself tells how much it misses.
     let mut told = 0;
-    until_true("the loss to be recorded", Duration::from_secs(10), || {
-        told = ground
-            .agent
-            .search(&["--kind", "lost"])
-            .map_or(0, |hits| hits.iter().filter_map(|hit| hit["facts"]["records"].as_u64()).sum());
+    let mut failed = None;
+    until_true("the loss to be recorded", Duration::from_secs(30), || {
+        match ground.agent.search(&["--kind", "lost"]) {
+            Ok(hits) => {
+                told = hits.iter().filter_map(|hit| hit["facts"]["records"].as_u64()).sum();
+            }
+            Err(error) => failed = Some(error),
+        }
         told >= status.log.lost
     })
-    .with_context(|| format!("{told} of {}{}", status.log.lost, ground.agent.tail()))?;
+    .with_context(|| format!("{told} of {} {failed:?}{}", status.log.lost, ground.agent.tail()))?;
     ensure!(told == status.log.lost, "{told} are told of, {} are missing", status.log.lost);
     // … and it is whole: what was signed while nothing could be written, too.
     until_true("all to be signed", Duration::from_secs(10), || {
         ground.agent.verified(&[]).is_ok_and(|it| it.findings.is_empty() && it.tail <= 3)
     })
     .with_context(|| format!("{:?}{}", ground.agent.verified(&[]), ground.agent.tail()))?;
+    // … and that it was so, and is over.
+    until_true("the end of the trouble to be recorded", Duration::from_secs(10), || {
+        let hits = ground.agent.search(&["--kind", "agent", "--oldest"]).unwrap_or_default();
+        let at = |what: &str| hits.iter().position(|hit| hit["facts"]["what"] == what);
+        let why = |at: usize| hits[at]["facts"]["why"].as_str().unwrap_or_default();
+        at("degraded").is_some_and(|from| {
+            why(from).contains("No space left") && at("whole").is_some_and(|end| end > from)
+        })
+    })
+    .with_context(|| format!("{:?}", ground.agent.search(&["--kind", "agent"])))?;
     let hits = ground.agent.search(&["done", "--db", "app"])?;
     ensure!(hits.len() >= 4, "{hits:?}");
     Ok(())

@@ -343,7 +343,22 @@ fn records_tell_all_that_is_promised() -> Result<()> {
     agent.must(&["reload"])?;
     until_true("the change to be recorded", Duration::from_secs(5), || {
         let changed = agent.search(&["--kind", "changed"]).unwrap_or_default();
-        changed.iter().any(|hit| hit["facts"]["what"] == "settings")
+        changed.iter().any(|hit| {
+            let facts = &hit["facts"];
+            facts["what"] == serde_json::json!([]) && facts["by_uid"] == 0
+        })
+    })?;
+    let own = "@id(\"own\") forbid(principal, action == Action::\"truncate\", resource);";
+    std::fs::write(agent.policies().join("own.cedar"), own)?;
+    agent.must(&["reload"])?;
+    until_true("the new policies to be recorded", Duration::from_secs(5), || {
+        let changed = agent.search(&["--kind", "changed", "--limit", "1"]).unwrap_or_default();
+        changed.iter().any(|hit| {
+            let facts = &hit["facts"];
+            facts["what"] == serde_json::json!(["policies"])
+                && facts["policies"].is_string()
+                && facts["by"]["user"] == "root"
+        })
     })?;
     let reads = agent.search(&["--kind", "read", "--limit", "1000"])?;
     let told = reads.iter().any(|hit| {
@@ -351,6 +366,33 @@ fn records_tell_all_that_is_promised() -> Result<()> {
             && hit["facts"]["command"].as_str().is_some_and(|it| it.contains("--column email"))
     });
     ensure!(told, "nobody read the log, it says: {reads:?}");
+
+    // Who became root to read it is told by the processes above.
+    let script = "import os, sys\n\
+                  r, w = os.pipe()\n\
+                  if os.fork() == 0:\n\
+                  \x20   os.read(r, 1)\n\
+                  \x20   os.execv(sys.argv[1], sys.argv[1:])\n\
+                  os.setresuid(4242, 4242, 4242)\n\
+                  os.write(w, b'x')\n\
+                  os.wait()\n";
+    let mut reader = Place::new().command(venv::python()?)?;
+    reader.args(["-c", script]).arg(tidegate_tests::agent::binary()?);
+    reader.args(["audit", "export", "--format", "csv", "--since", "1d", "--config"]);
+    run(reader.arg(agent.settings_file()).stdout(Stdio::null()))?;
+    until_true("who became root to be recorded", Duration::from_secs(5), || {
+        let reads = agent.search(&["--kind", "read", "--limit", "1000"]).unwrap_or_default();
+        reads.iter().any(|hit| {
+            let facts = &hit["facts"];
+            facts["uid"] == 0
+                && facts["user"] == "root"
+                && facts["before_uid"] == UID
+                && facts["command"].as_str().is_some_and(|it| {
+                    it.starts_with("audit export --format csv --since 1d --config ")
+                })
+        })
+    })
+    .with_context(|| format!("{:?}", agent.search(&["--kind", "read"])))?;
 
     // Each form of output.
     let text = |form: &str| -> Result<String> {
@@ -375,6 +417,34 @@ fn records_tell_all_that_is_promised() -> Result<()> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success() && said.contains("datastore_activity"), "{said}{errors}");
+    Ok(())
+}
+
+/// What the agent itself did is in its log, after its end too.
+#[test]
+fn an_end_in_order_is_recorded() -> Result<()> {
+    let _alone = alone();
+    let mut ground = Ground::start()?;
+    let inside = ground.inside();
+    ground.psql(&inside, &[], "app", "SELECT total FROM orders")?;
+    ground.agent.stop()?;
+    let said = |agent: &Agent| -> Result<Vec<String>> {
+        let hits = agent.search(&["--kind", "agent", "--oldest"])?;
+        let what = |hit: &Value| hit["facts"]["what"].as_str().map(str::to_owned);
+        Ok(hits.iter().filter_map(what).collect())
+    };
+    until_true("the end to be recorded", Duration::from_secs(5), || {
+        said(&ground.agent).is_ok_and(|what| what == ["started", "stopping"])
+    })
+    .with_context(|| format!("{:?}{}", said(&ground.agent), ground.agent.tail()))?;
+    ground.agent.run_again()?;
+    ground.agent.wait_healthy()?;
+    // The next agent brings it in.
+    until_true("all to be signed", Duration::from_secs(10), || {
+        ground.agent.verified(&[]).is_ok_and(|it| it.findings.is_empty() && it.tail <= 1)
+            && said(&ground.agent).is_ok_and(|what| what == ["started", "stopping", "started"])
+    })
+    .with_context(|| format!("{:?}{}", said(&ground.agent), ground.agent.tail()))?;
     Ok(())
 }
 

@@ -60,7 +60,7 @@ fn asked(text: &str) -> HoldAsked {
 
 fn of(uid: u32, login_uid: Option<u32>, groups: &[&str]) -> Admitted {
     Admitted {
-        caller: Caller { uid, gids: vec![uid], login_uid, known: true },
+        caller: Caller { uid, gids: vec![uid], login_uid, before_uid: None, known: true },
         user: Some(format!("u{uid}")),
         login: login_uid.map(|uid| format!("u{uid}")),
         groups: groups.iter().map(|name| (*name).to_owned()).collect(),

@@ -11,12 +11,13 @@ mod build;
 mod definitions;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 pub use build::{Ended, Progress, SPAN, counts, unpacked};
 
-use super::store::{Folder, StoreError};
+use super::store::{Folder, StoreError, segments};
 
 #[derive(Debug)]
 pub struct Index {
@@ -33,7 +34,42 @@ pub enum IndexError {
     Database { path: PathBuf, error: rusqlite::Error },
 }
 
+impl IndexError {
+    /// The log can be read all the same: the disk is full, or another holds the index.
+    pub fn is_of_the_index(&self) -> bool {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure,
+        };
+        match self {
+            Self::Store(StoreError::Io { error, .. }) => {
+                error.kind() == std::io::ErrorKind::StorageFull
+            }
+            Self::Store(_) => false,
+            Self::Database { error, .. } => matches!(
+                error.sqlite_error_code(),
+                Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure)
+            ),
+        }
+    }
+}
+
 impl Index {
+    /// One that lies in memory and goes with the process, for where none can be
+    /// written. `None`: the log is too long for that.
+    pub fn aside(folder: &Folder) -> Result<Option<Self>, IndexError> {
+        let mut bytes = 0;
+        for path in segments::files(folder)?.into_values() {
+            bytes += std::fs::metadata(&path).map_or(0, |file| file.len());
+        }
+        if bytes > MOST_ASIDE {
+            return Ok(None);
+        }
+        let path = folder.index();
+        let database = Connection::open_in_memory().and_then(prepared);
+        let database = database.map_err(|error| IndexError::Database { path, error })?;
+        Ok(Some(Self { database, folder: folder.clone(), build: build::Build::default() }))
+    }
+
     /// Opens or makes it. Others may read and build at the same time.
     pub fn open(folder: &Folder) -> Result<Self, IndexError> {
         let path = folder.index();
@@ -74,9 +110,12 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let database = Connection::open_with_flags(file, flags)?;
+    prepared(Connection::open_with_flags(file, flags)?)
+}
+
+fn prepared(database: Connection) -> rusqlite::Result<Connection> {
     database.set_prepared_statement_cache_capacity(64);
-    database.busy_timeout(std::time::Duration::from_secs(30))?;
+    database.busy_timeout(PATIENCE)?;
     // Whoever writes the file isn't trusted more than the log.
     database.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     database.execute_batch(
@@ -89,6 +128,11 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
 
 /// Bits of a row's number that tell its place within its block: of 1 ms.
 pub(in crate::audit) const BLOCK: u32 = 22;
+
+/// Bytes of segments that are indexed in memory: sealed ones hold some twenty times that.
+const MOST_ASIDE: u64 = 64 << 20;
+/// For another that builds, which may be at the lowest priority.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Raised when the tables change: the old file is let go, and a new one built.
 const VERSION: u32 = 5;
@@ -105,7 +149,7 @@ const VERSION: u32 = 5;
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS writers(writer INTEGER PRIMARY KEY, next INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS texts(
-    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, text TEXT,
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL,
     uses INTEGER NOT NULL DEFAULT 0);
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(
     body, content='', tokenize = \"unicode61 tokenchars '_'\");

@@ -92,9 +92,19 @@ pub(super) struct State {
     words: HashMap<Box<str>, u64>,
     sequences: HashMap<crate::model::ProcessKey, Arc<AtomicU64>>,
     floods: Floods,
-    /// Why the last write failed, and when that was last told.
-    trouble: Option<(String, Instant)>,
+    /// Why there is no next segment.
+    trouble: Option<Trouble>,
+    /// When a trouble was last told; it outlives the trouble.
+    complained: Option<Instant>,
     group: group::Buffers,
+}
+
+/// INVARIANT: it is over only once a segment could be made. A record that still fits
+/// into the last one proves nothing: the next may not.
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    told: bool,
 }
 
 impl Log {
@@ -120,6 +130,7 @@ impl Log {
             sequences: HashMap::new(),
             floods: Floods::default(),
             trouble: None,
+            complained: None,
             group: group::Buffers::default(),
         };
         let log = Self(Some(Arc::new(Shared {
@@ -201,11 +212,21 @@ impl Log {
         kind: impl FnOnce(Told) -> Body,
         json: &impl serde::Serialize,
     ) -> Result<RecordId, LogError> {
+        self.tell_of(micros(), kind, json)
+    }
+
+    /// The same of something that happened at this time.
+    pub(super) fn tell_of(
+        &self,
+        at: u64,
+        kind: impl FnOnce(Told) -> Body,
+        json: &impl serde::Serialize,
+    ) -> Result<RecordId, LogError> {
         let Some(shared) = &self.0 else {
             return Err(LogError::Unwritable("it is switched off".into()));
         };
         let json = serde_json::to_string(json).unwrap_or_default().into();
-        let body = kind(Told { at: micros(), json });
+        let body = kind(Told { at, json });
         let mut state = shared.lock();
         let position = state.append(shared, &mut |group| group.put(|_| body.clone()))?;
         Ok(RecordId { writer: shared.writer, position })
@@ -217,7 +238,7 @@ impl Log {
         LogHealth {
             records: state.position,
             lost: shared.lost_ever.load(Ordering::Relaxed),
-            trouble: state.trouble.as_ref().map(|(why, _)| why.clone()),
+            trouble: state.trouble.as_ref().map(|trouble| trouble.why.clone()),
         }
     }
 }
@@ -279,16 +300,14 @@ impl State {
         make: &mut dyn FnMut(&mut Group<'_>),
     ) -> Result<u64, LogError> {
         let result = self.try_append(shared, make);
-        match &result {
-            Err(error @ (LogError::Unwritable(_) | LogError::Store(_))) => self.complain(error),
-            Ok(_) => self.recovered(),
-            _ => {}
+        if let Err(error @ (LogError::Unwritable(_) | LogError::Store(_))) = &result {
+            self.complain(error);
         }
         result
     }
 
     fn recovered(&mut self) {
-        if self.trouble.take().is_some() {
+        if self.trouble.take().is_some_and(|trouble| trouble.told) {
             tracing::warn!("the log can be written again");
         }
     }
@@ -328,14 +347,16 @@ impl State {
     }
 
     fn complain(&mut self, error: &LogError) {
-        let again = self.trouble.as_ref().is_none_or(|(_, at)| at.elapsed() > COMPLAIN_EVERY);
-        if again {
+        let told = self.complained.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY);
+        if told {
             tracing::error!(
                 "{error}: statements to strict destinations are refused, those to permissive ones \
                  go through without a record"
             );
-            self.trouble = Some((error.to_string(), Instant::now()));
+            self.complained = Some(Instant::now());
         }
+        let told = told || self.trouble.as_ref().is_some_and(|trouble| trouble.told);
+        self.trouble = Some(Trouble { why: error.to_string(), told });
     }
 }
 

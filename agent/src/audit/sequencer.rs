@@ -6,6 +6,7 @@
 //! announced.
 
 mod keeping;
+mod notes;
 mod recovery;
 
 use std::collections::{HashSet, VecDeque};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::frame::{self, Found, SEGMENT_HEAD};
-use super::log::{Log, LogError, Shared};
+use super::log::{Log, LogError, Shared, micros};
 use super::record::Body;
 use super::store::live::Spare;
 use super::store::sealed;
@@ -76,6 +77,8 @@ pub(super) struct Work {
     /// Why the last turn was not whole.
     trouble: Option<String>,
     told: LogHealth,
+    /// What the keeper wants to have recorded, and since when.
+    untold: VecDeque<(u64, LogNote)>,
 }
 
 /// What a head brought into the tree. INVARIANT: no further one is asked for
@@ -148,6 +151,7 @@ impl Work {
             owed: None,
             trouble: None,
             told: LogHealth::default(),
+            untold: VecDeque::new(),
         })
     }
 
@@ -195,6 +199,7 @@ impl Work {
         for heard in self.signer.heard() {
             self.hear(heard);
         }
+        self.tell_notes();
         self.tell_lost();
         self.make_room();
         // On a full disk one thing may fail and another free some room.
@@ -222,33 +227,24 @@ impl Work {
     }
 
     fn hear(&mut self, heard: Heard) {
-        let told = match heard {
-            Heard::Terms(terms) => {
-                self.log.set_terms(terms);
-                return;
+        match heard {
+            Heard::Terms(terms) => self.log.set_terms(terms),
+            Heard::Note(_) if self.untold.len() >= MOST_UNTOLD => {
+                tracing::error!("an event of the agent is not in the log: too many wait");
             }
-            Heard::Note(note) => match note {
-                LogNote::Started { version } => {
-                    self.log.tell(Body::Agent, &json!({ "what": "started", "version": version }))
-                }
-                LogNote::Stopping => self.log.tell(Body::Agent, &json!({ "what": "stopping" })),
-                LogNote::Degraded { what } => {
-                    self.log.tell(Body::Agent, &json!({ "what": "degraded", "why": what }))
-                }
-                LogNote::Changed { what, generation, by } => self.log.tell(
-                    Body::Changed,
-                    &json!({ "what": what, "generation": generation, "by_uid": by }),
-                ),
-                LogNote::Read { uid, command } => {
-                    self.log.tell(Body::Read, &json!({ "uid": uid, "command": command }))
-                }
-                LogNote::Observed { event } => {
-                    self.log.tell(Body::Observed, &super::render::parsed(&event))
-                }
-            },
-        };
-        if let Err(error) = told {
-            tracing::error!("an event of the agent is not in the log: {error}");
+            Heard::Note(note) => self.untold.push_back((micros(), note)),
+        }
+    }
+
+    /// What can't be recorded waits: that there is no room is among it.
+    fn tell_notes(&mut self) {
+        while let Some((at, note)) = self.untold.front() {
+            match notes::tell(&self.log, *at, note) {
+                Err(LogError::Unwritable(_) | LogError::Store(_)) => return,
+                Err(error) => tracing::error!("an event of the agent is not in the log: {error}"),
+                Ok(_) => {}
+            }
+            self.untold.pop_front();
         }
     }
 
@@ -396,6 +392,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const BREATH: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const TELL_EVERY: Duration = Duration::from_secs(60);
+const MOST_UNTOLD: usize = 10_000;
 const MOST_AT_ONCE: usize = 1 << 16;
 const TRIES: usize = 100;
 

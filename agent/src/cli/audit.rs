@@ -5,6 +5,7 @@
 mod page;
 mod search;
 
+use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -172,19 +173,37 @@ impl Where {
         Folder::existing(&base.join(id)).map_err(store)
     }
 
-    /// Has it recorded that the log is read. Without an agent there is nobody
-    /// to do so.
-    fn tell(&self, command: &str) {
+    /// Has it recorded that the log is read, and by what command. Without an agent
+    /// there is nobody to do so.
+    fn tell(&self) {
         let Ok(settings) = self.settings() else { return };
         if self.dir.as_ref().is_some_and(|dir| !dir.starts_with(&settings.audit.folder)) {
             return;
         }
-        let order = Order::LogRead { command: command.chars().take(500).collect() };
+        let order = Order::LogRead { command: typed(std::env::args_os().skip(1)) };
         if let Ok(client) = Client::connect(&settings.control)
             && let Ok(answers) = client.ask(&order)
         {
             answers.for_each(drop);
         }
+    }
+}
+
+/// As it was typed: so nothing that was asked for can be missing.
+fn typed(arguments: impl Iterator<Item = OsString>) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=@,+%".contains(c);
+    let words = arguments.map(|word| {
+        let word = word.to_string_lossy();
+        if !word.is_empty() && word.chars().all(plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    let command = words.collect::<Vec<_>>().join(" ");
+    match command.char_indices().nth(LONGEST_COMMAND) {
+        Some((end, _)) => format!("{}…", command.get(..end).unwrap_or_default()),
+        None => command,
     }
 }
 
@@ -238,7 +257,7 @@ impl Verify {
         let folder = place.folder()?;
         let key = key(self.key.as_deref(), Some(folder.path()))?;
         let held = self.since.as_deref().map(read).transpose()?;
-        place.tell("audit verify");
+        place.tell();
         become_owner(&folder)?;
         let verified = verify(&folder, &key, held.as_deref()).map_err(|error| match error {
             VerifyError::Store(error) => store(error),
@@ -276,7 +295,7 @@ impl Verify {
 impl Prove {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
-        self.place.tell(&format!("audit prove {}", self.record));
+        self.place.tell();
         become_owner(&folder)?;
         let proof = prove(&folder, self.record).map_err(|error| match error {
             ProofError::Store(error) => store(error),
@@ -290,7 +309,7 @@ impl Prove {
 impl Export {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
-        self.place.tell("audit export");
+        self.place.tell();
         become_owner(&folder)?;
         let form = match self.format {
             ExportFormat::Jsonl => Form::Jsonl,
@@ -384,5 +403,22 @@ fn index_failure(error: IndexError) -> Failure {
     match error {
         IndexError::Store(error) => store(error),
         error @ IndexError::Database { .. } => Failure::new(Exit::Failed, error),
+    }
+}
+
+/// Characters of a command that are recorded.
+const LONGEST_COMMAND: usize = 4_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_told_as_it_was_typed_with_all_that_it_asked_for() {
+        let told = |words: &[&str]| typed(words.iter().map(OsString::from));
+        let words = ["audit", "search", "o'clock now", "--since", "7d", "--sqlstate", "42501"];
+        assert_eq!(told(&words), r"audit search 'o'\''clock now' --since 7d --sqlstate 42501");
+        assert_eq!(told(&["a", "", "; rm"]), "a '' '; rm'");
+        assert_eq!(told(&["ä".repeat(5_000).as_str()]).chars().count(), 4_001);
     }
 }

@@ -13,38 +13,68 @@ use crate::model::Caller;
 
 pub(super) fn of(pid: Pid, uid: Uid, gid: Gid) -> Caller {
     let asked = clock_gettime(ClockId::Boottime);
-    let unknown =
-        Caller { uid: uid.as_raw(), gids: vec![gid.as_raw()], login_uid: None, known: false };
+    let unknown = Caller { uid: uid.as_raw(), gids: vec![gid.as_raw()], ..Caller::default() };
     let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     read(&folder, &unknown, asked.tv_sec).unwrap_or(unknown)
 }
 
 fn read(folder: &Path, known: &Caller, asked: i64) -> Option<Caller> {
     let status = fs::read_to_string(folder.join("status")).ok()?;
-    let numbers = |name: &str| -> Option<Vec<u32>> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.split_whitespace().map(|number| number.parse().ok()).collect()
-    };
     // Real, effective, saved, file system.
-    if numbers("Uid")?.get(1) != Some(&known.uid) {
+    if numbers(&status, "Uid")?.get(1) != Some(&known.uid) {
         return None;
     }
     let mut gids = known.gids.clone();
-    gids.extend(numbers("Groups")?.into_iter().filter(|gid| !known.gids.contains(gid)));
+    gids.extend(numbers(&status, "Groups")?.into_iter().filter(|gid| !known.gids.contains(gid)));
     // A kernel without audit has no such file, and knows no logins.
     let login_uid = match fs::read_to_string(folder.join("loginuid")) {
         Ok(text) => text.trim().parse().ok().filter(|uid| *uid != NOBODY_YET),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(_) => return None,
     };
+    let ticks = begun(folder)?;
+    let started = ticks / i64::try_from(rustix::param::clock_ticks_per_second()).ok()?;
+    let above = numbers(&status, "PPid")?.first().copied();
+    let before_uid = above.and_then(|pid| before(pid, ticks, known.uid));
+    (started <= asked).then(|| Caller { gids, login_uid, before_uid, known: true, ..known.clone() })
+}
+
+/// Whose the nearest process above is that isn't of this user. `sudo` stays above what
+/// it starts, and the shell that it was called from above itself; one that has ended in
+/// between leaves nothing to tell.
+fn before(mut pid: u32, mut ticks: i64, uid: u32) -> Option<u32> {
+    for _ in 0..MOST_ABOVE {
+        let folder = PathBuf::from(format!("/proc/{pid}"));
+        let status = fs::read_to_string(folder.join("status")).ok()?;
+        let begun = begun(&folder)?;
+        // A child isn't older than who started it, or the number is another's by now.
+        if pid <= 1 || begun > ticks {
+            return None;
+        }
+        let real = *numbers(&status, "Uid")?.first()?;
+        if real != uid {
+            return Some(real);
+        }
+        (pid, ticks) = (*numbers(&status, "PPid")?.first()?, begun);
+    }
+    None
+}
+
+/// In ticks since boot.
+fn begun(folder: &Path) -> Option<i64> {
     let stat = fs::read_to_string(folder.join("stat")).ok()?;
     // The second field is in parentheses and may hold any; the 22nd is the start.
     let (_, fields) = stat.rsplit_once(") ")?;
-    let ticks: i64 = fields.split(' ').nth(19)?.parse().ok()?;
-    let started = ticks / i64::try_from(rustix::param::clock_ticks_per_second()).ok()?;
-    (started <= asked).then(|| Caller { gids, login_uid, known: true, ..known.clone() })
+    fields.split(' ').nth(19)?.parse().ok()
 }
 
+/// The numbers of one line of a process's status.
+fn numbers(status: &str, name: &str) -> Option<Vec<u32>> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().map(|number| number.parse().ok()).collect()
+}
+
+const MOST_ABOVE: usize = 32;
 /// What the kernel shows where nobody has logged in.
 const NOBODY_YET: u32 = u32::MAX;
 
@@ -59,6 +89,17 @@ mod tests {
         let caller = of(own, uid, gid);
         assert!(caller.known && caller.uid == uid.as_raw(), "{caller:?}");
         assert_eq!(caller.gids.first(), Some(&gid.as_raw()));
+    }
+
+    #[test]
+    fn who_became_the_caller_is_told_by_the_processes_above() {
+        let own = std::process::id();
+        let ticks = begun(Path::new("/proc/self")).unwrap();
+        let uid = rustix::process::geteuid().as_raw();
+        // Seen from another user's process, this one is the nearest of another user.
+        assert_eq!(before(own, ticks, uid.wrapping_add(1)), Some(uid));
+        // What has begun later can't be above.
+        assert_eq!(before(own, ticks - 1, uid.wrapping_add(1)), None);
     }
 
     #[test]

@@ -14,11 +14,14 @@
 mod accepting;
 mod acquainted;
 mod asked;
+mod changes;
 mod dialling;
 mod holds;
 mod orders;
+mod standing;
 mod workers;
 
+pub use changes::Parts as Changeable;
 pub use orders::losses;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -56,10 +59,12 @@ use crate::config::Settings;
 use crate::control;
 use crate::identity::Known;
 use crate::model::{
-    Adopted, Caller, DatabaseName, Flow, FlowId, Process, ProcessKey, StatusReport, Timestamp,
+    Adopted, Caller, DatabaseName, Flow, FlowId, LogCaller, LogNote, Process, ProcessKey,
+    StatusReport, Timestamp,
 };
 use asked::Redials;
 use holds::Holds;
+use standing::Standing;
 
 /// How often the loop looks at its clocks.
 const TICK: Duration = Duration::from_millis(200);
@@ -80,12 +85,20 @@ pub enum Order {
         done: Sender<Result<String, String>>,
     },
     /// New settings, with their host names resolved and their files read.
-    Settings(Box<Settings>, Resolved, Box<Prepared>, Box<Known>, Sender<Result<String, String>>),
+    Settings {
+        settings: Box<Settings>,
+        resolved: Resolved,
+        prepared: Box<Prepared>,
+        known: Box<Known>,
+        by: Option<LogCaller>,
+        done: Sender<Result<String, String>>,
+    },
     /// What a table was filled with is to be forgotten, in the databases that fit.
     Forget {
         schema: String,
         table: String,
         of: Box<dyn Fn(&DatabaseName) -> bool + Send>,
+        by: LogCaller,
         done: Sender<Result<String, String>>,
     },
     /// Which host names are to be resolved?
@@ -115,6 +128,7 @@ pub enum Order {
     /// End: the gate stays shut, or is taken away first.
     Stop {
         detach: bool,
+        by: Option<LogCaller>,
         done: Sender<Result<String, String>>,
     },
 }
@@ -204,6 +218,8 @@ pub struct Parts {
     pub adopted: Vec<Adopted>,
     pub cgroup: String,
     pub generation: u32,
+    /// What new settings are held against.
+    pub changeable: Changeable,
     /// What leaves are signed by.
     pub grounds: Arc<Grounds>,
     /// What was found when the settings' files were read.
@@ -240,6 +256,8 @@ pub struct Gate {
     next_tick: Instant,
     next_cleanup: Instant,
     stopping: Option<Sender<Result<String, String>>>,
+    stopped_by: Option<LogCaller>,
+    standing: Standing,
     detach: bool,
 }
 
@@ -292,6 +310,8 @@ impl Gate {
             next_tick: now,
             next_cleanup: now,
             stopping: None,
+            stopped_by: None,
+            standing: Standing::default(),
             detach: false,
         })
     }
@@ -471,6 +491,7 @@ impl Gate {
         self.parts.enforcers.tell_answers();
         self.release_waiting();
         self.parts.registrar.look();
+        self.note_standing();
         if let Some(log) = &mut self.parts.programs_log {
             log();
         }
@@ -527,6 +548,9 @@ impl Gate {
     fn end(mut self) {
         let detach = self.detach;
         let done = self.stopping.take();
+        if let Some(notary) = &self.parts.notary {
+            notary.last_word(LogNote::Stopping { by: self.stopped_by.take() });
+        }
         let result = if detach {
             self.parts
                 .hooks

@@ -28,7 +28,7 @@ use crate::channel::{Channel, ChannelError, FromLog, ToLog};
 use crate::config::Settings;
 use crate::ledger::{Head, SigningKey};
 use crate::model::{
-    LogAnswer, LogAppend, LogHealth, LogNote, LogReport, LogTerms, LogWelcome, Timestamp,
+    LogAnswer, LogAppend, LogHealth, LogNote, LogReport, LogTerms, LogWelcome, Timestamp, Verdict,
 };
 use files::Files;
 pub use files::NotaryError;
@@ -53,6 +53,8 @@ enum Job {
     Join(LogChannel),
     Terms(LogTerms),
     Note(LogNote),
+    /// To be answered once nothing waits to be recorded.
+    Given(Sender<()>),
 }
 
 struct Office {
@@ -74,6 +76,8 @@ struct Office {
     notes: VecDeque<LogNote>,
     /// Notes for which there was no room.
     dropped: u64,
+    /// Who waits for all of them to be given.
+    awaited: Vec<Sender<()>>,
     /// `None` in tests: this binary isn't tidegate.
     indexer: Option<Indexer>,
 }
@@ -110,6 +114,7 @@ impl Notary {
             report: Arc::clone(&report),
             notes: VecDeque::new(),
             dropped: 0,
+            awaited: Vec::new(),
             indexer: (!cfg!(test)).then(|| Indexer::new(folder.clone(), owner)),
         };
         let version = env!("CARGO_PKG_VERSION").into();
@@ -141,6 +146,17 @@ impl Notary {
     /// Has something recorded by whoever writes now. Waits for nothing.
     pub fn note(&self, note: LogNote) {
         self.0.ask(Job::Note(note));
+    }
+
+    /// Has the last word recorded, and waits until a writer was given it with all that
+    /// came before, though not for ever.
+    pub fn last_word(&self, note: LogNote) {
+        let (given_tx, given_rx) = channel();
+        self.note(note);
+        self.0.ask(Job::Given(given_tx));
+        if given_rx.recv_timeout(LAST_WORD_WITHIN).is_err() {
+            tracing::warn!("the log doesn't tell of the end: nobody writes it");
+        }
     }
 }
 
@@ -210,6 +226,7 @@ impl Office {
             }
             Job::Note(_) if self.notes.len() >= MOST_NOTES => self.dropped += 1,
             Job::Note(note) => self.notes.push_back(note),
+            Job::Given(given_tx) => self.awaited.push(given_tx),
         }
     }
 
@@ -330,8 +347,8 @@ impl Office {
     fn tell_notes(&mut self) {
         let Some(writer) = self.writers.last() else { return };
         if self.dropped > 0 && self.notes.len() < MOST_NOTES {
-            let what = format!("{} events found no room and are not in the log", self.dropped);
-            self.notes.push_back(LogNote::Degraded { what });
+            let why = format!("{} events found no room and are not in the log", self.dropped);
+            self.notes.push_back(LogNote::Degraded { verdict: Verdict::Degraded, why });
             self.dropped = 0;
         }
         while let Some(note) = self.notes.front() {
@@ -343,6 +360,9 @@ impl Office {
             }
             self.notes.pop_front();
         }
+        for given_tx in self.awaited.drain(..) {
+            let _ = given_tx.send(());
+        }
     }
 }
 
@@ -350,6 +370,7 @@ impl Office {
 const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 const TURN: usize = 64;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(2);
 const MOST_NOTES: usize = 10_000;
 
 #[cfg(test)]

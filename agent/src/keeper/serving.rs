@@ -10,7 +10,7 @@ use super::observers::Observers;
 use super::{KeeperError, Reload, destinations, names, registrar, terms, watching};
 use crate::config::Settings;
 use crate::control::{Answer, Asker, Order, Server, Serving};
-use crate::model::{DatabaseName, EventKind, HoldState, LogNote};
+use crate::model::{Caller, DatabaseName, EventKind, HoldState, LogCaller, LogNote};
 
 pub type SharedReload = Mutex<Reload>;
 
@@ -98,16 +98,17 @@ fn serve(
             let outcome = ask(orders, |done| gate::Order::Upgrade { binary, drain, done });
             told(outcome)
         }
-        Order::Reload => told(reread(orders, reload)),
+        Order::Reload => told(reread(orders, reload, Some(named(asker.caller())))),
         Order::Forget { schema, table, database, server } => told(ask(orders, |done| {
             let fits = move |name: &DatabaseName| {
                 server.as_ref().is_none_or(|one| *one == name.destination)
                     && database.as_ref().is_none_or(|one| *one == name.database)
             };
-            gate::Order::Forget { schema, table, of: Box::new(fits), done }
+            let by = named(asker.caller());
+            gate::Order::Forget { schema, table, of: Box::new(fits), by, done }
         })),
         Order::LogRead { command } => {
-            observers.note(LogNote::Read { uid: 0, command });
+            observers.note(LogNote::Read { by: named(asker.caller()), command });
             Answer::Done { message: String::new() }
         }
         Order::WatchHolds => {
@@ -118,13 +119,33 @@ fn serve(
         | Order::Hold { .. }
         | Order::Approve { .. }
         | Order::Deny { .. }) => of_holds(orders, wanted, asker),
-        Order::Detach => told(ask(orders, |done| gate::Order::Stop { detach: true, done })),
+        Order::Detach => told(ask(orders, |done| {
+            let by = Some(named(asker.caller()));
+            gate::Order::Stop { detach: true, by, done }
+        })),
     };
     asker.send(&answer);
 }
 
-/// Reads the settings and gives them to the gate; broken ones are refused.
-pub fn reread(orders: &Orders, reload: &SharedReload) -> Result<String, String> {
+/// Who asks, for the log.
+fn named(caller: &Caller) -> LogCaller {
+    LogCaller {
+        uid: caller.uid,
+        user: names::user(caller.uid),
+        login_uid: caller.login_uid,
+        login_user: caller.login_uid.and_then(names::user),
+        before_uid: caller.before_uid,
+        before_user: caller.before_uid.and_then(names::user),
+    }
+}
+
+/// Reads the settings and gives them to the gate; broken ones are refused. `by`: who
+/// asks, where it isn't a signal.
+pub fn reread(
+    orders: &Orders,
+    reload: &SharedReload,
+    by: Option<LogCaller>,
+) -> Result<String, String> {
     let settings = {
         let reload = reload.lock().unwrap_or_else(PoisonError::into_inner);
         reload()
@@ -139,7 +160,8 @@ pub fn reread(orders: &Orders, reload: &SharedReload) -> Result<String, String> 
         .map(Box::new)
         .map_err(|mistakes| format!("the running settings stay:\n{mistakes}"))?;
     let resolved = watching::resolve_all(&destinations::hosts_of(&settings.protect));
-    ask(orders, |done| gate::Order::Settings(Box::new(settings), resolved, prepared, known, done))
+    let settings = Box::new(settings);
+    ask(orders, |done| gate::Order::Settings { settings, resolved, prepared, known, by, done })
 }
 
 pub fn ask(

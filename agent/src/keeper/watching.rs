@@ -36,13 +36,13 @@ pub fn signals(orders: &Orders, reload: &SharedReload) {
             }
         };
         let outcome = match signal {
-            libc::SIGHUP => serving::reread(orders, reload),
+            libc::SIGHUP => serving::reread(orders, reload, None),
             libc::SIGUSR2 => serving::ask(orders, |done| Order::Upgrade {
                 binary: own_binary(),
                 drain: None,
                 done,
             }),
-            _ => serving::ask(orders, |done| Order::Stop { detach: false, done }),
+            _ => serving::ask(orders, |done| Order::Stop { detach: false, by: None, done }),
         };
         match outcome {
             Ok(message) => tracing::info!("{message}"),

@@ -143,6 +143,8 @@ pub struct Caller {
     pub gids: Vec<u32>,
     /// Who logged in, whoever they became since; `None`: no login.
     pub login_uid: Option<u32>,
+    /// Who became this user: whose the nearest process above is that is of another one.
+    pub before_uid: Option<u32>,
     /// It can be told who is behind it. If not, it may look and not decide.
     pub known: bool,
 }

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Verdict;
+
 /// The settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogTerms {
@@ -118,30 +120,44 @@ pub struct LogHealth {
     pub trouble: Option<String>,
 }
 
+/// Who asked the agent for something, by the kernel's word: names are the host's for
+/// the numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogCaller {
+    pub uid: u32,
+    pub user: Option<String>,
+    /// Who logged in, whoever they became since.
+    pub login_uid: Option<u32>,
+    pub login_user: Option<String>,
+    /// Who became the caller (by `sudo`, say): whose the nearest process above is that
+    /// is of another user.
+    pub before_uid: Option<u32>,
+    pub before_user: Option<String>,
+}
+
 /// What the keeper wants to have in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogNote {
     /// The agent has started, or an enforcer has.
-    Started {
-        version: String,
-    },
-    Stopping,
-    Degraded {
-        what: String,
-    },
+    Started { version: String },
+    /// It ends in order. Nothing more comes from this keeper.
+    Stopping { by: Option<LogCaller> },
+    /// Not everything holds any more, or less of it does.
+    Degraded { verdict: Verdict, why: String },
+    /// Everything holds again.
+    Whole,
     /// Settings or policies are others from now on.
     Changed {
-        what: String,
+        /// Which: `policies`, `classes` …
+        what: Vec<String>,
         generation: u32,
-        by: Option<u32>,
+        /// The hash of the policies that hold now.
+        policies: Option<String>,
+        /// `None`: a signal asked for it.
+        by: Option<LogCaller>,
     },
     /// Somebody has read the log.
-    Read {
-        uid: u32,
-        command: String,
-    },
+    Read { by: LogCaller, command: String },
     /// The kernel or the keeper refused it, or let it go: an event as JSON.
-    Observed {
-        event: String,
-    },
+    Observed { event: String },
 }

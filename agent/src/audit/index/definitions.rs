@@ -32,8 +32,8 @@ pub fn statement(database: &Connection, json: &str) -> rusqlite::Result<i64> {
     let value = parsed(json);
     let shown = text(&value, "/text").or_else(|| text(&value, "/fingerprint"));
     database
-        .prepare_cached("INSERT INTO texts(hash, json, text) VALUES (?1, ?2, ?3)")?
-        .execute(params![hash.as_slice(), json, shown])?;
+        .prepare_cached("INSERT INTO texts(hash, json) VALUES (?1, ?2)")?
+        .execute(params![hash.as_slice(), json])?;
     let id = database.last_insert_rowid();
     let mut words = shown.unwrap_or_default().to_owned();
     let mut touch = |name: &str, what: i64| {

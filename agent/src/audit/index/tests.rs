@@ -139,6 +139,27 @@ fn statements_are_found_by_everything_they_are_asked_for() {
 }
 
 #[test]
+fn where_no_index_can_be_written_one_in_memory_finds_the_same() {
+    let filled = filled();
+    let index = filled.index();
+    let folder = Folder::new(&filled.scratch.0);
+    let mut aside = Index::aside(&folder).unwrap().unwrap();
+    aside.catch_up(&mut || true).unwrap();
+    assert_eq!(aside.search(&query()).unwrap(), index.search(&query()).unwrap());
+    drop(index);
+    // A disk with no room for another page.
+    let full = Index::open(&folder).unwrap();
+    full.database.execute_batch("PRAGMA max_page_count = 1").unwrap();
+    let mut full = full;
+    let connection = filled.log.connection(flow(300, Mode::Strict));
+    for serial in 0..2_000 {
+        run(&connection, &filled.log, serial, &format!("SELECT {serial} FROM t"), vec![]);
+    }
+    let error = full.catch_up(&mut || true).unwrap_err();
+    assert!(error.is_of_the_index(), "{error}");
+}
+
+#[test]
 fn newest_first_oldest_first_and_no_more_than_asked() {
     let filled = filled();
     let index = filled.index();

@@ -27,6 +27,7 @@ impl State {
         self.live = Some(live);
         self.known.clear();
         self.words.clear();
+        self.recovered();
         Ok(())
     }
 

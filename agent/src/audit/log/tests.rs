@@ -258,7 +258,10 @@ fn what_cannot_be_written_is_refused_or_counted() {
     }
     let error = error.expect("a segment has an end");
     assert!(error.contains("cannot make"), "{error}");
+    // What still fits proves nothing: the trouble lasts until there is a next segment.
     let statement = Statement::new(1, Way::Query, None, Verdict::Allowed);
+    assert!(strict.intent(&statement).unwrap().record().is_some());
+    assert!(log.health().trouble.is_some());
     let big = log.subject(&format!("SELECT '{text}'"), Strings::Standard, None);
     let statement = Statement { subject: Some(&big), ..statement };
     let sealed = permissive.intent(&statement).unwrap();

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Where, index_failure, page};
-use crate::audit::Verdict;
 use crate::audit::index::Index;
 use crate::audit::record::KINDS;
 use crate::audit::search::Query;
+use crate::audit::{Folder, Verdict};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
 use crate::config;
@@ -155,16 +155,36 @@ fn verdict(text: &str) -> Result<Verdict, String> {
     })
 }
 
+/// An index with what was written until now, whoever has built it so far. Where none
+/// can be written, because the disk is full, say, the log is searched all the same.
+fn up_to_date(folder: &Folder) -> Result<Index, Failure> {
+    let (index, why) = match Index::open(folder) {
+        Ok(mut index) => match index.catch_up(&mut || true) {
+            Ok(_) => return Ok(index),
+            Err(error) => (Some(index), error),
+        },
+        Err(error) => (None, error),
+    };
+    if !why.is_of_the_index() {
+        return Err(index_failure(why));
+    }
+    if let Some(mut aside) = Index::aside(folder).map_err(index_failure)? {
+        aside.catch_up(&mut || true).map_err(index_failure)?;
+        return Ok(aside);
+    }
+    let Some(index) = index else { return Err(index_failure(why)) };
+    crate::cli::say(&format!("what came last is not found: {why}"));
+    Ok(index)
+}
+
 impl Search {
     pub fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
         let form = self.output;
-        self.place.tell(&format!("audit search {}", self.described()));
+        self.place.tell();
         super::become_owner(&folder)?;
         let query = self.query();
-        let mut index = Index::open(&folder).map_err(index_failure)?;
-        // What was written until now is found, whoever has built the index so far.
-        index.catch_up(&mut || true).map_err(index_failure)?;
+        let index = up_to_date(&folder)?;
         let hits = index.search(&query).map_err(index_failure)?;
         match form {
             Format::Table | Format::Wide => {
@@ -191,28 +211,6 @@ impl Search {
             machine => output::document(machine, &hits)?,
         }
         Ok(Exit::Ok)
-    }
-
-    /// What was asked for, for the record of it.
-    fn described(&self) -> String {
-        let mut parts: Vec<String> = self.words.clone();
-        let named = [
-            ("user", &self.user),
-            ("exe", &self.exe),
-            ("unit", &self.unit),
-            ("pod", &self.pod),
-            ("agent", &self.agent),
-            ("db", &self.db),
-            ("role", &self.role),
-            ("table", &self.table),
-            ("column", &self.column),
-            ("class", &self.class),
-            ("trace", &self.trace),
-        ];
-        for (name, values) in named {
-            parts.extend(values.iter().map(|value| format!("--{name} {value}")));
-        }
-        parts.join(" ")
     }
 
     fn query(self) -> Query {

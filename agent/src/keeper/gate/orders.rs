@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_ebpf::counter;
 
-use super::{Gate, Order, Resolved, Upgrading};
+use super::{Changeable, Gate, Order, Resolved, Upgrading};
 use crate::config::{PolicySettings, Settings};
 use crate::identity::Known;
 use crate::keeper::hooks::Maps;
@@ -13,8 +13,8 @@ use crate::keeper::notary::Notary;
 use crate::keeper::sys;
 use crate::keeper::terms::Prepared;
 use crate::model::{
-    CanaryReport, DatabaseName, Losses, NamespaceReport, PolicyReport, STATUS_SCHEMA, StatusReport,
-    Verdict,
+    CanaryReport, DatabaseName, LogCaller, LogNote, Losses, NamespaceReport, PolicyReport,
+    STATUS_SCHEMA, StatusReport,
 };
 
 /// A new enforcer that isn't whole by then has failed.
@@ -30,12 +30,12 @@ impl Gate {
                     let _ = answer.send(Box::new(self.report()));
                 }
                 Order::Upgrade { binary, drain, done } => self.upgrade(binary, drain, done),
-                Order::Settings(settings, resolved, prepared, known, done) => {
-                    let result = self.apply(*settings, resolved, *prepared, *known);
+                Order::Settings { settings, resolved, prepared, known, by, done } => {
+                    let result = self.apply(*settings, resolved, *prepared, *known, by);
                     let _ = done.send(result);
                 }
-                Order::Forget { schema, table, of, done } => {
-                    let _ = done.send(self.forget_filled(&schema, &table, of));
+                Order::Forget { schema, table, of, by, done } => {
+                    let _ = done.send(self.forget_filled(&schema, &table, of, by));
                 }
                 Order::Hosts(answer) => {
                     let _ = answer.send(self.parts.destinations.hosts());
@@ -73,8 +73,9 @@ impl Gate {
                 Order::Holds(wanted, caller, done) => {
                     let _ = done.send(self.on_holds_order(*wanted, caller));
                 }
-                Order::Stop { detach, done } => {
+                Order::Stop { detach, by, done } => {
                     self.detach = detach;
+                    self.stopped_by = by;
                     self.stopping = Some(done);
                 }
             }
@@ -112,6 +113,7 @@ impl Gate {
         schema: &str,
         table: &str,
         of: impl Fn(&DatabaseName) -> bool,
+        by: LogCaller,
     ) -> Result<String, String> {
         if self.parts.enforcers.forget(schema, table, of) == 0 {
             return Err(format!(
@@ -119,10 +121,11 @@ impl Gate {
             ));
         }
         if let Some(notary) = &self.parts.notary {
-            notary.note(crate::model::LogNote::Changed {
-                what: format!("what {schema}.{table} was filled with is forgotten"),
+            notary.note(LogNote::Changed {
+                what: vec![format!("what {schema}.{table} was filled with is forgotten")],
                 generation: self.parts.generation,
-                by: None,
+                policies: self.parts.settings.policy.generation.clone(),
+                by: Some(by),
             });
         }
         Ok(format!(
@@ -138,6 +141,7 @@ impl Gate {
         resolved: Resolved,
         prepared: Prepared,
         known: Known,
+        by: Option<LogCaller>,
     ) -> Result<String, String> {
         let old = &self.parts.settings;
         let mut fixed = Vec::new();
@@ -166,6 +170,7 @@ impl Gate {
             ));
         }
         let Prepared { mut terms, grounds, notes } = prepared;
+        let changeable = Changeable::of(&settings, &terms, &known);
         let generation = self.parts.generation.wrapping_add(1);
         terms.generation = generation;
         let terms = crate::channel::seal_terms(&terms).map_err(|error| error.to_string())?;
@@ -196,12 +201,14 @@ impl Gate {
         self.parts.maps.write_settings(kernel).map_err(|error| error.to_string())?;
         if let Some(notary) = &self.parts.notary {
             notary.set_terms(self.parts.settings.audit.terms.clone());
-            notary.note(crate::model::LogNote::Changed {
-                what: "settings".into(),
+            notary.note(LogNote::Changed {
+                what: changeable.since(&self.parts.changeable),
                 generation: self.parts.generation,
-                by: None,
+                policies: self.parts.settings.policy.generation.clone(),
+                by,
             });
         }
+        self.parts.changeable = changeable;
         Ok(format!("settings of generation {} hold", self.parts.generation))
     }
 
@@ -250,21 +257,7 @@ impl Gate {
                 self.powerful.len()
             ));
         }
-        let stale = self
-            .canary
-            .last_crossed
-            .is_none_or(|at| at.elapsed() > super::super::stale_after(&self.parts.settings));
-        let verdict = if stale || !self.parts.enforcers.is_serving() {
-            Verdict::Failing
-        } else if losses.events > 0
-            || log.trouble.is_some()
-            || destinations.iter().any(|destination| destination.error.is_some())
-            || self.parts.hooks.reports().iter().any(|hook| !hook.attached)
-        {
-            Verdict::Degraded
-        } else {
-            Verdict::Healthy
-        };
+        let (verdict, _) = self.verdict();
         let own = self.parts.namespaces.own_cookie();
         let mut namespaces: Vec<_> = self
             .parts
