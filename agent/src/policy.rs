@@ -14,6 +14,7 @@
 //! Never: I/O, reading SQL, waiting for an approval, knowing a database's protocol
 //! beyond the words of a refusal.
 
+mod anywhere;
 mod asks;
 mod cache;
 pub mod catalog;

@@ -21,6 +21,7 @@ pub mod facts;
 mod fastpath;
 mod handles;
 mod lexer;
+mod procedural;
 mod read;
 pub mod state;
 mod tags;

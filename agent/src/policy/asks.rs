@@ -315,9 +315,13 @@ fn by_verb(verb: Verb) -> Effects {
         Verb::Merge => one(Effect::Insert).with(Effect::Update).with(Effect::Delete),
         Verb::Copy => one(Effect::Insert).with(Effect::Import),
         Verb::CreateTableAs | Verb::SelectInto => one(Effect::Insert),
-        Verb::Select | Verb::Values | Verb::Explain | Verb::Prepare | Verb::DeclareCursor => {
-            Effects::NONE
-        }
+        // What these do, their parts do.
+        Verb::Select
+        | Verb::Values
+        | Verb::Explain
+        | Verb::Prepare
+        | Verb::DeclareCursor
+        | Verb::Do => Effects::NONE,
         _ => ROWS,
     }
 }

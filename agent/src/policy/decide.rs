@@ -185,6 +185,7 @@ impl Set {
             };
             self.judge(answer, action, &thing(), ruling);
         }
+        self.anywhere(subject, about, ruling);
     }
 
     /// What is left when somebody has lifted the refusals of these policies; those
@@ -247,12 +248,7 @@ impl Set {
                 ruling.causes.push(cause);
             }
         }
-        // What nobody may lift is told first.
-        ruling.causes.sort_by_key(|cause| match &cause.why {
-            Why::Forbidden(policy) => (policy.hold.is_some(), 0),
-            Why::Failed(_) | Why::TooMuch => (false, 1),
-            Why::NotPermitted => (false, 2),
-        });
+        ruling.sort();
     }
 }
 
@@ -272,6 +268,15 @@ fn for_each(question: &Question<'_>, mut each: impl FnMut(About<'_>)) {
 }
 
 impl Ruling {
+    /// What nobody may lift is told first.
+    pub(super) fn sort(&mut self) {
+        self.causes.sort_by_key(|cause| match &cause.why {
+            Why::Forbidden(policy) => (policy.hold.is_some(), 0),
+            Why::Failed(_) | Why::TooMuch => (false, 1),
+            Why::NotPermitted => (false, 2),
+        });
+    }
+
     pub(super) fn fail(&mut self, action: Action, thing: String) {
         let why = Why::Failed("the question could not be put to the policies".into());
         self.causes.push(Cause { action, thing, why });
@@ -330,18 +335,18 @@ pub(super) fn store(
 }
 
 /// The entities of a statement's things.
-struct Things<'s> {
+pub(super) struct Things<'s> {
     scene: &'s Scene,
-    entities: Vec<Entity>,
+    pub entities: Vec<Entity>,
     known: HashSet<EntityUid>,
 }
 
 impl<'s> Things<'s> {
-    fn new(scene: &'s Scene) -> Self {
+    pub fn new(scene: &'s Scene) -> Self {
         Self { scene, entities: Vec::new(), known: HashSet::new() }
     }
 
-    fn add(&mut self, thing: &Thing) -> EntityUid {
+    pub fn add(&mut self, thing: &Thing) -> EntityUid {
         let database = text(&self.scene.target().database);
         let truth = RestrictedExpression::new_bool;
         match thing {

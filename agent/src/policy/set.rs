@@ -13,6 +13,7 @@ use aws_lc_rs::digest;
 use cedar_policy::{ActionConstraint, EntityUid, PolicySet, Schema, ValidationMode, Validator};
 use serde_json::Value;
 
+use super::anywhere::{self, Named};
 use super::lint;
 use super::local::Locals;
 use super::source::{self, Mistake, Mistakes, Place, Policy, Read, Source};
@@ -43,6 +44,8 @@ pub struct Set {
     texts: BTreeMap<Arc<str>, Box<str>>,
     slices: HashMap<Action, Slice>,
     looks: HashMap<Arc<str>, Looks>,
+    /// Of those that forbid and tell one table from another: by which words.
+    named: HashMap<Arc<str>, Named>,
     locals: Locals,
     /// By effect: what its slice reads.
     reads: Box<[FactSet]>,
@@ -108,6 +111,9 @@ impl Set {
         let reads = Effect::ALL.iter().map(|effect| {
             slices.get(&Action::Does(*effect)).map_or(FactSet::ALL, |slice| slice.reads)
         });
+        let telling = looks.iter().filter(|(read, looks)| read.policy.forbids && looks.tells_names);
+        let named = telling.map(|(read, _)| (Arc::clone(&read.policy.id), Named::of(read)));
+        let named = named.collect();
         let seen =
             looks.iter().map(|(read, looks)| (Arc::clone(&read.policy.id), *looks)).collect();
         remarks.sort();
@@ -121,6 +127,7 @@ impl Set {
             reads: reads.collect(),
             slices,
             looks: seen,
+            named,
             locals: Locals::default(),
             remarks,
         })
@@ -153,6 +160,10 @@ impl Set {
         self.slices.get(&action)
     }
 
+    pub(super) fn named(&self, id: &str) -> Option<&Named> {
+        self.named.get(id)
+    }
+
     pub(super) fn locals(&self) -> &Locals {
         &self.locals
     }
@@ -172,6 +183,9 @@ impl Set {
 
     /// What the policies look at that can fit one of these effects.
     pub(super) fn reads(&self, effects: Effects) -> FactSet {
+        // What isn't read is asked about as if it did everything.
+        let unread = effects.contains(Effect::Unknown);
+        let effects = if unread { effects.union(anywhere::EFFECTS) } else { effects };
         effects.iter().fold(FactSet::NONE, |all, effect| {
             all.union(self.reads.get(effect as usize).copied().unwrap_or(FactSet::ALL))
         })

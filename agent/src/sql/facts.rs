@@ -388,7 +388,8 @@ pub enum Doubt {
     Strings,
     /// A name outside ASCII in a character set that isn't UTF-8.
     Names,
-    /// Text in a language that isn't read.
+    /// Text in a language that isn't read; or, in [`PROCEDURAL`], one of which only the
+    /// SQL in it is.
     Body(Box<str>),
     /// A kind of statement or expression that isn't known here.
     Kind(Box<str>),
@@ -432,6 +433,13 @@ impl Statement {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+
+    /// Whether what it touches may be more than its objects. Code is never understood,
+    /// but where it was read, it says what it touches.
+    pub fn may_touch_anything(&self) -> bool {
+        let read = |doubt: &Doubt| matches!(doubt, Doubt::Body(of) if &**of == PROCEDURAL);
+        !self.doubts.iter().all(read)
     }
 
     /// The widest of its own bound and those of the parts that run with it.
@@ -548,6 +556,9 @@ impl Facts {
         })
     }
 }
+
+/// The one language besides SQL whose bodies are read.
+pub const PROCEDURAL: &str = "plpgsql";
 
 /// From so many statements on it is looked for repetitions.
 const MANY: usize = 64;

@@ -17,6 +17,7 @@ mod from;
 mod grant;
 mod manage;
 mod names;
+mod procedure;
 mod scope;
 mod select;
 mod statement;

@@ -1,6 +1,6 @@
 use super::super::cell::Cell;
 use super::super::effect::{ColumnUse, Step};
-use super::super::facts::{Output, Statement, Way};
+use super::super::facts::{Bound, Doubt, ObjectKind, Output, Part, Statement, Verb, Way};
 use super::*;
 
 fn statement(text: &str) -> Statement {
@@ -155,6 +155,91 @@ fn a_function_body_is_read_for_later() {
     let later: Vec<_> =
         facts.statements.iter().filter(|s| s.later_of.is_some()).map(|s| s.verb).collect();
     assert_eq!(later, [super::super::Verb::Delete, super::super::Verb::Select]);
+}
+
+/// `written b.a` … of what runs with the text, and whether something wasn't read.
+fn code(text: &str) -> (Vec<String>, bool) {
+    // What nests is read where there is more stack.
+    let cell = Cell::start(crate::sql::cell::Settings::default()).unwrap();
+    let facts = cell.read(text.as_bytes(), &LexingState::default());
+    let statement = &facts.statements[0];
+    let of_tables = statement.objects.iter().filter(|one| one.kind == ObjectKind::Relation);
+    let mut shown: Vec<String> = of_tables
+        .flat_map(|one| {
+            let schema = one.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
+            one.uses.iter().map(move |used| format!("{used} {schema}{}", one.name))
+        })
+        .collect();
+    shown.sort();
+    let body = |doubt: &Doubt| *doubt == Doubt::Body("plpgsql".into());
+    assert!(statement.doubts.iter().any(body), "{text}: {statement:?}");
+    (shown, !statement.doubts.iter().all(body))
+}
+
+#[test]
+fn a_block_does_what_stands_in_it() {
+    for (text, tables) in [
+        ("do $$begin delete from hr.x; end$$", &["written hr.x"][..]),
+        ("do $$begin if true then truncate a, b; end if; end$$", &["written a", "written b"]),
+        ("do $$begin perform 1 from hr.x; end$$", &["read hr.x"]),
+        ("do $$declare n int := (select count(*) from hr.x); begin end$$", &["read hr.x"]),
+        (
+            "do $$begin for r in select a from hr.x loop drop table b; end loop; end$$",
+            &["dropped b", "read hr.x"],
+        ),
+        ("do $$declare n int; begin select count(*) into n from hr.x; end$$", &["read hr.x"]),
+        ("do $$begin execute 'delete from ' || 'hr.x'; end$$", &["written hr.x"]),
+        ("do $$begin execute $x$do 'begin delete from hr.x; end'$x$; end$$", &["written hr.x"]),
+        (
+            "do $$begin while exists (select from a) loop update b set c = 1; end loop; end$$",
+            &["read a", "written b"],
+        ),
+    ] {
+        let expected: Vec<_> = tables.iter().map(|one| (*one).to_owned()).collect();
+        assert_eq!(code(text), (expected, false), "{text}");
+    }
+}
+
+#[test]
+fn code_that_cannot_be_read_has_a_doubt_more() {
+    for text in [
+        "do $$begin execute 'delete from ' || name; end$$",
+        "do $$begin execute format('delete from %I', 'x'); end$$",
+        "do $$begin set search_path = hr; delete from x; end$$",
+        "do $$begin perform set_config('search_path', 'hr', true); end$$",
+        "do $$begin perform query_to_xml('delete from x', true, true, ''); end$$",
+        "do $$begin execute 'execute p'; end$$",
+        "do $$begin no sql at all; end$$",
+        "do $$begin delete from a; end if; end$$",
+    ] {
+        assert!(code(text).1, "{text}");
+    }
+}
+
+#[test]
+fn parts_of_a_block_know_their_target_and_how_much_of_it() {
+    let text = "do $$begin delete from a; update b set c = 1 where id = 2; end$$";
+    let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+    let statement = &facts.statements[0];
+    let of = |part: &Part| {
+        let target = &statement.objects[part.target.unwrap() as usize];
+        (part.verb, part.way, part.bound, &*target.name)
+    };
+    let parts: Vec<_> = statement.parts.iter().map(of).collect();
+    assert_eq!(
+        parts,
+        [
+            (Verb::Delete, Way::Block, Bound::Unbounded, "a"),
+            (Verb::Update, Way::Block, Bound::Bounded, "b"),
+        ]
+    );
+}
+
+#[test]
+fn a_table_that_a_block_creates_for_itself_may_be_another() {
+    let text = "do $$begin if false then create temp table a (); end if; delete from a; end$$";
+    let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+    assert!(facts.statements[0].objects.iter().all(|one| !one.temporary));
 }
 
 #[test]

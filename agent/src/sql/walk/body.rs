@@ -24,13 +24,7 @@ impl<'t> Walk<'t, '_> {
         }
         self.effect(Effect::Execute);
         self.untrusted(language);
-        // Words of other languages mean other things.
-        if language.eq_ignore_ascii_case("plpgsql") {
-            for effect in lexer::hints(body.unwrap_or_default(), self.state.strings, true).iter() {
-                self.effect(effect);
-            }
-        }
-        self.out.doubt(Doubt::Body(language.into()));
+        self.code(language, body.unwrap_or_default(), Way::Block);
     }
 
     /// Languages that can do what the server's own user can.
@@ -115,12 +109,10 @@ impl<'t> Walk<'t, '_> {
             return;
         }
         if !language.eq_ignore_ascii_case("sql") {
-            if language.eq_ignore_ascii_case("plpgsql") {
-                statement.effects = lexer::hints(body, self.state.strings, true);
-            }
-            statement.effects.insert(Effect::Execute);
-            statement.doubt(Doubt::Body(language.into()));
-            self.later.push(statement);
+            self.aside(Way::FunctionBody, |walk| {
+                walk.effect(Effect::Execute);
+                walk.code(language, body, Way::FunctionBody);
+            });
             return;
         }
         let hints = || lexer::hints(body, self.state.strings, false);
