@@ -6,6 +6,7 @@ mod carried;
 mod event;
 mod flow;
 mod hold;
+mod leaf;
 mod learnt;
 mod log;
 mod percent;
@@ -32,6 +33,9 @@ pub use hold::{
     Approver, Caller, Hold, HoldAnswer, HoldApproval, HoldAsked, HoldEnd, HoldEvent, HoldGrant,
     HoldId, HoldLiteral, HoldParameter, HoldPass, HoldState, HoldStep, MOST_ASKED, Reach,
     SCHEMA as HOLD_SCHEMA, Varying, Withdrawal,
+};
+pub use leaf::{
+    LeafName, MOST_CHAIN, MOST_CHAIN_BYTES, MOST_LEAF_NAME_BYTES, MOST_LEAF_NAMES,
 };
 pub use learnt::{
     DatabaseName, Filled, LONGEST as LONGEST_LEARNT, Learnt, MOST_COLUMNS, MOST_THERE, OPAQUE,

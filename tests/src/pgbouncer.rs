@@ -14,8 +14,13 @@ use crate::{ports, wait};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
     Session,
-    /// All clients take turns with one server.
-    Transaction,
+    /// All clients take turns with so many processes of the server.
+    Transaction(u32),
+}
+
+impl Pooling {
+    /// All take turns with one.
+    pub const TURNS: Self = Self::Transaction(1);
 }
 
 /// What its two legs carry.
@@ -40,7 +45,7 @@ impl Pgbouncer {
         let port = ports::fresh()?;
         let (mode, size) = match pooling {
             Pooling::Session => ("session", 40),
-            Pooling::Transaction => ("transaction", 1),
+            Pooling::Transaction(size) => ("transaction", size),
         };
         let path = folder.path();
         let mut settings = format!(

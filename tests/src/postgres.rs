@@ -19,6 +19,7 @@ use crate::{newer, ports, sys, wait};
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     tls: Option<Key>,
+    names: Option<Vec<String>>,
     rules: Vec<String>,
     settings: Vec<String>,
     newer: bool,
@@ -35,6 +36,12 @@ impl Setup {
     /// `db.tidegate.test` and the loopback addresses.
     pub fn tls(mut self, key: Key) -> Self {
         self.tls = Some(key);
+        self
+    }
+
+    /// Its certificate is for these instead.
+    pub fn names(mut self, names: &[&str]) -> Self {
+        self.names = Some(names.iter().map(ToString::to_string).collect());
         self
     }
 
@@ -128,7 +135,10 @@ impl Postgres {
         let authority = match setup.tls {
             Some(key) => {
                 let authority = Authority::fresh()?;
-                let names = ["localhost", "db.tidegate.test", "127.0.0.1", "::1"];
+                let own = ["localhost", "db.tidegate.test", "127.0.0.1", "::1"];
+                let other = setup.names.as_ref();
+                let other = other.map(|names| names.iter().map(String::as_str).collect());
+                let names: Vec<&str> = other.unwrap_or(own.into());
                 let pair = authority.server(&data, &names, key)?;
                 give(&pair.key, uid, gid)?;
                 Some(authority)

@@ -164,6 +164,15 @@ pub struct Closing {
     pub bytes_down: u64,
     pub duration_us: u64,
     pub end: String,
+    pub carried: Option<Carried>,
+}
+
+/// How it was carried.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Carried {
+    pub verified: Option<String>,
+    pub leaf: Option<String>,
+    pub fault: Option<String>,
 }
 
 /// `status -o json`.

@@ -1,15 +1,17 @@
 //! TLS on both legs: what clients can believe, and what they are told.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tidegate_tests::agent::{Agent, Plan};
+use tidegate_tests::agent::{Agent, Observer, Plan};
 use tidegate_tests::certificates::{Key, Pair};
 use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program};
 use tidegate_tests::scene::alone;
+use tidegate_tests::wait;
 
 struct Carried {
     agent: Agent,
@@ -64,6 +66,18 @@ impl Carried {
         ensure!(!output.status.success(), "{dsn} succeeded");
         ensure!(err.contains(expected), "{dsn}: {err}\n{}", self.agent.tail());
         Ok(())
+    }
+
+    /// How far the server was verified, by the record of the connection that ended last.
+    fn verified(&self, observer: &Observer, client: &str) -> Result<String> {
+        let before = observer.events()?.iter().filter(|event| event.event == "closed").count();
+        self.psql(client, "sslmode=require")?;
+        wait::until("the connection's record", Duration::from_secs(10), || {
+            let events = observer.events()?;
+            let closed = events.iter().filter(|event| event.event == "closed").nth(before);
+            let carried = closed.and_then(|event| event.closing.as_ref()?.carried.clone());
+            Ok(carried.map(|carried| carried.verified.unwrap_or_default()))
+        })
     }
 
     /// The host's CA, as `tidegate run` has made it.
@@ -226,6 +240,50 @@ fn the_settings_certificate_is_shown_to_a_server_that_asks_for_one() -> Result<(
             // Others are let in as before.
             carried.says("localhost", &format!("sslmode={mode}"), "hello|t")?;
         }
+    }
+    Ok(())
+}
+
+/// The server's certificate is for all of a domain, the host's CA for the one name that is
+/// protected: the client is shown that one.
+#[test]
+fn a_server_with_a_wildcard_satisfies_a_client_by_the_protected_name() -> Result<()> {
+    let _alone = alone();
+    let wildcard = ["*.pool.example", "f*o.example"];
+    let postgres = Postgres::setup().tls(Key::P256).names(&wildcard).start()?;
+    let settings = "verify = \"full\"\nserver_name = \"a.pool.example\"\nROOTS\n";
+    let carried = Carried::before(postgres, settings)?;
+    let trusted = carried.trusted();
+    let full = format!("sslmode=verify-full {trusted}");
+    carried.says("a.pool.example", &full, "hello|t")?;
+    // It would be verified, but the CA isn't for it.
+    carried.fails("b.pool.example", &full, "does not match host name")?;
+    carried.says("b.pool.example", &format!("sslmode=verify-ca {trusted}"), "hello|t")
+}
+
+#[test]
+fn the_record_says_how_far_the_server_was_verified() -> Result<()> {
+    let _alone = alone();
+    let named = "server_name = \"db.tidegate.test\"";
+    for (settings, client, expected) in [
+        ("verify = \"full\"\nROOTS", "localhost", "full: `localhost`"),
+        // By address: the client says no name.
+        ("verify = \"full\"\nROOTS", "127.0.0.1", "chain only: no name was known"),
+        (
+            &format!("verify = \"ca\"\n{named}\nROOTS"),
+            "localhost",
+            "chain only: the settings ask for no name (verify = \"ca\")",
+        ),
+        (
+            &format!("verify = \"none\"\n{named}"),
+            "localhost",
+            "not: the settings say not to (verify = \"none\")",
+        ),
+    ] {
+        let carried = Carried::start(&format!("{settings}\n"))?;
+        let observer = carried.agent.observe()?;
+        let said = carried.verified(&observer, client)?;
+        ensure!(said == expected, "{settings}, {client}: `{said}`\n{}", carried.agent.tail());
     }
     Ok(())
 }

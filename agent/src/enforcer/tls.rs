@@ -21,7 +21,7 @@ use rustls::{ClientConfig, CommonState, ServerConfig};
 
 pub use configs::{ClientConfigs, has_postgres_alpn};
 pub use leaf::{Leaf, Leaves, Wanted};
-pub use names::names_of;
+pub use names::{names_of, verified_names};
 pub use verify::{Refused as VerifyRefused, Verified, verify};
 
 /// One connection's TLS, as client or as server.

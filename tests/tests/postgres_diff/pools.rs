@@ -19,7 +19,7 @@ fn pooled_by_pgbouncer() -> Result<()> {
     let folder = TempFolder::fresh()?;
     let authority = Authority::fresh()?;
     let pair = authority.server(folder.path(), &["localhost", "127.0.0.1"], Key::P256)?;
-    for pooling in [Pooling::Session, Pooling::Transaction] {
+    for pooling in [Pooling::Session, Pooling::TURNS] {
         for leg in Leg::BOTH {
             let postgres = Postgres::setup().auth("scram-sha-256").start()?;
             postgres.admin("app", "CREATE TABLE c (id int)")?;
@@ -40,7 +40,7 @@ fn pooled_by_pgbouncer() -> Result<()> {
 fn pooled_with_tls_towards_the_pool_and_the_server() -> Result<()> {
     let _alone = alone();
     let folder = TempFolder::fresh()?;
-    for pooling in [Pooling::Session, Pooling::Transaction] {
+    for pooling in [Pooling::Session, Pooling::TURNS] {
         let setup = Postgres::setup().tls(Key::P256);
         let postgres = setup.rule("hostssl all all all scram-sha-256").start()?;
         postgres.admin("app", "CREATE TABLE c (id int)")?;
@@ -102,7 +102,7 @@ fn pooled(way: &mut Way<'_>, pooling: Pooling) -> Result<()> {
     one.query("COPY c TO STDOUT")?;
     one.ask(&[once("SELECT $1::int + 1", &[Some(b"1")], TEXT), sync()].concat())?;
     one.ask(&[parse("s", "SELECT 'mine'", &[]), sync()].concat())?;
-    if pooling == Pooling::Transaction {
+    if pooling == Pooling::TURNS {
         // Not the session's, but the server's.
         two.ask(&[bind("", "s", TEXT, &[], TEXT), execute("", 0), sync()].concat())?;
         two.ask(&[close(b'S', "s"), sync()].concat())?;

@@ -317,8 +317,9 @@ impl Carrying {
                 Probed::Theirs => {}
                 Probed::Ours => return Ok(()),
                 Probed::Over(told) => {
+                    let about = probe.about();
                     self.probe = None;
-                    self.judge.learn_own(told, &self.session);
+                    self.judge.learn_own(about, told, &mut self.session);
                     return Ok(());
                 }
             }
@@ -406,10 +407,13 @@ impl Carrying {
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
         let Self { session, judge, held, probe, screening, watch, .. } = self;
-        let runs = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
-        if runs && session.is_quiet() && judge.asks_server(turn.means) {
-            up.insert(&Probe::question());
-            *probe = Some(Probe::default());
+        let asks = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F' | b'D' | b'C');
+        if asks && let Some(about) = judge.asks_server(frame, session, turn.means) {
+            // What was sent before has its own end, and a rest behind it.
+            if session.is_quiet() {
+                let asked = probe.insert(Probe::new(about));
+                up.insert(&asked.question());
+            }
             return Ok(Asked::Later);
         }
         let Request { runs, ticket } = match session.client(frame)? {

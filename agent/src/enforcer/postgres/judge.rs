@@ -4,6 +4,8 @@
 //! each time it runs. What can't be told – which statement a name means, under
 //! which settings a text will be read – is judged by the strictest reading.
 
+mod asked;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +16,6 @@ use super::holding::{self, Asking, Holding, Promise, of_portal};
 use super::numbered::large_object;
 use super::parameters;
 use super::principal::principal;
-use super::probe::Told;
 use super::sights::Viewer;
 use super::streams;
 use super::temporary::{Rest, Temporary};
@@ -30,7 +31,7 @@ use crate::policy::{
 };
 use crate::sql::facts::{Facts, Scope, Setting, Verb};
 use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
-use crate::wire::postgres::session::{Ending, Outcome, Refusal, Runs, Session};
+use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
 
 /// Of one session.
@@ -54,6 +55,8 @@ pub struct Judge {
     temporary: Temporary,
     /// Whether the server's process is this session's alone. `None`: it wasn't asked.
     own: Option<bool>,
+    /// Whose the names are that the session gives. `None`: that wasn't asked.
+    naming: Option<Naming>,
     /// What is known of the database.
     catalog: Arc<Catalog>,
 }
@@ -125,6 +128,7 @@ impl Judge {
             turned_away: VecDeque::new(),
             temporary: Temporary::default(),
             own: None,
+            naming: None,
             catalog: Arc::default(),
         }
     }
@@ -417,31 +421,6 @@ impl Judge {
         });
     }
 
-    /// Whether a decision to come hangs on what only the server can say. Never where
-    /// nothing is changed by decisions.
-    pub fn asks_server(&self, means: &Means) -> bool {
-        if self.temporary.is_empty() || self.own == Some(false) {
-            return false;
-        }
-        let unknown = self.own.is_none()
-            || matches!(self.path, Path::Settled) && self.reading.search_path.is_none();
-        let stance = means.policies.stance(self.kind, self.unit.as_deref());
-        unknown && stance == Stance::Enforced
-    }
-
-    /// The server has answered, or failed to.
-    pub fn learn_own(&mut self, told: Option<Told>, session: &Session<Judged>) {
-        let Some(Told { process, search_path }) = told else {
-            self.own = Some(false);
-            return;
-        };
-        self.own = Some(session.key().is_some_and(|key| key.process == process));
-        // What was set for this transaction only is gone after it.
-        if matches!(self.path, Path::Settled) {
-            self.set_path(Some(search_path));
-        }
-    }
-
     /// Names count as this session's own tables where they can mean nothing else.
     fn know_temporary(&mut self) {
         let known = &self.scene.target().temporary;
@@ -584,8 +563,7 @@ impl Judge {
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
             .map(|name| {
-                let known = session.statement(name.as_bytes()).filter(|known| known.certain)?;
-                Some(Arc::clone(&known.value.permit.statement.facts))
+                Some(Arc::clone(&session.executed(name.as_bytes())?.permit.statement.facts))
             })
             .collect();
         let transaction = match session.transaction() {
@@ -645,8 +623,7 @@ fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Under
     });
     let (verb, handle) = handle?;
     if verb == Verb::Execute {
-        let known = session.statement(handle.as_bytes()).filter(|known| known.certain)?;
-        return Some(Arc::clone(&known.value.permit.statement));
+        return Some(Arc::clone(&session.executed(handle.as_bytes())?.permit.statement));
     }
     let known = session.portal(handle.as_bytes()).filter(|known| known.certain)?;
     Some(Arc::clone(&known.value.permit.statement))

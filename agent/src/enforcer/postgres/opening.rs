@@ -18,9 +18,9 @@ use crate::enforcer::means::{Destination, Means};
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{
     Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
-    verify,
+    verified_names, verify,
 };
-use crate::model::{TlsCarried, Verify};
+use crate::model::{MOST_CHAIN_BYTES, TlsCarried, Verify};
 use crate::wire::postgres::session::{Authenticating, Common, Greeted, Greeting};
 use crate::wire::postgres::{
     Fault as WireFault, Opening, Side as WireSide, Startup, TLS_REQUEST, TlsAnswer, WireError,
@@ -440,7 +440,8 @@ impl<I: Io> Carriage<I> {
         self.carried.upstream_tls = Some(tls_version(tls));
         self.carried.verified = Some(match &verified {
             Ok(Verified::Full(name)) => format!("full: `{name}`"),
-            Ok(Verified::Chain) => "chain only: no name was known".into(),
+            Ok(Verified::Nameless) => "chain only: no name was known".into(),
+            Ok(Verified::Chain) => "chain only: the settings ask for no name (verify = \"ca\")".into(),
             Ok(Verified::Not(why)) => format!("not: {why}"),
             Err(VerifyRefused(why)) => format!("refused: {why}"),
         });
@@ -461,17 +462,27 @@ impl<I: Io> Carriage<I> {
             }
         };
         let address = self.flow.destination.0.ip();
-        let names = names_of(chain.first().map(Vec::as_slice).unwrap_or_default());
+        let certificate = chain.first().map(Vec::as_slice).unwrap_or_default();
+        let configured = self.destination.configured_names(address);
         let trusted = match (&verified, self.destination.verify()) {
-            (Verified::Full(_) | Verified::Chain, _) => Some(names.clone()),
-            (Verified::Not(_), Verify::None) => Some(self.destination.configured_names(address)),
+            (Verified::Full(_) | Verified::Chain | Verified::Nameless, _) => {
+                let known = self.destination.terms.tls.server_name.as_deref();
+                let asked = [self.carried.asked_name.as_deref(), known];
+                let names = verified_names(certificate, &asked);
+                // A certificate for a common name alone is for nobody who verifies.
+                Some(if names.is_empty() { configured } else { names })
+            }
+            (Verified::Not(_), Verify::None) => Some(configured),
             (Verified::Not(_), _) => None,
         };
-        match trusted.filter(|names| !names.is_empty() && !turn.means.issuer.is_empty()) {
+        match trusted.filter(|_| !turn.means.issuer.is_empty()) {
             Some(names) => {
                 let wanted = Wanted { names, issuer: Arc::clone(&turn.means.issuer) };
                 if let Some(leaf) = turn.means.shared.leaves.known(&wanted) {
                     self.show(&leaf)?;
+                } else if chain.iter().map(Vec::len).sum::<usize>() > MOST_CHAIN_BYTES {
+                    self.carried.leaf = Some("not signed: the server's chain is too long".into());
+                    self.show_untrusted(wanted.names, turn.means)?;
                 } else {
                     turn.asks.push(Ask::Sign { wanted: wanted.clone(), chain });
                     let Stage::Upstream(Then::Client { greeting, hello }) =
@@ -482,7 +493,7 @@ impl<I: Io> Carriage<I> {
                     self.stage = Stage::Leaf { greeting, hello, wanted };
                 }
             }
-            None => self.show_untrusted(names, turn.means)?,
+            None => self.show_untrusted(names_of(certificate), turn.means)?,
         }
         Ok(true)
     }

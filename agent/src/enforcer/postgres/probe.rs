@@ -1,24 +1,35 @@
 //! A question of our own, put into a session while it rests: which process serves it,
-//! and how does it look for names?
+//! and how does it look for names? And if that process isn't the session's own, does it
+//! know what is prepared by the name that it was given?
 //!
-//! Asked only where something hangs on the answer (a temporary table was created), and
-//! in a way that leaves nothing behind: named objects that no client has, closed again,
-//! so that the client's unnamed ones stay as they are. The client sees none of it.
+//! Asked only where something hangs on the answer (a temporary table was created, a
+//! prepared statement is to be used again), and in a way that leaves nothing behind:
+//! named objects that no client has, closed again, so that the client's unnamed ones
+//! stay as they are. The client sees none of it.
 
 use crate::wire::limits::Limits;
 use crate::wire::postgres::{Backend, Frame};
 
 /// One that is under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Probe {
+    about: About,
     row: Option<Told>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    Process,
+    /// The question itself is prepared by a name: is it there by that name?
+    Names,
 }
 
 /// What the server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    pub process: u32,
-    pub search_path: Box<str>,
+pub enum Told {
+    Process { process: u32, search_path: Box<str> },
+    Names { kept: bool },
 }
 
 /// What a frame of the server's is while a probe is under way.
@@ -33,11 +44,19 @@ pub enum Probed {
 }
 
 impl Probe {
+    pub fn new(about: About) -> Self {
+        Self { about, row: None }
+    }
+
     /// What is to be sent.
-    pub fn question() -> Vec<u8> {
+    pub fn question(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let name = [NAME, b"\0"].concat();
-        let query = [name.as_slice(), QUERY, b"\0", &[0, 0]].concat();
+        let text = match self.about {
+            About::Process => PROCESS,
+            About::Names => NAMES,
+        };
+        let query = [name.as_slice(), text, b"\0", &[0, 0]].concat();
         let bind = [name.as_slice(), &name, &[0, 0], &[0, 0], &[0, 0]].concat();
         let execute = [name.as_slice(), &[0; 4]].concat();
         let (portal, statement) = ([b"P", name.as_slice()].concat(), [b"S", &*name].concat());
@@ -58,11 +77,15 @@ impl Probe {
         out
     }
 
+    pub fn about(&self) -> About {
+        self.about
+    }
+
     pub fn take(&mut self, frame: &Frame<'_>, limits: &Limits) -> Probed {
         match frame.tag {
             b'A' | b'N' | b'S' => Probed::Theirs,
             b'D' => {
-                self.row = told(frame.body());
+                self.row = told(self.about, frame.body());
                 Probed::Ours
             }
             b'Z' => match Backend::decode(frame.tag, frame.body(), limits) {
@@ -82,15 +105,18 @@ impl Probe {
     }
 }
 
-/// A row of two texts.
-fn told(row: &[u8]) -> Option<Told> {
+/// A row of texts: two, or one.
+fn told(about: About, row: &[u8]) -> Option<Told> {
     let (count, rest) = row.split_first_chunk::<2>()?;
-    if u16::from_be_bytes(*count) != 2 {
-        return None;
+    let (first, rest) = value(rest)?;
+    match (about, u16::from_be_bytes(*count)) {
+        (About::Process, 2) => {
+            let (search_path, _) = value(rest)?;
+            Some(Told::Process { process: first.parse().ok()?, search_path: search_path.into() })
+        }
+        (About::Names, 1) => Some(Told::Names { kept: first.parse().ok()? }),
+        _ => None,
     }
-    let (process, rest) = value(rest)?;
-    let (search_path, _) = value(rest)?;
-    Some(Told { process: process.parse().ok()?, search_path: search_path.into() })
 }
 
 fn value(row: &[u8]) -> Option<(&str, &[u8])> {
@@ -100,8 +126,10 @@ fn value(row: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 const NAME: &[u8] = b"tidegate asks";
-const QUERY: &[u8] = b"SELECT pg_catalog.pg_backend_pid()::pg_catalog.text, \
+const PROCESS: &[u8] = b"SELECT pg_catalog.pg_backend_pid()::pg_catalog.text, \
     pg_catalog.current_setting('search_path')";
+const NAMES: &[u8] = b"SELECT (EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
+    WHERE name OPERATOR(pg_catalog.=) 'tidegate asks'))::pg_catalog.text";
 
 #[cfg(test)]
 mod tests;

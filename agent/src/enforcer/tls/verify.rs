@@ -18,6 +18,8 @@ pub enum Verified {
     /// The chain leads to a root, and the certificate bears this name.
     Full(String),
     /// The chain leads to a root; no name was known to ask for.
+    Nameless,
+    /// The chain leads to a root, and the settings ask for no more.
     Chain,
     /// It isn't known, and the settings don't ask for it; why.
     Not(String),
@@ -68,7 +70,7 @@ fn look(
     if mode == Verify::Ca {
         return Ok(Verified::Chain);
     }
-    let Some(name) = configured.or(asked) else { return Ok(Verified::Chain) };
+    let Some(name) = configured.or(asked) else { return Ok(Verified::Nameless) };
     let server = ServerName::try_from(name).map_err(|_| format!("`{name}` is no host name"))?;
     verify_server_name(&parsed, &server).map_err(words)?;
     Ok(Verified::Full(name.into()))

@@ -11,43 +11,7 @@ use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 use x509_parser::extensions::{GeneralName, GeneralSubtree as Subtree};
 use x509_parser::prelude::X509Certificate;
 
-/// A name as a leaf bears it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Name {
-    /// In lower case; `*.` may stand before it.
-    Dns(String),
-    Address(IpAddr),
-}
-
-impl Name {
-    pub fn parse(text: &str) -> Option<Self> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Some(Self::Address(address.to_canonical()));
-        }
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        let plain = name.strip_prefix("*.").unwrap_or(&name);
-        let fine = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        };
-        let last = plain.rsplit('.').next().unwrap_or_default();
-        let numeric = last.bytes().all(|b| b.is_ascii_digit());
-        (name.len() <= 253 && plain.split('.').all(fine) && !numeric).then_some(Self::Dns(name))
-    }
-
-    pub fn is_wildcard(&self) -> bool {
-        matches!(self, Self::Dns(name) if name.starts_with("*."))
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dns(name) => f.write_str(name),
-            Self::Address(address) => address.fmt(f),
-        }
-    }
-}
+pub use crate::model::LeafName as Name;
 
 /// What a CA is for: one host name with those below it, or one network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,12 +12,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use super::Wanted;
 use crate::keeper::ca::{self, Authority, Name};
 use crate::keeper::terms::{Ground, Grounds};
-use crate::model::{Protocol, Verify};
+use crate::model::{MOST_CHAIN, MOST_CHAIN_BYTES, MOST_LEAF_NAMES, Protocol, Verify};
 
-const MOST_NAMES: usize = 128;
-/// A server's own, two intermediates, a cross-signed one and a root are five.
-const MOST_CHAIN: usize = 8;
-const MOST_CHAIN_BYTES: usize = 28 << 10;
 const HOUR: i64 = 3600;
 /// Of a leaf. It is made anew long before.
 const LIFE: i64 = 24 * HOUR;
@@ -32,7 +28,7 @@ pub(super) enum Refusal {
     NotProtected(String),
     #[error("connections to `{0}` are not read: nobody's TLS is ended there")]
     Unread(String),
-    #[error("{0} names are wanted: 1 to {MOST_NAMES} are signed")]
+    #[error("{0} names are wanted: 1 to {MOST_LEAF_NAMES} are signed")]
     Names(usize),
     #[error("one of the names wanted is none")]
     NotAName,
@@ -76,7 +72,7 @@ pub(super) fn sign(
     if ground.protocol == Protocol::Unread {
         return Err(Refusal::Unread(rule.to_owned()));
     }
-    if wanted.names.is_empty() || wanted.names.len() > MOST_NAMES {
+    if wanted.names.is_empty() || wanted.names.len() > MOST_LEAF_NAMES {
         return Err(Refusal::Names(wanted.names.len()));
     }
     let mut names = Vec::new();

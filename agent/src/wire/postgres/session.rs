@@ -17,6 +17,7 @@ mod client;
 mod effects;
 mod greeting;
 mod names;
+mod naming;
 mod objects;
 mod outcome;
 mod parameters;
@@ -35,6 +36,7 @@ pub use authenticating::{Authenticating, ClientLogin, CredentialKind, Said, Serv
 pub use effects::{SqlEffect, SqlEffects};
 pub use greeting::{Greeted, Greeting};
 pub use names::Known;
+pub use naming::Naming;
 pub use objects::{Described, DescribedBy, Description, Formats, Portal, Shape, Statement};
 pub use outcome::{Ending, Outcome};
 pub use parameters::Parameters;
@@ -116,6 +118,7 @@ pub struct Session<G: Gate> {
     last: Option<Pending<G>>,
     statements: Names<Arc<Statement<G>>>,
     portals: Names<Arc<Portal<G>>>,
+    naming: Naming,
     budget: Budget,
     /// The latest description, since the same one tends to come again.
     description: Option<Arc<Description>>,
@@ -149,6 +152,7 @@ impl<G: Gate> Session<G> {
             last: None,
             statements: Names::default(),
             portals: Names::default(),
+            naming: Naming::default(),
             budget: Budget::default(),
             description: None,
             outcomes: Vec::new(),

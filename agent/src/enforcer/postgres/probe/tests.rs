@@ -11,30 +11,42 @@ fn body(values: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn the_question_is_six_messages_that_a_server_takes() {
-    let question = Probe::question();
-    let (mut rest, mut tags) = (question.as_slice(), Vec::new());
-    while let Some((head, after)) = rest.split_first_chunk::<5>() {
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
-        let (message, left) = after.split_at(length);
-        Frontend::decode(head[0], message, &Limits::default()).unwrap();
-        tags.push(head[0]);
-        rest = left;
+fn a_question_is_six_messages_that_a_server_takes() {
+    for about in [About::Process, About::Names] {
+        let question = Probe::new(about).question();
+        let (mut rest, mut tags) = (question.as_slice(), Vec::new());
+        while let Some((head, after)) = rest.split_first_chunk::<5>() {
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
+            let (message, left) = after.split_at(length);
+            Frontend::decode(head[0], message, &Limits::default()).unwrap();
+            tags.push(head[0]);
+            rest = left;
+        }
+        assert_eq!(tags, *b"PBECCS");
+        assert!(rest.is_empty());
     }
-    assert_eq!(tags, *b"PBECCS");
-    assert!(rest.is_empty());
 }
 
 #[test]
 fn a_row_is_the_process_and_the_path() {
     let row = body(&["4711", "\"$user\", public"]);
-    let told = told(&row).unwrap();
-    assert_eq!(told, Told { process: 4711, search_path: "\"$user\", public".into() });
+    let told = told(About::Process, &row).unwrap();
+    assert_eq!(told, Told::Process { process: 4711, search_path: "\"$user\", public".into() });
+}
+
+#[test]
+fn or_whether_names_are_kept() {
+    for (said, kept) in [("true", true), ("false", false)] {
+        assert_eq!(told(About::Names, &body(&[said])), Some(Told::Names { kept }));
+    }
 }
 
 #[test]
 fn anything_else_is_no_answer() {
     for row in [body(&["4711"]), body(&["x", "y"]), body(&["1", "2", "3"]), vec![0, 2, 0], vec![]] {
-        assert_eq!(told(&row), None, "{row:?}");
+        assert_eq!(told(About::Process, &row), None, "{row:?}");
+    }
+    for row in [body(&["t"]), body(&["true", "x"]), vec![0, 1], vec![]] {
+        assert_eq!(told(About::Names, &row), None, "{row:?}");
     }
 }

@@ -127,6 +127,14 @@ impl<T: Clone> Names<T> {
         }
     }
 
+    /// What is confirmed may have been changed, as far as `which` says.
+    pub fn doubt_those(&mut self, which: impl Fn(&T) -> bool) {
+        self.unnamed.confirmed = None;
+        for known in self.confirmed.values_mut().filter(|known| which(&known.value)) {
+            known.certain = false;
+        }
+    }
+
     pub fn forget_named(&mut self) {
         self.confirmed.clear();
     }
@@ -144,6 +152,11 @@ impl<T: Clone> Names<T> {
     /// How many are known or planned under names.
     pub fn len(&self) -> usize {
         self.confirmed.len() + self.ahead.len()
+    }
+
+    /// Whether one is known or planned under no name.
+    pub fn has_unnamed(&self) -> bool {
+        self.unnamed.confirmed.is_some() || self.unnamed.ahead.is_some()
     }
 
     /// The names that the server has confirmed.

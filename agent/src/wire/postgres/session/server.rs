@@ -398,6 +398,7 @@ impl<G: Gate> Session<G> {
         if transaction == Transaction::Idle {
             // A transaction's portals end with it.
             self.portals.retain(|portal| portal.holdable);
+            self.rest();
         }
         Ok(Found::Plain)
     }

@@ -156,3 +156,80 @@ fn a_simple_query_drops_the_unnamed_statement_and_portal() {
     assert!(bench.session.statement(b"").is_none());
     assert!(bench.session.portal(b"").is_none());
 }
+
+/// A statement by Parse, one by PREPARE, an unnamed one and a held cursor; then a rest.
+fn with_names(naming: Naming) -> Bench {
+    let mut bench = bench();
+    bench.client(&query("prepare q as select 1; declare h cursor with hold for select 2")).unwrap();
+    let answers = [complete("PREPARE"), complete("DECLARE CURSOR"), ready(b'I')];
+    bench.server(&answers.concat()).unwrap();
+    bench.client(&[parse("s", "select 3"), parse("", "select 4"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), message(b'1', b""), ready(b'I')].concat()).unwrap();
+    bench.session.set_naming(naming);
+    bench
+}
+
+#[test]
+fn names_at_a_process_of_its_own_stay_certain() {
+    let mut bench = with_names(Naming::Own);
+    assert!(bench.session.executed(b"s").is_some() && bench.session.executed(b"q").is_some());
+    for bind in [bind("", "s"), bind("", "q"), bind("", "")] {
+        assert_eq!(step(&mut bench, &bind), "certain");
+    }
+    assert_eq!(step(&mut bench, &execute("h")), "certain");
+}
+
+#[test]
+fn names_that_are_shared_are_certain_up_to_the_next_rest() {
+    let mut bench = with_names(Naming::Shared);
+    assert!(bench.session.executed(b"s").is_none() && bench.session.executed(b"q").is_none());
+    assert_eq!(step(&mut bench, &bind("", "s")), "uncertain");
+    assert_eq!(step(&mut bench, &bind("", "q")), "uncertain");
+    assert_eq!(step(&mut bench, &bind("", "")), "unknown");
+    assert_eq!(step(&mut bench, &execute("h")), "uncertain");
+    let mut bench = with_names(Naming::Shared);
+    // Within a transaction nobody comes between.
+    bench.client(&[parse("t", "select 5"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'T')].concat()).unwrap();
+    assert!(bench.session.executed(b"t").is_some());
+    assert_eq!(step(&mut bench, &bind("", "t")), "certain");
+    bench.client(&sync()).unwrap();
+    bench.server(&[message(b'2', b""), ready(b'I')].concat()).unwrap();
+    assert_eq!(step(&mut bench, &bind("", "t")), "uncertain");
+}
+
+#[test]
+fn a_pooler_that_renames_keeps_what_parse_named_and_nothing_else() {
+    let mut bench = with_names(Naming::Renamed);
+    // The server has `s` under another name, or somebody else's.
+    assert!(bench.session.executed(b"s").is_none() && bench.session.executed(b"q").is_none());
+    assert_eq!(step(&mut bench, &bind("", "s")), "certain");
+    assert_eq!(step(&mut bench, &bind("", "q")), "uncertain");
+    assert_eq!(step(&mut bench, &bind("", "")), "unknown");
+    assert_eq!(step(&mut bench, &execute("h")), "uncertain");
+}
+
+#[test]
+fn only_what_begins_after_a_rest_leans_on_names_of_before_it() {
+    fn leans(bench: &mut Bench, bytes: &[u8]) -> bool {
+        bench.client.feed(bytes);
+        let frame = bench.client.frame().unwrap().unwrap();
+        let (span, leans) = (frame.span, bench.session.leans_on_names(&frame));
+        bench.client.put_back(span);
+        bench.client.take_unframed();
+        leans
+    }
+    let mut bench = bench();
+    assert!(!leans(&mut bench, &parse("s", "select 1")) && !leans(&mut bench, &bind("", "")));
+    bench.client(&[parse("", "select 1"), sync()].concat()).unwrap();
+    // The Sync's answer may bring another process; whoever goes on waits for it.
+    assert!(leans(&mut bench, &bind("", "")));
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    assert!(leans(&mut bench, &bind("", "")) && leans(&mut bench, &parse("s", "select 1")));
+    assert!(!leans(&mut bench, &parse("", "select 2")) && !leans(&mut bench, &query("select 2")));
+    bench.client(&[parse("s", "select 1"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    assert!(leans(&mut bench, &query("execute s")) && leans(&mut bench, &parse("", "select 2")));
+    bench.client(&parse("t", "select 2")).unwrap();
+    assert!(!leans(&mut bench, &bind("", "s")), "its pipeline has begun before");
+}
