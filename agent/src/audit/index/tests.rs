@@ -2,7 +2,7 @@ use super::*;
 use crate::audit::log::tests::{Keeper, Scratch, flow, small};
 use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
-use crate::audit::{Connection, Ending, Log, Outcome, Sequencer, Statement, Verdict, Way};
+use crate::audit::{Connection, Ending, Log, Outcome, Sealed, Sequencer, Statement, Verdict, Way};
 use crate::model::{Carried, Mode};
 use crate::policy::Grounds;
 use crate::sql::Strings;
@@ -311,4 +311,47 @@ fn a_statement_is_found_by_the_trace_that_it_names() {
     }
     let other = Query { trace: vec!["0".repeat(32)], ..query() };
     assert_eq!(index.search(&other).unwrap(), []);
+}
+
+#[test]
+fn what_the_shadow_alone_kept_from_being_masked_is_found_by_its_verdict() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(100, Mode::Strict));
+    let subject = log.subject("SELECT a; SELECT b", Strings::Standard, None);
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    let asked = |serial, verdict| {
+        let statement = Statement::new(serial, Way::Query, Some(&subject), verdict);
+        connection.intent(&statement).unwrap()
+    };
+    let ended = |sealed: &Sealed, index: u32, would_mask: &[(&str, u64)]| {
+        let seen = &[("email", 3), ("iban", 1)];
+        let ended = Outcome { index, seen, ..Outcome::new(Ending::Complete) };
+        connection.outcome(sealed, &Outcome { would_mask, ..ended });
+    };
+    // Of what may be seen nothing would have been masked.
+    ended(&asked(1, Verdict::Allowed), 0, &[]);
+    // What would not have been let through isn't only masked.
+    ended(&asked(2, Verdict::WouldRefuse), 0, &[("email", 3)]);
+    // Told at once, and when the intent was in the index already.
+    let several = asked(3, Verdict::Allowed);
+    ended(&several, 0, &[("email", 3)]);
+    ended(&several, 1, &[("email", 1), ("iban", 1)]);
+    let later = asked(4, Verdict::Allowed);
+    index.catch_up(&mut || true).unwrap();
+    ended(&later, 0, &[("email", 3)]);
+    index.catch_up(&mut || true).unwrap();
+    let would = Query { verdict: vec![Verdict::WouldMask], oldest: true, ..query() };
+    let found: Vec<_> = index
+        .search(&would)
+        .unwrap()
+        .into_iter()
+        .map(|hit| (hit.verdict.unwrap(), hit.outcome.unwrap().would_mask))
+        .collect();
+    let told = ["email 4 iban 1", "email 3"].map(|cells| ("would_mask", counts(cells)));
+    assert_eq!(found, told);
+    let count = |verdict| {
+        index.search(&Query { verdict: vec![verdict], ..query() }).unwrap().len()
+    };
+    assert_eq!((count(Verdict::Allowed), count(Verdict::WouldRefuse)), (1, 1));
 }

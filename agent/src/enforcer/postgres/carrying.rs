@@ -538,6 +538,7 @@ fn record(
         tally.iter().map(|(class, count)| (class.as_str(), count)).collect()
     };
     let (masked, seen) = (classes(&counts.masked), classes(&counts.seen));
+    let would_mask = classes(&counts.would_mask);
     let (ending, sqlstate, tag) = match &outcome.ending {
         // The Execute's end is the one that counts.
         Ending::Accepted => return,
@@ -567,6 +568,7 @@ fn record(
             bytes: outcome.bytes,
             masked: &masked,
             seen: &seen,
+            would_mask: &would_mask,
             latency_us: u64::try_from(recorded.at.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..audit::Outcome::new(ending)
         },

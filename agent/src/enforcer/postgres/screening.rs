@@ -19,7 +19,7 @@ use crate::enforcer::catalogs::{Identity, Known};
 use crate::enforcer::means::Means;
 use crate::mask::postgres::copy::CopyScreen;
 use crate::mask::postgres::messages::Care;
-use crate::mask::{Catalog, Hand, Plan, Screen, Screening as Looked, Unshowable};
+use crate::mask::{Catalog, Class, Hand, Plan, Screen, Screening as Looked, Tally, Unshowable};
 use crate::wire::postgres::session::{Origin, Outcome, Shown, What};
 use crate::wire::postgres::{Backend, Frame, Part, Splice, Tags};
 
@@ -284,8 +284,9 @@ impl Screening {
             return Ok(Some((CopyScreen::new(style(origin, binary)), plan)));
         }
         // A stream is counted by its columns, once: its rows aren't cut.
-        let counts = self.counted.of(place(origin));
-        plan.classes().for_each(|class| counts.seen.add(class));
+        let mut shown = Tally::default();
+        plan.classes().for_each(|class| shown.add(class));
+        self.counted.of(place(origin)).show(&shown, Class::ALL);
         Ok(None)
     }
 
@@ -342,7 +343,8 @@ impl Screening {
             let looked = self.screen.take_tally();
             match way {
                 Way::Masked => self.counted.mask(place(origin), &looked),
-                _ => self.counted.of(place(origin)).seen.merge(&looked),
+                // What it may see isn't found by these rules.
+                _ => self.counted.of(place(origin)).show(&looked, Class::ALL),
             }
         }
         Ok(())
@@ -368,8 +370,8 @@ impl Screening {
 
     fn end_answer(&mut self) {
         let Some(answer) = self.answer.take() else { return };
-        let looked = self.screen.take_tally();
-        let Made { plan, seen, origins } = answer.made;
+        let mut looked = self.screen.take_tally();
+        let Made { plan, seen, would_mask, origins } = answer.made;
         let given_away = self.screen.take_given_away();
         if !given_away.is_empty() {
             self.knowledge.given_away(&given_away, &origins, answer.rows);
@@ -379,9 +381,9 @@ impl Screening {
             counts.masked.merge(&looked);
             seen.iter().for_each(|class| counts.seen.add_many(*class, answer.rows));
         } else {
-            counts.seen.merge(&looked);
             let rest = answer.rows.saturating_sub(answer.looked);
-            plan.classes().for_each(|class| counts.seen.add_many(class, rest));
+            plan.classes().for_each(|class| looked.add_many(class, rest));
+            counts.show(&looked, &would_mask);
         }
     }
 }

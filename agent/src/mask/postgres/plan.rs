@@ -178,6 +178,11 @@ impl Plan {
         &self.columns
     }
 
+    /// What is done to what turns up outside of columns with a class.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// The classes of columns that are masked whole.
     pub fn classes(&self) -> impl Iterator<Item = Class> + '_ {
         self.columns.iter().filter_map(|column| match column.treatment {

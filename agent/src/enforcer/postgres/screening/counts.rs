@@ -1,7 +1,7 @@
 //! What of a session's answers was masked and what was seen, until their ends are
 //! told.
 
-use crate::mask::Tally;
+use crate::mask::{Class, Tally};
 
 /// A statement of the session: its request, and which of its text it is.
 pub type Place = (u64, u32);
@@ -11,6 +11,17 @@ pub type Place = (u64, u32);
 pub struct Counts {
     pub masked: Tally,
     pub seen: Tally,
+    /// … and of that, what only the shadow kept from being masked.
+    pub would_mask: Tally,
+}
+
+impl Counts {
+    /// Was shown, and those of these classes in shadow alone.
+    pub fn show(&mut self, shown: &Tally, would_mask: &[Class]) {
+        self.seen.merge(shown);
+        let hidden = shown.iter().filter(|(class, _)| would_mask.contains(class));
+        hidden.for_each(|(class, cells)| self.would_mask.add_many(class, cells));
+    }
 }
 
 /// Of statements whose ends aren't told yet.

@@ -67,6 +67,8 @@ pub struct Made {
     pub plan: Arc<Plan>,
     /// The classes of columns that are shown in the clear.
     pub seen: Arc<[Class]>,
+    /// In shadow: those that would not have been.
+    pub would_mask: Arc<[Class]>,
     /// Whose columns they are, by OID and number; zeros where they are nobody's.
     pub origins: Arc<[(u32, u16)]>,
 }
@@ -123,8 +125,10 @@ impl Plans {
         viewer: Viewer<'_>,
     ) -> Result<Made, Unshowable> {
         let edition = knowledge.renew();
+        // In shadow nobody has asked yet.
+        let open = self.way == Way::Shadow && self.sights.open(viewer);
         let (Some(answered), Some(shape)) = (Answered::of(origin), origin.shape()) else {
-            return undescribed(frame);
+            return undescribed(frame, open);
         };
         let under = Under { way: self.way, edition, sights: self.sights.epoch() };
         if self.under != Some(under) {
@@ -165,7 +169,13 @@ impl Plans {
         match self.way {
             // What is sensitive, whoever may see it: that is what is counted.
             Way::Shadow | Way::Open => {
-                Made { plan: Arc::new(of(&Unrevealed)), seen: [].into(), origins }
+                let plan = of(&Unrevealed);
+                let would_mask = if self.sights.reveal_nothing() {
+                    Class::ALL.into()
+                } else {
+                    hidden(&self.sights.with(viewer, |reveal| of(reveal)), &plan)
+                };
+                Made { plan: Arc::new(plan), seen: [].into(), would_mask, origins }
             }
             Way::Masked => {
                 let plan = self.sights.with(viewer, |reveal| of(reveal));
@@ -174,7 +184,7 @@ impl Plans {
                 } else {
                     seen(&plan, &of(&Unrevealed))
                 };
-                Made { plan: Arc::new(plan), seen, origins }
+                Made { plan: Arc::new(plan), seen, would_mask: [].into(), origins }
             }
         }
     }
@@ -345,13 +355,25 @@ fn seen(plan: &Plan, unrevealed: &Plan) -> Arc<[Class]> {
     seen.collect()
 }
 
+/// The classes that stay hidden: by a column of theirs, or wherever they turn up.
+fn hidden(plan: &Plan, unrevealed: &Plan) -> Arc<[Class]> {
+    let has = |plan: &Plan, class: Class| plan.classes().any(|one| one == class);
+    let all = Class::ALL.iter().copied();
+    let hidden = all.filter(|class| {
+        has(plan, *class)
+            || !has(unrevealed, *class) && plan.rules().mask(*class) != Mask::Keep
+    });
+    hidden.collect()
+}
+
 /// Rows that nobody has described: nothing of them can be told.
-fn undescribed(frame: &Frame<'_>) -> Result<Made, Unshowable> {
+fn undescribed(frame: &Frame<'_>, open: bool) -> Result<Made, Unshowable> {
     let count = frame.body().first_chunk::<2>().ok_or(Unshowable::Malformed)?;
     let column = ColumnPlan { form: Form::Unknown, binary: true, treatment: OPAQUE };
     let columns = vec![column; usize::from(u16::from_be_bytes(*count))].into();
     let plan = Arc::new(Plan::new(columns, Default::default()));
-    Ok(Made { plan, seen: [].into(), origins: [].into() })
+    let would_mask = if open { [].into() } else { Class::ALL.into() };
+    Ok(Made { plan, seen: [].into(), would_mask, origins: [].into() })
 }
 
 /// For what a function gave that is called by its number. `known`: it is one of the
