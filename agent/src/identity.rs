@@ -72,6 +72,7 @@ pub fn actor(facts: &Facts, known: &Known) -> Actor {
         boot: cut(&facts.boot, LONGEST_NAME),
         program: program(&facts.process),
         ancestry: facts.ancestors.iter().take(MOST_ANCESTORS).map(ancestor).collect(),
+        ancestry_cut: facts.ancestors.len() > MOST_ANCESTORS,
         person,
         teams: found.teams,
         groups: found.groups,
@@ -110,7 +111,9 @@ fn ancestor(seen: &Seen) -> Ancestor {
         relation: seen.relation,
         ended: seen.ended,
         uid: seen.uid,
+        gid: seen.gid,
         user: seen.user.as_deref().map(|user| cut(user, LONGEST_NAME)),
+        group: seen.group.as_deref().map(|group| cut(group, LONGEST_NAME)),
         comm: cut(&seen.comm, LONGEST_NAME),
         exe: seen.exe.as_deref().map(path),
         file: seen.file.as_ref().map(file),
@@ -119,6 +122,7 @@ fn ancestor(seen: &Seen) -> Ancestor {
         folder: seen.folder.as_deref().map(path),
         terminal: seen.terminal.as_deref().map(|name| cut(name, LONGEST_NAME)),
         login_uid: seen.login_uid,
+        login_session: seen.login_session,
         capabilities: capabilities(seen.effective),
     }
 }

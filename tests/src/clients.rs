@@ -23,6 +23,7 @@ pub enum Language {
     /// bash, by /dev/tcp.
     Shell,
     Perl,
+    Ruby,
 }
 
 const PYTHON: &str = "\
@@ -60,6 +61,13 @@ my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1]) or die
 print $s qq(hello\\n);
 ";
 
+const RUBY: &str = "\
+require 'socket'
+s = TCPSocket.new(ARGV[0], ARGV[1].to_i)
+s.write(\"hello\\n\")
+s.close
+";
+
 impl Clients {
     pub fn fresh() -> Result<Self> {
         let folder = TempFolder::fresh()?;
@@ -69,6 +77,7 @@ impl Clients {
             ("Client.java", JAVA),
             ("client.sh", SHELL),
             ("client.pl", PERL),
+            ("client.rb", RUBY),
         ] {
             let path = folder.path().join(name);
             std::fs::write(&path, text)?;
@@ -103,6 +112,15 @@ impl Clients {
             }
             Language::Shell => vec![file("client.sh")],
             Language::Perl => vec!["/usr/bin/perl".into(), file("client.pl")],
+            Language::Ruby => {
+                vec![
+                    "/usr/bin/ruby".into(),
+                    "-W0".into(),
+                    "-I".into(),
+                    "lib".into(),
+                    file("client.rb"),
+                ]
+            }
         };
         words.extend([to.ip().to_string(), to.port().to_string(), label.to_owned()]);
         words
@@ -117,6 +135,7 @@ impl Clients {
             Language::Java => "Client".into(),
             Language::Shell => file("client.sh"),
             Language::Perl => file("client.pl"),
+            Language::Ruby => file("client.rb"),
         }
     }
 }
@@ -130,6 +149,7 @@ impl Language {
             Self::Java => "java",
             Self::Shell => "/bin/bash",
             Self::Perl => "/usr/bin/perl",
+            Self::Ruby => "/usr/bin/ruby",
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)

@@ -13,6 +13,8 @@ const PACKAGES: &[&str] = &[
     "psycopg[binary]==3.2.3",
     "asyncpg==0.30.0",
     "sqlalchemy==2.0.43",
+    // What SQLAlchemy's own tests are run by.
+    "pytest==8.3.5",
     "distro==1.9.0",
     "jsonschema==4.26.0",
     // With the schema's own files.

@@ -72,9 +72,14 @@ fn every_interpreter_is_told_with_its_script() -> Result<()> {
     let _alone = alone();
     let scene = Scene::strict()?;
     let clients = Clients::fresh()?;
-    for language in
-        [Language::Python, Language::Node, Language::Java, Language::Shell, Language::Perl]
-    {
+    for language in [
+        Language::Python,
+        Language::Node,
+        Language::Java,
+        Language::Shell,
+        Language::Perl,
+        Language::Ruby,
+    ] {
         let label = format!("--{language:?}");
         let words = clients.words(language, scene.echo.v4(), &label);
         let mut client = command(&scene.inside().user(UID, UID), &words)?;

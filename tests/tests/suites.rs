@@ -170,26 +170,35 @@ fn postgresql_isolation() -> Result<()> {
     })
 }
 
-/// asyncpg's source package brings its tests; psycopg 3's and node-postgres'
-/// packages don't.
+/// A source package of PyPI's, unpacked: what of it is named, or all.
+fn unpacked(package: &str, version: &str, parts: &[&str]) -> Result<PathBuf> {
+    let folder = target_folder().join("suites").join(package);
+    let name = format!("{package}-{version}");
+    let whole = folder.join(format!("{name}.whole"));
+    if !whole.is_file() {
+        std::fs::create_dir_all(&folder)?;
+        let mut pip = Command::new(venv::python()?);
+        pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]);
+        run(pip.arg(format!("{package}=={version}")).arg("-d").arg(&folder))?;
+        let mut tar = Command::new("tar");
+        tar.arg("-xf").arg(folder.join(format!("{name}.tar.gz")));
+        tar.arg("--strip-components=1").args(parts.iter().map(|part| format!("{name}/{part}")));
+        run(tar.current_dir(&folder))?;
+        std::fs::write(whole, "")?;
+    }
+    Ok(folder)
+}
+
+/// The source packages of asyncpg and SQLAlchemy bring their tests. Those of psycopg 3
+/// and node-postgres don't; tokio-postgres' want a server at port 5433 with users of
+/// their own, and sqlx' a crate that isn't published.
 #[test]
 #[ignore = "long: cargo xtask test --all"]
 fn asyncpg_itself() -> Result<()> {
     let _alone = alone();
     let python = venv::python()?;
-    let folder = target_folder().join("suites/asyncpg");
-    let version = "0.30.0";
-    if !folder.join("tests").is_dir() {
-        std::fs::create_dir_all(&folder)?;
-        let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]);
-        run(pip.arg(format!("asyncpg=={version}")).arg("-d").arg(&folder))?;
-        let mut tar = Command::new("tar");
-        tar.arg("-xf").arg(folder.join(format!("asyncpg-{version}.tar.gz")));
-        // Only the tests, so that what they import is the installed one.
-        tar.args(["--strip-components=1", &format!("asyncpg-{version}/tests")]);
-        run(tar.current_dir(&folder))?;
-    }
+    // Only the tests, so that what they import is the installed one.
+    let folder = unpacked("asyncpg", "0.30.0", &["tests"])?;
     let stage =
         || Stage::new(Postgres::setup().auth("trust").setting("max_connections=200").start()?);
     same("asyncpg's own tests", stage, Wanted::AtLeast(150), |way| {
@@ -219,6 +228,52 @@ fn asyncpg_itself() -> Result<()> {
             let Some((_, name)) = name.split_once('(') else { continue };
             let outcome = outcome.split_whitespace().next().unwrap_or("nothing");
             outcomes.insert(name.trim_end_matches(')').into(), outcome.trim_matches('\'').into());
+        }
+        let from = said.len().saturating_sub(6_000);
+        Ok((outcomes, said.get(from..).unwrap_or_default().into()))
+    })
+}
+
+/// Its tests of the dialect, and those that each dialect must pass.
+#[test]
+#[ignore = "long: cargo xtask test --all"]
+fn sqlalchemy_itself() -> Result<()> {
+    let _alone = alone();
+    let python = venv::python()?;
+    let folder = unpacked("sqlalchemy", "2.0.43", &[])?;
+    let stage = || {
+        let setup = Postgres::setup().auth("trust").setting("max_prepared_transactions=10");
+        let postgres = setup.start()?;
+        // As its README.unittests wants them.
+        for made in
+            ["SCHEMA test_schema", "SCHEMA test_schema_2", "EXTENSION hstore", "EXTENSION citext"]
+        {
+            postgres.admin("app", &format!("CREATE {made}"))?;
+        }
+        postgres.admin("app", "GRANT ALL ON SCHEMA public, test_schema, test_schema_2 TO app")?;
+        Stage::new(postgres)
+    };
+    same("SQLAlchemy's own tests", stage, Wanted::AtLeast(11_000), |way| {
+        let mut command = way.command(&python)?;
+        command.args(["-m", "pytest", "test/dialect/postgresql", "test/dialect/test_suite.py"]);
+        command.args(["-v", "--color=no", "-p", "no:logging", "-p", "no:cacheprovider"]);
+        let port = way.stage.port;
+        command
+            .arg(format!("--dburi=postgresql+psycopg://app@127.0.0.1:{port}/app?sslmode=disable"));
+        command.env("PYTHONHASHSEED", "0").env("PYTHONDONTWRITEBYTECODE", "1");
+        let output = to_the_end(command.current_dir(&folder), LONG)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut outcomes = Outcomes::new();
+        for line in said.lines() {
+            // `test/x.py::TestY::test_z PASSED  [ 12%]`; why it was skipped stands behind.
+            let words = ["PASSED", "FAILED", "SKIPPED", "ERROR", "XFAIL"];
+            let ended = words.into_iter().find(|word| line.contains(&format!(" {word} ")));
+            let Some(word) = ended else { continue };
+            let Some((name, _)) = line.split_once(&format!(" {word} ")) else { continue };
+            if name.starts_with("test/") {
+                let outcome = if word == "PASSED" { "ok" } else { word };
+                outcomes.insert(name.into(), outcome.into());
+            }
         }
         let from = said.len().saturating_sub(6_000);
         Ok((outcomes, said.get(from..).unwrap_or_default().into()))

@@ -44,6 +44,8 @@ pub enum Tool {
     Java,
     /// PostgreSQL's driver for Java.
     Jdbc,
+    /// A client in it is one whose script is told.
+    Ruby,
     OpenSsl,
     Qemu,
     Busybox,
@@ -67,6 +69,7 @@ pub const SUITES: &[Tool] = &[
     Tool::Npm,
     Tool::Java,
     Tool::Jdbc,
+    Tool::Ruby,
     Tool::OpenSsl,
     Tool::Busybox,
 ];
@@ -112,6 +115,7 @@ fn origin(tool: Tool) -> Origin {
         // A compiler too: programs are run from their source.
         Tool::Java => (&["javac"], &["default-jdk-headless"]),
         Tool::Jdbc => (&["/usr/share/java/postgresql.jar"], &["libpostgresql-jdbc-java"]),
+        Tool::Ruby => (&["/usr/bin/ruby"], &["ruby"]),
         Tool::OpenSsl => (&["openssl"], &["openssl"]),
         Tool::Busybox => (&["busybox"], &["busybox-static"]),
         Tool::Xz => (&["xz"], &["xz-utils"]),

@@ -1,6 +1,6 @@
 //! What a text says of its parameters, read once a text: which stand where a
 //! secret would, and which go into, or are compared with, a column whose name
-//! tells what it holds.
+//! tells what it holds. The same is asked of literals where they are kept.
 //!
 //! INVARIANT: a parameter that was not seen in the text – behind what is looked
 //! at, in a string without an end – counts as a secret.
@@ -36,32 +36,15 @@ impl Places {
         let tokens = redact::tokens(head, strings);
         let secret = redact::secrets(&tokens, Grammar::Took);
         let mut places = Vec::new();
-        let mut inserted = Inserted::default();
-        // The parameter before, and its class: a list is of one kind.
-        let mut before = None;
-        for (at, (token, secret)) in tokens.iter().zip(secret).enumerate() {
-            inserted.step(&tokens, at);
+        for ((token, class), secret) in tokens.iter().zip(classes(&tokens)).zip(secret) {
             if token.kind == TokenKind::Unterminated {
                 break;
             }
             let Some(number) = number(token) else { continue };
-            let place = if secret {
-                Place::Secret
-            } else {
-                let class = if inserted.is_in_row() {
-                    inserted.class()
-                } else {
-                    match (before, tokens.get(at.wrapping_sub(1))) {
-                        (Some((earlier, class)), Some(comma))
-                            if earlier + 2 == at && comma.kind == TokenKind::Comma =>
-                        {
-                            class
-                        }
-                        _ => beside(&tokens, at),
-                    }
-                };
-                before = Some((at, class));
-                class.map_or(Place::Plain, Place::Class)
+            let place = match class {
+                _ if secret => Place::Secret,
+                Some(class) => Place::Class(class),
+                None => Place::Plain,
             };
             if places.len() <= number {
                 places.resize(number + 1, None);
@@ -72,6 +55,38 @@ impl Places {
         }
         Self(places.into())
     }
+}
+
+/// Of each value, literal or parameter, the class of the column that it goes into or
+/// is compared with, as far as names tell it.
+pub(super) fn classes(tokens: &[Token<'_>]) -> Vec<Option<Class>> {
+    let mut inserted = Inserted::default();
+    // The value before, and its class: a list is of one kind.
+    let mut before = None;
+    let class = |(at, token): (usize, &Token<'_>)| {
+        inserted.step(tokens, at);
+        if !is_value(token) {
+            return None;
+        }
+        if inserted.is_in_row() {
+            return inserted.class();
+        }
+        let class = match (before, tokens.get(at.wrapping_sub(1))) {
+            (Some((earlier, class)), Some(comma))
+                if earlier + 2 == at && comma.kind == TokenKind::Comma =>
+            {
+                class
+            }
+            _ => beside(tokens, at),
+        };
+        before = Some((at, class));
+        class
+    };
+    tokens.iter().enumerate().map(class).collect()
+}
+
+fn is_value(token: &Token<'_>) -> bool {
+    token.is_value() || token.kind == TokenKind::Number
 }
 
 /// `$3` is number 2. A Bind has no more than 65,535.
@@ -112,17 +127,14 @@ fn beside(tokens: &[Token<'_>], at: usize) -> Option<Class> {
         let joins = token.is(JOINTS)
             || matches!(
                 token.kind,
-                TokenKind::Operator
-                    | TokenKind::Comma
-                    | TokenKind::Open
-                    | TokenKind::Close
-                    | TokenKind::Parameter
-            );
+                TokenKind::Operator | TokenKind::Comma | TokenKind::Open | TokenKind::Close
+            )
+            || is_value(token);
         if joins {
             continue;
         }
         // The second bound of BETWEEN.
-        if token.is(&["and"]) && rest.peek().is_some_and(|bound| number(bound).is_some()) {
+        if token.is(&["and"]) && rest.peek().is_some_and(|bound| is_value(bound)) {
             rest.next();
             if rest.peek().is_some_and(|word| word.is(&["between"])) {
                 continue;

@@ -1,7 +1,8 @@
 //! Text without what must never be in a log.
 //!
 //! Works on tokens, so it works on what no grammar accepts. Passwords, keys and
-//! credentials go, whatever the settings say; `redacted` takes every literal.
+//! credentials go, whatever the settings say; `redacted` takes every literal, `full`
+//! those that stand where a column's name tells something sensitive.
 //! What can't be told apart (a string without an end, a backslash of which
 //! nobody knows whether it escapes) is taken as a secret to its end.
 
@@ -11,6 +12,7 @@ use std::ops::Range;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::parameters::classes;
 use crate::model::TextKept;
 use crate::sql::{Facts, Lexer, Strings, TokenKind};
 use secrets::names_a_secret;
@@ -102,7 +104,7 @@ impl Token<'_> {
     }
 
     /// A literal, or what stands for one.
-    fn is_value(&self) -> bool {
+    pub fn is_value(&self) -> bool {
         self.is_literal() || self.kind == TokenKind::Parameter
     }
 
@@ -144,7 +146,8 @@ impl Cleaner {
         let mut number_ends = None;
         // Behind a secret: what belongs to it; and whether a comment there may.
         let (mut secret_ends, mut near) = (None, false);
-        for (token, secret) in tokens.iter().zip(secret) {
+        let classes = if self.every_literal { Vec::new() } else { classes(tokens) };
+        for (at, (token, secret)) in tokens.iter().zip(secret).enumerate() {
             let gap = text.get(behind..token.place.start).unwrap_or_default();
             if number_ends == Some(token.place.start) && goes_on(token) {
                 number_ends = Some(token.place.end);
@@ -172,6 +175,11 @@ impl Cleaner {
                 if token.kind == TokenKind::Number {
                     number_ends = secret_ends;
                 }
+            } else if let Some(class) = classes.get(at).copied().flatten()
+                && token.kind != TokenKind::Parameter
+            {
+                out.push_str(&format!("[{}]", class.as_str()));
+                number_ends = (token.kind == TokenKind::Number).then_some(token.place.end);
             } else if token.kind == TokenKind::Dollar {
                 self.push_body(token.text, depth, &mut out);
             } else if token.is_literal() && (self.every_literal || sounds_secret(token.text)) {

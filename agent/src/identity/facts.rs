@@ -73,7 +73,8 @@ pub struct Accepted {
 pub struct Facts {
     pub boot: String,
     pub process: Seen,
-    /// The parent first; a process's earlier programs stand before its parent.
+    /// The parent first; a process's earlier programs stand before its parent. One
+    /// more than [`crate::model::MOST_LOOKED_AT`] where there are more.
     pub ancestors: Vec<Seen>,
     pub environment: Environment,
     pub login: Option<Login>,

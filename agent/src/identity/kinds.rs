@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, Seen};
 use super::file::{FileMistakes, Reader};
-use crate::model::{Confidence, Kind};
+use crate::model::{Confidence, Kind, MOST_LOOKED_AT};
 
 /// The table that the agent brings.
 const OWN: &str = include_str!("kinds.toml");
@@ -57,7 +57,12 @@ impl Kinds {
     }
 
     pub fn place(&self, facts: &Facts) -> Placed {
-        self.by_rule(facts).unwrap_or_else(|| by_place(facts))
+        let placed = self.by_rule(facts).unwrap_or_else(|| by_place(facts));
+        // Behind a line as long as it likes a process could hide what started it.
+        if placed.kind == Kind::Service && facts.ancestors.len() > MOST_LOOKED_AT {
+            return unplaced(format!("it has more than {MOST_LOOKED_AT} ancestors"));
+        }
+        placed
     }
 
     fn by_rule(&self, facts: &Facts) -> Option<Placed> {

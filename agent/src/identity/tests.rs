@@ -50,14 +50,18 @@ fn an_actor_is_what_its_facts_say() {
     psql.terminal = Some("pts/3".into());
     psql.effective = 1 << 13 | 1 << 21;
     psql.folder = Some("/home/alice".into());
-    let shell = of_user(1000, "alice", seen(80, 70, "/bin/bash", "/bin/bash ./nightly.sh"));
+    let mut shell = of_user(1000, "alice", seen(80, 70, "/bin/bash", "/bin/bash ./nightly.sh"));
+    (shell.gid, shell.group, shell.login_session) = (100, Some("users".into()), Some(3));
     let facts = facts(vec![psql, shell], "/user.slice/user-1000.slice/session-3.scope");
     let actor = actor(&facts, &known());
     assert_eq!(actor.kind, Kind::Terminal);
     assert_eq!(actor.confidence, Some(Confidence::Certain));
     assert_eq!(actor.reason, "it has the terminal pts/3");
     assert_eq!(actor.program.capabilities, ["NET_RAW", "SYS_ADMIN"]);
-    assert_eq!(actor.ancestry.len(), 1);
+    assert!(actor.ancestry.len() == 1 && !actor.ancestry_cut);
+    let parent = &actor.ancestry[0];
+    assert_eq!((parent.gid, parent.group.as_deref()), (100, Some("users")));
+    assert_eq!(parent.login_session, Some(3));
     assert_eq!(actor.ancestry[0].script.as_deref(), Some("/srv/nightly.sh"));
     assert_eq!(actor.ancestry[0].command, "/bin/bash ./nightly.sh");
     assert_eq!((actor.boot.as_str(), actor.complete), ("boot", true));
@@ -75,6 +79,7 @@ fn the_largest_actor_fits_a_message() {
     one.group = Some(long.clone());
     one.login_uid = Some(1);
     one.login_user = Some(long.clone());
+    (one.gid, one.login_session) = (u32::MAX, Some(u32::MAX));
     one.effective = u64::MAX;
     one.file = Some(crate::model::ProgramFile {
         device: u64::MAX,
@@ -105,7 +110,7 @@ fn the_largest_actor_fits_a_message() {
     }
     actor.teams = actor.groups.clone();
     assert_eq!(actor.attributes.len(), MOST_ATTRIBUTES);
-    assert_eq!(actor.ancestry.len(), MOST_ANCESTORS);
+    assert!(actor.ancestry.len() == MOST_ANCESTORS && actor.ancestry_cut);
     let text = |length: usize| Some("x".repeat(length));
     let mut flow = samples::flow();
     flow.process = Process {

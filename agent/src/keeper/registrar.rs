@@ -31,7 +31,9 @@ use super::gate::{Order, Orders};
 use super::processes::{Cgroups, arguments};
 use crate::config::IdentitySettings;
 use crate::identity::{self, Directory, Facts, Kinds, Known, Seen, redact};
-use crate::model::{Actor, Process, ProcessKey, Relation, Source, Workload, cut, cut_front};
+use crate::model::{
+    Actor, MOST_ANCESTORS, Process, ProcessKey, Relation, Source, Workload, cut, cut_front,
+};
 use files::Files;
 use kin::Kin;
 use logins::Logins;
@@ -315,7 +317,7 @@ impl Office {
         complete &= environment.is_some();
         self.look_at_file(&mut seen, HASH_WITHIN);
         complete &= seen.file.is_some();
-        for ancestor in &mut ancestors {
+        for ancestor in ancestors.iter_mut().take(MOST_ANCESTORS) {
             self.look_at_file(ancestor, Duration::ZERO);
         }
         let mut process = process;

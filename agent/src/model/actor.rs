@@ -9,7 +9,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Ancestors that are told.
 pub const MOST_ANCESTORS: usize = 16;
+/// Ancestors that are looked at, for what kind of actor they make.
+pub const MOST_LOOKED_AT: usize = 64;
 pub const MOST_ATTRIBUTES: usize = 24;
 pub const MOST_GROUPS: usize = 24;
 pub const MOST_SWITCHES: usize = 4;
@@ -108,6 +111,8 @@ pub struct Actor {
     pub program: Program,
     /// The parent first, then its parent, and so on.
     pub ancestry: Vec<Ancestor>,
+    /// There are more ancestors than are told.
+    pub ancestry_cut: bool,
     pub person: Option<Person>,
     /// From the directory file.
     pub teams: Vec<String>,
@@ -160,7 +165,9 @@ pub struct Ancestor {
     /// It had ended by the time of the connect.
     pub ended: bool,
     pub uid: u32,
+    pub gid: u32,
     pub user: Option<String>,
+    pub group: Option<String>,
     pub comm: String,
     pub exe: Option<PathBuf>,
     pub file: Option<ProgramFile>,
@@ -170,6 +177,8 @@ pub struct Ancestor {
     pub folder: Option<PathBuf>,
     pub terminal: Option<String>,
     pub login_uid: Option<u32>,
+    /// The audit session of its login.
+    pub login_session: Option<u32>,
     pub capabilities: Vec<String>,
 }
 

@@ -218,6 +218,39 @@ fn a_backslash_of_unknown_meaning_ends_the_text() {
     );
 }
 
+/// As bound values are told: by the name of the column.
+#[test]
+fn full_texts_tell_the_class_of_what_is_sensitive() {
+    for (sql, expected) in [
+        (
+            "SELECT id FROM c WHERE email = 'ann@example.org' AND n = 'x' LIMIT 5",
+            "SELECT id FROM c WHERE email = [email] AND n = 'x' LIMIT 5",
+        ),
+        (
+            "SELECT 1 FROM c WHERE lower(email) IN ('a@b.c', $1, $$d@e.f$$) OR 'g@h.i' = email",
+            "SELECT 1 FROM c WHERE lower(email) IN ([email], $1, [email]) OR [email] = email",
+        ),
+        (
+            "INSERT INTO c (id, email, n) VALUES (1, 'a@b.c', 2), (3, 'd@e.f', 4)",
+            "INSERT INTO c (id, email, n) VALUES (1, [email], 2), (3, [email], 4)",
+        ),
+        (
+            "UPDATE c SET n = 1.5, phone = 4930.5 WHERE id = 3",
+            "UPDATE c SET n = 1.5, phone = [phone] WHERE id = 3",
+        ),
+        (
+            "UPDATE c SET email = 'a' || '@b.c', n = 'y'",
+            "UPDATE c SET email = [email] || [email], n = 'y'",
+        ),
+        (
+            "DO $x$ BEGIN DELETE FROM c WHERE email = 'a@b.c'; END $x$",
+            "DO $x$ BEGIN DELETE FROM c WHERE email = [email]; END $x$",
+        ),
+    ] {
+        assert_eq!(shown(sql, TextKept::Full), expected);
+    }
+}
+
 #[test]
 fn what_is_no_secret_stays() {
     let sql = "SELECT id, 'x' AS y FROM t WHERE n = 1.5e3 AND d > $1 /* trace 1 */ LIMIT 10";

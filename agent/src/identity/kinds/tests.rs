@@ -59,6 +59,13 @@ fn agents_notebooks_and_pipelines_are_known_by_their_programs() {
         ("/usr/bin/python3.11", "python3 /home/a/.local/bin/aider --model x", "agent aider likely"),
         ("/usr/bin/python3.11", "python3 -m crewai run", "agent crewai likely"),
         ("/usr/bin/python3.11", "python3 /opt/venv/bin/langgraph dev", "agent langchain likely"),
+        ("/usr/bin/python3.11", "python3 -m llama_index.cli rag", "agent llamaindex likely"),
+        (
+            "/usr/bin/python3.11",
+            "python3 /opt/venv/bin/llamaindex-cli rag",
+            "agent llamaindex likely",
+        ),
+        ("/usr/bin/python3.11", "python3 /opt/venv/bin/llama-deploy x", "agent llamaindex likely"),
         (
             "/usr/bin/python3.11",
             "python3 /opt/venv/bin/mcp-server-postgres",
@@ -207,6 +214,19 @@ script = ["*/house_bot.py"]
     one.process.exe = Some("/bin/psql".into());
     one.ancestors[0].exe = Some("/opt/billing/bin/run".into());
     assert_eq!(kinds.place(&one).kind, Kind::Agent);
+}
+
+#[test]
+fn nobody_hides_behind_a_long_line() {
+    let below_shells = |shells: u32| {
+        let shell = |n: u32| seen(1000 - n, 999 - n, "/bin/sh", "sh -c x");
+        let mut line: Vec<Seen> = (0..shells).map(shell).collect();
+        line.push(seen(70, 1, "/usr/local/bin/codex", "codex"));
+        line.truncate(MOST_LOOKED_AT + 2);
+        facts(line, "/system.slice/app.service")
+    };
+    assert_eq!(line(&below_shells(40)), "agent codex likely");
+    assert_eq!(line(&below_shells(200)), "unplaced - -");
 }
 
 /// Anybody may give their own image any tag.

@@ -174,6 +174,10 @@ mod tests {
         let told = std::process::Command::new("sha256sum").arg(&path).output().unwrap();
         let told = String::from_utf8(told.stdout).unwrap();
         assert_eq!(found.sha256.as_deref(), told.split(' ').next());
+        let notes = std::process::Command::new("readelf").arg("-n").arg(&path).output().unwrap();
+        let notes = String::from_utf8_lossy(&notes.stdout).into_owned();
+        let (_, build_id) = notes.split_once("Build ID: ").expect("`sleep` has a build id");
+        assert_eq!(found.build_id.as_deref(), build_id.lines().next().map(str::trim));
         assert_eq!(found.inode, std::fs::metadata(&path).unwrap().ino());
         assert_eq!(again, found);
         assert_eq!(other, None);

@@ -12,7 +12,7 @@ use super::memory::Memory;
 use super::names::Names;
 use super::proc::{self, CLOCK_TICK, Mark};
 use crate::identity::Seen;
-use crate::model::{MOST_ANCESTORS, ProcessKey, ProgramFile, Relation};
+use crate::model::{MOST_LOOKED_AT, ProcessKey, ProgramFile, Relation};
 
 /// Processes kept; then those that nobody asked for of late go.
 const MOST_KNOWN: usize = 8_192;
@@ -20,6 +20,8 @@ const MOST_KNOWN: usize = 8_192;
 const FRESH: Duration = Duration::from_secs(2);
 const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
 const MOST_BEFORE: usize = 3;
+/// The process, its ancestors, and one that tells that there are more.
+const MOST_LINE: usize = 1 + MOST_LOOKED_AT + 1;
 
 #[derive(Debug)]
 pub(super) struct Kin {
@@ -50,7 +52,7 @@ impl Kin {
     /// as far as they aren't known yet.
     pub fn remember(&self, key: ProcessKey, memory: &Memory) {
         let mut wanted = (key.tgid, key.started / CLOCK_TICK);
-        for _ in 0..MOST_ANCESTORS {
+        for _ in 0..MOST_LOOKED_AT {
             if wanted.1 == 0 {
                 return;
             }
@@ -62,8 +64,8 @@ impl Kin {
         }
     }
 
-    /// The process, what it was before, its parent, and so on up. Empty: it is
-    /// gone, and was never read.
+    /// The process, what it was before, its parent, and so on up: one more than is
+    /// looked at, where there are more. Empty: it is gone, and was never read.
     pub fn line(&self, key: ProcessKey, memory: &Memory) -> Vec<Seen> {
         let wanted = (key.tgid, key.started / CLOCK_TICK);
         let mut next = self.find(wanted, memory);
@@ -74,12 +76,12 @@ impl Kin {
             let before = current.before.iter().cloned();
             line.extend(before.map(|before| Seen { ended, ..before }));
             let parent = current.parent;
-            if line.len() > MOST_ANCESTORS || parent.0 == 0 || parent.0 == current.seen.pid {
+            if line.len() >= MOST_LINE || parent.0 == 0 || parent.0 == current.seen.pid {
                 break;
             }
             next = self.find(parent, memory);
         }
-        line.truncate(MOST_ANCESTORS + 1);
+        line.truncate(MOST_LINE);
         line
     }
 

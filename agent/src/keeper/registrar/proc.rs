@@ -33,7 +33,10 @@ impl Mark {
     /// program any more.
     pub fn of(pid: u32) -> Option<Self> {
         let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let text = String::from_utf8_lossy(&text);
+        Self::parse(&String::from_utf8_lossy(&text))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         // The name stands in parentheses and may hold anything.
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
@@ -57,6 +60,13 @@ impl Mark {
 /// Everything of a process; nothing if it became another meanwhile.
 pub(super) fn read(pid: u32, mark: Mark, names: &Names, memory: &Memory) -> Option<Seen> {
     let folder = PathBuf::from(format!("/proc/{pid}"));
+    let seen = told_in(&folder, pid, mark, names, memory)?;
+    // The same still, or all of it may be another's.
+    Mark::of(pid).is_some_and(|now| now.is_same_program(&mark)).then_some(seen)
+}
+
+/// What a process's folder tells.
+fn told_in(folder: &Path, pid: u32, mark: Mark, names: &Names, memory: &Memory) -> Option<Seen> {
     let status = fs::read(folder.join("status")).ok()?;
     let status = String::from_utf8_lossy(&status);
     let field = |name: &str| {
@@ -76,11 +86,11 @@ pub(super) fn read(pid: u32, mark: Mark, names: &Names, memory: &Memory) -> Opti
         text.trim().parse::<u32>().ok().filter(|number| *number != u32::MAX)
     };
     let login_uid = number("loginuid");
-    let raw = memory.read(pid, uid, || command_line(&folder)).flatten().unwrap_or_default();
+    let raw = memory.read(pid, uid, || command_line(folder)).flatten().unwrap_or_default();
     let cgroups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
     // Several numbers: the host's first, the innermost namespace's last.
     let inner = field("NSpid").unwrap_or_default().split_whitespace().skip(1).last();
-    let seen = Seen {
+    Some(Seen {
         pid,
         started: mark.started * CLOCK_TICK,
         parent: mark.parent,
@@ -103,9 +113,7 @@ pub(super) fn read(pid: u32, mark: Mark, names: &Names, memory: &Memory) -> Opti
         inner_pid: inner.and_then(|pid| pid.parse().ok()),
         workload: cgroup::of_process(&cgroups),
         ..Seen::default()
-    };
-    // The same still, or all of it may be another's.
-    Mark::of(pid).is_some_and(|now| now.is_same_program(&mark)).then_some(seen)
+    })
 }
 
 fn command_line(folder: &Path) -> Option<Vec<String>> {
@@ -203,6 +211,79 @@ mod tests {
         // Of another time: another process.
         let wrong = Mark { started: mark.started + 500, ..mark };
         assert!(read(pid, wrong, &names, &memory).is_none());
+    }
+
+    /// A process in a container, of a login with a terminal, as a host's /proc has it.
+    #[test]
+    fn groups_logins_capabilities_and_terminals_are_read() {
+        let stat = "90 (a) b) S 80 90 90 34819 90 4194304 100 0 0 0 1 2 0 0 20 0 1 0 5150 \
+                    2961408 256 18446744073709551615 4194304 5000000 140720000000000 0 0 0 0 0 0 \
+                    0 0 0 17 1 0 0 0 0 0 6000000 6100000 6200000 7 8 9 10 0";
+        let mark = Mark::parse(stat).unwrap();
+        assert_eq!(
+            (mark.parent, mark.started, mark.program),
+            (80, 5150, (140_720_000_000_000, 7, 8))
+        );
+        assert_eq!(Mark::parse(&stat.replace(") S ", ") Z ")), None);
+        let folder = std::env::temp_dir().join(format!("tidegate-proc-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+        write(
+            "status",
+            "Name:\ta) b\nNSpid:\t90\t7\t3\nUid:\t4242\t0\t0\t0\nGid:\t4243\t0\t0\t0\n\
+             CapInh:\tffffffffffffffff\nCapPrm:\t0000000000000000\nCapEff:\t0000000000202000\n",
+        );
+        write("comm", "a) b\n");
+        write("cmdline", "/usr/bin/env\0x\0");
+        write("cgroup", "0::/system.slice/app.service\n");
+        write("loginuid", "0");
+        write("sessionid", "7");
+        let read = || told_in(&folder, 90, mark, &Names::default(), &Memory::default()).unwrap();
+        let seen = read();
+        assert_eq!((seen.uid, seen.real_uid, seen.gid), (0, 4242, 0));
+        assert_eq!(seen.group.as_deref(), Some("root"));
+        assert_eq!((seen.user.as_deref(), seen.real_user), (Some("root"), None));
+        assert_eq!((seen.login_uid, seen.login_session), (Some(0), Some(7)));
+        assert_eq!(seen.login_user.as_deref(), Some("root"));
+        // NET_RAW and SYS_ADMIN.
+        assert_eq!(seen.effective, 1 << 13 | 1 << 21);
+        assert_eq!(seen.terminal.as_deref(), Some("pts/3"));
+        assert_eq!((seen.comm.as_str(), seen.inner_pid), ("a) b", Some(3)));
+        assert_eq!(seen.workload.unit.as_deref(), Some("app.service"));
+        // Nobody has logged in: the audit session is nobody's either.
+        write("loginuid", "4294967295");
+        let seen = read();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((seen.login_uid, seen.login_user, seen.login_session), (None, None, None));
+    }
+
+    /// What other programs say of the same process.
+    #[test]
+    fn a_process_with_a_terminal_is_what_others_say() {
+        let mut script = std::process::Command::new("script")
+            .args(["-qec", "echo $$; read _", "/dev/null"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = script.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+        let pid: u32 = line.trim().parse().unwrap();
+        let told = |what: &str| {
+            let output = std::process::Command::new("id").arg(what).output().unwrap();
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        let terminal = fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
+        let mark = Mark::of(pid).unwrap();
+        let seen = read(pid, mark, &Names::default(), &Memory::default());
+        script.kill().unwrap();
+        script.wait().unwrap();
+        let _ = std::process::Command::new("/bin/kill").arg(pid.to_string()).status();
+        let seen = seen.unwrap();
+        assert_eq!(format!("/dev/{}", seen.terminal.unwrap()), terminal.to_str().unwrap());
+        assert_eq!((seen.gid.to_string(), seen.group.unwrap()), (told("-g"), told("-gn")));
+        assert_eq!((seen.uid.to_string(), seen.user.unwrap()), (told("-u"), told("-un")));
     }
 
     #[test]

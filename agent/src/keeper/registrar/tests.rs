@@ -67,6 +67,29 @@ fn a_line_is_remembered_beyond_its_parents_end() {
 }
 
 #[test]
+fn a_long_line_is_looked_at_further_than_it_is_told() {
+    // Shells within shells; the last tells its pid and waits.
+    let depth = MOST_ANCESTORS + 4;
+    let script =
+        "if [ $1 -gt 0 ]; then sh -c \"$0\" \"$0\" $(($1 - 1)); else echo $$; read _; fi; :";
+    let mut first = Command::new("/bin/sh")
+        .args(["-c", script, script, &depth.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(first.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let last: u32 = line.trim().parse().unwrap();
+    let (_, actor) = answer(last, "sh");
+    let line = Kin::new(Arc::default()).line(key(last), &Memory::default());
+    drop(first.stdin.take());
+    first.wait().unwrap();
+    assert!(line.iter().any(|seen| seen.pid == std::process::id()), "{}", line.len());
+    assert_eq!((actor.ancestry.len(), actor.ancestry_cut), (MOST_ANCESTORS, true));
+}
+
+#[test]
 fn what_a_process_was_before_is_remembered() {
     let mut shell = Command::new("/bin/bash")
         .arg0("bash")
@@ -119,15 +142,15 @@ fn a_user_who_floods_waits_for_itself() {
     assert!(turns.is_empty() && turns.waiting.is_empty());
 }
 
-fn asked(child: &Child) -> (Process, Arc<Actor>) {
+fn answer(pid: u32, comm: &str) -> (Process, Arc<Actor>) {
     let (orders, orders_rx) = Orders::new().unwrap();
     let settings = IdentitySettings { directory: None, kinds: None, runtimes: Vec::new() };
     let mount = crate::host::cgroup2_mount(Path::new("/")).unwrap_or("/sys/fs/cgroup".into());
     let registrar = Registrar::start(known(&settings).unwrap(), &settings, &mount, orders).unwrap();
-    let right = key(child.id());
+    let right = key(pid);
     let mut flow = connect(0, 7);
     (flow.tgid, flow.tid, flow.started, flow.exec) = (right.tgid, right.tgid, right.started, 1);
-    flow.comm[..5].copy_from_slice(b"sleep");
+    flow.comm[..comm.len()].copy_from_slice(comm.as_bytes());
     registrar.ask(&flow);
     let order = orders_rx.recv_timeout(Duration::from_secs(20)).unwrap();
     let Order::Known(answer) = order else { panic!("another order") };
@@ -145,7 +168,7 @@ fn the_registrar_answers() {
         .spawn()
         .unwrap();
     settled(child.id(), "sleep");
-    let (process, actor) = asked(&child);
+    let (process, actor) = answer(child.id(), "sleep");
     ended(child);
     assert_eq!(process.comm, "sleep");
     assert!(process.exe.is_some() && process.parent == Some(std::process::id()));
