@@ -227,8 +227,7 @@ impl Body {
             Self::Flow(flow) => vec![flow.process],
             Self::Intent(intent) => vec![intent.statement, intent.grounds],
             Self::Outcome(outcome) => {
-                let classes =
-                    outcome.masked.iter().chain(&outcome.seen).chain(&outcome.would_mask);
+                let classes = outcome.masked.iter().chain(&outcome.seen).chain(&outcome.would_mask);
                 classes.map(|(class, _)| *class).chain([outcome.tag]).collect()
             }
             _ => Vec::new(),

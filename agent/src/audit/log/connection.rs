@@ -124,9 +124,9 @@ impl Connection {
             let subject = statement.subject.map(|subject| {
                 group.define(subject.key, |_| Body::Statement(subject.json.clone()))
             });
-            let grounds = statement.grounds.map(|grounds| {
-                group.define(grounds.key, |_| Body::Grounds(grounds.json.clone()))
-            });
+            let grounds = statement
+                .grounds
+                .map(|grounds| group.define(grounds.key, |_| Body::Grounds(grounds.json.clone())));
             group.put(|here| {
                 Body::Intent(record::Intent {
                     head: Head { at, flow: here - flow, sequence },

@@ -132,7 +132,8 @@ fn the_bytes_of_a_kind_never_change() {
 
 #[test]
 fn outcomes_of_the_earlier_form_are_read() {
-    let hex = "012103f0a204c08cad8aee97980302ac020100010105343235303104e807808040fa010105ac02010602";
+    let hex =
+        "012103f0a204c08cad8aee97980302ac020100010105343235303104e807808040fa010105ac02010602";
     let payload: Vec<u8> = hex
         .as_bytes()
         .chunks(2)
