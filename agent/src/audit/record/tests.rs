@@ -46,6 +46,7 @@ fn all() -> Vec<Body> {
         Body::Opened(head()),
         Body::Closed(OnFlow { head: head(), json: json() }),
         Body::Session(OnFlow { head: head(), json: json() }),
+        Body::Renamed(OnFlow { head: head(), json: json() }),
         Body::Intent(intent()),
         Body::Transaction(Transaction { head: head(), ending: 1, statements: 3 }),
         Body::Outcome(outcome),
