@@ -69,7 +69,7 @@ fn subjects(log: &Log) -> Vec<Subject> {
                 class: class.map(Into::into),
                 uses: vec!["read"],
             };
-            log.subject_touching(&sql, Strings::Standard, None, vec![touched])
+            log.subject(&sql, Strings::Standard, None).touching(vec![touched])
         })
         .collect()
 }

@@ -48,6 +48,7 @@
 //! }
 //! ```
 
+mod columns;
 pub mod export;
 pub mod frame;
 pub mod index;

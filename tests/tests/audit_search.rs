@@ -189,6 +189,7 @@ fn every_question_is_one_command() -> Result<()> {
     // A text that names no column: what the answer held is told.
     ground.psql(&reader, &[], "app", "SELECT *, 'tag-all' FROM customers")?;
     ground.finds(&["--class", "email", "--user", "4242"], &["mail", "all"])?;
+    ground.finds(&["--column", "email", "--user", "4242"], &["mail", "all"])?;
     let permit = "@id(\"own/clear\")\npermit (principal, action == Action::\"reveal\", \
                   resource in Class::\"person\");";
     std::fs::write(agent.policies().join("own.cedar"), permit)?;
@@ -211,6 +212,8 @@ fn every_question_is_one_command() -> Result<()> {
     let hits = agent.search(&["--verdict", "refused"])?;
     let policies = hits[0]["policies"].as_array().context("no policies")?;
     ensure!(policies.contains(&"default/server-access".into()), "{policies:?}");
+    let why = &hits[0]["statement"]["why"][0];
+    ensure!(why["policy"] == "default/server-access" && why["reason"].is_string(), "{why}");
     ground.finds(&["--sqlstate", "42501"], &["drop", "program"])?;
     let ends: Vec<_> = hits.iter().map(|hit| &hit["outcome"]["ending"]).collect();
     ensure!(ends == ["refused"], "{ends:?}");
@@ -220,7 +223,25 @@ fn every_question_is_one_command() -> Result<()> {
     ground.finds(&["--until", "1h", "--verdict", "refused"], &[])?;
     let all = ["--user", "4242", "--exe", "psql", "--db", "app", "--table", "customers"];
     let more = ["--column", "email", "--class", "email", "--verdict", "allowed", "--since", "1h"];
-    ground.finds(&[&all[..], &more[..]].concat(), &["mail"])?;
+    ground.finds(&[&all[..], &more[..]].concat(), &["mail", "all", "shown"])?;
+
+    // What a session calls itself since.
+    ground.psql(&inside, &[], "app", "SET application_name = 'tag-renamed'")?;
+    let renamed = agent.search(&["--kind", "renamed"])?;
+    ensure!(
+        renamed.len() == 1 && renamed[0]["facts"]["application"] == "tag-renamed",
+        "{renamed:?}"
+    );
+
+    // What a trace sent, by the statement's own word.
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let sql = format!(
+        "SELECT 'tag-trace' /*controller='orders',traceparent='00-{trace}-00f067aa0ba902b7-01'*/"
+    );
+    ground.psql(&inside, &[], "app", &sql)?;
+    ground.finds(&["--trace", trace], &["trace"])?;
+    let says = &agent.search(&["--trace", trace])?[0]["statement"]["says"];
+    ensure!(says["tags"]["controller"] == "orders" && says["span"] == "00f067aa0ba902b7", "{says}");
     Ok(())
 }
 
@@ -501,11 +522,11 @@ fn a_changed_byte_is_found_and_the_record_named() -> Result<()> {
     let (code, result) = verify()?;
     ensure!(code == Some(5), "{code:?}: {result}");
     let named = result["findings"][0]["record"].as_str().context("no record is named")?;
-    // The text is told once, just before the first statement that has it.
+    // Who ran it is told once, with its command, a few records before its statement.
     let first = ground.agent.search(&["--table", "orders", "--first"])?;
     let position = |name: &str| name.split_once('-').and_then(|(_, it)| it.parse::<u64>().ok());
     let statement = first[0]["record"].as_str().and_then(position).context("no statement")?;
     let named = position(named).context("no position")?;
-    ensure!(named < statement && statement - named < 6, "{named}, before {statement}");
+    ensure!(named < statement && statement - named < 7, "{named}, before {statement}");
     Ok(())
 }

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::record::{Body, RecordId, Told};
-use super::statement::Touched;
 use super::store::live::Spare;
 use super::store::{Folder, Live, StoreError};
 use super::{Subject, record};
@@ -169,7 +168,7 @@ impl Log {
 
     /// Prepares what is recorded of a text. Keep it with the text's facts.
     pub fn subject(&self, text: &str, strings: Strings, facts: Option<&Facts>) -> Subject {
-        Subject::new(text, strings, self.text_kept(), facts, None)
+        Subject::new(text, strings, self.text_kept(), facts)
     }
 
     /// The same of a text that is too long to be looked at whole: its beginning, and
@@ -182,17 +181,6 @@ impl Log {
         facts: Option<&Facts>,
     ) -> Subject {
         Subject::of_long(head, length, strings, self.text_kept(), facts)
-    }
-
-    /// The same where the catalog knows the columns and their classes.
-    pub fn subject_touching(
-        &self,
-        text: &str,
-        strings: Strings,
-        facts: Option<&Facts>,
-        touched: Vec<Touched>,
-    ) -> Subject {
-        Subject::new(text, strings, self.text_kept(), facts, Some(touched))
     }
 
     pub(super) fn text_kept(&self) -> TextKept {

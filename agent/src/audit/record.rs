@@ -174,6 +174,7 @@ bodies! {
     Opened(Head) = 16, "opened";
     Closed(OnFlow) = 17, "closed";
     Session(OnFlow) = 18, "session";
+    Renamed(OnFlow) = 19, "renamed";
     // Statements.
     Intent(Intent) = 32, "statement";
     Transaction(Transaction) = 34, "transaction";
@@ -198,7 +199,7 @@ impl Body {
     pub fn head(&self) -> Option<&Head> {
         match self {
             Self::Opened(head) => Some(head),
-            Self::Closed(event) | Self::Session(event) => Some(&event.head),
+            Self::Closed(event) | Self::Session(event) | Self::Renamed(event) => Some(&event.head),
             Self::Intent(intent) => Some(&intent.head),
             Self::Outcome(outcome) => Some(&outcome.head),
             Self::Transaction(transaction) => Some(&transaction.head),
@@ -227,8 +228,7 @@ impl Body {
             Self::Flow(flow) => vec![flow.process],
             Self::Intent(intent) => vec![intent.statement, intent.grounds],
             Self::Outcome(outcome) => {
-                let classes =
-                    outcome.masked.iter().chain(&outcome.seen).chain(&outcome.would_mask);
+                let classes = outcome.masked.iter().chain(&outcome.seen).chain(&outcome.would_mask);
                 classes.map(|(class, _)| *class).chain([outcome.tag]).collect()
             }
             _ => Vec::new(),

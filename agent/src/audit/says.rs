@@ -35,7 +35,8 @@ impl Says {
     }
 }
 
-const HIDDEN: &str = "***";
+/// In place of a secret.
+pub const HIDDEN: &str = "***";
 
 #[cfg(test)]
 mod tests {

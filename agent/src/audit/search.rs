@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::index::{BLOCK, Ended, Index, IndexError, SPAN, counts, unpacked};
 use super::record::{self, Body, KINDS, RecordId};
 use super::render::{self, Definitions, parsed};
+use super::statement::STAR;
 use super::store::Segments;
 use super::store::segments::Lookup;
 use super::{Ending, Verdict};
@@ -468,13 +469,27 @@ fn texts(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen
         });
     };
     touched(&query.table, 0, &mut clause);
-    touched(&query.column, 1, &mut clause);
-    let trace = |said: &String| TraceContext::read(said).map_or_else(|| said.clone(), |it| it.trace);
+    touched(&columns(query), 1, &mut clause);
+    let trace =
+        |said: &String| TraceContext::read(said).map_or_else(|| said.clone(), |it| it.trace);
     touched(&query.trace.iter().map(trace).collect::<Vec<_>>(), 3, &mut clause);
     if clause.parts.is_empty() {
         return Ok(None);
     }
     choose(database, "texts_wanted", "texts", clause).map(Some)
+}
+
+/// The columns that are asked for, and what may stand for one: all of a table's, where
+/// nobody knew which these are.
+fn columns(query: &Query) -> Vec<String> {
+    let mut all = query.column.clone();
+    for column in &query.column {
+        match column.rsplit_once('.') {
+            Some((table, _)) => all.push(format!("{table}.{STAR}")),
+            None => all.extend(query.table.iter().map(|table| format!("{table}.{STAR}"))),
+        }
+    }
+    all
 }
 
 fn flows(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen>> {

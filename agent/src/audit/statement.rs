@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::parameters::{Place, Places};
 use super::redact::{self, Grammar};
+use super::render::parsed;
 use super::says::Says;
 use crate::mask::names::{Named, classify};
 use crate::model::TextKept;
 use crate::policy::Grounds;
+use crate::sql::facts::{self, Object};
 use crate::sql::{Facts, Strings};
 
 macro_rules! codes {
@@ -117,6 +119,8 @@ pub struct Subject {
     pub writes: bool,
     /// Whether values of parameters are kept at all.
     pub keeps_values: bool,
+    /// It touches columns that its text doesn't name.
+    pub(super) has_star: bool,
     pub(super) parameters: Places,
 }
 
@@ -152,16 +156,8 @@ struct Kept<'s> {
 }
 
 impl Subject {
-    /// `touched` tells what the catalog knows better than the text; else what
-    /// the text says is taken.
-    pub fn new(
-        text: &str,
-        strings: Strings,
-        kept_as: TextKept,
-        facts: Option<&Facts>,
-        touched: Option<Vec<Touched>>,
-    ) -> Self {
-        Self::made(text, text.len(), strings, kept_as, facts, touched)
+    pub fn new(text: &str, strings: Strings, kept_as: TextKept, facts: Option<&Facts>) -> Self {
+        Self::of_long(text, text.len(), strings, kept_as, facts)
     }
 
     /// Of a text of `length` bytes that begins with `head`.
@@ -172,18 +168,8 @@ impl Subject {
         kept_as: TextKept,
         facts: Option<&Facts>,
     ) -> Self {
-        Self::made(head, length, strings, kept_as, facts, None)
-    }
-
-    fn made(
-        text: &str,
-        length: usize,
-        strings: Strings,
-        kept_as: TextKept,
-        facts: Option<&Facts>,
-        touched: Option<Vec<Touched>>,
-    ) -> Self {
-        let touched = touched.unwrap_or_else(|| facts.map(touched_by).unwrap_or_default());
+        let (text, touched) = (head, facts.map(|facts| touched_by(facts, &|_| Vec::new())));
+        let touched = touched.unwrap_or_default();
         let redacted = redact::text(text, strings, Grammar::of(facts), kept_as);
         let verbs: Vec<String> = facts
             .iter()
@@ -198,7 +184,7 @@ impl Subject {
             fingerprint: &redacted.fingerprint,
             cut_of: (redacted.cut || length > text.len()).then_some(length),
             verbs: &verbs,
-            touched: touched.get(..MOST_TOUCHED.min(touched.len())).unwrap_or_default(),
+            touched: &touched,
             not_understood: facts.is_some_and(|facts| !facts.understood()),
             says: Says::of(text, strings, kept_as),
         };
@@ -212,17 +198,33 @@ impl Subject {
             fingerprint: redacted.fingerprint.into(),
             writes: effects.is_none_or(|effects| !effects.is_pure_read() && !effects.is_empty()),
             keeps_values: kept_as == TextKept::Full,
+            has_star: touched.iter().any(|one| one.column.as_deref() == Some(STAR)),
             parameters: Places::read(text, strings),
         }
     }
+
+    /// The same where what it touches is known better.
+    pub fn touching(&self, touched: Vec<Touched>) -> Self {
+        let mut kept = parsed(&self.json);
+        if let Some(fields) = kept.as_object_mut() {
+            let few = touched.get(..MOST_TOUCHED.min(touched.len())).unwrap_or_default();
+            fields.insert("touched".into(), serde_json::to_value(few).unwrap_or_default());
+        }
+        let json: Box<str> = kept.to_string().into();
+        Self { key: key_of(TEXT, json.as_bytes()), json, has_star: false, ..self.clone() }
+    }
 }
 
-/// What the text alone says.
-fn touched_by(facts: &Facts) -> Vec<Touched> {
+pub(super) fn named(statement: &facts::Statement, relation: u32) -> Option<&Object> {
+    statement.objects.get(usize::try_from(relation).ok()?)
+}
+
+/// What the text says; and of a `*` what others know, if they do.
+pub(super) fn touched_by(facts: &Facts, columns: &dyn Fn(&Object) -> Vec<Touched>) -> Vec<Touched> {
     let mut all = Vec::new();
     for statement in facts.running() {
         let name = |relation: u32| {
-            let object = statement.objects.get(usize::try_from(relation).ok()?)?;
+            let object = named(statement, relation)?;
             Some(match &object.schema {
                 Some(schema) => format!("{schema}.{}", object.name),
                 None => object.name.to_string(),
@@ -236,17 +238,25 @@ fn touched_by(facts: &Facts) -> Vec<Touched> {
             });
         }
         for column in &statement.columns {
+            let uses = || column.uses.iter().map(|one| one.as_str()).collect();
+            let object = named(statement, column.relation).filter(|_| column.name.is_none());
+            let known = object.map(columns).unwrap_or_default();
+            if !known.is_empty() {
+                all.extend(known.into_iter().map(|one| Touched { uses: uses(), ..one }));
+                continue;
+            }
             let table: Box<str> = name(column.relation).unwrap_or_default().into();
             let class = column.name.as_deref().and_then(|column| class_of(&table, column));
             all.push(Touched {
                 table,
-                column: Some(column.name.clone().unwrap_or_else(|| "*".into())),
+                column: Some(column.name.clone().unwrap_or_else(|| STAR.into())),
                 class,
-                uses: column.uses.iter().map(|one| one.as_str()).collect(),
+                uses: uses(),
             });
         }
     }
     all.dedup();
+    all.truncate(MOST_TOUCHED);
     all
 }
 
@@ -385,6 +395,8 @@ pub(super) fn key_of(kind: u8, content: &[u8]) -> u128 {
 
 pub(super) const TEXT: u8 = 3;
 pub(super) const PROCESS: u8 = 1;
+/// Any number of columns, where nobody knows which.
+pub(super) const STAR: &str = "*";
 const MOST_VERBS: usize = 64;
 const MOST_TOUCHED: usize = 512;
 const MOST_PARAMETERS: usize = 256;

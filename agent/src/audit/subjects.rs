@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::columns::Resolved;
 use super::redact::{self, Grammar};
 use super::{Log, Subject};
+use crate::mask::Catalog;
 use crate::model::TextKept;
 use crate::sql::{Facts, Strings};
 
@@ -18,6 +20,7 @@ use crate::sql::{Facts, Strings};
 pub struct Subjects {
     halves: Mutex<Halves>,
     hashing: RandomState,
+    resolved: Resolved,
 }
 
 /// When the young half is full it becomes the old one, and what isn't met again goes
@@ -73,6 +76,17 @@ impl Subjects {
         }
         halves.young.insert(hash, known);
         subject
+    }
+
+    /// The same where the catalog knows columns that the text doesn't name; `None`: it
+    /// knows no more.
+    pub fn knowing(
+        &self,
+        subject: &Arc<Subject>,
+        facts: &Facts,
+        catalog: &Catalog,
+    ) -> Option<Arc<Subject>> {
+        self.resolved.of(subject, facts, catalog)
     }
 }
 

@@ -13,6 +13,7 @@
 //! upstream where the client asked for TLS; a frame that the session's machine
 //! didn't let through.
 
+mod application;
 mod carrying;
 mod end;
 mod errand;

@@ -128,8 +128,7 @@ fn comments(text: &str, strings: Strings) -> Vec<&str> {
         let escapes =
             || text.get(token.start..token.end).is_some_and(|literal| literal.contains('\\'));
         // What follows may stand in a string.
-        if token.kind == Kind::Unterminated
-            || strings == Strings::Uncertain && literal && escapes()
+        if token.kind == Kind::Unterminated || strings == Strings::Uncertain && literal && escapes()
         {
             return found;
         }

@@ -18,12 +18,9 @@ fn written() -> Scratch {
         ..Carried::default()
     };
     connection.session(&carried).unwrap();
-    let subject = log.subject_touching(
-        "SELECT \"a\u{1b}[31m\", 'x,y' FROM t\u{202e}",
-        Strings::Standard,
-        None,
-        vec![Touched { table: "t".into(), ..Touched::default() }],
-    );
+    let subject = log
+        .subject("SELECT \"a\u{1b}[31m\", 'x,y' FROM t\u{202e}", Strings::Standard, None)
+        .touching(vec![Touched { table: "t".into(), ..Touched::default() }]);
     let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Refused);
     let sealed = connection.intent(&statement).unwrap();
     let outcome = Outcome { sqlstate: Some("42501"), ..Outcome::new(Ending::Refused) };

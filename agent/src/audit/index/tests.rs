@@ -22,10 +22,11 @@ fn touched(table: &str, column: &str, class: Option<&str>) -> Touched {
 }
 
 fn run(connection: &Connection, log: &Log, serial: u64, sql: &str, at: Vec<Touched>) -> u64 {
-    let subject = log.subject_touching(sql, Strings::Standard, None, at);
+    let subject = log.subject(sql, Strings::Standard, None).touching(at);
     let refused = sql.starts_with("DROP");
     let verdict = if refused { Verdict::Refused } else { Verdict::Allowed };
-    let (why, flags) = if refused { (r#"{"policy":"no-drop"}"#, "") } else { ("", r#"{"policy":"seen"}"#) };
+    let (why, flags) =
+        if refused { (r#"{"policy":"no-drop"}"#, "") } else { ("", r#"{"policy":"seen"}"#) };
     let grounds = Grounds::new(format!(r#"{{"generation":"0f","why":[{why}],"flags":[{flags}]}}"#));
     let grounds = Some(&grounds);
     let statement =
@@ -157,6 +158,30 @@ fn where_no_index_can_be_written_one_in_memory_finds_the_same() {
     }
     let error = full.catch_up(&mut || true).unwrap_err();
     assert!(error.is_of_the_index(), "{error}");
+}
+
+#[test]
+fn a_column_of_a_table_is_found_where_nobody_knew_which_were_read() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(100, Mode::Strict));
+    let star = |table: &str| vec![touched(table, "*", None)];
+    run(&connection, &log, 1, "SELECT * FROM customers", star("public.customers"));
+    run(&connection, &log, 2, "SELECT * FROM orders", star("public.orders"));
+    let known = vec![touched("public.customers", "id", None)];
+    run(&connection, &log, 3, "SELECT * FROM customers -- known", known);
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    index.catch_up(&mut || true).unwrap();
+    let found = |table: &[&str], column: &str| {
+        let table = table.iter().map(|table| (*table).to_owned()).collect();
+        let asked = Query { table, column: vec![column.into()], oldest: true, ..query() };
+        texts(&index.search(&asked).unwrap())
+    };
+    let unknown = "SELECT * FROM customers";
+    assert_eq!(found(&["customers"], "email"), [unknown]);
+    assert_eq!(found(&[], "customers.email"), [unknown]);
+    assert_eq!(found(&[], "public.customers.id"), [unknown, "SELECT * FROM customers -- known"]);
+    assert_eq!(found(&[], "email"), [""; 0]);
 }
 
 #[test]
@@ -350,8 +375,6 @@ fn what_the_shadow_alone_kept_from_being_masked_is_found_by_its_verdict() {
         .collect();
     let told = ["email 4 iban 1", "email 3"].map(|cells| ("would_mask", counts(cells)));
     assert_eq!(found, told);
-    let count = |verdict| {
-        index.search(&Query { verdict: vec![verdict], ..query() }).unwrap().len()
-    };
+    let count = |verdict| index.search(&Query { verdict: vec![verdict], ..query() }).unwrap().len();
     assert_eq!((count(Verdict::Allowed), count(Verdict::WouldRefuse)), (1, 1));
 }

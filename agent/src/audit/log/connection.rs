@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::flood::{self, Allowance};
 use super::{Group, Log, LogError, Sealed, Shared, State, micros};
 use crate::audit::record::{self, Back, Body, Head, OnFlow};
+use crate::audit::redact;
+use crate::audit::says::HIDDEN;
 use crate::audit::statement::{self, Outcome, PROCESS, Statement, TransactionEnd, key_of};
-use crate::model::{Carried, Closing, Durability, Flow, Mode};
+use crate::model::{Carried, Closing, Durability, Flow, LONGEST_VALUE, Mode, cut};
 
 /// For one session; its records bear its process's own count.
 #[derive(Debug)]
@@ -65,8 +67,20 @@ impl Connection {
 
     /// Who it logged in as, or was refused, and how it is carried.
     pub fn session(&self, carried: &Carried) -> Result<(), LogError> {
-        let json: Box<str> = serde_json::to_string(carried).unwrap_or_default().into();
+        let application = carried.application.as_deref().map(named);
+        let carried = Carried { application, ..carried.clone() };
+        let json: Box<str> = serde_json::to_string(&carried).unwrap_or_default().into();
         self.event(|head, _| Body::Session(OnFlow { head, json: json.clone() }))
+    }
+
+    /// It calls itself otherwise from now on. What can't be recorded is counted.
+    pub fn renamed(&self, application: &str) {
+        let told = serde_json::json!({ "application": named(application) });
+        let json: Box<str> = told.to_string().into();
+        let told = self.event(|head, _| Body::Renamed(OnFlow { head, json: json.clone() }));
+        if let (Err(_), Some(shared)) = (told, &self.shared) {
+            shared.lose();
+        }
     }
 
     /// To be called once, with the connection's last words.
@@ -124,9 +138,9 @@ impl Connection {
             let subject = statement.subject.map(|subject| {
                 group.define(subject.key, |_| Body::Statement(subject.json.clone()))
             });
-            let grounds = statement.grounds.map(|grounds| {
-                group.define(grounds.key, |_| Body::Grounds(grounds.json.clone()))
-            });
+            let grounds = statement
+                .grounds
+                .map(|grounds| group.define(grounds.key, |_| Body::Grounds(grounds.json.clone())));
             group.put(|here| {
                 Body::Intent(record::Intent {
                     head: Head { at, flow: here - flow, sequence },
@@ -288,6 +302,11 @@ impl Connection {
         state.floods.spend(self.flow.process.cgroup_id, written);
         Ok(position)
     }
+}
+
+/// What a session calls itself, in its own words.
+fn named(application: &str) -> String {
+    if redact::is_secret(application) { HIDDEN.into() } else { cut(application, LONGEST_VALUE) }
 }
 
 fn back(here: u64, classes: &[(u64, u64)]) -> Vec<(Back, u64)> {

@@ -5,7 +5,7 @@ use crate::audit::record::decode;
 use crate::audit::store::Segments;
 use crate::audit::{Ending, Outcome, Sequencer, Signer, Statement, Verdict, Way};
 use crate::ledger::{Head, SigningKey};
-use crate::model::{LogAnswer, LogAppend, Mode, samples};
+use crate::model::{Carried, LogAnswer, LogAppend, Mode, samples};
 use crate::policy::Grounds;
 
 /// A folder that goes with the test.
@@ -132,6 +132,29 @@ fn a_session_is_recorded_and_refers_to_what_was_told_once() {
     for ((id, _), position) in all.iter().zip(0..) {
         assert_eq!(*id, RecordId { writer: 1, position });
     }
+}
+
+#[test]
+fn what_a_session_calls_itself_is_told_without_secrets() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    let secret = "postgres://u:hunter2@h/db";
+    for application in ["psql", secret] {
+        let application = Some(application.to_owned());
+        connection.session(&Carried { application, ..Carried::default() }).unwrap();
+    }
+    connection.renamed("nightly");
+    connection.renamed(secret);
+    let told: Vec<String> = records(&Folder::new(&scratch.0))
+        .into_iter()
+        .filter_map(|(_, body)| match body {
+            Body::Session(event) | Body::Renamed(event) => Some(event.json),
+            _ => None,
+        })
+        .map(|json| crate::audit::render::parsed(&json)["application"].as_str().unwrap().into())
+        .collect();
+    assert_eq!(told, ["psql", "***", "nightly", "***"]);
 }
 
 #[test]

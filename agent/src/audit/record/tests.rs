@@ -46,6 +46,7 @@ fn all() -> Vec<Body> {
         Body::Opened(head()),
         Body::Closed(OnFlow { head: head(), json: json() }),
         Body::Session(OnFlow { head: head(), json: json() }),
+        Body::Renamed(OnFlow { head: head(), json: json() }),
         Body::Intent(intent()),
         Body::Transaction(Transaction { head: head(), ending: 1, statements: 3 }),
         Body::Outcome(outcome),
@@ -132,7 +133,8 @@ fn the_bytes_of_a_kind_never_change() {
 
 #[test]
 fn outcomes_of_the_earlier_form_are_read() {
-    let hex = "012103f0a204c08cad8aee97980302ac020100010105343235303104e807808040fa010105ac02010602";
+    let hex =
+        "012103f0a204c08cad8aee97980302ac020100010105343235303104e807808040fa010105ac02010602";
     let payload: Vec<u8> = hex
         .as_bytes()
         .chunks(2)

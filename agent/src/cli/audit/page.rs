@@ -55,7 +55,16 @@ pub fn proven(out: &mut impl Write, page: Page, proven: &Proven) -> io::Result<(
 pub fn hits(out: &mut impl Write, page: Page, wide: bool, hits: &[Hit]) -> io::Result<()> {
     let mut heads = vec!["TIME", "RECORD", "WHO", "PROGRAM", "DATABASE", "VERDICT", "ROWS"];
     if wide {
-        heads.extend(["TIME TAKEN", "UNIT", "AGENT", "ROLE", "MASKED", "SEEN", "POLICIES", "TRACE"]);
+        heads.extend([
+            "TIME TAKEN",
+            "UNIT",
+            "AGENT",
+            "ROLE",
+            "MASKED",
+            "SEEN",
+            "POLICIES",
+            "TRACE",
+        ]);
     }
     heads.push("STATEMENT");
     let mut table = Table::new(0, &heads);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::application::Application;
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::Holding;
 use super::judge::{Judge, Judgement, Known};
@@ -44,6 +45,7 @@ pub struct Carrying {
     was_open: bool,
     /// The query of whose statements some have ended already.
     told: u64,
+    application: Application,
     /// The COPY whose data are looked at, or will be.
     pub watch: Option<Box<Watch>>,
 }
@@ -270,6 +272,7 @@ impl Carrying {
             statements: 0,
             was_open: false,
             told: 0,
+            application: Application::default(),
             watch: None,
         };
         carrying.hear_parameters();
@@ -284,6 +287,7 @@ impl Carrying {
     fn hear_parameters(&mut self) {
         self.judge.learn(&self.session);
         let parameters = self.session.parameters();
+        self.application.hear(parameters.value(b"application_name"));
         self.screening.set_unicode(parameters.unicode());
         self.screening.set_mixed(parameters.mixed());
     }
@@ -369,6 +373,9 @@ impl Carrying {
             };
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
             record(log, recorded, &outcome, more, counts.unwrap_or_default());
+        }
+        if let Some(name) = self.application.take() {
+            log.renamed(name);
         }
         let open = self.session.transaction() != Transaction::Idle;
         if self.session.is_quiet() {

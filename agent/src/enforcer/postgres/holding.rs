@@ -239,11 +239,7 @@ impl<'t> Told<'t> {
     }
 
     pub fn of(pass: &'t HoldPass) -> Self {
-        Self {
-            verdict: audit::Verdict::Approved,
-            hold: Some(&pass.id.0),
-            approver: Some(&pass.by),
-        }
+        Self { verdict: audit::Verdict::Approved, hold: Some(&pass.id.0), approver: Some(&pass.by) }
     }
 }
 

@@ -225,7 +225,15 @@ impl Judge {
         let mut verdict = decide(self, lifted);
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
             let told = Some(refused.told());
-            return match self.record(runs, serial, &statement, &verdict, session, log, told) {
+            return match self.record(
+                runs,
+                serial,
+                &statement,
+                &verdict,
+                session,
+                (means, log),
+                told,
+            ) {
                 Ok(intent) => {
                     self.turn_away(serial, &intent);
                     holding.judgement(refused, number(&intent))
@@ -239,7 +247,15 @@ impl Judge {
             && matches!(runs, Runs::Query(text) if streams::is_command(text))
         {
             let told = Some(holding::Told::refused());
-            return match self.record(runs, serial, &statement, &verdict, session, log, told) {
+            return match self.record(
+                runs,
+                serial,
+                &statement,
+                &verdict,
+                session,
+                (means, log),
+                told,
+            ) {
                 Ok(intent) => {
                     self.turn_away(serial, &intent);
                     Judgement::Refuse(streams::refusal().refusal(number(&intent)))
@@ -288,7 +304,7 @@ impl Judge {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
         }
-        let recorded = self.record(runs, serial, &statement, &verdict, session, log, told);
+        let recorded = self.record(runs, serial, &statement, &verdict, session, (means, log), told);
         if let (Ok(intent), Verdict::Refuse(_) | Verdict::Hold(_)) = (&recorded, &verdict) {
             self.turn_away(serial, intent);
         }
@@ -332,7 +348,7 @@ impl Judge {
         statement: &Understood,
         verdict: &Verdict,
         session: &Session<Judged>,
-        log: &Connection,
+        (means, log): (&Means, &Connection),
         told: Option<holding::Told<'_>>,
     ) -> Result<Intent, LogError> {
         let (way, portal) = match runs {
@@ -364,7 +380,10 @@ impl Judge {
             Verdict::Hold(_) => audit::Verdict::Held,
         };
         let decided = told.map_or(decided, |told| told.verdict);
-        let subject = statement.subject.as_deref();
+        let known = statement.subject.as_ref().and_then(|subject| {
+            means.shared.subjects.knowing(subject, &statement.facts, &self.catalog)
+        });
+        let subject = known.as_deref().or(statement.subject.as_deref());
         let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
             hold: told.and_then(|told| told.hold),

@@ -65,9 +65,8 @@ fn no_policys_words_keep_a_record_from_fitting() {
         })
         .collect();
     let set = with(&all);
-    let grounds = Grounds::of(
-        Asker::new(ActorKind::Terminal, None).ask(&set, "select a from t").ruling(),
-    );
+    let grounds =
+        Grounds::of(Asker::new(ActorKind::Terminal, None).ask(&set, "select a from t").ruling());
     let told: Value = serde_json::from_str(&grounds.json).unwrap();
     assert_eq!(told["why"].as_array().unwrap().len(), MOST);
     assert!(grounds.json.len() < MOST * 2 * (LONGEST + 64));

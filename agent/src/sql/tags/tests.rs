@@ -27,10 +27,7 @@ fn sqlcommenter_is_read() {
 
 #[test]
 fn other_places_of_comments() {
-    assert_eq!(
-        shown("/*job:nightly,line:a.rb:3*/ SELECT 1"),
-        ["job=nightly", "line=a.rb:3"]
-    );
+    assert_eq!(shown("/*job:nightly,line:a.rb:3*/ SELECT 1"), ["job=nightly", "line=a.rb:3"]);
     assert_eq!(shown("SELECT 1 -- route='/x'\n"), ["route=/x"]);
     assert_eq!(shown("SELECT 1 /* say hello, please: now */"), [""; 0]);
     assert_eq!(shown("SELECT 1 /*name='it\\'s'*/"), ["name=it's"]);

@@ -360,8 +360,7 @@ fn hidden(plan: &Plan, unrevealed: &Plan) -> Arc<[Class]> {
     let has = |plan: &Plan, class: Class| plan.classes().any(|one| one == class);
     let all = Class::ALL.iter().copied();
     let hidden = all.filter(|class| {
-        has(plan, *class)
-            || !has(unrevealed, *class) && plan.rules().mask(*class) != Mask::Keep
+        has(plan, *class) || !has(unrevealed, *class) && plan.rules().mask(*class) != Mask::Keep
     });
     hidden.collect()
 }
