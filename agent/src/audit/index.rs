@@ -9,6 +9,7 @@
 
 mod build;
 mod definitions;
+mod processes;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use build::{Ended, Progress, SPAN, counts, unpacked};
+pub use processes::{Born, namesakes};
 
 use super::store::{Folder, StoreError, segments};
 
@@ -144,6 +146,8 @@ const VERSION: u32 = 5;
 /// finding its rows: a busy host's have hundreds of rows of the same few, and an
 /// entry for each would be half of the work. `more` tells of the blocks that follow.
 ///
+/// `classes.clear`: its cells were shown.
+///
 /// `ended` is what is only shown of an outcome ([`Ended`]): a column costs, also one
 /// that nothing is asked of.
 const SCHEMA: &str = "
@@ -159,7 +163,10 @@ CREATE TABLE IF NOT EXISTS touched(
 CREATE TABLE IF NOT EXISTS processes(
     id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, tgid INTEGER,
     started INTEGER, comm TEXT, exe TEXT, uid INTEGER, user TEXT, unit TEXT, container TEXT,
-    pod TEXT, agent TEXT, person TEXT, uses INTEGER NOT NULL DEFAULT 0);
+    pod TEXT, pod_name TEXT, namespace TEXT, agent TEXT, person TEXT, boot TEXT,
+    uses INTEGER NOT NULL DEFAULT 0);
+CREATE VIRTUAL TABLE IF NOT EXISTS process_words USING fts5(
+    body, content='', tokenize = \"unicode61 tokenchars '_'\");
 CREATE TABLE IF NOT EXISTS ancestors(
     tgid INTEGER NOT NULL, started INTEGER NOT NULL, process INTEGER NOT NULL,
     PRIMARY KEY(tgid, started, process)) WITHOUT ROWID;
@@ -170,7 +177,8 @@ CREATE INDEX IF NOT EXISTS flows_process ON flows(process);
 CREATE TABLE IF NOT EXISTS phrases(
     id INTEGER PRIMARY KEY, phrase TEXT NOT NULL UNIQUE, uses INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS classes(
-    class TEXT NOT NULL, phrase INTEGER NOT NULL, PRIMARY KEY(class, phrase)) WITHOUT ROWID;
+    class TEXT NOT NULL, clear INTEGER NOT NULL, phrase INTEGER NOT NULL,
+    PRIMARY KEY(class, clear, phrase)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS text_blocks(
     text INTEGER NOT NULL, block INTEGER NOT NULL, more BLOB NOT NULL,
     PRIMARY KEY(text, block, more)) WITHOUT ROWID;

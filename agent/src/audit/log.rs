@@ -71,6 +71,8 @@ pub(super) struct Shared {
     lost_ever: AtomicU64,
     /// Up to which position the disk has it.
     synced: Mutex<u64>,
+    #[cfg(test)]
+    syncs: AtomicU64,
     /// Held for as long as the process lives; its end lets go of it.
     _lock: std::fs::File,
 }
@@ -140,6 +142,8 @@ impl Log {
             lost: AtomicU64::new(0),
             lost_ever: AtomicU64::new(0),
             synced: Mutex::new(0),
+            #[cfg(test)]
+            syncs: AtomicU64::new(0),
             _lock: lock,
         })));
         if let Some(shared) = &log.0 {
@@ -260,6 +264,8 @@ impl Shared {
         if let Some(live) = live {
             live.sync()?;
         }
+        #[cfg(test)]
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         *synced = until;
         Ok(())
     }

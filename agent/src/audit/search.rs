@@ -11,7 +11,9 @@ use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::index::{BLOCK, Ended, Index, IndexError, SPAN, counts, unpacked};
+use super::index::{
+    BLOCK, Born, Ended, Index, IndexError, SPAN, counts, namesakes, unpacked,
+};
 use super::record::{self, Body, KINDS, RecordId};
 use super::render::{self, Definitions, parsed};
 use super::statement::STAR;
@@ -38,17 +40,22 @@ pub struct Query {
     pub pod: Vec<String>,
     pub agent: Vec<String>,
     /// The process itself.
-    pub process: Vec<u32>,
+    pub process: Vec<Born>,
     /// It, and all that descend from it.
-    pub tree: Vec<u32>,
+    pub tree: Vec<Born>,
+    /// Words of the process: its program, script, command line.
+    pub command: Vec<String>,
     /// The database's name, or the destination.
     pub database: Vec<String>,
     pub role: Vec<String>,
     pub table: Vec<String>,
     pub column: Vec<String>,
+    /// Touched by the text, masked, or shown.
     pub class: Vec<String>,
     /// The trace that the text itself names: its id, or the whole `traceparent`.
     pub trace: Vec<String>,
+    /// Shown in the clear.
+    pub seen: Vec<String>,
     pub verdict: Vec<Verdict>,
     pub sqlstate: Vec<String>,
     /// The oldest first.
@@ -110,6 +117,28 @@ pub struct Outcome {
 }
 
 impl Index {
+    /// What numbers of processes mean, where they were those of several.
+    pub fn ambiguous(&self, query: &Query) -> Result<Vec<String>, IndexError> {
+        let wrong = |error| IndexError::Database { path: self.folder().index(), error };
+        let mut told = Vec::new();
+        for (all, tree) in [(&query.process, false), (&query.tree, true)] {
+            for Born { pid, .. } in all.iter().filter(|born| born.started.is_none()) {
+                let several = namesakes(&self.database, *pid, tree).map_err(wrong)?;
+                if !several.is_empty() {
+                    let count = several.len();
+                    let first = several.iter().take(MOST_NAMESAKES);
+                    let named: Vec<&str> = first.map(String::as_str).collect();
+                    let more = if count > MOST_NAMESAKES { " …" } else { "" };
+                    told.push(format!(
+                        "{pid} was the number of {count} processes, and all are meant: {}{more}",
+                        named.join(", ")
+                    ));
+                }
+            }
+        }
+        Ok(told)
+    }
+
     pub fn search(&self, query: &Query) -> Result<Vec<Hit>, IndexError> {
         let wrong = |error| IndexError::Database { path: self.folder().index(), error };
         let mut hits = find(&self.database, query).map_err(wrong)?;
@@ -195,6 +224,26 @@ impl Where {
         self.parts.push(format!("({})", either.join(" OR ")));
     }
 
+    /// One of these processes.
+    fn born(
+        &mut self,
+        all: &[Born],
+        columns: (&str, &str),
+        condition: impl Fn(String) -> String,
+    ) {
+        let Self { parts, values } = self;
+        let each = all.iter().map(|born| {
+            condition(born.condition(columns, |boot| {
+                values.push(boot.to_owned().into());
+                format!("?{}", values.len())
+            }))
+        });
+        let either: Vec<String> = each.collect();
+        if !either.is_empty() {
+            parts.push(format!("({})", either.join(" OR ")));
+        }
+    }
+
     fn text(&self) -> String {
         if self.parts.is_empty() { "1".into() } else { self.parts.join(" AND ") }
     }
@@ -206,6 +255,7 @@ enum Way {
     Text,
     Flow,
     Class,
+    Seen,
     /// By what stands in few rows: refusals, failures, the agent's own records.
     Rare,
     /// In the order of time, until enough have matched.
@@ -214,7 +264,7 @@ enum Way {
 
 impl Way {
     fn is_by_blocks(self) -> bool {
-        matches!(self, Self::Text | Self::Flow | Self::Class)
+        matches!(self, Self::Text | Self::Flow | Self::Class | Self::Seen)
     }
 }
 
@@ -230,19 +280,26 @@ fn choose_blocks(database: &Connection, way: Way, from: i64, to: i64) -> rusqlit
         _ => ("text", "texts_wanted"),
     };
     let mut blocks = Vec::new();
-    let mut told = database.prepare(&format!(
-        "SELECT block, more FROM {what}_blocks WHERE {what} IN (SELECT id FROM temp.{wanted})
-         AND block BETWEEN ?1 AND ?2"
-    ))?;
-    let mut rows = told.query([from.saturating_sub(SPAN), to])?;
-    while let Some(row) = rows.next()? {
-        let more = row.get_ref(1)?.as_blob()?;
-        blocks.extend(unpacked(row.get(0)?, more).filter(|block| (from..=to).contains(block)));
+    if way != Way::Seen {
+        let mut told = database.prepare(&format!(
+            "SELECT block, more FROM {what}_blocks WHERE {what} IN (SELECT id FROM temp.{wanted})
+             AND block BETWEEN ?1 AND ?2"
+        ))?;
+        let mut rows = told.query([from.saturating_sub(SPAN), to])?;
+        while let Some(row) = rows.next()? {
+            let more = row.get_ref(1)?.as_blob()?;
+            blocks.extend(unpacked(row.get(0)?, more).filter(|block| (from..=to).contains(block)));
+        }
     }
-    if way == Way::Class {
+    let phrases = match way {
+        Way::Class => Some("class_phrases"),
+        Way::Seen => Some("seen_phrases"),
+        _ => None,
+    };
+    if let Some(phrases) = phrases {
         let mut masked = database.prepare(&format!(
             "SELECT DISTINCT id >> {BLOCK} FROM records
-             WHERE masked IN (SELECT id FROM temp.class_phrases)"
+             WHERE masked IN (SELECT id FROM temp.{phrases})"
         ))?;
         for block in masked.query_map([], |row| row.get(0))? {
             blocks.extend(Some(block?).filter(|block| (from..=to).contains(block)));
@@ -264,6 +321,7 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
         (Way::Text, texts(database, query)?),
         (Way::Flow, flows(database, query)?),
         (Way::Class, classes(database, query)?),
+        (Way::Seen, seen(database, query)?),
     ];
     let total: i64 =
         database
@@ -286,6 +344,7 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
         clause.parts.push(match own {
             Way::Text => "+records.text IN (SELECT id FROM temp.texts_wanted)".into(),
             Way::Flow => "+records.flow IN (SELECT id FROM temp.flows_wanted)".into(),
+            Way::Seen => "+records.masked IN (SELECT id FROM temp.seen_phrases)".into(),
             _ => "(+records.text IN (SELECT id FROM temp.class_texts) OR
                 +records.masked IN (SELECT id FROM temp.class_phrases))"
                 .into(),
@@ -441,25 +500,43 @@ fn classes(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chos
         format!("id IN (SELECT phrase FROM classes WHERE class = {value})")
     });
     choose(database, "class_phrases", "phrases", masked)?;
-    // Counted as far as it matters.
-    let rows: i64 = database.query_row(
+    Ok(Some(Chosen { uses: texts.uses + answers(database, "class_phrases")? }))
+}
+
+/// Answers in which a class was shown in the clear.
+fn seen(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen>> {
+    if query.seen.is_empty() {
+        return Ok(None);
+    }
+    let mut shown = Where::default();
+    shown.any(&query.seen, |value| {
+        format!("id IN (SELECT phrase FROM classes WHERE class = {value} AND clear = 1)")
+    });
+    choose(database, "seen_phrases", "phrases", shown)?;
+    Ok(Some(Chosen { uses: answers(database, "seen_phrases")? }))
+}
+
+/// Counted as far as it matters.
+fn answers(database: &Connection, phrases: &str) -> rusqlite::Result<i64> {
+    let sql = format!(
         "SELECT count(*) FROM (SELECT 1 FROM records
-         WHERE masked IN (SELECT id FROM temp.class_phrases) LIMIT 200000)",
-        [],
-        |row| row.get(0),
-    )?;
-    Ok(Some(Chosen { uses: texts.uses + rows }))
+         WHERE masked IN (SELECT id FROM temp.{phrases}) LIMIT 200000)"
+    );
+    database.query_row(&sql, [], |row| row.get(0))
+}
+
+/// Each word as it is written; the index has a language of its own.
+fn quoted(words: &str) -> String {
+    let words = words.split_whitespace();
+    let words: Vec<String> =
+        words.map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect();
+    words.join(" ")
 }
 
 fn texts(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen>> {
     let mut clause = Where::default();
     if let Some(words) = &query.words {
-        // Each word as it is written; the index has a language of its own.
-        let words: Vec<String> = words
-            .split_whitespace()
-            .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
-            .collect();
-        clause.any(&[words.join(" ")], |value| {
+        clause.any(&[quoted(words)], |value| {
             format!("id IN (SELECT rowid FROM words WHERE words MATCH {value})")
         });
     }
@@ -502,12 +579,20 @@ fn flows(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen
     });
     who.any(&query.unit, |value| format!("unit = {value} OR unit = {value} || '.service'"));
     who.any(&query.container, |value| format!("substr(container, 1, length({value})) = {value}"));
-    who.any(&query.pod, |value| format!("substr(pod, 1, length({value})) = {value}"));
+    who.any(&query.pod, |value| {
+        format!(
+            "substr(pod, 1, length({value})) = {value} OR pod_name = {value}
+             OR namespace || '/' || pod_name = {value}"
+        )
+    });
+    let command: Vec<String> = query.command.iter().map(|words| quoted(words)).collect();
+    who.any(&command, |value| {
+        format!("id IN (SELECT rowid FROM process_words WHERE process_words MATCH {value})")
+    });
     who.any(&query.agent, |value| format!("agent = {value}"));
-    let pids = |pids: &[u32]| pids.iter().map(|pid| i64::from(*pid)).collect::<Vec<_>>();
-    who.any(&pids(&query.process), |value| format!("tgid = {value}"));
-    who.any(&pids(&query.tree), |value| {
-        format!("id IN (SELECT process FROM ancestors WHERE tgid = {value})")
+    who.born(&query.process, ("tgid", "started"), |is_it| is_it);
+    who.born(&query.tree, ("ancestors.tgid", "ancestors.started"), |is_it| {
+        format!("id IN (SELECT process FROM ancestors WHERE {is_it})")
     });
     let mut clause = Where::default();
     if !who.parts.is_empty() {
@@ -525,5 +610,6 @@ fn flows(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen
     choose(database, "flows_wanted", "flows", clause).map(Some)
 }
 
+const MOST_NAMESAKES: usize = 10;
 /// A choice that stands for more than one in so many records isn't looked up.
 const WIDE: i64 = 100;

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
+
 use super::notary::Notary;
 use crate::model::{EVENT_SCHEMA, Event, EventKind, LogNote, Timestamp};
 
@@ -73,18 +75,32 @@ impl Observers {
 }
 
 /// An event for the log, as JSON: the channel's form doesn't take what that
-/// flattens. Who has a connection stands in the log with it already, and as a whole
-/// might be too long for a message.
+/// flattens. Who has a connection might be too long for a message as a whole: what he
+/// is searched for by stays.
 fn noted(event: &Event) -> String {
     let mut value = serde_json::to_value(event).unwrap_or_default();
-    if let Some(flow) = value.get_mut("flow").and_then(serde_json::Value::as_object_mut) {
-        flow.remove("actor");
-        if let Some(process) = flow.get_mut("process").and_then(serde_json::Value::as_object_mut) {
+    if let Some(flow) = value.get_mut("flow") {
+        keep(flow.get_mut("actor"), &["name", "boot", "person", "ancestry"]);
+        let above = flow.pointer_mut("/actor/ancestry").and_then(Value::as_array_mut);
+        for one in above.into_iter().flatten() {
+            keep(Some(one), &["pid", "started"]);
+        }
+        let actor = flow.as_object_mut().and_then(|flow| flow.remove("actor"));
+        if let Some(process) = flow.get_mut("process").and_then(Value::as_object_mut) {
             process.remove("command");
-            process.remove("workload");
+            process.extend(actor.map(|actor| ("actor".to_owned(), actor)));
+            if let Some(workload) = process.get_mut("workload").and_then(Value::as_object_mut) {
+                workload.remove("labels");
+            }
         }
     }
     value.to_string()
+}
+
+fn keep(object: Option<&mut Value>, names: &[&str]) {
+    if let Some(object) = object.and_then(Value::as_object_mut) {
+        object.retain(|name, _| names.contains(&name.as_str()));
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use foldhash::{HashMap, HashMapExt as _};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::definitions;
+use super::{definitions, processes};
 use crate::audit::Verdict;
 use crate::audit::frame::SEGMENT_HEAD;
 use crate::audit::record::{self, Back, Body, Intent, Outcome, RecordId};
@@ -302,7 +302,7 @@ impl Taker<'_> {
         let database = self.database;
         let row = match body {
             Body::Statement(json) => definitions::statement(database, json)?,
-            Body::Process(json) => definitions::process(database, json)?,
+            Body::Process(json) => processes::process(database, json)?,
             Body::Flow(flow) => {
                 let process = self.rows.at(id, flow.process).unwrap_or(0);
                 let row = definitions::flow(database, &flow.json, process)?;
@@ -332,7 +332,17 @@ impl Taker<'_> {
     }
 
     fn event(&mut self, id: RecordId, body: &Body) -> rusqlite::Result<()> {
-        let flow = body.head().and_then(|head| self.rows.at(id, head.flow));
+        let seen = match body {
+            Body::Observed(told) => processes::observed(self.database, &told.json)?,
+            _ => None,
+        };
+        if let Some(seen) = &seen {
+            self.rows.processes.insert(seen.flow, seen.process);
+        }
+        let flow = match &seen {
+            Some(seen) => Some(seen.flow),
+            None => body.head().and_then(|head| self.rows.at(id, head.flow)),
+        };
         if let Some(flow) = flow {
             *self.uses.flows.entry(flow).or_default() += 1;
         }
@@ -343,9 +353,17 @@ impl Taker<'_> {
                 if let Some(flow) = flow {
                     definitions::session(self.database, flow, &session.json)?;
                 }
-                self.plain(id, body, flow)
+                self.plain(id, body, flow).map(drop)
             }
-            _ => self.plain(id, body, flow),
+            _ => {
+                let row = self.plain(id, body, flow)?;
+                if seen.is_some_and(|seen| seen.refused) {
+                    self.database
+                        .prepare_cached("UPDATE records SET verdict = ?1 WHERE id = ?2")?
+                        .execute(params![Verdict::Refused.code(), row])?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -359,7 +377,8 @@ impl Taker<'_> {
         id
     }
 
-    fn plain(&mut self, id: RecordId, body: &Body, flow: Option<i64>) -> rusqlite::Result<()> {
+    /// Gives its row.
+    fn plain(&mut self, id: RecordId, body: &Body, flow: Option<i64>) -> rusqlite::Result<i64> {
         let row = self.id(body.at().unwrap_or(0));
         let database = self.database;
         let row = insert(row, |row| {
@@ -370,7 +389,7 @@ impl Taker<'_> {
                 .execute(params![row, number(id.writer), number(id.position), body.code(), flow])
         })?;
         self.blocks.note(None, flow, row);
-        Ok(())
+        Ok(row)
     }
 
     fn intent(&mut self, id: RecordId, intent: &Intent, flow: Option<i64>) -> rusqlite::Result<()> {
@@ -391,7 +410,7 @@ impl Taker<'_> {
             return Ok(Some(*known));
         }
         let Some(policies) = self.rows.word(id, back) else { return Ok(None) };
-        let row = definitions::phrase(self.database, policies, &[])?;
+        let row = definitions::phrase(self.database, policies, (&[], &[]))?;
         self.rows.policies.insert(position, row);
         Ok(Some(row))
     }
@@ -427,7 +446,7 @@ impl Taker<'_> {
             },
         };
         let (Some(row), Some(intent)) = (row, intent) else {
-            return self.plain(id, &Body::Outcome(outcome.clone()), flow);
+            return self.plain(id, &Body::Outcome(outcome.clone()), flow).map(drop);
         };
         let (before, verdict, cells): (Option<Vec<u8>>, u8, _) = self
             .database
@@ -478,8 +497,7 @@ impl Taker<'_> {
             told.classes = Some(match self.phrases.get(&phrase) {
                 Some(known) => *known,
                 None => {
-                    let all: Vec<&str> = hidden.iter().chain(&clear).map(String::as_str).collect();
-                    let row = definitions::phrase(self.database, &phrase, &all)?;
+                    let row = definitions::phrase(self.database, &phrase, (&hidden, &clear))?;
                     self.phrases.insert(phrase, row);
                     row
                 }

@@ -13,14 +13,14 @@ pub const CLASS: i64 = 2;
 /// Not touched, but said: the trace that a text names.
 pub const TRACE: i64 = 3;
 
-fn known(database: &Connection, table: &str, hash: &[u8]) -> rusqlite::Result<Option<i64>> {
+pub(super) fn known(database: &Connection, table: &str, hash: &[u8]) -> rusqlite::Result<Option<i64>> {
     database
         .prepare_cached(&format!("SELECT id FROM {table} WHERE hash = ?1"))?
         .query_row([hash], |row| row.get(0))
         .optional()
 }
 
-fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
+pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
 
@@ -72,58 +72,18 @@ pub fn statement(database: &Connection, json: &str) -> rusqlite::Result<i64> {
     Ok(id)
 }
 
-pub fn process(database: &Connection, json: &str) -> rusqlite::Result<i64> {
-    let hash = key_of(1, json.as_bytes()).to_le_bytes();
-    if let Some(id) = known(database, "processes", &hash)? {
-        return Ok(id);
-    }
-    let value = parsed(json);
-    let number = |pointer: &str| {
-        value.pointer(pointer).and_then(Value::as_u64).and_then(|n| i64::try_from(n).ok())
-    };
-    let person = ["/actor/person/name", "/actor/person/user/value"]
-        .iter()
-        .find_map(|pointer| text(&value, pointer));
-    database
-        .prepare_cached(
-            "INSERT INTO processes(hash, json, tgid, started, comm, exe, uid, user, unit,
-             container, pod, agent, person)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?
-        .execute(params![
-            hash.as_slice(),
-            json,
-            number("/key/tgid"),
-            number("/key/started"),
-            text(&value, "/comm"),
-            text(&value, "/exe"),
-            number("/uid"),
-            text(&value, "/user"),
-            text(&value, "/workload/unit"),
-            text(&value, "/workload/container"),
-            text(&value, "/workload/pod"),
-            text(&value, "/actor/name"),
-            person,
-        ])?;
-    let id = database.last_insert_rowid();
-    let ancestor = |tgid: Option<i64>, started: Option<i64>| {
-        let Some(tgid) = tgid else { return Ok(()) };
-        database
-            .prepare_cached("INSERT OR IGNORE INTO ancestors VALUES (?1, ?2, ?3)")?
-            .execute(params![tgid, started.unwrap_or(0), id])
-            .map(drop)
-    };
-    ancestor(number("/key/tgid"), number("/key/started"))?;
-    ancestor(number("/parent"), None)?;
-    for above in value.pointer("/actor/ancestry").and_then(Value::as_array).into_iter().flatten() {
-        let number = |key: &str| above.get(key).and_then(Value::as_i64);
-        ancestor(number("pid"), number("started"))?;
-    }
-    Ok(id)
+pub fn flow(database: &Connection, json: &str, process: i64) -> rusqlite::Result<i64> {
+    flow_under(database, key_of(2, json.as_bytes()), json, process)
 }
 
-pub fn flow(database: &Connection, json: &str, process: i64) -> rusqlite::Result<i64> {
-    let hash = key_of(2, json.as_bytes()).to_le_bytes();
+/// The same under a key that tells it from others whose words are the same.
+pub fn flow_under(
+    database: &Connection,
+    key: u128,
+    json: &str,
+    process: i64,
+) -> rusqlite::Result<i64> {
+    let hash = key.to_le_bytes();
     if let Some(id) = known(database, "flows", &hash)? {
         return Ok(id);
     }
@@ -160,11 +120,15 @@ pub fn grounds(database: &Connection, json: &str) -> rusqlite::Result<Option<i64
         return Ok(None);
     }
     let all: Vec<String> = why.into_iter().chain([String::new()]).chain(flags).collect();
-    phrase(database, all.join("\n").trim_end(), &[]).map(Some)
+    phrase(database, all.join("\n").trim_end(), (&[], &[])).map(Some)
 }
 
-/// `classes` are those of masked cells, if it is a list of such.
-pub fn phrase(database: &Connection, phrase: &str, classes: &[&str]) -> rusqlite::Result<i64> {
+/// `masked` and `shown` are classes of cells, if it is a list of such.
+pub fn phrase(
+    database: &Connection,
+    phrase: &str,
+    (masked, shown): (&[String], &[String]),
+) -> rusqlite::Result<i64> {
     let known = database
         .prepare_cached("SELECT id FROM phrases WHERE phrase = ?1")?
         .query_row([phrase], |row| row.get(0))
@@ -174,10 +138,11 @@ pub fn phrase(database: &Connection, phrase: &str, classes: &[&str]) -> rusqlite
     }
     database.prepare_cached("INSERT INTO phrases(phrase) VALUES (?1)")?.execute([phrase])?;
     let id = database.last_insert_rowid();
-    for class in classes {
+    let masked = masked.iter().map(|class| (class, false));
+    for (class, clear) in masked.chain(shown.iter().map(|class| (class, true))) {
         database
-            .prepare_cached("INSERT OR IGNORE INTO classes VALUES (?1, ?2)")?
-            .execute(params![class, id])?;
+            .prepare_cached("INSERT OR IGNORE INTO classes VALUES (?1, ?2, ?3)")?
+            .execute(params![class, clear, id])?;
     }
     Ok(id)
 }

@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::audit::log::tests::{Keeper, Scratch, flow, small};
 use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
+use crate::audit::record::Body;
 use crate::audit::{Connection, Ending, Log, Outcome, Sealed, Sequencer, Statement, Verdict, Way};
-use crate::model::{Carried, Mode};
+use crate::model::{Carried, EventKind, Mode, samples};
 use crate::policy::Grounds;
 use crate::sql::Strings;
 
@@ -77,6 +80,10 @@ fn query() -> Query {
     Query { limit: 1000, ..Query::default() }
 }
 
+fn born(all: &[&str]) -> Vec<Born> {
+    all.iter().map(|one| one.parse().unwrap()).collect()
+}
+
 fn texts(hits: &[Hit]) -> Vec<String> {
     hits.iter()
         .filter_map(|hit| Some(hit.statement.as_ref()?["text"].as_str()?.to_owned()))
@@ -103,12 +110,15 @@ fn statements_are_found_by_everything_they_are_asked_for() {
     assert_eq!(count(Query { class: one("phone"), ..query() }), 2);
     // … and only shown.
     assert_eq!(count(Query { class: one("iban"), ..query() }), 2);
+    assert_eq!(count(Query { seen: one("iban"), ..query() }), 2);
+    assert_eq!(count(Query { seen: one("email"), ..query() }), 0);
+    assert_eq!(count(Query { seen: one("iban"), database: one("shop"), ..query() }), 1);
     assert_eq!(count(Query { verdict: vec![Verdict::Refused], ..query() }), 2);
     assert_eq!(count(Query { verdict: vec![Verdict::Allowed], ..query() }), 42);
     assert_eq!(count(Query { sqlstate: one("42501"), ..query() }), 2);
     assert_eq!(count(Query { database: one("shop"), ..query() }), 24);
     assert_eq!(count(Query { role: one("app"), ..query() }), 48);
-    assert_eq!(count(Query { process: vec![100], ..query() }), 24);
+    assert_eq!(count(Query { process: born(&["100"]), ..query() }), 24);
     assert_eq!(count(Query { user: one("alice"), ..query() }), 48);
     assert_eq!(count(Query { user: one("1000"), ..query() }), 48);
     assert_eq!(count(Query { user: one("bob"), ..query() }), 0);
@@ -116,8 +126,8 @@ fn statements_are_found_by_everything_they_are_asked_for() {
     assert_eq!(count(Query { exe: one("ql"), ..query() }), 0);
     assert_eq!(count(Query { unit: one("session-2.scope"), ..query() }), 48);
     // Its parent and itself.
-    assert_eq!(count(Query { tree: vec![4000], ..query() }), 48);
-    assert_eq!(count(Query { tree: vec![200], ..query() }), 24);
+    assert_eq!(count(Query { tree: born(&["4000"]), ..query() }), 48);
+    assert_eq!(count(Query { tree: born(&["200"]), ..query() }), 24);
     let sessions = index.search(&Query { kinds: one("session"), ..query() }).unwrap();
     assert_eq!(sessions.len(), 2);
     assert_eq!(sessions[0].facts.as_ref().unwrap()["database"], "billing");
@@ -182,6 +192,123 @@ fn a_column_of_a_table_is_found_where_nobody_knew_which_were_read() {
     assert_eq!(found(&[], "customers.email"), [unknown]);
     assert_eq!(found(&[], "public.customers.id"), [unknown, "SELECT * FROM customers -- known"]);
     assert_eq!(found(&[], "email"), [""; 0]);
+}
+
+#[test]
+fn who_it_was_is_found_by_names_and_words_too() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let mut web = samples::flow();
+    web.process.workload.pod = Some("6a1f2c3d".into());
+    web.process.workload.pod_name = Some("web-1".into());
+    web.process.workload.namespace = Some("shop".into());
+    Arc::make_mut(&mut web.actor).program.script = Some("/srv/jobs/nightly.py".into());
+    web.process.command = vec!["python3".into(), "nightly.py".into(), "--all".into()];
+    run(&log.connection(Arc::new(web)), &log, 1, "SELECT web", vec![]);
+    run(&log.connection(flow(7, Mode::Strict)), &log, 1, "SELECT other", vec![]);
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    index.catch_up(&mut || true).unwrap();
+    let found = |query: Query| texts(&index.search(&query).unwrap());
+    for pod in ["web-1", "shop/web-1", "6a1f"] {
+        assert_eq!(found(Query { pod: vec![pod.into()], ..query() }), ["SELECT web"], "{pod}");
+    }
+    for pod in ["web", "other/web-1", "/web-1", "1f"] {
+        assert_eq!(found(Query { pod: vec![pod.into()], ..query() }), [""; 0], "{pod}");
+    }
+    for words in ["nightly.py", "jobs", "python3 all"] {
+        let wanted = Query { command: vec![words.into()], ..query() };
+        assert_eq!(found(wanted), ["SELECT web"], "{words}");
+    }
+    assert_eq!(found(Query { command: vec!["nightly other".into()], ..query() }), [""; 0]);
+    // A statement's words are its own.
+    assert_eq!(found(Query { words: Some("nightly".into()), ..query() }), [""; 0]);
+}
+
+#[test]
+fn a_number_that_was_given_again_is_told_apart_by_start_and_boot() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let boots = ["0f0e6e3c-1", "77aa6e3c-2"];
+    let all = [(9_000_000_123, boots[0], 8), (50_000_000_000, boots[0], 40), (9_000_000_123, boots[1], 8)];
+    for (serial, (started, boot, above)) in (0..).zip(all) {
+        let mut flow = samples::flow();
+        flow.id.cookie = serial;
+        flow.process.key.tgid = 100;
+        flow.process.key.started = started;
+        let actor = Arc::make_mut(&mut flow.actor);
+        actor.boot = boot.into();
+        actor.ancestry[0].started = above * 1_000_000_000;
+        run(&log.connection(Arc::new(flow)), &log, serial, &format!("SELECT {serial}"), vec![]);
+    }
+    run(&log.connection(flow(200, Mode::Strict)), &log, 9, "SELECT 9", vec![]);
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    index.catch_up(&mut || true).unwrap();
+    let process = |one: &str| Query { process: born(&[one]), oldest: true, ..query() };
+    let tree = |one: &str| Query { tree: born(&[one]), oldest: true, ..query() };
+    let found = |query: &Query| texts(&index.search(query).unwrap());
+    assert_eq!(found(&process("100")), ["SELECT 0", "SELECT 1", "SELECT 2"]);
+    assert_eq!(found(&process("100@50000000000")), ["SELECT 1"]);
+    // As the clock of /proc tells it.
+    assert_eq!(found(&process("100@9000000000")), ["SELECT 0", "SELECT 2"]);
+    assert_eq!(found(&process("100@9000000000@77aa")), ["SELECT 2"]);
+    assert_eq!(found(&tree("4000@40000000000")), ["SELECT 1"]);
+    assert_eq!(found(&tree("4000@8000000000@0f0e6e3c-1")), ["SELECT 0"]);
+    let told = index.ambiguous(&process("100")).unwrap();
+    assert_eq!(
+        told,
+        ["100 was the number of 3 processes, and all are meant: 100@9000000123@0f0e6e3c, \
+          100@50000000000@0f0e6e3c, 100@9000000123@77aa6e3c"]
+    );
+    assert_eq!(index.ambiguous(&tree("4000")).unwrap().len(), 1);
+    for clear in [process("200"), process("100@1"), tree("200")] {
+        assert_eq!(index.ambiguous(&clear).unwrap(), [""; 0]);
+    }
+}
+
+#[test]
+fn what_the_kernel_refused_is_found_by_who_it_was() {
+    let filled = filled();
+    let mut process = samples::flow().process;
+    process.key.tgid = 300;
+    process.user = Some("mallory".into());
+    process.exe = Some("/usr/bin/nc".into());
+    let event = |kind: EventKind| crate::model::Event {
+        schema: crate::model::EVENT_SCHEMA,
+        at: crate::model::Timestamp::now(),
+        kind,
+    };
+    let destination = samples::flow().destination;
+    for tgid in [300, 301] {
+        process.key.tgid = tgid;
+        let kind = EventKind::Refused {
+            why: crate::model::RefusedWhy::DirectDial,
+            process: Box::new(process.clone()),
+            destination,
+            netns: 1,
+        };
+        filled.log.tell(Body::Observed, &event(kind)).unwrap();
+    }
+    let failed = EventKind::Failed { flow: flow(302, Mode::Strict), error: "refused".into() };
+    filled.log.tell(Body::Observed, &event(failed)).unwrap();
+    let index = filled.index();
+    let found = |query: Query| {
+        let hits = index.search(&query).unwrap();
+        let pid = |hit: &Hit| hit.process.as_ref().unwrap()["key"]["tgid"].as_u64().unwrap();
+        hits.iter().rev().map(pid).collect::<Vec<_>>()
+    };
+    let one = |text: &str| vec![text.to_owned()];
+    assert_eq!(found(Query { user: one("mallory"), ..query() }), [300, 301]);
+    assert_eq!(found(Query { exe: one("nc"), ..query() }), [300, 301]);
+    assert_eq!(found(Query { process: born(&["301"]), ..query() }), [301]);
+    assert_eq!(found(Query { process: born(&["302"]), ..query() }), [302]);
+    // With the statements that were refused.
+    let refused = Query { verdict: vec![Verdict::Refused], ..query() };
+    assert_eq!(found(refused), [100, 200, 300, 301]);
+    let refused = Query { verdict: vec![Verdict::Refused], kinds: one("observed"), ..query() };
+    let hits = index.search(&refused).unwrap();
+    assert_eq!(hits[0].verdict, Some("refused"));
+    assert_eq!(hits[0].flow.as_ref().unwrap()["destination"], destination.to_string());
+    assert_eq!(hits[0].facts.as_ref().unwrap()["why"], "direct-dial");
 }
 
 #[test]

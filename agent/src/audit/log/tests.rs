@@ -364,6 +364,44 @@ fn the_disk_is_awaited_where_it_is_asked_for() {
     assert_eq!(synced(), position + 1);
 }
 
+#[test]
+fn the_disk_is_awaited_once_for_all_that_wait() {
+    let scratch = Scratch::new();
+    let terms = LogTerms { durability: crate::model::Durability::Power, ..small() };
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
+    let shared = log.shared().unwrap();
+    let connections: Vec<_> = (0..8).map(|pid| log.connection(flow(pid, Mode::Strict))).collect();
+    let asked = |connection: &Connection| {
+        let mut subject = log.subject("SELECT 1", Strings::Standard, None);
+        // Reads too.
+        subject.writes = false;
+        let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Allowed);
+        connection.intent(&statement).unwrap().record().unwrap().position
+    };
+    let position = asked(&connections[0]);
+    assert_eq!(*shared.synced.lock().unwrap(), position + 1);
+    assert_eq!(shared.syncs.load(Ordering::Relaxed), 1);
+    // While the disk is busy with one, the others come.
+    let busy = shared.synced.lock().unwrap();
+    let (busy, asked) = (std::cell::Cell::new(Some(busy)), &asked);
+    std::thread::scope(|scope| {
+        let before = log.health().records;
+        for connection in &connections {
+            scope.spawn(move || {
+                let position = asked(connection);
+                assert!(*shared.synced.lock().unwrap() > position);
+            });
+        }
+        // Each its intent, and all but one a process and a connection.
+        while log.health().records < before + 8 + 7 * 2 {
+            std::thread::yield_now();
+        }
+        assert_eq!(shared.syncs.load(Ordering::Relaxed), 1, "let through without the disk");
+        drop(busy.take());
+    });
+    assert_eq!(shared.syncs.load(Ordering::Relaxed), 2);
+}
+
 /// What the bench and the tests of whole processes write.
 #[test]
 fn the_flow_that_others_take_is_one() {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::audit::log::Connection;
-use crate::audit::log::tests::{Keeper, Scratch, flow, key, small};
+use crate::audit::log::tests::{Keeper, Scratch, flow, key, records, small};
 use crate::audit::store::Folder;
 use crate::audit::{Statement, Verdict, Verified, Way, verify};
 use crate::model::Mode;
@@ -145,4 +145,45 @@ fn what_comes_while_a_head_is_signed_waits_for_the_next() {
     assert_eq!(signed.load(Ordering::Relaxed), 1);
     writing.work.turn().unwrap();
     assert_eq!(signed.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn the_oldest_go_once_all_take_up_too_much_and_no_more_than_that() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    // Three that have died, each with a segment.
+    for _ in 0..3 {
+        let mut writing = Writing::start(&scratch, &keeper);
+        writing.write(50);
+        writing.work.turn().unwrap();
+    }
+    let mut writing = Writing::start(&scratch, &keeper);
+    writing.work.turn().unwrap();
+    let folder = Folder::new(&scratch.0);
+    let there = || [1, 2, 3].map(|writer| folder.sealed(writer, 0).exists());
+    let size = |writer| std::fs::metadata(folder.sealed(writer, 0)).unwrap().len();
+    let total: u64 = [1, 2, 3].map(size).iter().sum();
+    let mut keep = |keep_bytes: u64| {
+        writing.log.set_terms(LogTerms { keep_bytes, keep_ms: 0, ..small() });
+        // Told, then brought in and carried out.
+        for _ in 0..2 {
+            writing.work.look_again = Instant::now();
+            writing.work.turn().unwrap();
+        }
+    };
+    // What fits stays, however old.
+    keep(total);
+    assert_eq!(there(), [true, true, true]);
+    keep(total - 1);
+    assert_eq!(there(), [false, true, true]);
+    let verified = check(&scratch.0);
+    assert!(verified.is_whole() && verified.removed > 50, "{verified:#?}");
+    let told: Vec<serde_json::Value> = records(&folder)
+        .into_iter()
+        .filter_map(|(_, body)| match body {
+            Body::Removed(told) => serde_json::from_str(&told.json).ok(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&told[0]["for_size"], &told[0]["for_age"]), (&json!(1), &json!(0)));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Where, index_failure, page};
-use crate::audit::index::Index;
+use crate::audit::index::{Born, Index};
 use crate::audit::record::KINDS;
 use crate::audit::search::Query;
 use crate::audit::{Folder, Verdict};
@@ -43,18 +43,24 @@ pub struct Search {
     /// Only of this container: its id, or how it begins
     #[arg(long, value_name = "ID")]
     container: Vec<String>,
-    /// Only of this pod: its uid, or how it begins
-    #[arg(long, value_name = "UID")]
+    /// Only of this pod: its name, with or without its namespace (`shop/web-1`), or how
+    /// its uid begins
+    #[arg(long, value_name = "NAME|UID")]
     pod: Vec<String>,
     /// Only of this AI agent or actor
     #[arg(long, value_name = "NAME")]
     agent: Vec<String>,
-    /// Only of this process
-    #[arg(long, value_name = "PID")]
-    process: Vec<u32>,
+    /// Only of processes with these words in their command line, their program's or
+    /// their script's name
+    #[arg(long, value_name = "WORDS")]
+    command: Vec<String>,
+    /// Only of this process; `PID@START` (`process.key.started` of its records) where the
+    /// number was given again
+    #[arg(long, value_name = "PID[@START]")]
+    process: Vec<Born>,
     /// Only of this process and what descends from it
-    #[arg(long, value_name = "PID")]
-    tree: Vec<u32>,
+    #[arg(long, value_name = "PID[@START]")]
+    tree: Vec<Born>,
     /// Only in this database: its name, or its destination
     #[arg(long, value_name = "NAME|DESTINATION")]
     db: Vec<String>,
@@ -67,12 +73,15 @@ pub struct Search {
     /// Only what touches this column, with or without its table
     #[arg(long, value_name = "COLUMN")]
     column: Vec<String>,
-    /// Only what touched, or was masked for, this class, such as `email`
+    /// Only what touched this class, such as `email`, was masked for it, or showed it
     #[arg(long, value_name = "CLASS")]
     class: Vec<String>,
     /// Only what names this trace in a comment: its id, or a whole `traceparent`
     #[arg(long, value_name = "ID")]
     trace: Vec<String>,
+    /// Only what showed values of this class in the clear
+    #[arg(long, value_name = "CLASS")]
+    seen: Vec<String>,
     /// Only what was judged so: `refused`, `held`, `would_refuse` …
     #[arg(long, value_name = "VERDICT", value_parser = verdict)]
     verdict: Vec<Verdict>,
@@ -101,7 +110,7 @@ pub struct Search {
 const EXAMPLES: &str = "\
 Examples:
   tidegate audit search customers --since 7d     statements that speak of customers
-  tidegate audit search --class email --since 7d who saw e-mail addresses
+  tidegate audit search --seen email --since 7d  who saw e-mail addresses
   tidegate audit search --table orders --first   the first touch of a table
   tidegate audit search --tree 4242              all statements of a process tree
   tidegate audit search --trace 4bf92f3577b34da6a3ce929d0e0e4736
@@ -185,6 +194,9 @@ impl Search {
         super::become_owner(&folder)?;
         let query = self.query();
         let index = up_to_date(&folder)?;
+        for told in index.ambiguous(&query).map_err(index_failure)? {
+            crate::cli::say(&told);
+        }
         let hits = index.search(&query).map_err(index_failure)?;
         match form {
             Format::Table | Format::Wide => {
@@ -225,6 +237,7 @@ impl Search {
             container: self.container,
             pod: self.pod,
             agent: self.agent,
+            command: self.command,
             process: self.process,
             tree: self.tree,
             database: self.db,
@@ -233,6 +246,7 @@ impl Search {
             column: self.column,
             class: self.class,
             trace: self.trace,
+            seen: self.seen,
             verdict: self.verdict,
             sqlstate: self.sqlstate,
             oldest: self.oldest || self.first,

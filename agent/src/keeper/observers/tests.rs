@@ -37,6 +37,15 @@ fn the_log_is_told_who_without_all_that_it_has_already() {
         assert_eq!(value["event"], whole["event"]);
         assert_eq!(value["flow"]["process"]["uid"], whole["flow"]["process"]["uid"]);
         assert_eq!(value["hold"], whole["hold"]);
-        assert!(!text.contains("ancestry") && value["flow"]["process"]["command"].is_null());
+        assert!(value["flow"]["process"]["command"].is_null());
+        if whole["flow"].is_object() {
+            // As the log tells a connection: who it is goes with the process.
+            let process = &value["flow"]["process"];
+            assert_eq!(process["workload"]["unit"], whole["flow"]["process"]["workload"]["unit"]);
+            assert_eq!(process["actor"]["person"], whole["flow"]["actor"]["person"]);
+            let above = &process["actor"]["ancestry"][0];
+            assert_eq!(above["pid"], whole["flow"]["actor"]["ancestry"][0]["pid"]);
+            assert!(above["command"].is_null() && value["flow"]["actor"].is_null());
+        }
     }
 }
