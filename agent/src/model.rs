@@ -23,7 +23,7 @@ pub use actor::{
     Program, ProgramFile, Relation, Sourced, Switch, Via, cut, cut_front,
 };
 pub use address::{Listener, OriginalDestination, Peer};
-pub use carried::{Carried, TlsCarried};
+pub use carried::{Admission, Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
 pub use hold::{

@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 
 use super::carrying::Carrying;
 use super::login::LoggingIn;
+use super::settings::Given;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::enforcer::means::{Destination, Means};
@@ -312,6 +313,7 @@ impl<I: Io> Carriage<I> {
         carried.database = text(b"database").or_else(|| carried.role.clone());
         carried.application = text(b"application_name");
         carried.replication = startup.replication();
+        self.given = Given::of(startup);
     }
 
     /// The client has opened: its packet goes upstream, behind TLS where that

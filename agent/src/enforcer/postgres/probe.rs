@@ -1,7 +1,8 @@
 //! A question of our own, put into a session while it rests: which process serves it,
-//! and how does it look for names?
+//! by whose rights, for how long, and how does it look for names?
 //!
-//! Asked only where something hangs on the answer (a temporary table was created), and
+//! Asked only where something hangs on the answer (a temporary table was created, a
+//! policy asks for the role, a statement is to wait), and
 //! in a way that leaves nothing behind: named objects that no client has, closed again,
 //! so that the client's unnamed ones stay as they are. The client sees none of it.
 
@@ -19,6 +20,9 @@ pub struct Probe {
 pub struct Told {
     pub process: u32,
     pub search_path: Box<str>,
+    /// `current_user`.
+    pub user: Box<str>,
+    pub statement_timeout: Box<str>,
 }
 
 /// What a frame of the server's is while a probe is under way.
@@ -82,15 +86,22 @@ impl Probe {
     }
 }
 
-/// A row of two texts.
+/// A row of four texts.
 fn told(row: &[u8]) -> Option<Told> {
     let (count, rest) = row.split_first_chunk::<2>()?;
-    if u16::from_be_bytes(*count) != 2 {
+    if u16::from_be_bytes(*count) != 4 {
         return None;
     }
     let (process, rest) = value(rest)?;
-    let (search_path, _) = value(rest)?;
-    Some(Told { process: process.parse().ok()?, search_path: search_path.into() })
+    let (search_path, rest) = value(rest)?;
+    let (user, rest) = value(rest)?;
+    let (statement_timeout, _) = value(rest)?;
+    Some(Told {
+        process: process.parse().ok()?,
+        search_path: search_path.into(),
+        user: user.into(),
+        statement_timeout: statement_timeout.into(),
+    })
 }
 
 fn value(row: &[u8]) -> Option<(&str, &[u8])> {
@@ -101,7 +112,8 @@ fn value(row: &[u8]) -> Option<(&str, &[u8])> {
 
 const NAME: &[u8] = b"tidegate asks";
 const QUERY: &[u8] = b"SELECT pg_catalog.pg_backend_pid()::pg_catalog.text, \
-    pg_catalog.current_setting('search_path')";
+    pg_catalog.current_setting('search_path'), CURRENT_USER::pg_catalog.text, \
+    pg_catalog.current_setting('statement_timeout')";
 
 #[cfg(test)]
 mod tests;

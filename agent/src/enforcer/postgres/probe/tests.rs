@@ -26,15 +26,26 @@ fn the_question_is_six_messages_that_a_server_takes() {
 }
 
 #[test]
-fn a_row_is_the_process_and_the_path() {
-    let row = body(&["4711", "\"$user\", public"]);
-    let told = told(&row).unwrap();
-    assert_eq!(told, Told { process: 4711, search_path: "\"$user\", public".into() });
+fn a_row_is_the_process_and_what_holds_in_its_session() {
+    let row = body(&["4711", "\"$user\", public", "app", "5s"]);
+    let expected = Told {
+        process: 4711,
+        search_path: "\"$user\", public".into(),
+        user: "app".into(),
+        statement_timeout: "5s".into(),
+    };
+    assert_eq!(told(&row).unwrap(), expected);
 }
 
 #[test]
 fn anything_else_is_no_answer() {
-    for row in [body(&["4711"]), body(&["x", "y"]), body(&["1", "2", "3"]), vec![0, 2, 0], vec![]] {
+    for row in [
+        body(&["4711"]),
+        body(&["x", "y", "z", "0"]),
+        body(&["1", "2", "3"]),
+        vec![0, 4, 0],
+        vec![],
+    ] {
         assert_eq!(told(&row), None, "{row:?}");
     }
 }
