@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use tidegate::audit::index::Index;
+use tidegate::audit::index::{Born, Index};
 use tidegate::audit::search::Query;
 use tidegate::audit::{
     Connection, Ending, Folder, Heard, Log, Outcome, Sequencer, Signer, Statement, Subject,
@@ -353,6 +353,7 @@ const LAG_SECONDS: u64 = 6;
 fn searches(index: &Index) {
     let usual = || Query { limit: 100, ..Query::default() };
     let text = |words: &str| vec![words.to_owned()];
+    let born = |pid| Born { pid, started: None, boot: None };
     let rare = Query { words: Some("c500".into()), exe: text("app-7"), ..usual() };
     let all = [
         ("a word that is rare", Query { words: Some("customers".into()), ..usual() }),
@@ -363,7 +364,7 @@ fn searches(index: &Index) {
             "first touch of a table",
             Query { table: text("customers"), oldest: true, limit: 1, ..usual() },
         ),
-        ("a process tree", Query { tree: vec![1_042], ..usual() }),
+        ("a process tree", Query { tree: vec![born(1_042)], ..usual() }),
         ("a program and a word", rare),
         (
             "a database and a class",

@@ -74,8 +74,8 @@ fn main() -> std::io::Result<()> {
             drop(black_box(facts_rx.recv()));
         };
         report(case, "worker", measure(through_worker), json);
-        cache.put(text, &state, 1, &Arc::new(cell.read(text, &state)));
-        report(case, "cached", measure(|| drop(black_box(cache.get(text, &state, 1)))), json);
+        cache.put(text, &state, &Arc::new(cell.read(text, &state)));
+        report(case, "cached", measure(|| drop(black_box(cache.get(text, &state)))), json);
     }
     let hostile = [
         ("or-chain", format!("select 1 where 1=1{}", " or 1=1".repeat(9_000))),

@@ -26,7 +26,7 @@ pub use actor::{
     Origin, Person, Program, ProgramFile, Relation, Sourced, Switch, Via, cut, cut_front,
 };
 pub use address::{Listener, OriginalDestination, Peer};
-pub use carried::{Carried, TlsCarried};
+pub use carried::{Admission, Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
 pub use hold::{
@@ -34,9 +34,7 @@ pub use hold::{
     HoldId, HoldLiteral, HoldParameter, HoldPass, HoldState, HoldStep, MOST_ASKED, Reach,
     SCHEMA as HOLD_SCHEMA, Varying, Withdrawal,
 };
-pub use leaf::{
-    LeafName, MOST_CHAIN, MOST_CHAIN_BYTES, MOST_LEAF_NAME_BYTES, MOST_LEAF_NAMES,
-};
+pub use leaf::{LeafName, MOST_CHAIN, MOST_CHAIN_BYTES, MOST_LEAF_NAME_BYTES, MOST_LEAF_NAMES};
 pub use learnt::{
     DatabaseName, Filled, LONGEST as LONGEST_LEARNT, Learnt, MOST_COLUMNS, MOST_THERE, OPAQUE,
 };

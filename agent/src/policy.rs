@@ -41,6 +41,6 @@ pub use decide::Question;
 pub use grounds::Grounds;
 pub use permit::{Cause, Hold, Permit, Refusal, Ruling, Stance, Verdict, Why, Words};
 pub use reveal::{RevealScope, Sight, Viewed};
-pub use scene::{PRODUCTION, Scene, Subject, Target};
+pub use scene::{PRODUCTION, Role, Scene, Subject, Target};
 pub use set::{Generation, Layers, Set};
 pub use source::{Mistake, Mistakes, Place, Policy, Source};

@@ -40,6 +40,13 @@ impl Guarded {
         Place::new().cgroup(&self.work).command(program)
     }
 
+    /// With these policies too.
+    fn own(&self, policies: &str) -> Result<()> {
+        std::fs::write(self.agent.policies().join("own.cedar"), policies)?;
+        self.agent.must(&["reload"])?;
+        Ok(())
+    }
+
     fn dsn(&self) -> String {
         format!("{} sslmode=require", self.postgres.dsn("app"))
     }
@@ -503,5 +510,110 @@ with psycopg.connect(sys.argv[1], autocommit=True) as c:
     }
     child.wait()?;
     ensure!(lines == ["100", "True", "100"], "{lines:?}\n{}", guarded.agent.tail());
+    Ok(())
+}
+
+/// Whoever takes another role is asked about as that one, and where nobody can say which
+/// it is, nothing that hangs on it passes.
+#[test]
+fn a_policy_on_the_role_is_not_talked_around() -> Result<()> {
+    let _alone = alone();
+    let guarded = Guarded::start("enforce")?;
+    for made in [
+        "CREATE ROLE boss",
+        "CREATE ROLE clerk LOGIN PASSWORD 'tide'",
+        "CREATE ROLE owner",
+        "GRANT boss, owner TO clerk",
+        "GRANT SELECT ON customers TO PUBLIC",
+        "CREATE SCHEMA boss AUTHORIZATION boss",
+        "CREATE TABLE boss.wages AS SELECT 1 AS wage",
+        "GRANT SELECT ON boss.wages TO PUBLIC",
+        "CREATE FUNCTION promote() RETURNS void LANGUAGE plpgsql AS \
+         $$BEGIN PERFORM set_config('role', 'boss', false); END$$",
+    ] {
+        guarded.postgres.psql("app", made)?;
+    }
+    guarded.own(
+        "@id(\"own/boss\") @reason(\"bosses read nothing\")
+         forbid (principal, action == Action::\"read\", resource)
+         when { context.role == \"boss\" };
+         @id(\"own/wages\") @reason(\"nobody reads wages\")
+         forbid (principal, action, resource is Table) when { resource.schema == \"boss\" };
+         @id(\"default/agent-code\") @off(\"functions are called here\")
+         permit (principal, action, resource);
+         @id(\"default/unknown\") @off(\"and blocks\") permit (principal, action, resource);",
+    )?;
+    let said = guarded.python(
+        r#"
+import sys, psycopg
+dsn = sys.argv[1].replace("user=app", "user=clerk")
+read = "SELECT count(*) FROM customers"
+def ask(c, text):
+    try:
+        cursor = c.execute(text)
+        return cursor.fetchone()[0] if cursor.description else "ok"
+    except psycopg.errors.InsufficientPrivilege as error:
+        return next((word for word in ["bosses", "wages", "isn't known"] if word in str(error)), str(error))
+    except psycopg.Error as error:
+        return error.sqlstate
+def play(name, *texts, more="", autocommit=True):
+    with psycopg.connect(dsn + more, autocommit=autocommit, prepare_threshold=None) as c:
+        print(name, *[ask(c, text) for text in texts], flush=True)
+        c.rollback()
+play("login", read)
+play("taken", "SET ROLE boss", read, "SET ROLE owner", read, "RESET ROLE", read)
+play("set_config", "SELECT set_config('role', 'boss', false)", read, "DISCARD ALL", read)
+play("startup", read, "RESET ROLE", read, "SET ROLE NONE", read, more=" options='-c role=boss'")
+play("local", "BEGIN", "SET LOCAL ROLE boss", read, "ROLLBACK", read)
+play("rolled back", "SET ROLE boss", "BEGIN", "SET ROLE owner", read, "ROLLBACK", read)
+play("savepoint", "SET ROLE boss", "BEGIN", "SAVEPOINT s", "SET ROLE owner", "ROLLBACK TO s", read)
+play("a function", "SELECT promote()", read, "RESET ROLE", read)
+play("a block", "DO $$BEGIN SET ROLE boss; END$$", read)
+# All of a text is undone where its end fails.
+play("undone", "SET ROLE boss", "SET ROLE owner; SET nonsense = 1", read)
+play("in one", "SET ROLE boss; " + read)
+play("names", "SET ROLE boss", "SELECT wage FROM wages", "RESET ROLE", "SELECT wage FROM wages")
+play("a path", "SET LOCAL search_path = boss", "SELECT wage FROM wages", autocommit=False)
+play("a path at the start", "SELECT wage FROM wages", more=" options='-c search_path=boss'")
+with psycopg.connect(dsn, autocommit=True) as c:
+    try:
+        with c.pipeline():
+            c.execute("SET ROLE boss")
+            c.execute(read)
+    except psycopg.Error as error:
+        print("pipeline", error.sqlstate)
+"#,
+    )?;
+    let expected = "login 100\n\
+                    taken ok bosses ok 100 ok 100\n\
+                    set_config boss bosses ok 100\n\
+                    startup bosses ok bosses ok 100\n\
+                    local ok ok bosses ok 100\n\
+                    rolled back ok ok ok 100 ok bosses\n\
+                    savepoint ok ok ok ok ok bosses\n\
+                    a function  bosses ok 100\n\
+                    a block ok bosses\n\
+                    undone ok 42704 bosses\n\
+                    in one isn't known\n\
+                    names ok bosses ok wages\n\
+                    a path ok wages\n\
+                    a path at the start wages\n\
+                    pipeline 42501\n";
+    ensure!(said == expected, "{said}\n{}", guarded.agent.tail());
+    // What a role begins with is the server's to say.
+    guarded.postgres.psql("app", "ALTER ROLE clerk SET role = boss")?;
+    let said = guarded.python(
+        r#"
+import sys, psycopg
+with psycopg.connect(sys.argv[1].replace("user=app", "user=clerk"), autocommit=True) as c:
+    for text in ["SELECT 1 FROM customers", "SET ROLE owner", "SELECT 1 FROM customers"]:
+        try:
+            c.execute(text)
+            print("ok")
+        except psycopg.errors.InsufficientPrivilege as error:
+            print("bosses" in str(error))
+"#,
+    )?;
+    ensure!(said == "True\nok\nok\n", "{said}\n{}", guarded.agent.tail());
     Ok(())
 }

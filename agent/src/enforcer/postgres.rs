@@ -13,6 +13,7 @@
 //! upstream where the client asked for TLS; a frame that the session's machine
 //! didn't let through.
 
+mod admission;
 mod application;
 mod carrying;
 mod end;
@@ -31,6 +32,7 @@ mod probe;
 mod reading;
 mod screening;
 mod seen;
+mod settings;
 mod sights;
 mod streams;
 mod temporary;
@@ -76,6 +78,8 @@ pub struct Carriage<I> {
     /// What the certificate is bound by that the client was shown.
     end_point: Option<EndPoint>,
     carried: Box<Carried>,
+    /// With which settings the session began.
+    given: settings::Given,
     log: Connection,
     /// Why its opening isn't in the log.
     unrecorded: Option<String>,
@@ -175,6 +179,7 @@ impl<I: Io> Carriage<I> {
             unasked: false,
             end_point: None,
             carried: Box::default(),
+            given: settings::Given::default(),
             log,
             unrecorded,
             told: false,

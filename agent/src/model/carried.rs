@@ -33,8 +33,21 @@ pub struct Carried {
     pub auth: Option<String>,
     /// The SQLSTATE by which the server refused the login.
     pub refused_login: Option<String>,
+    /// What the policies say of the session itself, where they don't allow it.
+    pub admission: Option<Admission>,
     /// Why tidegate ended it.
     pub fault: Option<String>,
+}
+
+/// That somebody may not have a session at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// It was refused; in shadow it would have been.
+    pub refused: bool,
+    /// The policies that decided it.
+    pub policies: Vec<String>,
+    /// Which policies were in force.
+    pub generation: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -99,7 +99,8 @@ pub(super) fn common(
     known
         .filter_map(|fact| {
             let value = match fact {
-                Fact::Role => text(&scene.target().role),
+                // Not given where nobody knows it: who asks for it has no answer.
+                Fact::Role => text(scene.target().role.known()?),
                 Fact::Hour => long(seconds / 3_600 % 24),
                 // 1970 began on a Thursday.
                 Fact::Weekday => long((seconds / 86_400 + 3) % 7 + 1),

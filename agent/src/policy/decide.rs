@@ -14,7 +14,7 @@ use super::context::{About, Circumstances, bounded, common, of_statement};
 use super::permit::{Cause, Ruling, Stance, Verdict, Why};
 use super::scene::{Scene, Subject, entity, text, uid};
 use super::set::{Set, Slice};
-use super::vocabulary::{Action, FactSet};
+use super::vocabulary::{Action, Fact, FactSet};
 use crate::sql::{Bound, Facts};
 
 /// May this run, now, for this one, here?
@@ -84,7 +84,8 @@ impl Set {
         };
         let policies = &slice.policies;
         let answer = ask(policies, subject, Action::Connect, scene.database(), context, &entities);
-        self.judge(answer, Action::Connect, "the database", &mut ruling);
+        let missing = missing(scene);
+        self.judge(answer, Action::Connect, "the database", missing, &mut ruling);
         ruling
     }
 
@@ -183,7 +184,7 @@ impl Set {
                 let left = self.without(&slice, lifted, ruling);
                 self::ask(&left, subject, action, &uid, context, &store)
             };
-            self.judge(answer, action, &thing(), ruling);
+            self.judge(answer, action, &thing(), missing(about.scene), ruling);
         }
         self.anywhere(subject, about, ruling);
     }
@@ -205,23 +206,34 @@ impl Set {
         left
     }
 
-    /// Adds an answer to a ruling.
+    /// Adds an answer to a ruling. `missing`: facts that nobody knows.
     pub(super) fn judge(
         &self,
         answer: Option<Response>,
         action: Action,
         thing: &str,
+        missing: FactSet,
         ruling: &mut Ruling,
     ) {
         let Some(answer) = answer else { return ruling.fail(action, thing.to_owned()) };
         let mut causes = Vec::new();
+        // Permits that might have been given.
+        let mut unanswered = Vec::new();
         // A policy that can't be evaluated is skipped by the engine: one that forbids
         // must not be lost that way.
         for error in answer.diagnostics().errors() {
             let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
             let policy = self.policy(error.policy_id().as_ref());
-            if policy.is_none_or(|policy| policy.forbids) {
-                causes.push(Why::Failed(error.to_string()));
+            let unknown = policy.and_then(|policy| {
+                let asked = self.reads_of(&policy.id).both(missing);
+                let fact = Fact::ALL.iter().find(|fact| asked.contains(**fact))?;
+                Some(Why::Unknown(Arc::clone(policy), *fact))
+            });
+            match (policy.is_none_or(|policy| policy.forbids), unknown) {
+                (true, unknown) => {
+                    causes.push(unknown.unwrap_or_else(|| Why::Failed(error.to_string())));
+                }
+                (false, unknown) => unanswered.extend(unknown),
             }
         }
         let mut determining: Vec<_> =
@@ -235,6 +247,9 @@ impl Set {
                 }
             }
         } else if determining.is_empty() {
+            if causes.is_empty() {
+                causes = unanswered;
+            }
             if causes.is_empty() {
                 causes.push(Why::NotPermitted);
             }
@@ -272,7 +287,7 @@ impl Ruling {
     pub(super) fn sort(&mut self) {
         self.causes.sort_by_key(|cause| match &cause.why {
             Why::Forbidden(policy) => (policy.hold.is_some(), 0),
-            Why::Failed(_) | Why::TooMuch => (false, 1),
+            Why::Unknown(..) | Why::Failed(_) | Why::TooMuch => (false, 1),
             Why::NotPermitted => (false, 2),
         });
     }
@@ -286,6 +301,14 @@ impl Ruling {
 pub(super) fn verdict(ruling: Arc<Ruling>, question: &Question<'_>, stance: Stance) -> Verdict {
     let in_transaction = question.circumstances.transaction.is_open();
     Verdict::new(ruling, Arc::clone(question.facts), stance, in_transaction)
+}
+
+/// What is not known of a request, and so not given to the policies.
+pub(super) fn missing(scene: &Scene) -> FactSet {
+    match scene.target().role.known() {
+        Some(_) => FactSet::NONE,
+        None => FactSet::NONE.with(Fact::Role),
+    }
 }
 
 fn alike(one: &Ask, other: &Ask) -> bool {

@@ -79,6 +79,10 @@ impl Word {
     fn of_cause(why: &Why) -> Self {
         match why {
             Why::Forbidden(policy) => Self::of(policy),
+            // Its own reason speaks of what it refuses, and that isn't known.
+            Why::Unknown(policy, _) => {
+                Self { reason: why.words().map(Into::into), ..Self::of(policy) }
+            }
             other => Self { reason: other.words().map(Into::into), ..Self::default() },
         }
     }

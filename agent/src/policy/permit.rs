@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::grounds::Grounds;
 use super::set::Generation;
 use super::source::Policy;
-use super::vocabulary::Action;
+use super::vocabulary::{Action, Fact};
 use crate::model::ActorKind;
 use crate::sql::Facts;
 use crate::wire::postgres::session;
@@ -95,6 +95,8 @@ pub enum Why {
     NotPermitted,
     /// A policy that might have forbidden it could not be held against it.
     Failed(String),
+    /// A policy that might decide it asks for what nobody knows at the moment.
+    Unknown(Arc<Policy>, Fact),
     /// It touches more than is asked about.
     TooMuch,
 }
@@ -166,7 +168,7 @@ impl Ruling {
     pub fn policies(&self) -> Vec<&Arc<Policy>> {
         let mut all: Vec<&Arc<Policy>> = Vec::new();
         for cause in &self.causes {
-            if let Why::Forbidden(policy) = &cause.why
+            if let Why::Forbidden(policy) | Why::Unknown(policy, _) = &cause.why
                 && !all.iter().any(|known| known.id == policy.id)
             {
                 all.push(policy);
@@ -190,15 +192,24 @@ impl Ruling {
             return Words { message: "allowed".into(), detail: None, hint: None };
         };
         let mut message = format!("tidegate: {} on {} {outcome}", first.action, first.thing);
+        let of = |policy: &Policy| {
+            let mut detail = format!("policy {} ({})", policy.id, policy.place);
+            if let Some(severity) = &policy.severity {
+                detail.push_str(", severity ");
+                detail.push_str(severity);
+            }
+            Some(detail)
+        };
         let (reason, detail, advice) = match &first.why {
             Why::Forbidden(policy) => {
-                let mut detail = format!("policy {} ({})", policy.id, policy.place);
-                if let Some(severity) = &policy.severity {
-                    detail.push_str(", severity ");
-                    detail.push_str(severity);
-                }
-                (policy.reason.as_deref(), Some(detail), policy.advice.as_deref())
+                (policy.reason.as_deref(), of(policy), policy.advice.as_deref())
             }
+            why @ Why::Unknown(policy, Fact::Role) => (
+                why.words(),
+                of(policy),
+                Some("set the role by itself first (SET ROLE, RESET ROLE), outside a transaction"),
+            ),
+            why @ Why::Unknown(policy, _) => (why.words(), of(policy), policy.advice.as_deref()),
             why @ Why::NotPermitted => (why.words(), None, None),
             why @ Why::Failed(error) => {
                 (why.words(), Some(error.clone()), Some("run `tidegate policy lint`"))
@@ -231,6 +242,10 @@ impl Why {
             Self::Forbidden(policy) => policy.reason.as_deref(),
             Self::NotPermitted => Some("no policy permits it"),
             Self::Failed(_) => Some("a policy could not be evaluated"),
+            Self::Unknown(_, Fact::Role) => {
+                Some("a policy asks for the session's role, which isn't known")
+            }
+            Self::Unknown(..) => Some("a policy asks for what isn't known"),
             Self::TooMuch => Some("it touches too many things at once"),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cedar_policy::Context;
 
 use super::context::{Circumstances, common};
-use super::decide::{ask, store};
+use super::decide::{ask, missing, store};
 use super::permit::{Ruling, Why};
 use super::scene::{Scene, Subject, entity, text, uid};
 use super::set::Set;
@@ -84,7 +84,7 @@ impl Set {
                     let context = context.clone();
                     let policies = &slice.policies;
                     let answer = ask(policies, subject, Action::Reveal, &uid, context, &store);
-                    self.sight(answer)
+                    self.sight(answer, missing(scene))
                 });
                 known.push((*column, sight.clone()));
                 sight
@@ -92,7 +92,7 @@ impl Set {
             .collect()
     }
 
-    fn sight(&self, answer: Option<cedar_policy::Response>) -> Sight {
+    fn sight(&self, answer: Option<cedar_policy::Response>, missing: FactSet) -> Sight {
         let determining = || {
             let reason = answer.iter().flat_map(|answer| answer.diagnostics().reason());
             let mut by: Vec<_> =
@@ -101,7 +101,7 @@ impl Set {
             by
         };
         let mut ruling: Ruling = self.ruling();
-        self.judge(answer.clone(), Action::Reveal, "", &mut ruling);
+        self.judge(answer.clone(), Action::Reveal, "", missing, &mut ruling);
         if ruling.allows() {
             return Sight::Clear { by: determining() };
         }

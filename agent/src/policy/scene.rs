@@ -49,12 +49,44 @@ pub struct Target {
     pub environment: Option<String>,
     pub database: String,
     /// The database's role, as it is now.
-    pub role: String,
+    pub role: Role,
     /// `search_path` as the server shows it; `None` while it is the default.
     pub search_path: Option<Box<str>>,
     /// Names that are certain to be this session's own temporary tables: what it
     /// has created, and nothing since can have dropped.
     pub temporary: Vec<Box<str>>,
+}
+
+/// By whose rights a statement runs: `current_user`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    Is(Box<str>),
+    /// Nobody can say. These it has been, or was told to be: a name that hangs on the
+    /// role means each of them, and a policy that asks for the role can't be answered.
+    MayBe(Vec<Box<str>>),
+}
+
+impl Role {
+    /// Where it is known.
+    pub fn known(&self) -> Option<&str> {
+        match self {
+            Self::Is(name) => Some(name),
+            Self::MayBe(_) => None,
+        }
+    }
+
+    fn names(&self) -> &[Box<str>] {
+        match self {
+            Self::Is(name) => std::slice::from_ref(name),
+            Self::MayBe(names) => names,
+        }
+    }
+}
+
+impl<T: Into<Box<str>>> From<T> for Role {
+    fn from(name: T) -> Self {
+        Self::Is(name.into())
+    }
 }
 
 /// What a destination without a label counts as.
@@ -182,14 +214,19 @@ fn schemas(target: &Target) -> Vec<Box<str>> {
     let mut all: Vec<Box<str>> = Vec::new();
     let mut name = String::new();
     let mut quoted = false;
+    let mut add = |found: &str| {
+        let own = matches!(found, "" | "pg_catalog" | "pg_temp");
+        if !own && !all.iter().any(|known| **known == *found) {
+            all.push(found.into());
+        }
+    };
     for sign in path.chars().chain([',']) {
         match sign {
             '"' => quoted = !quoted,
             ',' if !quoted => {
-                let found = if name == "$user" { target.role.as_str() } else { name.trim() };
-                let own = matches!(found, "" | "pg_catalog" | "pg_temp");
-                if !own && !all.iter().any(|known| **known == *found) {
-                    all.push(found.into());
+                match name.as_str() {
+                    "$user" => target.role.names().iter().for_each(|role| add(role)),
+                    other => add(other.trim()),
                 }
                 name.clear();
             }

@@ -181,6 +181,16 @@ impl Set {
         slice
     }
 
+    /// What one of its policies looks at.
+    pub(super) fn reads_of(&self, id: &str) -> FactSet {
+        self.looks.get(id).map_or(FactSet::ALL, |looks| looks.reads)
+    }
+
+    /// Whether any of its policies asks for this.
+    pub fn reads_any(&self, fact: Fact) -> bool {
+        self.looks.values().any(|looks| looks.reads.contains(fact))
+    }
+
     /// What the policies look at that can fit one of these effects.
     pub(super) fn reads(&self, effects: Effects) -> FactSet {
         // What isn't read is asked about as if it did everything.

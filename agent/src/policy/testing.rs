@@ -84,6 +84,9 @@ impl Asker {
         for cause in &ruling.causes {
             let why = match &cause.why {
                 super::Why::Forbidden(policy) => policy.id.to_string(),
+                super::Why::Unknown(policy, fact) => {
+                    format!("unknown {}: {}", fact.as_str(), policy.id)
+                }
                 other => format!("{other:?}"),
             };
             if !told.contains(&why) {

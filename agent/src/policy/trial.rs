@@ -352,7 +352,7 @@ impl Reading<'_> {
                 "server" => case.target.server = self.text(item),
                 "environment" => case.target.environment = Some(self.text(item)),
                 "database" => case.target.database = self.text(item),
-                "role" => case.target.role = self.text(item),
+                "role" => case.target.role = self.text(item).into(),
                 "search_path" => case.target.search_path = Some(self.text(item).into()),
                 "temporary" => {
                     case.target.temporary = self.texts(item).into_iter().map(Into::into).collect();

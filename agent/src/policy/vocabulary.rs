@@ -280,6 +280,12 @@ impl FactSet {
         Self(self.0 | other.0)
     }
 
+    /// What is in this and in the other.
+    #[must_use]
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub const fn contains(self, fact: Fact) -> bool {
         self.0 & 1 << fact as u8 != 0
     }

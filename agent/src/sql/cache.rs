@@ -1,8 +1,10 @@
 //! Facts by the exact text and everything its reading depends on. Bounded in bytes.
 //!
-//! INVARIANT: a hit is for the same bytes, the same lexing state and the same
-//! catalog generation, compared, not only hashed. Never for a fingerprint: equal
-//! ones hide what decides.
+//! INVARIANT: a hit is for the same bytes and the same lexing state, compared, not only
+//! hashed. Never for a fingerprint: equal ones hide what decides.
+//!
+//! What a text means hangs on no catalog: names are as they are written, and which things
+//! they are is asked when a decision is made. So a catalog's change puts nothing out.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -57,14 +59,13 @@ impl<R> Default for Shard<R> {
 struct Entry<R> {
     text: Arc<[u8]>,
     state: Arc<LexingState>,
-    generation: u64,
     read: Arc<R>,
     weight: usize,
 }
 
 impl<R> Entry<R> {
-    fn is_for(&self, text: &[u8], state: &LexingState, generation: u64) -> bool {
-        self.generation == generation && *self.text == *text && *self.state == *state
+    fn is_for(&self, text: &[u8], state: &LexingState) -> bool {
+        *self.text == *text && *self.state == *state
     }
 }
 
@@ -78,10 +79,9 @@ impl<R: Reading> Cache<R> {
         }
     }
 
-    fn hash(&self, text: &[u8], state: &LexingState, generation: u64) -> u64 {
+    fn hash(&self, text: &[u8], state: &LexingState) -> u64 {
         let mut hasher = self.hashing.build_hasher();
         hasher.write(text);
-        hasher.write_u64(generation);
         hasher.write_u16(state.server_major.unwrap_or_default());
         if let Some(path) = &state.search_path {
             hasher.write(path.as_bytes());
@@ -93,17 +93,17 @@ impl<R: Reading> Cache<R> {
         self.shards.get((hash >> 57) as usize % SHARDS)
     }
 
-    pub fn get(&self, text: &[u8], state: &LexingState, generation: u64) -> Option<Arc<R>> {
+    pub fn get(&self, text: &[u8], state: &LexingState) -> Option<Arc<R>> {
         // Never kept: not worth hashing.
         if text.len() > self.heaviest() {
             return None;
         }
-        let hash = self.hash(text, state, generation);
+        let hash = self.hash(text, state);
         let mut shard = self.shard(hash)?.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = shard.young.get(&hash) {
-            return entry.is_for(text, state, generation).then(|| Arc::clone(&entry.read));
+            return entry.is_for(text, state).then(|| Arc::clone(&entry.read));
         }
-        if !shard.old.get(&hash)?.is_for(text, state, generation) {
+        if !shard.old.get(&hash)?.is_for(text, state) {
             return None;
         }
         let entry = shard.old.remove(&hash)?;
@@ -114,7 +114,7 @@ impl<R: Reading> Cache<R> {
 
     /// Keeps facts, unless they are about a failure that may not come again, or
     /// weigh more than is worth keeping.
-    pub fn put(&self, text: &[u8], state: &LexingState, generation: u64, read: &Arc<R>) {
+    pub fn put(&self, text: &[u8], state: &LexingState, read: &Arc<R>) {
         if text.len() > self.heaviest() {
             return;
         }
@@ -127,11 +127,10 @@ impl<R: Reading> Cache<R> {
         if weight > self.heaviest() {
             return;
         }
-        let hash = self.hash(text, state, generation);
+        let hash = self.hash(text, state);
         let entry = Entry {
             text: text.into(),
             state: Arc::new(state.clone()),
-            generation,
             read: Arc::clone(read),
             weight,
         };

@@ -13,7 +13,11 @@ pub const CLASS: i64 = 2;
 /// Not touched, but said: the trace that a text names.
 pub const TRACE: i64 = 3;
 
-pub(super) fn known(database: &Connection, table: &str, hash: &[u8]) -> rusqlite::Result<Option<i64>> {
+pub(super) fn known(
+    database: &Connection,
+    table: &str,
+    hash: &[u8],
+) -> rusqlite::Result<Option<i64>> {
     database
         .prepare_cached(&format!("SELECT id FROM {table} WHERE hash = ?1"))?
         .query_row([hash], |row| row.get(0))

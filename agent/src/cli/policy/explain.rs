@@ -184,7 +184,7 @@ impl Explain {
             server: server.into(),
             environment: self.env.clone(),
             database: database.into(),
-            role: self.role.clone(),
+            role: self.role.as_str().into(),
             search_path: self.search_path.as_deref().map(Into::into),
             temporary: Vec::new(),
         };
@@ -279,6 +279,7 @@ impl Decided {
         let decided = match &cause.why {
             Why::Forbidden(policy) => Self::by_policy(policy),
             Why::NotPermitted => by("no policy permits it"),
+            Why::Unknown(policy, _) => Self::by_policy(policy),
             Why::Failed(error) => by(error),
             Why::TooMuch => by("it touches too many things at once"),
         };

@@ -7,7 +7,7 @@ use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::Holding;
 use super::judge::{Judge, Judgement, Known};
 use super::learning::Learning;
-use super::probe::{Probe, Probed};
+use super::probe::{About, Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
 use super::writeback::Watch;
@@ -448,7 +448,7 @@ impl Carrying {
         judge.know(screening.catalog());
         let masked = session.is_replication()
             && screening.masks(Viewer { judge: &*judge, means: turn.means });
-        let known = Known { read, held: hold.as_ref(), values, masked };
+        let known = Known { read: read.clone(), held: hold.as_ref(), values, masked };
         match judge.judge(&runs, serial, session, turn.means, log, known) {
             Judgement::Release(granted) => {
                 let effects = match &runs {
@@ -483,6 +483,20 @@ impl Carrying {
                 let mut made = Vec::new();
                 session.cancel(ticket, refusal, &mut made)?;
                 up.insert(&made);
+            }
+            Judgement::Ask => {
+                // What was read of it is still read when it comes again.
+                let reading = judge.reading(session);
+                *held = (read.is_some() || hold.is_some()).then(|| Held {
+                    span: ticket.span(),
+                    reading: read.is_some().then_some(reading),
+                    understood: read,
+                    hold,
+                });
+                session.take_back(ticket);
+                let asked = probe.insert(Probe::new(About::Process));
+                up.insert(&asked.question());
+                return Ok(Asked::Later);
             }
             Judgement::Hold(asking, ruling) => {
                 turn.asks.push(Ask::Hold(asking));

@@ -378,9 +378,10 @@ impl Judge {
             if reading.strings == Strings::Standard { "on" } else { "off" }
         );
         let target = self.target();
+        let role = target.role.known().ok_or("its role isn't known: set it by itself first")?;
         Ok(HoldAsked {
             database: target.database.clone(),
-            role: target.role.clone(),
+            role: role.to_owned(),
             literals: literals(text, reading.strings),
             text: text.to_owned(),
             parameters: bind.as_ref().map(parameters).unwrap_or_default(),

@@ -16,6 +16,7 @@ use super::holding::{self, Asking, Holding, Promise, of_portal};
 use super::numbered::large_object;
 use super::parameters;
 use super::principal::principal;
+use super::settings::{Given, Settings};
 use super::sights::Viewer;
 use super::streams;
 use super::temporary::{Rest, Temporary};
@@ -29,7 +30,7 @@ use crate::policy::{
     Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
     Transaction, Verdict, Viewed, Words,
 };
-use crate::sql::facts::{Facts, Scope, Setting, Verb};
+use crate::sql::facts::{Call, CallClass, Facts, Origin, Statement, Verb};
 use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
 use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
@@ -47,7 +48,9 @@ pub struct Judge {
     promised: Option<Promise>,
     /// How the server reads texts, as far as it has said.
     reading: LexingState,
-    path: Path,
+    settings: Settings,
+    /// The request that comes next has had its question to the server.
+    questioned: bool,
     /// The latest request after which texts may be read otherwise.
     unsettled: u64,
     /// What was refused and is in the log: how that ended is recorded too.
@@ -59,19 +62,6 @@ pub struct Judge {
     naming: Option<Naming>,
     /// What is known of the database.
     catalog: Arc<Catalog>,
-}
-
-/// What is known of `search_path`, which servers before 18 don't report.
-#[derive(Debug)]
-enum Path {
-    Settled,
-    /// It was touched by this request: settled once that one succeeds.
-    Setting {
-        serial: u64,
-        to: Option<Box<str>>,
-    },
-    /// Nobody can say, until it is set anew.
-    Lost,
 }
 
 /// What is known of a request beside its own frame.
@@ -101,17 +91,21 @@ pub enum Judgement {
     Hold(Box<Asking>, Arc<Ruling>),
     /// It waited, and its client has cancelled it.
     Cancel(Refusal),
+    /// It hangs on what only the server can say.
+    Ask,
 }
 
 impl Judge {
-    pub fn new(flow: &Flow, destination: &Destination, carried: &Carried) -> Self {
+    /// `given`: with which settings the client began its session.
+    pub fn new(flow: &Flow, destination: &Destination, carried: &Carried, given: &Given) -> Self {
         let subject = Subject::new(principal(flow));
         let kind = subject.actor().kind;
+        let settings = Settings::new(carried.role.as_deref().unwrap_or_default(), given);
         let scene = Scene::new(Target {
             server: destination.terms.name.clone(),
             environment: destination.terms.environment.clone(),
             database: carried.database.clone().unwrap_or_default(),
-            role: carried.role.clone().unwrap_or_default(),
+            role: settings.role(),
             search_path: None,
             temporary: Vec::new(),
         });
@@ -123,7 +117,8 @@ impl Judge {
             terminal: kind == ActorKind::Terminal && flow.actor.program.terminal.is_some(),
             promised: None,
             reading: LexingState::default(),
-            path: Path::Settled,
+            settings,
+            questioned: false,
             unsettled: 0,
             turned_away: VecDeque::new(),
             temporary: Temporary::default(),
@@ -163,9 +158,8 @@ impl Judge {
             let digits = version.split(|sign: char| !sign.is_ascii_digit()).next()?;
             digits.parse().ok()
         });
-        if let Some(path) = text(b"search_path") {
-            self.set_path(Some(path.into()));
-        }
+        self.settings.report(text(b"search_path"), text(b"session_authorization"));
+        self.look_up();
     }
 
     /// Judges one request.
@@ -179,8 +173,7 @@ impl Judge {
         known: Known<'_>,
     ) -> Judgement {
         let Known { read, held, values, masked } = known;
-        // It was for the request that came next.
-        let promised = self.promised.take();
+        let questioned = std::mem::take(&mut self.questioned);
         let statement = match runs {
             Runs::Query(text) => match self.understand(text, session, means, read) {
                 Some(statement) => statement,
@@ -208,9 +201,16 @@ impl Judge {
                 None => unknown("a function is called by its number"),
             },
         };
+        self.look_up();
+        // What only this text puts in doubt, the server can't clear up.
+        let was_known = self.target().role.known().is_some();
         // What runs only by being prepared changes nothing yet.
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
-            self.follow(&statement, serial, session);
+            self.follow(&statement, serial);
+        }
+        // One that does nothing but set is judged by what holds until then.
+        if !only_sets(&statement.facts) {
+            self.look_up();
         }
         let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
@@ -223,6 +223,14 @@ impl Judge {
             judge.decide(&statement, session, means, lifted, carries)
         };
         let mut verdict = decide(self, lifted);
+        if !was_known && !questioned && session.is_quiet() && !matches!(verdict, Verdict::Allow(_))
+        {
+            self.questioned = true;
+            self.settings.take_back(serial);
+            return Judgement::Ask;
+        }
+        // It was for the request that came next.
+        let promised = self.promised.take();
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
             let told = Some(refused.told());
             return match self.record(
@@ -289,6 +297,7 @@ impl Judge {
                         pass = Some(promised.pass);
                     }
                     None => {
+                        self.settings.take_back(serial);
                         return Judgement::Hold(Box::new(asking), Arc::clone(verdict.ruling()));
                     }
                 },
@@ -303,6 +312,7 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
+            self.ran(&statement, session);
         }
         let recorded = self.record(runs, serial, &statement, &verdict, session, (means, log), told);
         if let (Ok(intent), Verdict::Refuse(_) | Verdict::Hold(_)) = (&recorded, &verdict) {
@@ -411,33 +421,32 @@ impl Judge {
     pub fn ended(&mut self, outcome: &Outcome<Judged>) {
         let serial = outcome.serial;
         match &outcome.ending {
-            Ending::Complete(tag) => self.temporary.completed(serial, outcome.index, tag),
+            Ending::Complete(tag) => {
+                self.temporary.completed(serial, outcome.index, tag);
+                self.settings.completed(serial, tag);
+            }
             Ending::Failed(_) | Ending::Refused(_) | Ending::Skipped | Ending::Lost => {
                 self.temporary.ended(serial, true);
+                self.settings.ended(serial, true);
             }
             Ending::Accepted | Ending::Answered | Ending::Empty | Ending::Suspended => {
                 self.temporary.ended(serial, false);
+                self.settings.ended(serial, false);
             }
         }
-        let Path::Setting { serial, .. } = self.path else { return };
-        if outcome.serial != serial {
-            return;
-        }
-        match (&outcome.ending, std::mem::replace(&mut self.path, Path::Lost)) {
-            (Ending::Complete(_), Path::Setting { to, .. }) => self.set_path(to),
-            // Of a query's end its statements' ends were told before.
-            (Ending::Answered | Ending::Suspended, before) => self.path = before,
-            _ => {}
-        }
+        self.look_up();
     }
 
     /// Everything is answered.
     pub fn rests(&mut self, session: &Session<Judged>) {
-        self.temporary.rests(match session.transaction() {
+        let rest = match session.transaction() {
             Said::Idle => Rest::Idle,
             Said::Open => Rest::Open,
             Said::Failed => Rest::Failed,
-        });
+        };
+        self.temporary.rests(rest);
+        self.settings.rests(rest);
+        self.look_up();
     }
 
     /// Names count as this session's own tables where they can mean nothing else.
@@ -448,7 +457,7 @@ impl Judge {
         }
         let plain = |path: &str| !path.to_ascii_lowercase().contains("pg_temp");
         let usable = self.own == Some(true)
-            && matches!(self.path, Path::Settled)
+            && self.settings.path().is_some()
             && self.reading.search_path.as_deref().is_some_and(plain);
         let names = if usable { self.temporary.names() } else { Vec::new() };
         if *known != names {
@@ -476,7 +485,7 @@ impl Judge {
         let understood = match read {
             Some(read) => read,
             None => {
-                if let Some(known) = cache.get(text, reading, 0) {
+                if let Some(known) = cache.get(text, reading) {
                     return Some(known);
                 }
                 let facts = Cell::quick(text, reading)?;
@@ -484,7 +493,7 @@ impl Judge {
                 Arc::new(Understood::new(text, reading, facts, known, &means.marks))
             }
         };
-        cache.put(text, reading, 0, &understood);
+        cache.put(text, reading, &understood);
         Some(understood)
     }
 
@@ -497,51 +506,48 @@ impl Judge {
         reading
     }
 
-    /// What running it may change about how the next text is read.
-    fn follow(&mut self, statement: &Understood, serial: u64, session: &Session<Judged>) {
+    /// What running it may change about how the next text is read, and by whom it is run.
+    fn follow(&mut self, statement: &Understood, serial: u64) {
         let facts = &statement.facts;
         let opaque = !facts.understood()
             || facts.effects().contains(Effect::Execute)
             || facts.effects().contains(Effect::Unknown);
-        let mut touches = facts.session().peekable();
-        if touches.peek().is_none() && !opaque {
+        if facts.session().next().is_none() && !opaque {
             return;
         }
         self.unsettled = serial;
-        let mut paths = touches.filter(|one| matches!(&*one.setting, "search_path" | "*"));
-        let (first, more) = (paths.next(), paths.next());
-        self.path = match (first, more) {
-            (None, _) if !opaque => return,
-            // A function might set it; where that was so before, it still is.
-            (None, _) => return,
-            (Some(one), None)
-                if one.scope == Scope::Session && session.transaction() == Said::Idle =>
-            {
-                match &one.value {
-                    Setting::To(value) if &*one.setting == "search_path" => {
-                        Path::Setting { serial, to: Some(value.clone()) }
-                    }
-                    Setting::Default => Path::Setting { serial, to: None },
-                    _ => Path::Lost,
-                }
-            }
-            _ => Path::Lost,
-        };
-        self.reading.search_path = Some(LOST.into());
-        self.renew_scene();
+        self.settings.follow(facts, serial);
     }
 
-    fn set_path(&mut self, path: Option<Box<str>>) {
-        self.path = Path::Settled;
-        if self.reading.search_path != path {
-            self.reading.search_path = path;
+    /// It was let through, and so was the code that it calls or a cursor of it.
+    fn ran(&mut self, statement: &Understood, session: &Session<Judged>) {
+        self.settings.ran(&statement.facts);
+        let fetches = |one: &Statement| matches!(one.verb, Verb::Fetch | Verb::Move);
+        if statement.facts.running().any(fetches) {
+            match behind(statement, session) {
+                Some(behind) => self.settings.ran(&behind.facts),
+                None => self.settings.lose_role(),
+            }
+        }
+    }
+
+    /// What is judged from now on is judged by the path and the role that hold now.
+    #[inline]
+    fn look_up(&mut self) {
+        if self.settings.take_changes() {
             self.renew_scene();
         }
     }
 
     fn renew_scene(&mut self) {
-        let target = self.scene.target().clone();
-        self.scene = Scene::new(Target { search_path: self.reading.search_path.clone(), ..target });
+        let path = self.settings.path().map(|path| path.map(Into::into));
+        let search_path = path.clone().unwrap_or_else(|| Some(self.settings.paths().into()));
+        self.reading.search_path = path.unwrap_or_else(|| Some(LOST.into()));
+        let known = self.scene.target();
+        let target = Target { search_path, role: self.settings.role(), ..known.clone() };
+        if *known != target {
+            self.scene = Scene::new(target);
+        }
     }
 
     /// Whether the client reads UTF-8.
@@ -632,6 +638,20 @@ impl Judge {
             Some(Sight::Masked { mask: None, .. }) | None => class.default_mask(),
         }
     }
+}
+
+/// Whether it is one statement that touches nothing, and runs no code but the server's
+/// own: `SELECT set_config('role', $1, true)`.
+fn only_sets(facts: &Facts) -> bool {
+    let bare = |one: &Statement| {
+        let calls = || one.calls.iter();
+        one.objects.is_empty() && one.doubts.is_empty() && calls().all(|call| !is_foreign(call))
+    };
+    facts.running().count() == 1 && facts.running().all(bare)
+}
+
+fn is_foreign(call: &Call) -> bool {
+    call.origin == Origin::Foreign || call.class == CallClass::Foreign
 }
 
 /// The prepared statement or cursor that a text names, by what the session knows.

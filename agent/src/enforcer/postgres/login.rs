@@ -51,8 +51,11 @@ impl<I: Io> Carriage<I> {
             Some(_) => Leg::Tls(self.end_point.clone()),
         };
         let facts = Facts { client, server, clear_at_once: self.is_asked_at_once(means) };
-        let terms = &self.destination.terms.auth;
+        let destination = Arc::clone(&self.destination);
+        let terms = &destination.terms.auth;
         let given = terms.logins.iter().find(|login| fits(&login.who, &self.flow));
+        let role = given.map(|given| given.role.clone()).or_else(|| self.carried.role.clone());
+        self.admit(&role.unwrap_or_default(), means)?;
         let chance = Chance::draw().ok_or_else(|| {
             Fault::fatal(Fatal::new(CONNECTION_FAILURE, "tidegate has no randomness for a login"))
         })?;
@@ -143,7 +146,7 @@ impl<I: Io> Carriage<I> {
                 self.client.framer.consume_framed();
                 let _ = self.log.session(&self.carried);
                 self.told = true;
-                let judge = Judge::new(&self.flow, &self.destination, &self.carried);
+                let judge = Judge::new(&self.flow, &self.destination, &self.carried, &self.given);
                 let screening = Screening::new(self.database(), turn.means);
                 let account = self.destination.terms.catalog.as_ref().map(|_| {
                     let database = self.carried.database.as_deref().unwrap_or_default();

@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 
 use super::carrying::Carrying;
 use super::login::LoggingIn;
+use super::settings::Given;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::enforcer::means::{Destination, Means};
@@ -312,6 +313,7 @@ impl<I: Io> Carriage<I> {
         carried.database = text(b"database").or_else(|| carried.role.clone());
         carried.application = text(b"application_name");
         carried.replication = startup.replication();
+        self.given = Given::of(startup);
     }
 
     /// The client has opened: its packet goes upstream, behind TLS where that
@@ -441,7 +443,9 @@ impl<I: Io> Carriage<I> {
         self.carried.verified = Some(match &verified {
             Ok(Verified::Full(name)) => format!("full: `{name}`"),
             Ok(Verified::Nameless) => "chain only: no name was known".into(),
-            Ok(Verified::Chain) => "chain only: the settings ask for no name (verify = \"ca\")".into(),
+            Ok(Verified::Chain) => {
+                "chain only: the settings ask for no name (verify = \"ca\")".into()
+            }
             Ok(Verified::Not(why)) => format!("not: {why}"),
             Err(VerifyRefused(why)) => format!("refused: {why}"),
         });

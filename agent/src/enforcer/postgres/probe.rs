@@ -1,11 +1,12 @@
 //! A question of our own, put into a session while it rests: which process serves it,
-//! and how does it look for names? And if that process isn't the session's own, does it
-//! know what is prepared by the name that it was given?
+//! by whose rights, for how long, and how does it look for names? And if that process
+//! isn't the session's own, does it know what is prepared by the name that it was given?
 //!
 //! Asked only where something hangs on the answer (a temporary table was created, a
-//! prepared statement is to be used again), and in a way that leaves nothing behind:
-//! named objects that no client has, closed again, so that the client's unnamed ones
-//! stay as they are. The client sees none of it.
+//! prepared statement is to be used again, a policy asks for the role, a statement is to
+//! wait), and in a way that leaves nothing behind: named objects that no client has,
+//! closed again, so that the client's unnamed ones stay as they are. The client sees none
+//! of it.
 
 use crate::wire::limits::Limits;
 use crate::wire::postgres::{Backend, Frame};
@@ -28,8 +29,18 @@ pub enum About {
 /// What the server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    Process { process: u32, search_path: Box<str> },
+    Process(Held),
     Names { kept: bool },
+}
+
+/// What a process of the server's says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub process: u32,
+    pub search_path: Box<str>,
+    /// `current_user`.
+    pub user: Box<str>,
+    pub statement_timeout: Box<str>,
 }
 
 /// What a frame of the server's is while a probe is under way.
@@ -105,14 +116,21 @@ impl Probe {
     }
 }
 
-/// A row of texts: two, or one.
+/// A row of texts: four, or one.
 fn told(about: About, row: &[u8]) -> Option<Told> {
     let (count, rest) = row.split_first_chunk::<2>()?;
     let (first, rest) = value(rest)?;
     match (about, u16::from_be_bytes(*count)) {
-        (About::Process, 2) => {
-            let (search_path, _) = value(rest)?;
-            Some(Told::Process { process: first.parse().ok()?, search_path: search_path.into() })
+        (About::Process, 4) => {
+            let (search_path, rest) = value(rest)?;
+            let (user, rest) = value(rest)?;
+            let (statement_timeout, _) = value(rest)?;
+            Some(Told::Process(Held {
+                process: first.parse().ok()?,
+                search_path: search_path.into(),
+                user: user.into(),
+                statement_timeout: statement_timeout.into(),
+            }))
         }
         (About::Names, 1) => Some(Told::Names { kept: first.parse().ok()? }),
         _ => None,
@@ -127,7 +145,8 @@ fn value(row: &[u8]) -> Option<(&str, &[u8])> {
 
 const NAME: &[u8] = b"tidegate asks";
 const PROCESS: &[u8] = b"SELECT pg_catalog.pg_backend_pid()::pg_catalog.text, \
-    pg_catalog.current_setting('search_path')";
+    pg_catalog.current_setting('search_path'), CURRENT_USER::pg_catalog.text, \
+    pg_catalog.current_setting('statement_timeout')";
 const NAMES: &[u8] = b"SELECT (EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
     WHERE name OPERATOR(pg_catalog.=) 'tidegate asks'))::pg_catalog.text";
 

@@ -42,6 +42,7 @@ impl Fatal {
     }
 }
 
+pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub const PROTOCOL_VIOLATION: &str = "08P01";
 pub const CONNECTION_FAILURE: &str = "08006";
 pub const ADMIN_SHUTDOWN: &str = "57P01";

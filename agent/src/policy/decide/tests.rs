@@ -1,6 +1,6 @@
 use crate::model::ActorKind;
-use crate::policy::testing::{Asker, with};
-use crate::policy::{Set, Stance, Verdict};
+use crate::policy::testing::{Asker, source, with};
+use crate::policy::{Role, Scene, Set, Stance, Target, Verdict};
 
 fn default() -> Set {
     Set::embedded().unwrap_or_else(|mistakes| panic!("{mistakes}"))
@@ -98,6 +98,34 @@ fn a_forbid_that_fails_refuses() {
     );
     let told = Asker::new(ActorKind::Terminal, None).told(&set, "select 1");
     assert!(told.starts_with("refuse Failed"), "{told}");
+}
+
+#[test]
+fn who_asks_for_a_role_that_nobody_knows_has_no_answer() {
+    let set = Set::parse(&[source(
+        "@id(\"read\") permit (principal, action == Action::\"read\", resource);
+         @id(\"boss\") @reason(\"r\") forbid (principal, action == Action::\"read\", resource)
+         when { context.role == \"boss\" };
+         @id(\"owner\") @reason(\"r\") forbid (principal, action == Action::\"read\", resource)
+         unless { context.role == \"app\" };
+         @id(\"add\") permit (principal, action == Action::\"insert\", resource)
+         when { context.role == \"app\" };",
+    )])
+    .unwrap();
+    let mut asker = Asker::new(ActorKind::Terminal, None);
+    let mut told = |role: Role, text: &str| {
+        asker.scene = Scene::new(Target { role, ..asker.scene.target().clone() });
+        asker.told(&set, text)
+    };
+    assert_eq!(told("app".into(), "select 1 from a"), "allow");
+    assert_eq!(told("app".into(), "insert into a values (1)"), "allow");
+    assert_eq!(told("boss".into(), "select 1 from a"), "refuse boss owner");
+    let unknown = || Role::MayBe(vec!["app".into()]);
+    assert_eq!(told(unknown(), "select 1 from a"), "refuse unknown role: boss unknown role: owner");
+    assert_eq!(told(unknown(), "insert into a values (1)"), "refuse unknown role: add");
+    let words = asker.ask(&set, "select 1 from a").ruling().words();
+    assert!(words.message.ends_with("a policy asks for the session's role, which isn't known"));
+    assert!(words.detail.is_some_and(|detail| detail.starts_with("policy boss (own.cedar:")));
 }
 
 /// What the engine is asked holds to the schema: the policies were checked against it.

@@ -1,4 +1,4 @@
-use super::{Scene, Subject, TYPES};
+use super::{Role, Scene, Subject, TYPES, Target};
 use crate::model::{ActorKind, Group, GroupKind};
 use crate::policy::testing::{actor, target};
 use crate::policy::vocabulary::types;
@@ -21,6 +21,8 @@ fn the_search_path_says_where_a_name_is_looked_for() {
     assert_eq!(of(None), names(&["app", "public"]));
     assert_eq!(of(Some(r#"Sales, "HR, old", pg_catalog, sales"#)), names(&["sales", "HR, old"]));
     assert_eq!(of(Some("")), names(&[]));
+    let target = Target { role: Role::MayBe(vec!["a".into(), "b".into()]), ..target(None) };
+    assert_eq!(Scene::new(target).schemas(), names(&["a", "b", "public"]));
 }
 
 #[test]

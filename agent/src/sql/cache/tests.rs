@@ -9,18 +9,17 @@ fn facts() -> Arc<Facts> {
 fn only_the_same_text_under_the_same_state_is_a_hit() {
     let cache = Cache::new(1 << 20);
     let state = LexingState::default();
-    cache.put(b"select 1", &state, 7, &facts());
-    assert!(cache.get(b"select 1", &state, 7).is_some());
-    assert!(cache.get(b"select 2", &state, 7).is_none());
-    assert!(cache.get(b"select 1 ", &state, 7).is_none());
-    assert!(cache.get(b"select 1", &state, 8).is_none());
+    cache.put(b"select 1", &state, &facts());
+    assert!(cache.get(b"select 1", &state).is_some());
+    assert!(cache.get(b"select 2", &state).is_none());
+    assert!(cache.get(b"select 1 ", &state).is_none());
     for other in [
         LexingState { strings: Strings::Escaping, ..state.clone() },
         LexingState { search_path: Some("x".into()), ..state.clone() },
         LexingState { server_major: Some(15), ..state.clone() },
         LexingState { encoding: crate::sql::Encoding::Latin1, ..state.clone() },
     ] {
-        assert!(cache.get(b"select 1", &other, 7).is_none(), "{other:?}");
+        assert!(cache.get(b"select 1", &other).is_none(), "{other:?}");
     }
 }
 
@@ -29,13 +28,13 @@ fn it_never_weighs_more_than_it_may_and_keeps_what_is_asked_for() {
     let limit = 1 << 20;
     let cache = Cache::new(limit);
     let state = LexingState::default();
-    cache.put(b"asked for", &state, 0, &facts());
+    cache.put(b"asked for", &state, &facts());
     for number in 0..20_000 {
-        cache.put(format!("select {number}").as_bytes(), &state, 0, &facts());
-        assert!(cache.get(b"asked for", &state, 0).is_some(), "{number}");
+        cache.put(format!("select {number}").as_bytes(), &state, &facts());
+        assert!(cache.get(b"asked for", &state).is_some(), "{number}");
     }
     assert!(cache.weight() <= limit, "{}", cache.weight());
-    assert!(cache.get(b"select 1", &state, 0).is_none());
+    assert!(cache.get(b"select 1", &state).is_none());
 }
 
 #[test]
@@ -43,8 +42,8 @@ fn what_may_not_come_again_is_not_kept() {
     let cache = Cache::new(1 << 20);
     let state = LexingState::default();
     let lost = Facts::unknown(Doubt::Parser("lost".into()), Effects::NONE);
-    cache.put(b"x", &state, 0, &Arc::new(lost));
-    assert!(cache.get(b"x", &state, 0).is_none());
-    cache.put(&[b'x'; 1 << 20], &state, 0, &facts());
+    cache.put(b"x", &state, &Arc::new(lost));
+    assert!(cache.get(b"x", &state).is_none());
+    cache.put(&[b'x'; 1 << 20], &state, &facts());
     assert_eq!(cache.weight(), 0);
 }

@@ -1,11 +1,12 @@
 //! What only the server can say, and what hangs on it: whether its process is this
 //! session's alone, and so whether names mean what the session gave them.
 
-use super::{Judge, Path};
+use super::Judge;
 use crate::enforcer::means::Means;
 use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::postgres::probe::{About, Told};
 use crate::policy::Stance;
+use crate::policy::vocabulary::Fact;
 use crate::wire::postgres::Frame;
 use crate::wire::postgres::session::{Naming, Session};
 
@@ -21,9 +22,12 @@ impl Judge {
         let about = if self.naming.is_none() && session.leans_on_names(frame) {
             if self.own.is_none() { About::Process } else { About::Names }
         } else {
-            let path = || matches!(self.path, Path::Settled) && self.reading.search_path.is_none();
-            let open = !self.temporary.is_empty() && self.own != Some(false);
-            if !open || self.own.is_some() && !path() || !session.is_quiet() {
+            let own = !self.temporary.is_empty()
+                && self.own != Some(false)
+                && (self.own.is_none() || self.settings.path() == Some(None));
+            // A role's own defaults, and a database's, can give it another from the start.
+            let role = || !self.settings.is_asked() && means.policies.set.reads_any(Fact::Role);
+            if !(own || role()) || !session.is_quiet() {
                 return None;
             }
             About::Process
@@ -33,25 +37,23 @@ impl Judge {
     }
 
     /// The server has answered, or failed to.
-    pub fn learn_own(
-        &mut self,
-        about: About,
-        told: Option<Told>,
-        session: &mut Session<Judged>,
-    ) {
+    pub fn learn_own(&mut self, about: About, told: Option<Told>, session: &mut Session<Judged>) {
         match (about, told) {
-            (About::Process, Some(Told::Process { process, search_path })) => {
-                let own = session.key().is_some_and(|key| key.process == process);
-                self.own = Some(own);
-                if own {
+            (About::Process, told) => {
+                let held = match &told {
+                    Some(Told::Process(held)) => Some(held),
+                    _ => None,
+                };
+                let process = session.key().map(|key| key.process);
+                let held = held.filter(|held| process == Some(held.process));
+                self.own = Some(held.is_some());
+                if held.is_some() {
                     self.naming = Some(Naming::Own);
                 }
-                // What was set for this transaction only is gone after it.
-                if matches!(self.path, Path::Settled) {
-                    self.set_path(Some(search_path));
-                }
+                // What another process says may be said of somebody else's session.
+                self.settings.hear(held);
+                self.look_up();
             }
-            (About::Process, _) => self.own = Some(false),
             (About::Names, told) => {
                 let renamed = told == Some(Told::Names { kept: false });
                 let naming = if renamed { Naming::Renamed } else { Naming::Shared };

@@ -28,10 +28,15 @@ fn a_question_is_six_messages_that_a_server_takes() {
 }
 
 #[test]
-fn a_row_is_the_process_and_the_path() {
-    let row = body(&["4711", "\"$user\", public"]);
-    let told = told(About::Process, &row).unwrap();
-    assert_eq!(told, Told::Process { process: 4711, search_path: "\"$user\", public".into() });
+fn a_row_is_the_process_and_what_holds_in_its_session() {
+    let row = body(&["4711", "\"$user\", public", "app", "5s"]);
+    let expected = Held {
+        process: 4711,
+        search_path: "\"$user\", public".into(),
+        user: "app".into(),
+        statement_timeout: "5s".into(),
+    };
+    assert_eq!(told(About::Process, &row), Some(Told::Process(expected)));
 }
 
 #[test]
@@ -43,7 +48,13 @@ fn or_whether_names_are_kept() {
 
 #[test]
 fn anything_else_is_no_answer() {
-    for row in [body(&["4711"]), body(&["x", "y"]), body(&["1", "2", "3"]), vec![0, 2, 0], vec![]] {
+    for row in [
+        body(&["4711"]),
+        body(&["x", "y", "z", "0"]),
+        body(&["1", "2", "3"]),
+        vec![0, 4, 0],
+        vec![],
+    ] {
         assert_eq!(told(About::Process, &row), None, "{row:?}");
     }
     for row in [body(&["t"]), body(&["true", "x"]), vec![0, 1], vec![]] {

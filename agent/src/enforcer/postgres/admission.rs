@@ -1,0 +1,46 @@
+//! May this actor have a session here at all? Asked as soon as it is known who logs in
+//! where, before the server hears of it.
+//!
+//! An approval is for a statement: what forbids a session can't be lifted by one.
+
+use super::principal::principal;
+use super::words::{Fatal, INSUFFICIENT_PRIVILEGE};
+use super::{Carriage, Fault};
+use crate::enforcer::means::Means;
+use crate::enforcer::relay::Io;
+use crate::model::{Admission, Timestamp};
+use crate::policy::{Circumstances, Scene, Stance, Subject, Target, Words};
+
+impl<I: Io> Carriage<I> {
+    /// `role`: by which the server will be asked to let it in.
+    pub(super) fn admit(&mut self, role: &str, means: &Means) -> Result<(), Fault> {
+        let subject = Subject::new(principal(&self.flow));
+        let terms = &self.destination.terms;
+        let scene = Scene::new(Target {
+            server: terms.name.clone(),
+            environment: terms.environment.clone(),
+            database: self.carried.database.clone().unwrap_or_default(),
+            role: role.into(),
+            search_path: None,
+            temporary: Vec::new(),
+        });
+        let policies = &means.policies;
+        let ruling = policies.set.connect(&subject, &scene, &Circumstances::new(Timestamp::now()));
+        if ruling.allows() {
+            return Ok(());
+        }
+        let unit = self.flow.process.workload.system_unit();
+        let stance = policies.stance(subject.actor().kind, unit);
+        self.carried.admission = Some(Admission {
+            refused: stance == Stance::Enforced,
+            policies: ruling.policies().iter().map(|policy| policy.id.to_string()).collect(),
+            generation: ruling.generation.to_string(),
+        });
+        if stance == Stance::Shadow {
+            return Ok(());
+        }
+        self.carried.refused_login = Some(INSUFFICIENT_PRIVILEGE.into());
+        let Words { message, detail, hint } = ruling.words();
+        Err(Fault::fatal(Fatal { sqlstate: INSUFFICIENT_PRIVILEGE, message, detail, hint }))
+    }
+}
