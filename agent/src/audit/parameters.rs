@@ -215,7 +215,7 @@ fn columns(tokens: &[Token<'_>]) -> Vec<Option<Class>> {
         .get(open + 1..)
         .unwrap_or_default()
         .iter()
-        .take_while(|token| token.kind != TokenKind::Close)
+        .take_while(|token| !matches!(token.kind, TokenKind::Open | TokenKind::Close))
         .filter(|token| token.kind != TokenKind::Comma)
         .map(|token| class_of(table.unwrap_or_default(), name_of(token)?))
         .collect()

@@ -12,7 +12,8 @@ use crate::sql::TokenKind;
 
 /// One for each token.
 pub(in crate::audit) fn secrets(tokens: &[Token<'_>], grammar: Grammar) -> Vec<bool> {
-    let mut marks = Marks { secret: vec![false; tokens.len()], tokens, grammar };
+    let secret = vec![false; tokens.len()];
+    let mut marks = Marks { secret, tokens, grammar, listed_to: 0, run_to: 0 };
     let broken = grammar == Grammar::Refused;
     let speaks = broken && tokens.iter().any(|one| names_a_secret(one) || is_crypto(one));
     // The brackets of a call whose arguments are keys: its depth.
@@ -21,13 +22,14 @@ pub(in crate::audit) fn secrets(tokens: &[Token<'_>], grammar: Grammar) -> Vec<b
     let mut connection = false;
     let mut depth = 0_usize;
     let (mut whole, mut words) = (speaks, broken);
-    let mut start = true;
+    let (mut start, mut inner) = (true, false);
     for (index, token) in tokens.iter().enumerate() {
-        if start {
-            let statement = statement(tokens.get(index..).unwrap_or_default());
-            whole |= is_about_secrets(statement);
-            words |= takes_words(statement);
-            start = false;
+        if start || inner {
+            let rest = tokens.get(index..).unwrap_or_default();
+            // Read to its end once only, however many it holds.
+            whole |= is_about_roles(rest) || start && is_about_secrets(statement(rest));
+            words |= takes_words(rest);
+            (start, inner) = (false, false);
         }
         match token.kind {
             TokenKind::Semicolon => {
@@ -35,7 +37,7 @@ pub(in crate::audit) fn secrets(tokens: &[Token<'_>], grammar: Grammar) -> Vec<b
                 (keys, connection, depth) = (None, false, 0);
             }
             // In code: another statement, within this one.
-            TokenKind::Word if token.is(&["begin", "then", "else", "loop"]) => start = true,
+            TokenKind::Word if token.is(&["begin", "then", "else", "loop"]) => inner = true,
             TokenKind::Open => {
                 let called = index.checked_sub(1).and_then(|before| tokens.get(before));
                 if called.is_some_and(is_crypto) && keys.is_none() {
@@ -95,6 +97,9 @@ struct Marks<'m, 't> {
     secret: Vec<bool>,
     tokens: &'m [Token<'t>],
     grammar: Grammar,
+    /// So far everything is marked: a list in a list, a run in a run.
+    listed_to: usize,
+    run_to: usize,
 }
 
 impl Marks<'_, '_> {
@@ -163,8 +168,12 @@ impl Marks<'_, '_> {
 
     /// Every value from here to the bracket's end.
     fn list(&mut self, from: usize) {
+        if from < self.listed_to {
+            return;
+        }
         let mut depth = 0_usize;
         for (index, token) in self.tokens.iter().enumerate().skip(from) {
+            self.listed_to = index;
             match token.kind {
                 TokenKind::Open => depth += 1,
                 TokenKind::Close if depth == 0 => return,
@@ -180,6 +189,9 @@ impl Marks<'_, '_> {
     /// One value. Without a grammar all that stands next to it without a blank is
     /// taken for its rest.
     fn run(&mut self, from: usize) {
+        if from < self.run_to {
+            return;
+        }
         let tokens = self.tokens;
         let mut last = from;
         if self.grammar == Grammar::Refused {
@@ -188,6 +200,7 @@ impl Marks<'_, '_> {
             {
                 last += 1;
             }
+            self.run_to = last;
             let ends = [TokenKind::Semicolon, TokenKind::Comma, TokenKind::Close];
             while last > from && tokens.get(last).is_some_and(|one| ends.contains(&one.kind)) {
                 last -= 1;
@@ -227,12 +240,13 @@ fn statement<'m, 't>(tokens: &'m [Token<'t>]) -> &'m [Token<'t>] {
     tokens.get(..end.unwrap_or(tokens.len())).unwrap_or_default()
 }
 
-/// A statement in which every literal may be a secret: roles, servers, and rows
-/// with a column that sounds like one.
+/// A statement in which every literal may be a secret: of roles and servers.
+fn is_about_roles(statement: &[Token<'_>]) -> bool {
+    defines(statement, &["role", "user", "group", "server", "subscription"])
+}
+
+/// … and of rows with a column that sounds like one.
 fn is_about_secrets(statement: &[Token<'_>]) -> bool {
-    if defines(statement, &["role", "user", "group", "server", "subscription"]) {
-        return true;
-    }
     // A call without its brackets.
     let bare =
         |two: &[Token<'_>]| matches!(two, [name, next] if is_crypto(name) && next.is_value());

@@ -166,6 +166,34 @@ fn a_setting_takes_a_word_for_a_value() {
     }
 }
 
+/// However it is made, its marks take time that grows with its length only.
+#[test]
+fn no_text_takes_long() {
+    let started = std::time::Instant::now();
+    for part in [
+        "begin ",
+        "else create ",
+        "password(1,",
+        "password=",
+        "insert into t(a ",
+        "://a:",
+        "x ",
+        "insert password ",
+        "IN(",
+        "pgp_(",
+        "identified ",
+        "password for ",
+        "' ",
+        "\"password=\" ",
+    ] {
+        let sql = part.repeat(LOOKED_AT / part.len());
+        for grammar in [Grammar::Took, Grammar::Refused] {
+            let _ = text(&sql, Strings::Standard, grammar, TextKept::Full);
+        }
+    }
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
 /// A hash of it in sixteen digits could be tried out.
 #[test]
 fn no_secret_goes_into_a_fingerprint() {

@@ -100,21 +100,26 @@ pub(super) fn within(text: &str, hidden: &mut Vec<Range<usize>>) {
 
 /// Whether it begins as a statement does, behind blanks, brackets and comments.
 fn begins_statement(text: &str) -> bool {
-    let mut rest = text.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+    let mut end = SOON.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let soon = text.get(..end).unwrap_or_default();
+    let mut rest = soon.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
     while let Some(comment) = rest.strip_prefix("/*") {
         rest = comment.split_once("*/").map_or("", |(_, rest)| rest.trim_start());
     }
-    let soon = crate::model::cut(rest, SOON).to_ascii_lowercase();
-    let end = soon.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(soon.len());
-    let (verb, rest) = soon.split_at(end);
-    let joined = rest.replace(['\n', '\t'], " ");
-    // An option of a shell's own `set`, or no word's end.
-    if !joined.starts_with([' ', '(', '*', '\'', '$', ';']) || joined.starts_with(" -") {
+    let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let (verb, rest) = rest.split_at(end);
+    let Some((_, follow)) = VERBS.iter().find(|(word, _)| word.eq_ignore_ascii_case(verb)) else {
+        return false;
+    };
+    // A word's end; and no option of a shell's own `set`.
+    if !rest.starts_with([' ', '\n', '\t', '(', '*', '\'', '$', ';']) || rest.starts_with(" -") {
         return false;
     }
-    VERBS.iter().any(|(word, follow)| {
-        *word == verb && (follow.is_empty() || follow.iter().any(|next| joined.contains(next)))
-    })
+    let joined = rest.replace(['\n', '\t'], " ").to_ascii_lowercase();
+    follow.is_empty() || follow.iter().any(|next| joined.contains(next))
 }
 
 /// Every quoted value from here on.
@@ -175,10 +180,14 @@ fn tag(text: &str, at: usize) -> &str {
 /// What functions are given whose arguments are keys: up to the last bracket, since
 /// one in a quoted value looks like another.
 fn calls(text: &str, hidden: &mut Vec<Range<usize>>) {
+    let mut done = 0;
     for word in words(text) {
-        let name = text.get(word.clone()).unwrap_or_default().to_ascii_lowercase();
+        let name = text.get(word.clone()).unwrap_or_default();
         let name = name.rsplit('.').next().unwrap_or_default();
-        if !KEYED.iter().chain(CONNECTING).any(|head| name.starts_with(head)) {
+        let begins = |head: &&str| {
+            name.get(..head.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(head))
+        };
+        if word.start < done || !KEYED.iter().chain(CONNECTING).any(begins) {
             continue;
         }
         let rest = text.get(word.end..).unwrap_or_default();
@@ -187,6 +196,7 @@ fn calls(text: &str, hidden: &mut Vec<Range<usize>>) {
         };
         let start = text.len() - inside.len();
         let end = inside.rfind(')').map_or(text.len(), |end| start + end);
+        done = end;
         if end > start {
             hidden.push(start..end);
         }
@@ -261,5 +271,5 @@ fn words(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// Bytes in which the rest of a statement's head stands.
-const SOON: usize = 160;
+/// Bytes in which a statement's head stands.
+const SOON: usize = 256;
