@@ -510,6 +510,17 @@ with psycopg.connect(sys.argv[1], autocommit=True) as c:
     }
     child.wait()?;
     ensure!(lines == ["100", "True", "100"], "{lines:?}\n{}", guarded.agent.tail());
+    // … and each of them is recorded under those that it was judged by.
+    let judged = guarded.agent.search(&["customers", "--oldest"])?;
+    let told: Vec<(&str, &Value)> = judged
+        .iter()
+        .filter_map(|hit| Some((hit["verdict"].as_str()?, &hit["statement"]["generation"])))
+        .collect();
+    let [("allowed", before), ("refused", refused), ("allowed", after)] = told[..] else {
+        anyhow::bail!("{judged:?}")
+    };
+    ensure!(before != refused && refused != after && after != before, "{told:?}");
+    ensure!(judged[1]["statement"]["why"][0]["reason"] == "nobody reads here", "{judged:?}");
     Ok(())
 }
 
