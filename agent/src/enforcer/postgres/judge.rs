@@ -39,7 +39,8 @@ pub struct Judge {
     subject: Subject,
     scene: Scene,
     kind: ActorKind,
-    unit: Option<String>,
+    /// How its workload is called.
+    names: Vec<String>,
     /// Somebody sits at a terminal and can wait.
     terminal: bool,
     /// The approval of the Bind that comes next.
@@ -116,7 +117,7 @@ impl Judge {
             subject,
             scene,
             kind,
-            unit: flow.process.workload.system_unit().map(str::to_owned),
+            names: flow.process.names().into_iter().map(str::to_owned).collect(),
             terminal: kind == ActorKind::Terminal && flow.actor.program.terminal.is_some(),
             promised: None,
             reading: LexingState::default(),
@@ -429,7 +430,7 @@ impl Judge {
         }
         let unknown = self.own.is_none()
             || matches!(self.path, Path::Settled) && self.reading.search_path.is_none();
-        let stance = means.policies.stance(self.kind, self.unit.as_deref());
+        let stance = means.policies.stance(self.kind, &self.names);
         unknown && stance == Stance::Enforced
     }
 
@@ -615,7 +616,7 @@ impl Judge {
     }
 
     pub fn stance(&self, means: &Means) -> Stance {
-        means.policies.stance(self.kind, self.unit.as_deref())
+        means.policies.stance(self.kind, &self.names)
     }
 
     /// What the policies can say of this actor's sight at all.
