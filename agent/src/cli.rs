@@ -10,6 +10,7 @@ mod classify;
 mod detach;
 mod dial;
 mod doctor;
+mod enforce;
 mod exit;
 mod internal;
 mod logging;
@@ -68,6 +69,7 @@ enum Command {
     Approvals(approvals::Approvals),
     Ca(ca::Ca),
     Policy(policy::Policy),
+    Enforce(enforce::Enforce),
     Login(login::Login),
     Classify(Box<classify::Classify>),
     Completions(manual::Completions),
@@ -117,6 +119,7 @@ fn carry_out(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Approvals(approvals) => approvals.carry_out(),
         Command::Ca(ca) => ca.carry_out(),
         Command::Policy(policy) => policy.carry_out(),
+        Command::Enforce(enforce) => enforce.carry_out(),
         Command::Login(login) => login.carry_out(),
         Command::Classify(classify) => classify.carry_out(),
         Command::Completions(completions) => completions.carry_out(),

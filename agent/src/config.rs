@@ -11,6 +11,7 @@ mod check;
 pub mod classes;
 mod draft;
 mod duration;
+pub mod enforced;
 mod file;
 pub mod filled;
 mod kept;

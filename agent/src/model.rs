@@ -44,7 +44,7 @@ pub use log::{
 };
 pub use percent::decoded;
 pub use principal::{ActorKind, Group, GroupKind, Principal};
-pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line};
+pub use process::{Process, ProcessKey, Qos, Source, Workload, command_line, without_tag};
 pub use report::{
     Adopted, CanaryReport, DestinationReport, EnforcerReport, Fences, HookReport, LogReport,
     Losses, NamespaceReport, ParsersReport, PolicyReport, SCHEMA as STATUS_SCHEMA, StatusReport,

@@ -102,7 +102,7 @@ impl Agent {
             folder.path().join("tidegate.toml"),
             format!(
                 "bpffs = \"{}\"\nca.certificate = \"{1}/ca.crt\"\nca.key = \"{1}/ca.key\"\nlogins = \"{1}/logins\"\nclasses = \"{1}/classes.toml\"\n\
-                 control = \"{1}/control.sock\"\naudit.folder = \"{5}\"\npolicy.folder = \"{2}\"\n{3}{4}",
+                 control = \"{1}/control.sock\"\naudit.folder = \"{5}\"\npolicy.folder = \"{2}\"\npolicy.enforce_file = \"{1}/enforced.toml\"\n{3}{4}",
                 bpffs.display(),
                 folder.path().display(),
                 policies.display(),

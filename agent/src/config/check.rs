@@ -59,6 +59,7 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             packs: values(draft.policy_packs),
             bare: value(draft.policy_bare, default.policy.bare),
             enforced: values(draft.policy_enforced),
+            enforce_file: or(draft.policy_enforce_file, default.policy.enforce_file),
             ..default.policy
         },
         identity: IdentitySettings {

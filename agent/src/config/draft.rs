@@ -43,6 +43,7 @@ pub(super) struct Draft {
     pub policy_packs: Vec<Located<String>>,
     pub policy_bare: Option<Located<bool>>,
     pub policy_enforced: Vec<Located<String>>,
+    pub policy_enforce_file: Option<Located<PathBuf>>,
     pub canary_every: Option<Located<Duration>>,
     pub resolve_every: Option<Located<Duration>>,
     pub resolve_grace: Option<Located<Duration>>,

@@ -46,7 +46,7 @@ pub(super) const TOP: [&str; 21] = [
 pub(super) const ENFORCER: [&str; 3] = ["user", "workers", "drain"];
 pub(super) const CA: [&str; 2] = ["certificate", "key"];
 pub(super) const IDENTITY: [&str; 3] = ["directory", "kinds", "runtimes"];
-pub(super) const POLICY: [&str; 5] = ["mode", "folder", "packs", "bare", "enforce"];
+pub(super) const POLICY: [&str; 6] = ["mode", "folder", "packs", "bare", "enforce", "enforce_file"];
 pub(super) const PROTECT: [&str; 17] = [
     "to",
     "mode",

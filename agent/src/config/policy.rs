@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::enforced::DEFAULT_ENFORCED;
 use crate::model::{PACKS, PolicyMode};
 
 /// The operator's own policies; it may be absent.
@@ -19,6 +20,8 @@ pub struct PolicySettings {
     pub bare: bool,
     /// Services that are no longer in shadow.
     pub enforced: Vec<String>,
+    /// The file of others, which `tidegate enforce` keeps.
+    pub enforce_file: PathBuf,
     /// What the folder's files are called and hold, once they were read and found
     /// right. Never written in a file of settings.
     pub sources: Vec<(String, String)>,
@@ -34,6 +37,7 @@ impl Default for PolicySettings {
             packs: Vec::new(),
             bare: false,
             enforced: Vec::new(),
+            enforce_file: PathBuf::from(DEFAULT_ENFORCED),
             sources: Vec::new(),
             generation: None,
         }
@@ -66,7 +70,8 @@ pub(super) fn pack(text: &str) -> Result<String, String> {
     }
 }
 
-/// A unit, a container's image or an executable: what a workload is called.
+/// A unit, a container's image or an executable: what a workload is called
+/// ([`crate::model::Process::names`]).
 pub(super) fn workload(text: &str) -> Result<String, String> {
     const LONGEST: usize = 4096;
     let fine = !text.is_empty()

@@ -213,11 +213,12 @@ impl Policies {
         self.mode == PolicyMode::Off
     }
 
-    pub fn stance(&self, kind: ActorKind, unit: Option<&str>) -> Stance {
+    /// What becomes of what is decided about a workload of this kind, by its names.
+    pub fn stance(&self, kind: ActorKind, names: &[String]) -> Stance {
         match self.mode {
             PolicyMode::Off | PolicyMode::Shadow => Stance::Shadow,
             PolicyMode::Enforce => {
-                let enforced = unit.is_some_and(|unit| self.enforced.iter().any(|one| one == unit));
+                let enforced = self.enforced.iter().any(|name| names.contains(name));
                 Stance::of(kind, enforced)
             }
         }

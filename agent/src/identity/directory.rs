@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use super::facts::Facts;
 use super::file::{FileMistakes, Reader};
-use crate::model::{Confidence, LONGEST_NAME, MOST_GROUPS, Person, cut};
+use crate::model::{Confidence, LONGEST_NAME, MOST_GROUPS, Person, cut, without_tag};
 
 const TOP: [&str; 4] = ["users", "units", "pods", "images"];
 const KEYS: [&str; 3] = ["person", "teams", "groups"];
@@ -142,15 +142,6 @@ impl Found {
                 }
             }
         }
-    }
-}
-
-fn without_tag(image: &str) -> &str {
-    let image = image.split('@').next().unwrap_or(image);
-    match image.rsplit_once(':') {
-        // A registry's port is no tag.
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => image,
     }
 }
 

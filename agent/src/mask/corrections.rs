@@ -84,6 +84,29 @@ impl Corrections {
         self.on(&[schema, table, column].map(Box::from)).flatten()
     }
 
+    /// The word on a column, as far as a statement names it.
+    pub fn word(&self, schema: Option<&str>, table: &str, column: &str) -> Option<Option<Class>> {
+        match schema {
+            Some(schema) => self.on(&[schema, table, column].map(Box::from)),
+            None => {
+                let named = |key: &Key| *key[1] == *table && *key[2] == *column;
+                self.words.iter().find(|(key, _)| named(key)).map(|(_, class)| *class)
+            }
+        }
+    }
+
+    /// The columns of a table that were given a class.
+    pub fn of_table(
+        &self,
+        schema: Option<&str>,
+        table: &str,
+    ) -> impl Iterator<Item = (&str, Class)> {
+        self.words.iter().filter_map(move |([within, of, column], class)| {
+            let same = **of == *table && schema.is_none_or(|schema| *schema == **within);
+            same.then_some((&**column, (*class)?))
+        })
+    }
+
     /// Whether something is sensitive by these that wasn't by those `before`.
     pub(super) fn gives_more_than(&self, before: &Self) -> bool {
         let given = self.words.iter().any(|(key, class)| {

@@ -63,3 +63,6 @@ impl std::str::FromStr for Mask {
     "no mask is called `{0}`: there are `keep`, `truncate`, `partial`, `hash`, `redact` and `null`"
 )]
 pub struct UnknownMask(Box<str>);
+
+#[cfg(test)]
+mod tests;

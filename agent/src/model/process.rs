@@ -105,6 +105,18 @@ pub enum Qos {
 }
 
 impl Process {
+    /// How an operator may call the workload: by its unit, its container's image (with
+    /// its tag or without) or its executable; the one that says most first.
+    ///
+    /// A user's own runtime may call its images as it likes.
+    pub fn names(&self) -> Vec<&str> {
+        let workload = &self.workload;
+        let image = workload.image.as_deref().filter(|_| workload.user_slice.is_none());
+        let executable = self.exe.as_deref().and_then(|path| path.to_str());
+        let all = [workload.system_unit(), image, image.map(without_tag), executable];
+        all.into_iter().flatten().collect()
+    }
+
     /// The arguments as one line, see [`command_line`].
     pub fn command_line(&self) -> String {
         let mut line = command_line(&self.command);
@@ -112,6 +124,16 @@ impl Process {
             line.push_str(" …");
         }
         line
+    }
+}
+
+/// An image's name alone.
+pub fn without_tag(image: &str) -> &str {
+    let image = image.split('@').next().unwrap_or(image);
+    match image.rsplit_once(':') {
+        // A registry's port is no tag.
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => image,
     }
 }
 
@@ -140,3 +162,6 @@ pub fn command_line(arguments: &[String]) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! that don't say why.
 
 mod conditions;
+mod values;
 
 use cedar_policy::{
     ActionConstraint, EntityTypeName, EntityUid, PrincipalConstraint, ResourceConstraint,
@@ -47,11 +48,36 @@ impl Part {
 pub(super) fn remarks<'r>(all: impl Iterator<Item = &'r Read>, out: &mut Vec<Mistake>) {
     let all: Vec<&Read> = all.collect();
     for read in &all {
-        if let Ok(tree) = read.cedar.to_json()
-            && let Some(why) = conditions::never(&tree)
+        let Ok(tree) = read.cedar.to_json() else { continue };
+        let id = &read.policy.id;
+        let mut remark = |text| out.push(Mistake { place: read.policy.place.clone(), text });
+        let never = conditions::never(&tree);
+        for why in values::all(&tree).into_iter().filter(|why| Some(why) != never.as_ref()) {
+            remark(format!("a condition of `{id}` never holds: {why}"));
+        }
+        if let Some(why) = never {
+            remark(format!("`{id}` can never fit: {why}"));
+        }
+        if values::asks_for_approvals(&tree) {
+            remark(format!(
+                "`{id}` asks for `context.approvals`, and nobody holds one: it is always empty. \
+                 `@hold` says who may lift a refusal"
+            ));
+        }
+        let fits = |action| self::fits(&read.cedar.action_constraint(), action);
+        if read.policy.mask.is_some() && !fits(Action::Reveal) {
+            remark(format!(
+                "`@mask` of `{id}` does nothing: it says how a column that isn't revealed is \
+                 shown, and this is about other actions than `reveal`"
+            ));
+        }
+        if read.policy.hold.is_some()
+            && !Action::all().any(|one| one != Action::Reveal && fits(one))
         {
-            let place = read.policy.place.clone();
-            out.push(Mistake { place, text: format!("`{}` can never fit: {why}", read.policy.id) });
+            remark(format!(
+                "`@hold` of `{id}` does nothing: a column that isn't revealed is masked, and \
+                 nobody waits for it. Permit `reveal` to those who may see it"
+            ));
         }
     }
     let scopes: Vec<Scope<'_>> = all.into_iter().map(Scope::of).collect();

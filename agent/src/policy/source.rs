@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cedar_policy::{PolicyId, Template};
 use miette::Diagnostic as _;
 
-use super::vocabulary::{ANNOTATIONS, SEVERITIES};
+use super::vocabulary::{ANNOTATIONS, MASKS, SEVERITIES};
 
 /// One file's name and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +192,24 @@ fn annotated(
                put it on a `forbid` of `reveal`"
                 .into(),
         );
+    }
+    match mask.as_deref() {
+        // It would show what it forbids to be seen.
+        Some("keep") if forbids => wrong(
+            "`@mask(\"keep\")` would show the value that this forbids to be seen: take the \
+             policy out with `@off`, or permit `reveal`"
+                .into(),
+        ),
+        Some(mask) if !MASKS.contains(&mask) => {
+            let near = MASKS.iter().map(|known| (strsim::damerau_levenshtein(known, mask), *known));
+            let near = near.min().filter(|(distance, _)| *distance <= 2);
+            let meant = match near {
+                Some((_, known)) => format!("did you mean `{known}`?"),
+                None => format!("there are {}", MASKS.join(", ")),
+            };
+            wrong(format!("no mask is called `{mask}`: {meant}"));
+        }
+        _ => {}
     }
     (mistakes.len() == before).then(|| Policy {
         id: id.map_or_else(|| given.into(), Into::into),

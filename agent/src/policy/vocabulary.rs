@@ -182,7 +182,8 @@ pub enum Fact {
     Hour,
     /// 1 Monday to 7 Sunday, UTC.
     Weekday,
-    /// The approvals that the actor holds.
+    /// The approvals that the actor holds. None are known of yet: what an approval lifts
+    /// is decided without them.
     Approvals,
 }
 
@@ -305,6 +306,9 @@ pub const ANNOTATIONS: &[(&str, &str)] = &[
     ("mask", "how a column that is not revealed is shown"),
     ("off", "takes the policy of that name out, and says why"),
 ];
+
+/// What `@mask` can ask for: the masks that show less than the value.
+pub const MASKS: &[&str] = &["truncate", "partial", "hash", "redact", "null"];
 
 pub const SEVERITIES: &[&str] = &["low", "medium", "high", "critical"];
 

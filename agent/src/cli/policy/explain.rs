@@ -1,20 +1,24 @@
 //! `tidegate policy explain`: one statement, and all that is made of it.
 
+mod shown;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::page;
+use self::shown::{Known, Shown, shown};
+use super::{page, running};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
-use crate::mask::holds_dots;
+use crate::config::{self, Overrides, Settings};
+use crate::mask::{Corrections, holds_dots};
 use crate::model::{ActorKind, Principal, Timestamp, Trace};
 use crate::policy::trial::named_group;
 use crate::policy::{
-    Circumstances, Question, Scene, Set, Sight, Stance, Subject, Supposed, Target, Transaction,
-    Verdict, Viewed, Why,
+    Circumstances, Layers, NoCatalog, Question, Scene, Set, Source, Stance, Subject, Supposed,
+    Target, Transaction, Verdict, Why,
 };
 use crate::sql::{Cell, Facts, LexingState, cell, constants};
 
@@ -22,8 +26,9 @@ use crate::sql::{Cell, Facts, LexingState, cell, constants};
 /// result is masked
 ///
 /// It exits with 0 if the statement may run, 3 if it is refused and 4 if it waits for
-/// an approval. Nothing is run, and no database is asked: what only a database knows
-/// is left open.
+/// an approval. The policies are those of the settings, unless others are named. Nothing
+/// is run, and no database is asked: what a column holds is told by its name, by
+/// `--masked` and by what `tidegate classify set` has kept.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The statement; several, divided by `;`, are one request
@@ -65,7 +70,12 @@ pub(super) struct Explain {
     /// As if the workload were enforced: services are in shadow else
     #[arg(long)]
     enforced: bool,
-    /// Files of policies, or folders of them; may be given several times
+    /// The settings file, whose policies are explained where none are named here
+    /// [default: /etc/tidegate/tidegate.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Files of policies, or folders of them, instead of the settings'; may be given
+    /// several times
     #[arg(long = "policies", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// A pack to lay over the default policies; may be given several times
@@ -120,27 +130,14 @@ pub(super) struct Decided {
     pub thing: Option<String>,
 }
 
-/// One column of the result.
-#[derive(Debug, Serialize)]
-pub(super) struct Shown {
-    pub column: String,
-    pub from: Vec<String>,
-    /// Nothing has been learnt of the database here.
-    pub class: Option<String>,
-    /// How it is shown if it is sensitive: `clear`, `masked`, `masked whole`.
-    pub if_sensitive: &'static str,
-    pub by: Vec<String>,
-}
-
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 impl Explain {
     pub fn carry_out(self) -> Result<Exit, Failure> {
-        let over =
-            super::Over { paths: self.paths.clone(), packs: self.packs.clone(), bare: self.bare };
-        let set = over.set()?;
+        let settings = self.settings()?;
+        let set = self.set(&settings)?;
         let cell = Cell::start(cell::Settings::default())?;
-        let explanation = self.explain(&set, &cell, Timestamp::now())?;
+        let explanation = self.explain(&set, &settings, &cell, Timestamp::now())?;
         match self.output {
             Format::Table | Format::Wide => {
                 let wide = self.output == Format::Wide;
@@ -172,9 +169,47 @@ impl Explain {
         })
     }
 
+    /// As they are for an agent on this host. What can't be read is said, and left out.
+    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+        let mut settings = config::resolve(self.config.as_deref(), Overrides::default())?;
+        if let Err(failure) = running::complete(&mut settings.policy) {
+            if self.names_policies() {
+                return Ok(settings);
+            }
+            return Err(failure);
+        }
+        if let Err(failure) = crate::cli::classify::complete(&mut settings.classes) {
+            crate::cli::say(&format!("without what was said of columns: {failure}"));
+        }
+        Ok(settings)
+    }
+
+    fn names_policies(&self) -> bool {
+        !self.paths.is_empty() || !self.packs.is_empty() || self.bare
+    }
+
+    /// The policies named here, else the host's own.
+    pub(super) fn set(&self, settings: &Settings) -> Result<Set, Failure> {
+        if self.names_policies() {
+            let (paths, packs) = (self.paths.clone(), self.packs.clone());
+            return super::Over { paths, packs, bare: self.bare }.set();
+        }
+        let policy = &settings.policy;
+        let source = |(name, text): &(String, String)| Source {
+            name: name.as_str().into(),
+            text: text.as_str().into(),
+        };
+        Ok(Set::load(&Layers {
+            bare: policy.bare,
+            packs: policy.packs.clone(),
+            own: policy.sources.iter().map(source).collect(),
+        })?)
+    }
+
     pub(super) fn explain(
         &self,
         set: &Set,
+        settings: &Settings,
         cell: &Cell,
         now: Timestamp,
     ) -> Result<Explanation, Failure> {
@@ -203,14 +238,20 @@ impl Explain {
             },
             ..Circumstances::new(now)
         };
+        let corrections = Corrections::of(0, &settings.classes.words, Some(server), database)
+            .map_err(|error| Failure::text(Exit::Usage, error))?;
+        let known = Known { masked: &self.masked, corrections };
         let question = Question {
             subject: &subject,
             scene: &scene,
             facts: &facts,
             prepared: &[],
             circumstances,
-            catalog: &Supposed { masked: &self.masked, scanned: &[] },
+            catalog: &NoCatalog,
         };
+        let masked = known.masked_for(set, &question);
+        let question =
+            Question { catalog: &Supposed { masked: &masked, scanned: &[] }, ..question };
         let verdict = set.decide(&question, stance);
         let ruling = Arc::clone(verdict.ruling());
         let words = match &verdict {
@@ -249,7 +290,7 @@ impl Explain {
                 .map(Decided::by_cause)
                 .collect(),
             flags: ruling.flags.iter().map(|policy| Decided::by_policy(policy)).collect(),
-            shown: shown(set, &question),
+            shown: shown(set, &question, &known, stance == Stance::Shadow),
             facts: Arc::clone(&facts),
         })
     }
@@ -285,61 +326,4 @@ impl Decided {
         };
         Self { action: Some(cause.action.to_string()), thing: Some(cause.thing.clone()), ..decided }
     }
-}
-
-/// The columns that come back, and what would become of them if they are sensitive.
-fn shown(set: &Set, question: &Question<'_>) -> Vec<Shown> {
-    let mut all = Vec::new();
-    for statement in question.facts.running() {
-        for output in statement.returns.iter().flatten() {
-            let mut from = Vec::new();
-            let mut viewed = Vec::new();
-            let mut whole = output.star;
-            for source in &output.sources {
-                let Some(column) = statement.columns.get(source.column as usize) else { continue };
-                let table = statement.objects.get(column.relation as usize);
-                let schema = table.and_then(|table| table.schema.as_deref());
-                let table = table.map_or("?", |table| &table.name);
-                let name = column.name.as_deref().unwrap_or("*");
-                let prefix = schema.map(|schema| format!("{schema}.")).unwrap_or_default();
-                from.push(format!("{prefix}{table}.{name}"));
-                whole |= !source.path.is_empty();
-                viewed.push(Viewed {
-                    schema: schema.unwrap_or("public"),
-                    table,
-                    column: name,
-                    class: "unknown",
-                });
-            }
-            if output.sources.is_empty() && !output.star {
-                continue;
-            }
-            let Question { subject, scene, circumstances, .. } = question;
-            let sights = set.reveal(subject, scene, circumstances, &viewed);
-            let clear = !sights.is_empty()
-                && sights.iter().all(|sight| matches!(sight, Sight::Clear { .. }));
-            let mut by: Vec<String> = Vec::new();
-            for sight in &sights {
-                let (Sight::Clear { by: policies } | Sight::Masked { by: policies, .. }) = sight;
-                by.extend(policies.iter().map(|policy| policy.id.to_string()));
-            }
-            by.dedup();
-            all.push(Shown {
-                column: output
-                    .name
-                    .as_deref()
-                    .unwrap_or(if output.star { "*" } else { "?" })
-                    .into(),
-                from,
-                class: None,
-                if_sensitive: match (clear, whole && !output.star) {
-                    (true, _) => "clear",
-                    (false, true) => "masked whole",
-                    (false, false) => "masked",
-                },
-                by,
-            });
-        }
-    }
-    all
 }

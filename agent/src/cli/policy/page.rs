@@ -154,12 +154,13 @@ pub(super) fn explanation(
     }
     section(&policies, out, page)?;
 
-    let mut shown = Table::new(0, &["RETURNS", "FROM", "IF SENSITIVE", "BY"]);
+    let mut shown = Table::new(0, &["RETURNS", "FROM", "CLASS", "SHOWN", "BY"]);
     for column in &of.shown {
         shown.row(vec![
             Cell::new(&column.column),
             Cell::new(column.from.join(", ")),
-            Cell::new(column.if_sensitive),
+            Cell::new(column.class.as_deref().unwrap_or_default()),
+            Cell::new(&column.shown),
             Cell::new(column.by.join(", ")),
         ]);
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{Exit, Failure};
-use crate::config::PolicySettings;
+use crate::config::{PolicySettings, enforced};
 use crate::model::PolicyMode;
 use crate::policy::{Layers, Set, Source};
 
@@ -16,6 +16,11 @@ const MOST_BYTES: u64 = 4 << 20;
 /// Puts the texts and their generation into the settings. Where nothing is decided,
 /// nothing is read.
 pub(in crate::cli) fn complete(policy: &mut PolicySettings) -> Result<(), Failure> {
+    for name in enforced::read(&policy.enforce_file)? {
+        if !policy.enforced.contains(&name) {
+            policy.enforced.push(name);
+        }
+    }
     if policy.mode == PolicyMode::Off {
         return Ok(());
     }

@@ -8,7 +8,8 @@ use super::{files, page};
 use crate::cli::output::Page;
 use crate::cli::tests::snapshot;
 use crate::cli::{Arguments, Command};
-use crate::model::Timestamp;
+use crate::config::Settings;
+use crate::model::{ColumnWord, Timestamp};
 use crate::policy::trial;
 use crate::sql::{Cell, cell};
 
@@ -28,10 +29,14 @@ fn explained(line: &[&str]) -> String {
 }
 
 fn page_of(explain: &Explain) -> String {
+    page_with(explain, &Settings::default())
+}
+
+fn page_with(explain: &Explain, settings: &Settings) -> String {
     let over = super::Over { paths: vec![], packs: vec![], bare: false };
     let set = over.set().unwrap();
     let cell = Cell::start(cell::Settings::default()).unwrap();
-    let told = explain.explain(&set, &cell, Timestamp(0)).unwrap();
+    let told = explain.explain(&set, settings, &cell, Timestamp(0)).unwrap();
     let mut out = Vec::new();
     page::explanation(&told, false, &mut out, PLAIN).unwrap();
     // The generation is the content's: it would change with every word of a policy.
@@ -67,11 +72,63 @@ fn an_explanation_is_this() {
             "customers.email",
         ],
         &["copy customers from stdin", "--masked", "customers.email", "--carries-masked"],
+        &["select code, o.* from o", "--masked", "o.code", "--as", "service"],
+        &["select id from customers where email = 'a@example.com'", "--as", "agent"],
     ] {
         let words: Vec<&str> = ["explain"].iter().chain(line).copied().collect();
         all.push_str(&format!("$ tidegate policy {}\n{}\n", words.join(" "), explained(&words)));
     }
     snapshot("policy-explain", &all);
+}
+
+#[test]
+fn what_operators_said_of_columns_counts() {
+    let word = |column: &str, class: Option<&str>| ColumnWord {
+        server: None,
+        database: Some("shop".into()),
+        schema: "public".into(),
+        table: "customers".into(),
+        column: column.into(),
+        class: class.map(Into::into),
+    };
+    let mut settings = Settings::default();
+    settings.classes.words = vec![word("code", Some("api_key")), word("email", None)];
+    let told = |database: &str| {
+        let sql = "select code, email from customers";
+        let super::What::Explain(explain) = command(&["explain", sql, "--db", database]) else {
+            panic!("another command")
+        };
+        let page = page_with(&explain, &settings);
+        let row = |name: &str| {
+            let line = page.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")
+        };
+        (row("code "), row("email "))
+    };
+    assert_eq!(told("shop"), ("api_key masked: redact -".into(), "- scanned -".into()));
+    assert_eq!(told("other"), ("- scanned -".into(), "email masked: partial -".into()));
+}
+
+#[test]
+fn the_settings_policies_are_explained_unless_others_are_named() {
+    let see = "@id(\"own/see\") permit (principal, action == Action::\"reveal\", resource);";
+    let folder = Folder::new("settings", &[("own.cedar", see), ("other.txt", "")]);
+    let (at, file) = (folder.0.display(), folder.0.join("tidegate.toml"));
+    let text = format!("classes = \"{at}/classes\"\n[policy]\nfolder = \"{at}\"\n");
+    fs::write(&file, format!("{text}enforce_file = \"{at}/enforced\"\n")).unwrap();
+    let settings = file.display().to_string();
+    let of = |more: &[&str]| {
+        let words = ["explain", "select email from customers", "--config", &settings];
+        let super::What::Explain(explain) = command(&[&words, more].concat()) else {
+            panic!("another command")
+        };
+        let settings = explain.settings().unwrap();
+        let set = explain.set(&settings).unwrap();
+        set.policy("own/see").is_some()
+    };
+    assert!(of(&[]));
+    let other = folder.0.join("other.txt").display().to_string();
+    assert!(!of(&["--policies", &other]));
 }
 
 #[test]
@@ -81,7 +138,7 @@ fn wrong_arguments_say_what_is_right() {
     };
     let set = crate::policy::Set::embedded().unwrap();
     let cell = Cell::start(cell::Settings::default()).unwrap();
-    let failure = explain.explain(&set, &cell, Timestamp(0)).err().unwrap();
+    let failure = explain.explain(&set, &Settings::default(), &cell, Timestamp(0)).err().unwrap();
     let told = failure.error.unwrap().to_string();
     assert!(told.contains("`robot` is no kind of workload (one of terminal, agent,"), "{told}");
     assert!(told.contains("or an executable's whole path"), "{told}");

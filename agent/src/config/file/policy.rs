@@ -14,6 +14,7 @@ impl Reader<'_> {
         draft.policy_folder = self.take(table, "folder", |i| check::absolute(path(i)?));
         draft.policy_packs = self.words(table, "packs", policy::pack);
         draft.policy_bare = self.take(table, "bare", boolean);
+        draft.policy_enforce_file = self.take(table, "enforce_file", |i| check::absolute(path(i)?));
         draft.policy_enforced = self.words(table, "enforce", policy::workload);
     }
 

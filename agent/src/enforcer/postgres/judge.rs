@@ -41,7 +41,8 @@ pub struct Judge {
     subject: Subject,
     scene: Scene,
     kind: ActorKind,
-    unit: Option<String>,
+    /// How its workload is called.
+    names: Vec<String>,
     /// Somebody sits at a terminal and can wait.
     terminal: bool,
     /// The approval of the Bind that comes next.
@@ -113,7 +114,7 @@ impl Judge {
             subject,
             scene,
             kind,
-            unit: flow.process.workload.system_unit().map(str::to_owned),
+            names: flow.process.names().into_iter().map(str::to_owned).collect(),
             terminal: kind == ActorKind::Terminal && flow.actor.program.terminal.is_some(),
             promised: None,
             reading: LexingState::default(),
@@ -614,7 +615,7 @@ impl Judge {
     }
 
     pub fn stance(&self, means: &Means) -> Stance {
-        means.policies.stance(self.kind, self.unit.as_deref())
+        means.policies.stance(self.kind, &self.names)
     }
 
     /// What the policies can say of this actor's sight at all.

@@ -8,8 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::policy::context::Transaction;
-use crate::policy::vocabulary::{BOUNDS, Fact};
+use super::values;
 
 /// Why the policy can never fit, if it can't.
 pub(super) fn never(tree: &Value) -> Option<String> {
@@ -41,6 +40,11 @@ impl Must {
             self.take(inner, !holds);
             return;
         }
+        if holds {
+            if let Some(why) = values::impossible(tree) {
+                self.tell(why);
+            }
+        }
         for (operator, with, against) in [
             ("==", "==", "!="),
             ("!=", "!=", "=="),
@@ -64,19 +68,6 @@ impl Must {
     fn compare(&mut self, operator: &str, left: &Value, right: &Value) {
         let (Some(name), Some(value)) = (name(left), right.get("Value")) else { return };
         if operator == "==" {
-            let fact = Fact::ALL.iter().find(|fact| name == format!("`context.{}`", fact.as_str()));
-            let values: Option<Vec<&str>> = match fact {
-                Some(Fact::Bound) => Some(BOUNDS.to_vec()),
-                Some(Fact::Transaction) => {
-                    Some(Transaction::ALL.iter().map(|one| one.as_str()).collect())
-                }
-                _ => None,
-            };
-            if let (Some(values), Some(text)) = (values, value.as_str())
-                && !values.contains(&text)
-            {
-                self.tell(format!("{name} is never `{text}`: {}", values.join(", ")));
-            }
             let before = self.equal.insert(name.clone(), value.clone());
             if let Some(before) = before.filter(|before| before != value) {
                 let plain = |value: &Value| {
@@ -118,7 +109,7 @@ impl Must {
     }
 }
 
-fn pair(tree: &Value) -> Option<(&Value, &Value)> {
+pub(super) fn pair(tree: &Value) -> Option<(&Value, &Value)> {
     Some((tree.get("left")?, tree.get("right")?))
 }
 
@@ -132,7 +123,7 @@ fn limits(name: &str) -> Option<(i64, i64)> {
 }
 
 /// `` `context.bound` ``, where it is as plain as that.
-fn name(tree: &Value) -> Option<String> {
+pub(super) fn name(tree: &Value) -> Option<String> {
     let of = tree.get(".")?;
     let variable = of.pointer("/left/Var")?.as_str()?;
     Some(format!("`{variable}.{}`", of.get("attr")?.as_str()?))

@@ -36,7 +36,7 @@ fn a_class_a_table_and_a_group_can_be_named() {
     let set = with(
         r#"@id("support") permit (principal in Team::"support", action == Action::"reveal",
                resource in Class::"person");
-           @id("never") @mask("last4") forbid (principal, action == Action::"reveal",
+           @id("never") @mask("partial") forbid (principal, action == Action::"reveal",
                resource in Table::"db.example:5432/shop/public/orders");
            @id("billing") permit (principal, action == Action::"reveal", resource)
                when { resource.class == "money.card" };"#,
@@ -44,10 +44,10 @@ fn a_class_a_table_and_a_group_can_be_named() {
     let mut support = Asker::new(ActorKind::Terminal, None);
     assert_eq!(
         seen(&set, &support),
-        ["masked - nobody permits it", "masked last4 never", "masked - nobody permits it"]
+        ["masked - nobody permits it", "masked partial never", "masked - nobody permits it"]
     );
     let mut actor = actor(ActorKind::Terminal);
     actor.groups.push(Group { kind: GroupKind::Team, name: "support".into() });
     support.subject = Subject::new(actor);
-    assert_eq!(seen(&set, &support), ["clear support", "masked last4 never", "clear support"]);
+    assert_eq!(seen(&set, &support), ["clear support", "masked partial never", "clear support"]);
 }

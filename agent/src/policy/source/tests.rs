@@ -59,6 +59,8 @@ forbid (principal == ?principal, action, resource);
 @off("why") permit (principal, action, resource);
 @hold_in_transaction forbid (principal, action, resource);
 @mask("partial") permit (principal, action, resource);
+@mask("partail") forbid (principal, action, resource);
+@mask("keep") forbid (principal, action, resource);
 "#;
     let told = told(text);
     for (line, words) in [
@@ -76,6 +78,8 @@ forbid (principal == ?principal, action, resource);
         (30, "`@off` needs `@id`"),
         (31, "`@hold_in_transaction` needs `@hold`"),
         (32, "`@mask` says how a column"),
+        (33, "no mask is called `partail`: did you mean `partial`?"),
+        (34, "`@mask(\"keep\")` would show the value"),
     ] {
         let place = format!("own.cedar:{line}: ");
         assert!(
