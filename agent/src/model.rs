@@ -32,9 +32,7 @@ pub use hold::{
     HoldId, HoldLiteral, HoldParameter, HoldPass, HoldState, HoldStep, MOST_ASKED, Reach,
     SCHEMA as HOLD_SCHEMA, Varying, Withdrawal,
 };
-pub use leaf::{
-    LeafName, MOST_CHAIN, MOST_CHAIN_BYTES, MOST_LEAF_NAME_BYTES, MOST_LEAF_NAMES,
-};
+pub use leaf::{LeafName, MOST_CHAIN, MOST_CHAIN_BYTES, MOST_LEAF_NAME_BYTES, MOST_LEAF_NAMES};
 pub use learnt::{
     DatabaseName, Filled, LONGEST as LONGEST_LEARNT, Learnt, MOST_COLUMNS, MOST_THERE, OPAQUE,
 };

@@ -33,12 +33,7 @@ impl Judge {
     }
 
     /// The server has answered, or failed to.
-    pub fn learn_own(
-        &mut self,
-        about: About,
-        told: Option<Told>,
-        session: &mut Session<Judged>,
-    ) {
+    pub fn learn_own(&mut self, about: About, told: Option<Told>, session: &mut Session<Judged>) {
         match (about, told) {
             (About::Process, Some(Told::Process { process, search_path })) => {
                 let own = session.key().is_some_and(|key| key.process == process);
