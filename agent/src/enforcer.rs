@@ -33,7 +33,7 @@ pub use inherited::{channels, log_channel, parsers_channel};
 use means::Shared;
 pub use parser::parse;
 pub use worker::WorkerError;
-use worker::{Start, Worker};
+use worker::{Patience, Start, Worker};
 
 use crate::wire::postgres::scram::keys_are_locked;
 
@@ -104,7 +104,13 @@ pub fn run(options: Options) -> Result<(), EnforcerError> {
     let mut workers = Vec::new();
     for (number, channel) in (0..).zip(channels) {
         let failed = |error| EnforcerError::Worker { number, error };
-        let start = Start { number, fences: fences.clone(), capacity, shared: shared.clone() };
+        let start = Start {
+            number,
+            fences: fences.clone(),
+            capacity,
+            shared: shared.clone(),
+            patience: Patience::default(),
+        };
         let worker = Worker::new(channel, start).map_err(failed)?;
         let thread = thread::Builder::new()
             .name(format!("worker-{number}"))

@@ -73,6 +73,26 @@ impl Ground {
         Ok(())
     }
 
+    /// Both ends of a session that has begun.
+    fn session(&self, dialer: &mut Dialer) -> Result<(Connection, TcpStream)> {
+        let stream = dialer.open(self.listener.local_addr()?)?;
+        let mut client = Connection::new(stream, Arc::default())?;
+        let (mut server, _) = self.listener.accept()?;
+        server.set_read_timeout(Some(PATIENCE))?;
+        let parameters = [("user", "app"), ("database", "app")];
+        let startup = message::startup(message::PROTOCOL, &parameters);
+        client.send(&startup)?;
+        server.read_exact(&mut vec![0; startup.len()])?;
+        let welcome = [
+            message::typed(b'R', &[0; 4]),
+            message::typed(b'K', &[0, 0, 0, 7, 1, 2, 3, 4]),
+            message::typed(b'Z', b"I"),
+        ];
+        server.write_all(&welcome.concat())?;
+        client.until(b'Z')?;
+        Ok((client, server))
+    }
+
     fn held(&self) -> Result<BTreeMap<u32, usize>> {
         let mut held = BTreeMap::new();
         for pid in self.agent.processes()? {
@@ -362,21 +382,7 @@ fn what_nobody_knows_ends_the_session_on_both_sides_and_is_recorded() -> Result<
         for nonsense in [Nonsense::Unknown, Nonsense::Length, Nonsense::OutOfPlace] {
             cases += 1;
             let context = || format!("{nonsense:?} by the {by:?}{}", ground.agent.tail());
-            let stream = dialer.open(ground.listener.local_addr()?)?;
-            let mut client = Connection::new(stream, Arc::default())?;
-            let (mut server, _) = ground.listener.accept()?;
-            server.set_read_timeout(Some(PATIENCE))?;
-            let parameters = [("user", "app"), ("database", "app")];
-            let startup = message::startup(message::PROTOCOL, &parameters);
-            client.send(&startup)?;
-            server.read_exact(&mut vec![0; startup.len()])?;
-            let welcome = [
-                message::typed(b'R', &[0; 4]),
-                message::typed(b'K', &[0, 0, 0, 7, 1, 2, 3, 4]),
-                message::typed(b'Z', b"I"),
-            ];
-            server.write_all(&welcome.concat())?;
-            client.until(b'Z')?;
+            let (mut client, mut server) = ground.session(&mut dialer)?;
             match by {
                 Side::Server => server.write_all(&nonsense.bytes(by))?,
                 Side::Client => client.send(&nonsense.bytes(by))?,
@@ -398,5 +404,60 @@ fn what_nobody_knows_ends_the_session_on_both_sides_and_is_recorded() -> Result<
     })?;
     let status = ground.agent.status()?;
     ensure!(status.enforcers.len() == 1 && status.enforcers[0].restarts == 0, "{status:?}");
+    Ok(())
+}
+
+/// Where a side ends is in the record if that is in the middle of a message, and only then.
+#[test]
+fn a_message_that_is_cut_is_in_the_record() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start()?;
+    let observer = ground.agent.observe()?;
+    let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;
+    let notice = message::typed(b'N', b"SNOTICE\0VNOTICE\0C00000\0Mnews\0\0");
+    let query = message::query("SELECT 1");
+    for by in [Side::Server, Side::Client] {
+        for cut in [Some(9), Some(3), None] {
+            let context = || format!("{cut:?} by the {by:?}{}", ground.agent.tail());
+            let ended = || -> Result<usize> {
+                Ok(observer.events()?.iter().filter(|event| event.event == "closed").count())
+            };
+            let before = ended()?;
+            let (mut client, mut server) = ground.session(&mut dialer)?;
+            let words = if by == Side::Server { &notice } else { &query };
+            let said = &words[..cut.unwrap_or(words.len())];
+            match by {
+                Side::Server => {
+                    server.write_all(said)?;
+                    drop(server);
+                    let heard = client.rest().with_context(context)?;
+                    ensure!(heard.len() == usize::from(cut.is_none()), "{heard:?}: {}", context());
+                    drop(client);
+                }
+                Side::Client => {
+                    client.send(said)?;
+                    client.socket()?.shutdown(Shutdown::Write)?;
+                    let mut heard = Vec::new();
+                    server.read_to_end(&mut heard).with_context(context)?;
+                    let whole = cut.is_none();
+                    ensure!(heard.len() == if whole { said.len() } else { 0 }, "{}", context());
+                    drop(server);
+                    client.rest().with_context(context)?;
+                }
+            }
+            let fault = wait::until("the record", Duration::from_secs(10), || {
+                let events = observer.events()?;
+                let closed = events.iter().filter(|event| event.event == "closed").nth(before);
+                Ok(closed.and_then(|event| event.closing.as_ref()?.carried.clone()))
+            })?
+            .fault;
+            let side = if by == Side::Server { "server" } else { "client" };
+            let missing = cut.map_or(0, |cut| if cut < 5 { 5 - cut } else { words.len() - cut });
+            let told = format!(
+                "PG-0007 ({side}): the connection ended inside a message: {missing} bytes are missing"
+            );
+            ensure!(fault == cut.map(|_| told), "{fault:?}: {}", context());
+        }
+    }
     Ok(())
 }

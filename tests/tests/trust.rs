@@ -325,8 +325,8 @@ fn each_runtime_believes_by_the_variables_that_are_written_for_it() -> Result<()
     // As it is told to people.
     let words = given.to_string();
     let told = words.split("JAVA_TOOL_OPTIONS=\\\"").nth(1).context("Java is not told")?;
-    let told = told.split("\\\"").next().context("Java is not told")?;
-    variables.insert("JAVA_TOOL_OPTIONS", told.into());
+    let told = told.split("\\\"").next();
+    ensure!(told == variables.get("JAVA_TOOL_OPTIONS").map(String::as_str), "{told:?}: {env}");
     for Runtime { name, heeds, mut command } in runtimes(&house)? {
         for variable in heeds {
             command.env(variable, variables.get(variable).with_context(|| env.clone())?);
@@ -340,8 +340,29 @@ fn each_runtime_believes_by_the_variables_that_are_written_for_it() -> Result<()
     // For a pod: the same certificates, as a ConfigMap has them.
     let pod = std::fs::read_to_string(out.join("kubernetes.yaml"))?;
     let block = pod.split("  bundle.pem: |\n").nth(1).context("no bundle for pods")?;
+    let (block, store) =
+        block.split_once("binaryData:\n  truststore.p12: ").context("no store for pods")?;
     let block: Vec<&str> = block.lines().map(str::trim).collect();
     let bundle = std::fs::read_to_string(out.join("bundle.pem"))?;
     ensure!(block == bundle.lines().collect::<Vec<_>>(), "pods get another bundle");
+    let file = out.join("store.base64");
+    std::fs::write(&file, store)?;
+    let decoded = Command::new("base64").args(["-d", "-i"]).arg(&file).output()?.stdout;
+    ensure!(decoded == std::fs::read(out.join("truststore.p12"))?, "pods get another store");
+    for (name, value) in &variables {
+        let there = value.replace(&out.display().to_string(), "/etc/tidegate/trust");
+        let line = format!("- {{ name: {name}, value: \"{there}\" }}");
+        ensure!(pod.contains(&line), "a pod isn't told `{line}`: {pod}");
+    }
+    let unit = std::fs::read_to_string(out.join("systemd.conf"))?;
+    let file = format!("EnvironmentFile=-{}", out.join("env").display());
+    ensure!(unit.lines().eq(["[Service]", &file]), "{unit}");
+    // Without the store nobody is sent to it.
+    std::fs::remove_file(out.join("truststore.p12"))?;
+    house.must(None, &["trust", "--out", &out.display().to_string()])?;
+    for name in ["env", "profile.sh", "kubernetes.yaml"] {
+        let text = std::fs::read_to_string(out.join(name))?;
+        ensure!(!text.contains("JAVA") && !text.contains("truststore"), "{name}: {text}");
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::means::Means;
 use super::postgres::{self, Turn, Word};
 use super::relay::{self, Io, Progress, Ready, Side};
 use crate::audit::Connection;
-use crate::model::{CANARY_RULE, Carried, Closing, Flow, Protocol};
+use crate::model::{CANARY_RULE, Carried, Closing, End, Flow, Protocol};
 
 pub enum Carriage<I> {
     /// Not read: the canary, another protocol, or somebody said so by name.
@@ -64,6 +64,37 @@ impl<I: Io> Carriage<I> {
     pub fn drain(&mut self) {
         if let Self::Postgres(carriage) = self {
             carriage.drain();
+        }
+    }
+
+    /// Whether its session is still to come.
+    pub fn opens(&self) -> bool {
+        matches!(self, Self::Postgres(carriage) if carriage.opens())
+    }
+
+    /// Whether that hangs on the server's word.
+    pub fn waits_for_server(&self) -> bool {
+        matches!(self, Self::Postgres(carriage) if carriage.waits_for_server())
+    }
+
+    /// Whether it is over but for what somebody is still to take.
+    pub fn is_ending(&self) -> bool {
+        matches!(self, Self::Postgres(carriage) if carriage.is_ending())
+    }
+
+    /// Bytes that its legs took.
+    pub fn given(&self) -> u64 {
+        match self {
+            Self::Unread(..) => 0,
+            Self::Postgres(carriage) => carriage.given(),
+        }
+    }
+
+    /// It took too long: what it ends with.
+    pub fn late(&mut self, why: String) -> End {
+        match self {
+            Self::Unread(..) => End::Fault,
+            Self::Postgres(carriage) => carriage.late(why),
         }
     }
 

@@ -279,6 +279,41 @@ impl<I: Io> Carriage<I> {
         }
     }
 
+    /// Whether its session is still to come.
+    pub fn opens(&self) -> bool {
+        !self.stage.is_session() && !matches!(self.stage, Stage::Over)
+    }
+
+    /// Whether that hangs on the server's word.
+    pub fn waits_for_server(&self) -> bool {
+        self.doomed.is_none()
+            && matches!(&self.stage, Stage::Login(login) if !login.awaits_client())
+    }
+
+    /// Whether it is over but for what somebody is still to take.
+    #[inline]
+    pub fn is_ending(&self) -> bool {
+        self.broken.is_some() || self.doomed.is_some() || matches!(self.stage, Stage::Over)
+    }
+
+    /// Bytes that its legs took.
+    pub fn given(&self) -> u64 {
+        self.client.leg.given + self.upstream.leg.given
+    }
+
+    /// It took too long, and is to be dropped: both legs learn it as a reset.
+    pub fn late(&mut self, why: String) -> Ending {
+        if self.carried.fault.is_none() {
+            self.carried.fault = Some(why);
+        }
+        self.abort();
+        match self.broken {
+            Some(Side::Client) => Ending::ClientReset,
+            Some(Side::Upstream) => Ending::UpstreamReset,
+            None => Ending::Fault,
+        }
+    }
+
     /// Makes the coming drop a reset of both legs.
     pub fn abort(&mut self) {
         self.client.leg.io.abort();
@@ -320,6 +355,17 @@ impl<I: Io> Carriage<I> {
 
     fn over(&mut self) -> Progress {
         Progress::Over(if self.carried.fault.is_some() { Ending::Fault } else { Ending::Closed })
+    }
+
+    /// A leg has come to its end: in the middle of a message?
+    fn note_cut(&mut self, side: Side) {
+        let framer = match side {
+            Side::Client => &self.client.framer,
+            Side::Upstream => &self.upstream.framer,
+        };
+        if let Err(error) = framer.finish() {
+            self.note(&Fault::Wire(error));
+        }
     }
 
     fn note(&mut self, fault: &Fault) {

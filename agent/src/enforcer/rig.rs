@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::means::Shared;
-use super::worker::{Start, Worker, WorkerError};
+use super::worker::{Patience, Start, Worker, WorkerError};
 use crate::channel::{Channel, ChannelError, ToEnforcer, ToKeeper, pair, seal_terms};
 use crate::model::{
-    Closing, DestinationTerms, Fences, Flow, FlowId, Mode, OriginalDestination, Peer, Process,
-    ProcessKey, Protocol, SocketKind, Source, Terms, Timestamp, Workload,
+    Closing, DestinationTerms, Fences, Flow, FlowId, Mode, OriginalDestination, Peer, PolicyMode,
+    PolicyTerms, Process, ProcessKey, Protocol, SocketKind, Source, Terms, Timestamp, Workload,
 };
 
 pub struct Rig {
@@ -24,11 +24,12 @@ pub struct Rig {
     flows: u64,
 }
 
-/// What is carried here is no database's protocol.
+/// What is carried here is no database's protocol. Elsewhere it is, and nothing is decided.
 pub fn unread_terms() -> Terms {
     let named = DestinationTerms::named("5432".into());
     let destinations = vec![DestinationTerms { protocol: Protocol::Unread, ..named }];
-    Terms { destinations, ..Terms::default() }
+    let policy = PolicyTerms { mode: PolicyMode::Off, ..PolicyTerms::default() };
+    Terms { destinations, policy, ..Terms::default() }
 }
 
 /// Both ends that a session joins, as the application and the database see it.
@@ -42,6 +43,10 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Rig {
     pub fn new(capacity: u32) -> Self {
+        Self::with(capacity, Patience::default())
+    }
+
+    pub fn with(capacity: u32, patience: Patience) -> Self {
         let (keeper, theirs) = pair().unwrap();
         let fences = Fences {
             uid: 1,
@@ -53,7 +58,7 @@ impl Rig {
         };
         let worker = Worker::new(
             theirs,
-            Start { number: 3, fences, capacity, shared: Shared::new().unwrap() },
+            Start { number: 3, fences, capacity, shared: Shared::new().unwrap(), patience },
         )
         .unwrap();
         let worker = std::thread::spawn(move || worker.run());

@@ -13,6 +13,7 @@ mod errands;
 mod holds;
 mod mailbox;
 mod outbox;
+mod patience;
 mod slab;
 
 use std::collections::{HashMap, VecDeque};
@@ -38,6 +39,8 @@ use errands::Errands;
 use holds::Holds;
 use mailbox::{Mailbox, Post};
 use outbox::Outbox;
+use patience::Deadlines;
+pub use patience::Patience;
 use slab::{Key, Slab};
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,7 @@ pub struct Start {
     /// How many sessions it may have, by its share of descriptors.
     pub capacity: u32,
     pub shared: Shared,
+    pub patience: Patience,
 }
 
 pub struct Worker {
@@ -88,6 +92,8 @@ impl Worker {
         watch(&epoll, &mailbox, MAILBOX).map_err(|error| WorkerError::Epoll(error.into()))?;
         let means =
             Means::new(start.shared, &Terms::default(), None).map_err(WorkerError::Policies)?;
+        let mut sessions = Sessions::new(means, mailbox.post());
+        sessions.deadlines.patience = start.patience;
         let mut outbox = Outbox::default();
         outbox.push(ToKeeper::Hello {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -100,7 +106,7 @@ impl Worker {
             channel_error: None,
             outbox,
             credits: Credits::new(start.capacity),
-            sessions: Sessions::new(means, mailbox.post()),
+            sessions,
             mailbox,
             drain_until: None,
         })
@@ -116,7 +122,8 @@ impl Worker {
             if self.is_done() {
                 return self.channel_error.map_or(Ok(()), |e| Err(WorkerError::Channel(e)));
             }
-            let seen = match epoll::wait(&self.epoll, &mut events, self.timeout().as_ref()) {
+            let timeout = self.timeout();
+            let seen = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
                 Ok(seen) => seen,
                 Err(rustix::io::Errno::INTR) => 0,
                 Err(error) => return Err(WorkerError::Wait(error.into())),
@@ -137,6 +144,7 @@ impl Worker {
             }
             self.sessions.turn();
             self.sessions.end_late_errands();
+            self.sessions.end_late();
             if self.drain_until.is_some_and(|until| until <= Instant::now()) {
                 self.sessions.end_all(End::Drained);
             }
@@ -293,13 +301,14 @@ impl Worker {
         }
     }
 
-    fn timeout(&self) -> Option<Timespec> {
+    fn timeout(&mut self) -> Option<Timespec> {
         if self.sessions.wants_more() {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
         let grace = if self.sessions.len() > 0 { Duration::ZERO } else { GRACE };
         let drained = self.drain_until.map(|until| until + grace);
-        let until = [drained, self.sessions.errands.first_end()].into_iter().flatten().min()?;
+        let waiting = [self.sessions.errands.first_end(), self.sessions.first_deadline()];
+        let until = waiting.into_iter().chain([drained]).flatten().min()?;
         let left = until.saturating_duration_since(Instant::now());
         // Whole milliseconds upwards, or the last one would be spun away.
         Timespec::try_from(left + Duration::from_millis(1)).ok()
@@ -322,6 +331,7 @@ struct Sessions<I> {
     post: Post,
     errands: Errands<I>,
     holds: Holds,
+    deadlines: Deadlines,
     /// For the keeper.
     told: Vec<ToKeeper>,
 }
@@ -339,6 +349,8 @@ struct Live<I> {
     unseen_canary: bool,
     /// It stands in `again`.
     queued: bool,
+    /// It is over but for what somebody is still to take.
+    ending: bool,
     /// By its key, for who wants it cancelled.
     listed: Option<Listed>,
 }
@@ -357,6 +369,7 @@ impl<I: Io> Sessions<I> {
             post,
             errands: Errands::default(),
             holds: Holds::default(),
+            deadlines: Deadlines::default(),
             told: Vec::new(),
         }
     }
@@ -378,11 +391,13 @@ impl<I: Io> Sessions<I> {
                 carriage: Carriage::new(client, upstream, flow, means),
                 began: Instant::now(),
                 queued: false,
+                ending: false,
                 listed: None,
             })
         });
         let cannot = |error: rustix::io::Errno| format!("its sockets can't be watched: {error}");
-        made.map(drop).map_err(cannot)
+        self.deadlines.opens(made.map_err(cannot)?);
+        Ok(())
     }
 
     /// Gives a session a turn because the kernel said something.
@@ -469,6 +484,10 @@ impl<I: Io> Sessions<I> {
             self.told.push(ToKeeper::Seen { flow: live.flow });
         }
         let flow = live.flow;
+        if !live.ending && live.carriage.is_ending() {
+            live.ending = true;
+            self.deadlines.ends(key, live.carriage.given());
+        }
         match progress {
             Progress::Wait => {}
             Progress::More if live.queued => {}

@@ -12,7 +12,7 @@ pub struct Limits {
     pub control: usize,
     /// One password, SASL or GSS message.
     pub credential: usize,
-    /// One packet before the session starts.
+    /// One packet before the session starts; its length isn't counted.
     pub opening: usize,
     /// A message longer than this goes through in pieces, where nobody needs
     /// to see it whole.
@@ -77,3 +77,6 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::trust::java_options;
+
 /// One kind of client.
 #[derive(Debug, Serialize)]
 pub(super) struct Runtime {
@@ -52,9 +54,9 @@ pub(super) fn list(folder: &Path, java: bool) -> Vec<Runtime> {
             name: "Java (pgjdbc)",
             how: if java {
                 format!(
-                    "JAVA_TOOL_OPTIONS=\"-Djavax.net.ssl.trustStore={store} \
-                     -Djavax.net.ssl.trustStorePassword=changeit\" with \
-                     sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory; or sslrootcert={bundle}"
+                    "JAVA_TOOL_OPTIONS=\"{}\" with \
+                     sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory; or sslrootcert={bundle}",
+                    java_options(&store)
                 )
             } else {
                 format!(

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::Args;
 use serde::Serialize;
 
@@ -79,28 +80,31 @@ impl Trust {
                     .into(),
             );
         }
-        let texts = Texts::new(&folder, &own, &mut notes);
         fs::create_dir_all(&folder).map_err(|error| cannot(&folder, &error))?;
         let mut files = Vec::new();
-        for (name, what, text) in texts.all() {
-            let path = folder.join(name);
-            write(&path, &text).map_err(|error| cannot(&path, &error))?;
-            files.push(Written { path, what: what.into() });
-        }
         let mut exit = Exit::Ok;
-        let mut java = false;
+        let mut store = None;
         if self.java {
-            match java_store(&folder, &own) {
-                Ok(path) => {
-                    java = true;
-                    let what = "a JVM's roots and the CA; its password is `changeit`".into();
-                    files.push(Written { path, what });
-                }
+            let made = java_store(&folder, &own);
+            match made.and_then(|path| fs::read(path).map_err(|error| error.to_string())) {
+                Ok(bytes) => store = Some(bytes),
                 Err(why) => {
                     exit = Exit::Failed;
                     notes.push(format!("the JVM's trust store was not written: {why}"));
                 }
             }
+        }
+        let java = store.is_some();
+        let texts = Texts::new(&folder, &own, store, &mut notes);
+        for (name, what, text) in texts.all() {
+            let path = folder.join(name);
+            write(&path, &text).map_err(|error| cannot(&path, &error))?;
+            files.push(Written { path, what: what.into() });
+        }
+        if java {
+            let path = folder.join(STORE);
+            let what = "a JVM's roots and the CA; its password is `changeit`".into();
+            files.push(Written { path, what });
         }
         if self.system {
             match store::put(&own) {
@@ -156,26 +160,28 @@ impl Trust {
 }
 
 /// Every file that may lie in the folder.
-const FILES: [&str; 7] = [
-    "tidegate.crt",
-    "bundle.pem",
-    "env",
-    "profile.sh",
-    "systemd.conf",
-    "kubernetes.yaml",
-    "truststore.p12",
-];
+const FILES: [&str; 7] =
+    ["tidegate.crt", "bundle.pem", "env", "profile.sh", "systemd.conf", "kubernetes.yaml", STORE];
+const STORE: &str = "truststore.p12";
 
 /// What the files hold.
 struct Texts {
     own: String,
     bundle: String,
-    variables: [(&'static str, String); 3],
+    /// Each with the file that it names.
+    variables: Vec<(&'static str, &'static str)>,
+    /// The JVM's, where it was asked for.
+    store: Option<Vec<u8>>,
     folder: String,
 }
 
 impl Texts {
-    fn new(folder: &Path, own: &[Vec<u8>], notes: &mut Vec<String>) -> Self {
+    fn new(
+        folder: &Path,
+        own: &[Vec<u8>],
+        store: Option<Vec<u8>>,
+        notes: &mut Vec<String>,
+    ) -> Self {
         let mut roots = Vec::new();
         let bundle = system_bundle();
         let read = bundle.as_deref().map(|path| {
@@ -200,19 +206,30 @@ impl Texts {
         let own: String = own.iter().map(|der| ca::pem(der)).collect();
         let mut bundle = own.clone();
         bundle.extend(roots.iter().map(|der| ca::pem(der)));
-        let at = |name: &str| folder.join(name).display().to_string();
-        let variables = [
-            ("PGSSLROOTCERT", at("bundle.pem")),
-            ("NODE_EXTRA_CA_CERTS", at("tidegate.crt")),
-            ("SSL_CERT_FILE", at("bundle.pem")),
+        let mut variables = vec![
+            ("PGSSLROOTCERT", "bundle.pem"),
+            ("NODE_EXTRA_CA_CERTS", "tidegate.crt"),
+            ("SSL_CERT_FILE", "bundle.pem"),
         ];
-        Self { own, bundle, variables, folder: folder.display().to_string() }
+        if store.is_some() {
+            variables.push(("JAVA_TOOL_OPTIONS", STORE));
+        }
+        Self { own, bundle, variables, store, folder: folder.display().to_string() }
+    }
+
+    /// The variables, for files that lie in this folder.
+    fn variables(&self, folder: &str) -> Vec<(&'static str, String)> {
+        let value = |(name, file): &(&'static str, &str)| match *name {
+            "JAVA_TOOL_OPTIONS" => (*name, java_options(&format!("{folder}/{file}"))),
+            name => (name, format!("{folder}/{file}")),
+        };
+        self.variables.iter().map(value).collect()
     }
 
     fn all(&self) -> Vec<(&'static str, &'static str, String)> {
         let folder = &self.folder;
         let lines = |form: &dyn Fn(&str, &str) -> String| -> String {
-            self.variables.iter().map(|(name, value)| form(name, value)).collect()
+            self.variables(folder).iter().map(|(name, value)| form(name, value)).collect()
         };
         let env = lines(&|name, value| format!("{name}={value}\n"));
         let profile = lines(&|name, value| format!("export {name}={}\n", quoted(value)));
@@ -233,7 +250,7 @@ impl Texts {
     fn kubernetes(&self) -> String {
         let block = |pem: &str| -> String { pem.lines().map(|l| format!("    {l}\n")).collect() };
         let mut text = String::from(
-            "# kubectl apply -n NAMESPACE -f this file; then, in the pods' template:\n#\n\
+            "# kubectl apply --server-side -n NAMESPACE -f this file; then, in the pods' template:\n#\n\
              #   volumes:\n\
              #     - name: tidegate-trust\n\
              #       configMap: { name: tidegate-trust }\n\
@@ -242,14 +259,8 @@ impl Texts {
              #         - { name: tidegate-trust, mountPath: /etc/tidegate/trust, readOnly: true }\n\
              #       env:\n",
         );
-        for (name, path) in [
-            ("PGSSLROOTCERT", "bundle.pem"),
-            ("NODE_EXTRA_CA_CERTS", "tidegate.crt"),
-            ("SSL_CERT_FILE", "bundle.pem"),
-        ] {
-            text.push_str(&format!(
-                "#         - {{ name: {name}, value: /etc/tidegate/trust/{path} }}\n"
-            ));
+        for (name, value) in self.variables("/etc/tidegate/trust") {
+            text.push_str(&format!("#         - {{ name: {name}, value: \"{value}\" }}\n"));
         }
         text.push_str(
             "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: tidegate-trust\n  labels:\n    \
@@ -258,8 +269,17 @@ impl Texts {
         text.push_str(&block(&self.own));
         text.push_str("  bundle.pem: |\n");
         text.push_str(&block(&self.bundle));
+        if let Some(store) = &self.store {
+            let store = BASE64_STANDARD.encode(store);
+            text.push_str(&format!("binaryData:\n  {STORE}: {store}\n"));
+        }
         text
     }
+}
+
+/// What makes a JVM go by this store.
+pub(super) fn java_options(store: &str) -> String {
+    format!("-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword=changeit")
 }
 
 /// For a shell.
@@ -283,7 +303,7 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// A copy of the JVM's own store, with the CA in it.
 fn java_store(folder: &Path, own: &[Vec<u8>]) -> Result<PathBuf, String> {
-    let path = folder.join("truststore.p12");
+    let path = folder.join(STORE);
     let fresh = folder.join("truststore.p12.new");
     let _ = fs::remove_file(&fresh);
     let keytool = find("keytool").ok_or(

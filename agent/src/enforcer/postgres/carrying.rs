@@ -14,7 +14,7 @@ use super::writeback::Watch;
 use super::{Ask, Carriage, Fault, Question, Turn};
 use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
-use crate::enforcer::relay::{Io, Progress, SCRATCH};
+use crate::enforcer::relay::{Io, Progress, SCRATCH, Side};
 use crate::mask::Tally;
 use crate::sql::LexingState;
 use crate::wire::postgres::session::{
@@ -140,6 +140,7 @@ impl<I: Io> Carriage<I> {
             }
             answered?;
             if upstream.has_ended() {
+                self.note_cut(Side::Upstream);
                 return Ok(Pumped::Done);
             }
             if !upstream.leg.readable {
@@ -217,6 +218,7 @@ impl<I: Io> Carriage<I> {
             }
             if client.has_ended() {
                 upstream.finish();
+                self.note_cut(Side::Client);
                 return Ok(Pumped::Idle);
             }
             if !client.leg.readable {

@@ -8,6 +8,7 @@ use std::io::IoSlice;
 use crate::enforcer::relay::{Buffers, Io, Leg};
 use crate::enforcer::tls::{Tls, TlsError};
 use crate::wire::postgres::{Framer, Splice};
+use zeroize::Zeroize as _;
 
 pub struct End<I> {
     pub leg: Leg<I>,
@@ -77,6 +78,18 @@ impl<I: Io> End<I> {
         }
         self.count(plain);
         taken.map(|()| read)
+    }
+
+    /// The same, of what may hold a password: where records were read to, nothing of it
+    /// is left. What is in the framer is to be wiped by who takes it.
+    pub fn read_secret(&mut self, buffers: &mut Buffers) -> Result<usize, TlsError> {
+        let before = self.tls.as_ref().map(|tls| tls.partial().len());
+        let read = self.read(buffers);
+        if let Some(before) = before {
+            let filled = read.as_ref().map_or(buffers.records.len(), |read| before + read);
+            buffers.records.get_mut(..filled).unwrap_or_default().zeroize();
+        }
+        read
     }
 
     /// Starts TLS on what was plain until now.
@@ -163,6 +176,10 @@ impl<I: Io> End<I> {
                 return false;
             }
             self.gone = 0;
+            // In clear it may have been a password.
+            if self.tls.is_none() {
+                self.unsent.zeroize();
+            }
             self.unsent = Vec::new();
         }
         if self.closing && !self.leg.finished {

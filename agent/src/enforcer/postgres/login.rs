@@ -29,6 +29,13 @@ pub struct LoggingIn {
     early: bool,
 }
 
+impl LoggingIn {
+    /// The client was asked, and hasn't answered.
+    pub fn awaits_client(&self) -> bool {
+        !self.waits && self.login.awaits_client()
+    }
+}
+
 impl<I: Io> Carriage<I> {
     pub(super) fn begin_login(
         &mut self,
@@ -75,14 +82,21 @@ impl<I: Io> Carriage<I> {
         while !under_way.waits {
             let LoggingIn { login, early, .. } = &mut *under_way;
             let step = if let Some(frame) = self.upstream.framer.frame()? {
-                login.server::<Judged>(&frame, &mut sends)
+                let (tag, span) = (frame.tag, frame.span);
+                let step = login.server::<Judged>(&frame, &mut sends);
+                if tag == b'R' {
+                    self.upstream.framer.wipe(span);
+                }
+                step
             } else if *early || !login.awaits_client() {
                 break;
             } else if let Some(frame) = self.client.framer.frame()? {
                 let span = frame.span;
                 let step = login.client::<Judged>(&frame, &mut sends);
-                if let Ok(Step::Early) = step {
-                    self.client.framer.put_back(span);
+                // Its bytes are lent to others next.
+                match step {
+                    Ok(Step::Early) => self.client.framer.put_back(span),
+                    _ => self.client.framer.wipe(span),
                 }
                 step
             } else {
@@ -305,3 +319,6 @@ impl<I: Io> Carriage<I> {
 
 /// Programs that are remembered.
 const MOST_KINDS: usize = 4096;
+
+#[cfg(test)]
+mod tests;

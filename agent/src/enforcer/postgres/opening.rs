@@ -16,7 +16,7 @@ use super::settings::Given;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Turn};
 use crate::enforcer::means::{Destination, Means};
-use crate::enforcer::relay::Io;
+use crate::enforcer::relay::{Io, Side};
 use crate::enforcer::tls::{
     Hello, Leaf, Tls, TlsError, Verified, VerifyRefused, Wanted, has_postgres_alpn, names_of,
     verified_names, verify,
@@ -115,7 +115,12 @@ impl<I: Io> Carriage<I> {
             && !self.client.has_ended()
             && self.client.framer.unframed() < AHEAD
         {
-            read += self.client.read(turn.buffers).map_err(|e| self.client_tls(e))?;
+            let secret = matches!(self.stage, Stage::Login(_));
+            let taken = match secret {
+                true => self.client.read_secret(turn.buffers),
+                false => self.client.read(turn.buffers),
+            };
+            read += taken.map_err(|e| self.client_tls(e))?;
         }
         if self.upstream.leg.readable && !self.upstream.has_ended() {
             match self.upstream.read(turn.buffers) {
@@ -155,6 +160,9 @@ impl<I: Io> Carriage<I> {
             return Ok(false);
         }
         if self.upstream.has_ended() {
+            if matches!(self.stage, Stage::Login(_)) {
+                self.note_cut(Side::Upstream);
+            }
             if let Stage::Upstream(Then::Client { .. }) = &self.stage
                 && !self.unasked
             {
@@ -172,6 +180,9 @@ impl<I: Io> Carriage<I> {
             }
         }
         if self.client.has_ended() {
+            if matches!(self.stage, Stage::Login(_)) {
+                self.note_cut(Side::Client);
+            }
             self.note_leaving(means);
             // It has gone before there was a session: nothing is left to say.
             self.upstream.finish();

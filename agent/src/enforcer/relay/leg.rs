@@ -30,6 +30,8 @@ pub struct Leg<I> {
     pub finished: bool,
     /// It was reset, or failed otherwise.
     pub broken: bool,
+    /// Bytes that the kernel took for it.
+    pub given: u64,
 }
 
 impl<I: Io> Leg<I> {
@@ -42,6 +44,7 @@ impl<I: Io> Leg<I> {
             ended: false,
             finished: false,
             broken: false,
+            given: 0,
         }
     }
 
@@ -105,6 +108,7 @@ impl<I: Io> Leg<I> {
                 Err(_) => self.break_off(),
             }
         }
+        self.given += put as u64;
         put
     }
 
@@ -116,6 +120,7 @@ impl<I: Io> Leg<I> {
         loop {
             match self.io.write_vectored(slices) {
                 Ok(written) => {
+                    self.given += written as u64;
                     return written;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -251,7 +251,7 @@ impl Framer {
         };
         let length = u32::from_be_bytes(*header);
         let total = length as usize;
-        if length < 8 || total > self.limits.opening {
+        if length < 8 || total - 4 > self.limits.opening {
             return Err(Fault::Length { tag: 0, length }.at(self.side));
         }
         if available.len() < total {

@@ -144,6 +144,31 @@ fn statements_and_their_texts_are_bounded() {
 }
 
 #[test]
+fn portals_are_bounded_however_they_are_made() {
+    let three = || {
+        let mut bench = bench_with(Limits { portals: 3, ..Limits::default() });
+        bench.client(&query("begin; declare c cursor for select 1")).unwrap();
+        let answers = [complete("BEGIN"), complete("DECLARE CURSOR"), ready(b'T')];
+        bench.server(&answers.concat()).unwrap();
+        for name in ["a", "b"] {
+            bench.client(&[parse("", "select 1"), bind(name, "")].concat()).unwrap();
+            bench.server(&[message(b'1', b""), message(b'2', b"")].concat()).unwrap();
+        }
+        assert!(bench.session.portal(b"c").unwrap().certain);
+        bench
+    };
+    assert_eq!(three().client(&bind("d", "")).unwrap_err().code(), "PG-0005");
+    // The unnamed one isn't counted; one more by SQL is beyond what is known.
+    let mut bench = three();
+    bench.client(&[bind("", ""), sync()].concat()).unwrap();
+    bench.server(&[message(b'2', b""), ready(b'T')].concat()).unwrap();
+    bench.client(&query("declare d cursor for select 1")).unwrap();
+    bench.server(&[complete("DECLARE CURSOR"), ready(b'T')].concat()).unwrap();
+    assert!(bench.session.portal(b"d").is_none());
+    assert!(!bench.session.portal(b"a").unwrap().certain);
+}
+
+#[test]
 fn a_simple_query_drops_the_unnamed_statement_and_portal() {
     let mut bench = bench();
     bench.client(&[parse("", "select 1"), bind("", ""), sync()].concat()).unwrap();
