@@ -29,8 +29,8 @@ impl<I: Io> Carriage<I> {
         if ruling.allows() {
             return Ok(());
         }
-        let unit = self.flow.process.workload.system_unit();
-        let stance = policies.stance(subject.actor().kind, unit);
+        let names: Vec<String> = self.flow.process.names().into_iter().map(str::to_owned).collect();
+        let stance = policies.stance(subject.actor().kind, &names);
         self.carried.admission = Some(Admission {
             refused: stance == Stance::Enforced,
             policies: ruling.policies().iter().map(|policy| policy.id.to_string()).collect(),
