@@ -322,7 +322,10 @@ fn on_a_terminal_it_waits_until_somebody_else_approves() -> Result<()> {
         Ok(line.map(str::to_owned))
     })?;
     ensure!(found.contains("\"approver\":\"root\""), "no approver in {found}");
-    ensure!(found.contains("default/unbounded"), "not which policy was lifted: {found}");
+    let record: Value = serde_json::from_str(&found)?;
+    let why = &record["statement"]["why"][0];
+    let lifted = why["policy"] == "default/unbounded" && why["lifted"] == true;
+    ensure!(lifted && why["severity"] == "high", "not which policy was lifted: {found}");
     Ok(())
 }
 

@@ -194,3 +194,42 @@ impl Scribe<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent(grounds: Body) -> Value {
+        let at = |position| RecordId { writer: 1, position };
+        let mut known = Definitions::default();
+        known.learn(at(4), &grounds);
+        let intent = Intent {
+            head: Head { at: 1, flow: 0, sequence: 0 },
+            serial: 1,
+            way: 0,
+            statement: 0,
+            effects: 0,
+            verdict: 2,
+            flags: 0,
+            grounds: 3,
+            hold: None,
+            approver: None,
+            parameters: Vec::new(),
+        };
+        render(at(7), &Body::Intent(intent), &mut known)["statement"].take()
+    }
+
+    #[test]
+    fn what_a_statement_was_judged_by_is_told_as_it_was_and_as_it_is() {
+        let why = json!([{ "policy": "a", "severity": "high", "reason": "r" }, { "reason": "s" }]);
+        let flags = json!([{ "policy": "b" }]);
+        let grounds = json!({ "generation": "0f", "why": why, "flags": flags });
+        let told = intent(Body::Grounds(grounds.to_string().into()));
+        assert_eq!((&told["generation"], &told["policies"]), (&json!("0f"), &json!(["a"])));
+        assert_eq!((&told["why"], &told["flags"]), (&why, &flags));
+        // Before, only names were.
+        let told = intent(Body::Words("a\nb".into()));
+        assert_eq!((&told["generation"], &told["policies"]), (&Value::Null, &json!(["a", "b"])));
+        assert_eq!((&told["why"][1]["policy"], &told["flags"]), (&json!("b"), &json!([])));
+    }
+}
