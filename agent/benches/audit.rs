@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tidegate::audit::index::Index;
+use tidegate::audit::index::{Born, Index};
 use tidegate::audit::search::Query;
 use tidegate::audit::{
     Connection, Ending, Folder, Heard, Log, Outcome, Sequencer, Signer, Statement, Subject,
@@ -287,7 +287,7 @@ fn welcome(head: &mut Head) -> LogWelcome {
         writer: head.enlist(),
         size: 0,
         unfinished: head.unfinished(),
-        terms: LogTerms { flood_burst: 1 << 40, ..LogTerms::default() },
+        terms: LogTerms { flood_burst: 1 << 40, keep_bytes: 1 << 60, ..LogTerms::default() },
     }
 }
 
@@ -355,7 +355,10 @@ fn searches(index: &Index) {
             "first touch of a table",
             Query { table: text("customers"), oldest: true, limit: 1, ..usual() },
         ),
-        ("a process tree", Query { tree: vec![1_042], ..usual() }),
+        (
+            "a process tree",
+            Query { tree: vec![Born { pid: 1_042, started: None, boot: None }], ..usual() },
+        ),
         ("a program and a word", rare),
         (
             "a database and a class",

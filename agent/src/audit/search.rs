@@ -11,9 +11,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::index::{
-    BLOCK, Born, Ended, Index, IndexError, SPAN, counts, namesakes, unpacked,
-};
+use super::index::{BLOCK, Born, Ended, Index, IndexError, SPAN, counts, namesakes, unpacked};
 use super::record::{self, Body, KINDS, RecordId};
 use super::render::{self, Definitions, parsed};
 use super::store::Segments;
@@ -214,12 +212,7 @@ impl Where {
     }
 
     /// One of these processes.
-    fn born(
-        &mut self,
-        all: &[Born],
-        columns: (&str, &str),
-        condition: impl Fn(String) -> String,
-    ) {
+    fn born(&mut self, all: &[Born], columns: (&str, &str), condition: impl Fn(String) -> String) {
         let Self { parts, values } = self;
         let each = all.iter().map(|born| {
             condition(born.condition(columns, |boot| {

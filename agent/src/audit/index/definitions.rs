@@ -11,7 +11,11 @@ pub const TABLE: i64 = 0;
 pub const COLUMN: i64 = 1;
 pub const CLASS: i64 = 2;
 
-pub(super) fn known(database: &Connection, table: &str, hash: &[u8]) -> rusqlite::Result<Option<i64>> {
+pub(super) fn known(
+    database: &Connection,
+    table: &str,
+    hash: &[u8],
+) -> rusqlite::Result<Option<i64>> {
     database
         .prepare_cached(&format!("SELECT id FROM {table} WHERE hash = ?1"))?
         .query_row([hash], |row| row.get(0))

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::audit::log::tests::{Keeper, Scratch, flow, small};
+use crate::audit::record::Body;
 use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
 use crate::audit::{Connection, Ending, Log, Outcome, Sequencer, Statement, Verdict, Way};
-use crate::audit::record::Body;
 use crate::model::{Carried, EventKind, Mode, samples};
 use crate::sql::Strings;
 
@@ -198,7 +198,11 @@ fn a_number_that_was_given_again_is_told_apart_by_start_and_boot() {
     let scratch = Scratch::new();
     let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
     let boots = ["0f0e6e3c-1", "77aa6e3c-2"];
-    let all = [(9_000_000_123, boots[0], 8), (50_000_000_000, boots[0], 40), (9_000_000_123, boots[1], 8)];
+    let all = [
+        (9_000_000_123, boots[0], 8),
+        (50_000_000_000, boots[0], 40),
+        (9_000_000_123, boots[1], 8),
+    ];
     for (serial, (started, boot, above)) in (0..).zip(all) {
         let mut flow = samples::flow();
         flow.id.cookie = serial;
