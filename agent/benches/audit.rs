@@ -295,7 +295,7 @@ fn welcome(head: &mut Head) -> LogWelcome {
         writer: head.enlist(),
         size: 0,
         unfinished: head.unfinished(),
-        terms: LogTerms { flood_burst: 1 << 40, ..LogTerms::default() },
+        terms: LogTerms { flood_burst: 1 << 40, keep_bytes: 1 << 60, ..LogTerms::default() },
     }
 }
 
@@ -353,7 +353,6 @@ const LAG_SECONDS: u64 = 6;
 fn searches(index: &Index) {
     let usual = || Query { limit: 100, ..Query::default() };
     let text = |words: &str| vec![words.to_owned()];
-    let born = |pid| Born { pid, started: None, boot: None };
     let rare = Query { words: Some("c500".into()), exe: text("app-7"), ..usual() };
     let all = [
         ("a word that is rare", Query { words: Some("customers".into()), ..usual() }),
@@ -364,7 +363,10 @@ fn searches(index: &Index) {
             "first touch of a table",
             Query { table: text("customers"), oldest: true, limit: 1, ..usual() },
         ),
-        ("a process tree", Query { tree: vec![born(1_042)], ..usual() }),
+        (
+            "a process tree",
+            Query { tree: vec![Born { pid: 1_042, started: None, boot: None }], ..usual() },
+        ),
         ("a program and a word", rare),
         (
             "a database and a class",

@@ -16,7 +16,8 @@ pub struct LogTerms {
     pub keep_ms: u64,
     /// … and the oldest, once all take up more than this.
     pub keep_bytes: u64,
-    /// Bytes of records that one workload may write a second, over time.
+    /// Bytes of records that one workload may write a second, over time; never more than
+    /// a share of all that is kept.
     pub flood_rate: u64,
     /// … and how many at once.
     pub flood_burst: u64,

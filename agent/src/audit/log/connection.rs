@@ -21,6 +21,7 @@ pub struct Connection {
     flow_json: Box<str>,
     flow_key: u128,
     sequence: Arc<AtomicU64>,
+    payer: flood::Payer,
 }
 
 impl Log {
@@ -46,6 +47,7 @@ impl Log {
             process_json,
             flow_json,
             sequence,
+            payer: flood::payer(&flow.process),
             flow,
         }
     }
@@ -233,7 +235,7 @@ impl Connection {
     fn leaves_out(&self, shared: &Shared, state: &mut State, at: u64) -> bool {
         let brief = !matches!(self.allowance(shared, state, at), Ok(Allowance::Whole));
         if brief {
-            state.floods.leave_out(self.flow.process.cgroup_id);
+            state.floods.leave_out(self.payer);
         }
         brief
     }
@@ -246,9 +248,9 @@ impl Connection {
         at: u64,
     ) -> Result<Allowance, LogError> {
         let State { floods, terms, .. } = state;
-        let allowance = floods.allowance(self.flow.process.cgroup_id, terms, at);
+        let allowance = floods.allowance(self.payer, terms, at);
         if allowance != Allowance::Whole
-            && let Some(told) = state.floods.due(&self.flow.process, at)
+            && let Some(told) = state.floods.due(self.payer, &self.flow.process, at)
         {
             tracing::warn!("the log limits a workload that writes too much: {told}");
             let json: Box<str> = told.to_string().into();
@@ -296,10 +298,10 @@ impl Connection {
         let position = state.append(shared, &mut |group| {
             let flow = group.known(self.flow_key).unwrap_or_else(|| self.define(group));
             make(group, flow, sequence);
-            written = group.bytes();
+            written = flood::cost(group.records(), group.bytes());
         })?;
         self.sequence.store(sequence + 1, Ordering::Relaxed);
-        state.floods.spend(self.flow.process.cgroup_id, written);
+        state.floods.spend(self.payer, written);
         Ok(position)
     }
 }

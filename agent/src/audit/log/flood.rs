@@ -3,13 +3,28 @@
 //!
 //! Over its rate, a workload's records become brief: outcomes are left out and
 //! counted, intents stay. Far over it, its statements are refused.
+//!
+//! Whatever the settings say, the rate is at most half of all that is kept a day, and
+//! what may come at once a tenth of it: one alone takes more than a day and a half to
+//! push out what the others wrote, and is named from its first minute over the rate.
+//! What is counted is what it takes on the disk: a record that only refers to what was
+//! told before counts for two thirds, since more is never left of it in a sealed
+//! segment. A new text counts in full: nobody knows what is left of that.
+//!
+//! INVARIANT: whoever may make cgroups within a workload gets no further allowance by
+//! doing so.
 
 use foldhash::HashMap;
 
-use crate::model::{LogTerms, Process};
+use crate::audit::statement::key_of;
+use crate::model::{LogTerms, Process, Workload};
 
 #[derive(Debug, Default)]
-pub struct Floods(HashMap<u64, Bucket>);
+pub struct Floods(HashMap<Payer, Bucket>);
+
+/// Whose allowance it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Payer(u128);
 
 #[derive(Debug)]
 struct Bucket {
@@ -30,15 +45,17 @@ pub enum Allowance {
 
 impl Floods {
     /// Takes what was written from a workload's allowance.
-    pub fn spend(&mut self, cgroup: u64, bytes: usize) {
-        if let Some(bucket) = self.0.get_mut(&cgroup) {
+    pub fn spend(&mut self, payer: Payer, bytes: usize) {
+        if let Some(bucket) = self.0.get_mut(&payer) {
             bucket.left = bucket.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
 
-    pub fn allowance(&mut self, cgroup: u64, terms: &LogTerms, now: u64) -> Allowance {
-        let burst = i64::try_from(terms.flood_burst).unwrap_or(i64::MAX);
-        let rate = i64::try_from(terms.flood_rate).unwrap_or(i64::MAX);
+    pub fn allowance(&mut self, payer: Payer, terms: &LogTerms, now: u64) -> Allowance {
+        let burst = terms.flood_burst.min(terms.keep_bytes / BURST_SHARE);
+        let rate = terms.flood_rate.min(terms.keep_bytes / DAY_SHARE / DAY);
+        let burst = i64::try_from(burst).unwrap_or(i64::MAX);
+        let rate = i64::try_from(rate.max(1)).unwrap_or(i64::MAX);
         if self.0.len() > MOST {
             // Full buckets tell nothing that a new one wouldn't.
             self.0.retain(|_, bucket| {
@@ -46,7 +63,7 @@ impl Floods {
                 bucket.left < burst || bucket.left_out > 0
             });
         }
-        let bucket = self.0.entry(cgroup).or_insert(Bucket {
+        let bucket = self.0.entry(payer).or_insert(Bucket {
             left: burst,
             filled: now,
             left_out: 0,
@@ -61,15 +78,15 @@ impl Floods {
     }
 
     /// Counts a record that is left out.
-    pub fn leave_out(&mut self, cgroup: u64) {
-        if let Some(bucket) = self.0.get_mut(&cgroup) {
+    pub fn leave_out(&mut self, payer: Payer) {
+        if let Some(bucket) = self.0.get_mut(&payer) {
             bucket.left_out += 1;
         }
     }
 
     /// What is to be told of a workload that is limited, at times.
-    pub fn due(&mut self, process: &Process, now: u64) -> Option<serde_json::Value> {
-        let bucket = self.0.get_mut(&process.cgroup_id)?;
+    pub fn due(&mut self, payer: Payer, process: &Process, now: u64) -> Option<serde_json::Value> {
+        let bucket = self.0.get_mut(&payer)?;
         if bucket.told.is_some_and(|told| now.abs_diff(told) < TELL_EVERY) {
             return None;
         }
@@ -101,16 +118,51 @@ impl Bucket {
     }
 }
 
-/// What a workload is called where people read it.
+/// What a workload is called where people read it: the outermost that somebody else
+/// than itself has made. All of a user's sessions and units are one, and so is a
+/// container with those that run in it. Who has none of these and isn't root may have
+/// been given a part of the tree of cgroups: then it is the user.
 pub fn workload(process: &Process) -> String {
     let of = &process.workload;
-    let named = of.pod.as_ref().or(of.container.as_ref()).or(of.unit.as_ref());
-    named.or(process.cgroup.as_ref()).cloned().unwrap_or_else(|| process.comm.clone())
+    if let Some(uid) = of.user_slice {
+        return format!("user-{uid}.slice");
+    }
+    let container = of.outer.first().or(of.container.as_ref());
+    if let Some(named) = of.pod.as_ref().or(container).or(of.unit.as_ref()) {
+        return named.clone();
+    }
+    match &process.cgroup {
+        _ if process.uid != 0 => format!("uid {}", process.uid),
+        Some(cgroup) => cgroup.clone(),
+        None => process.comm.clone(),
+    }
 }
 
+pub fn payer(process: &Process) -> Payer {
+    let known = process.workload != Workload::default() || process.uid != 0;
+    // Of root's own cgroups each is one, whatever it is called.
+    let cgroup = if known { 0 } else { process.cgroup_id };
+    Payer(key_of(PAYER, format!("{cgroup} {}", workload(process)).as_bytes()))
+}
+
+/// What records of so many bytes count for.
+pub fn cost(records: usize, bytes: usize) -> usize {
+    if records == 1 && bytes <= PLAIN { (bytes * 2).div_ceil(3) } else { bytes }
+}
+
+/// One record that tells nothing of its own.
+const PLAIN: usize = 128;
+const PAYER: u8 = 200;
+/// Of all that is kept: so much at once, and so much a day.
+const BURST_SHARE: u64 = 10;
+const DAY_SHARE: u64 = 2;
+const DAY: u64 = 86_400;
 /// Workloads that are remembered before the calm ones are forgotten.
 const MOST: usize = 10_000;
 const TELL_EVERY: u64 = 60_000_000;
 const LATE: u64 = 1_000_000;
 const SECOND: i64 = 1_000_000;
 const LEAST_DEBT: i64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;

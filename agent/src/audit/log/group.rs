@@ -88,6 +88,10 @@ impl<'s> Group<'s> {
         there.map_or(0, |there| here.saturating_sub(there))
     }
 
+    pub fn records(&self) -> usize {
+        self.buffers.ends.len()
+    }
+
     /// How much has been made so far.
     pub fn bytes(&self) -> usize {
         self.buffers.bytes.len()

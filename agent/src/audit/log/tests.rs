@@ -316,11 +316,14 @@ fn a_workload_that_floods_is_limited_and_named() {
     let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
     let connection = log.connection(flow(7, Mode::Strict));
     let mut other = samples::flow();
-    other.process.cgroup_id = 78;
+    other.process.workload.user_slice = None;
+    other.process.workload.unit = Some("shop.service".into());
     let other = log.connection(Arc::new(other));
     let mut refused = None;
     for serial in 0..100_000 {
-        let statement = Statement::new(serial, Way::Query, None, Verdict::Allowed);
+        let sql = format!("SELECT {serial}, '{}'", "x".repeat(200));
+        let subject = log.subject(&sql, Strings::Standard, None);
+        let statement = Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed);
         match connection.intent(&statement) {
             Ok(sealed) => connection.outcome(&sealed, &Outcome::new(Ending::Complete)),
             Err(error) => {
@@ -330,7 +333,7 @@ fn a_workload_that_floods_is_limited_and_named() {
         }
     }
     let (serial, error) = refused.expect("a limit");
-    assert!(serial > 100 && error.contains("session-2.scope"), "{serial}: {error}");
+    assert!(serial > 100 && error.contains("user-1000.slice"), "{serial}: {error}");
     // The others notice nothing.
     let statement = Statement::new(1, Way::Query, None, Verdict::Allowed);
     other.outcome(&other.intent(&statement).unwrap(), &Outcome::new(Ending::Complete));
@@ -342,7 +345,7 @@ fn a_workload_that_floods_is_limited_and_named() {
         Body::Flood(told) => Some(told.json.clone()),
         _ => None,
     });
-    assert!(told.unwrap().contains("session-2.scope"));
+    assert!(told.unwrap().contains("user-1000.slice"));
 }
 
 #[test]
