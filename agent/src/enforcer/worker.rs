@@ -135,6 +135,7 @@ impl Worker {
                     self.sessions.notice(key, side, ready(flags));
                 }
             }
+            self.sessions.end_late_holds();
             self.sessions.turn();
             self.sessions.end_late_errands();
             if self.drain_until.is_some_and(|until| until <= Instant::now()) {
@@ -299,7 +300,8 @@ impl Worker {
         }
         let grace = if self.sessions.len() > 0 { Duration::ZERO } else { GRACE };
         let drained = self.drain_until.map(|until| until + grace);
-        let until = [drained, self.sessions.errands.first_end()].into_iter().flatten().min()?;
+        let late = [self.sessions.errands.first_end(), self.sessions.holds.next()];
+        let until = late.into_iter().chain([drained]).flatten().min()?;
         let left = until.saturating_duration_since(Instant::now());
         // Whole milliseconds upwards, or the last one would be spun away.
         Timespec::try_from(left + Duration::from_millis(1)).ok()
