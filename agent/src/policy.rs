@@ -32,6 +32,7 @@ pub mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod trial;
+pub mod values;
 pub mod vocabulary;
 
 pub use cache::Cache;

@@ -422,6 +422,30 @@ fn a_cancel_withdraws_it_and_so_does_the_clients_end() -> Result<()> {
     Ok(())
 }
 
+/// Set by the session, or what its role begins with: nobody waits for longer.
+#[test]
+fn it_waits_no_longer_than_the_session_lets_a_statement_take() -> Result<()> {
+    let _alone = alone();
+    let held = Held::start()?;
+    let ends = |terminal: &mut Terminal, id: &str| -> Result<()> {
+        terminal.wait_for("57014: canceling statement due to statement timeout")?;
+        let hold = held.wait_state(id, "withdrawn")?;
+        ensure!(hold["state"]["why"] == "timed-out", "{hold}");
+        terminal.is_alive()
+    };
+    let mut terminal = held.terminal(ASKER)?;
+    terminal.type_in("SET statement_timeout = '2s';\n")?;
+    let id = terminal.held("DELETE FROM customers;")?;
+    ends(&mut terminal, &id)?;
+    drop(terminal);
+    held.postgres.psql("app", "ALTER ROLE app SET statement_timeout = 2500")?;
+    let mut terminal = held.terminal(ASKER)?;
+    let id = terminal.held("DELETE FROM customers;")?;
+    ends(&mut terminal, &id)?;
+    ensure!(held.rows()? == "100", "{}", held.rows()?);
+    Ok(())
+}
+
 #[test]
 fn nobody_approves_his_own_and_the_group_may() -> Result<()> {
     let _alone = alone();

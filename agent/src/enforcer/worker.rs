@@ -142,6 +142,7 @@ impl Worker {
                     self.sessions.notice(key, side, ready(flags));
                 }
             }
+            self.sessions.end_late_holds();
             self.sessions.turn();
             self.sessions.end_late_errands();
             self.sessions.end_late();
@@ -307,8 +308,13 @@ impl Worker {
         }
         let grace = if self.sessions.len() > 0 { Duration::ZERO } else { GRACE };
         let drained = self.drain_until.map(|until| until + grace);
-        let waiting = [self.sessions.errands.first_end(), self.sessions.first_deadline()];
-        let until = waiting.into_iter().chain([drained]).flatten().min()?;
+        let waiting = [
+            drained,
+            self.sessions.errands.first_end(),
+            self.sessions.first_deadline(),
+            self.sessions.holds.next(),
+        ];
+        let until = waiting.into_iter().flatten().min()?;
         let left = until.saturating_duration_since(Instant::now());
         // Whole milliseconds upwards, or the last one would be spun away.
         Timespec::try_from(left + Duration::from_millis(1)).ok()

@@ -219,6 +219,8 @@ pub enum Withdrawal {
     Drained,
     /// The enforcer that had it ended, or the keeper did.
     Lost,
+    /// As long as the session lets a statement take.
+    TimedOut,
 }
 
 impl Withdrawal {
@@ -228,6 +230,7 @@ impl Withdrawal {
             Self::Disconnected => "the connection ended",
             Self::Drained => "the agent was upgraded",
             Self::Lost => "the agent was restarted",
+            Self::TimedOut => "its statement_timeout is over",
         }
     }
 }

@@ -3,7 +3,8 @@
 //! INVARIANTS
 //! - A hit is for the very same facts (the same allocation, kept alive by the entry),
 //!   an equal actor, an equal place and the same policies, compared, not only hashed.
-//! - What hangs on the hour, on approvals or on a lifted refusal is not kept.
+//! - What hangs on the hour, on bound values, on approvals or on a lifted refusal is not
+//!   kept.
 //! - The stance is no part of a ruling: it is applied to what comes out.
 
 use std::collections::HashMap;
@@ -96,6 +97,7 @@ impl Cache {
         let fleeting = reads.contains(Fact::Hour)
             || reads.contains(Fact::Weekday)
             || reads.contains(Fact::Approvals) && !circumstances.approvals.is_empty()
+            || reads.contains(Fact::Parameters) && circumstances.parameters != Some(&[])
             || !circumstances.lifted.is_empty();
         if fleeting {
             return None;

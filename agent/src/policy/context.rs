@@ -7,6 +7,7 @@ use cedar_policy::{Context, RestrictedExpression};
 use super::asks::word;
 use super::catalog::Catalog;
 use super::scene::Scene;
+use super::values::{Value, expression};
 use super::vocabulary::{Fact, FactSet};
 use crate::model::{Timestamp, Trace};
 use crate::sql::effect::ColumnUse;
@@ -25,6 +26,8 @@ pub struct Circumstances<'c> {
     pub lifted: &'c [String],
     /// Whether its text, or a value bound to it, holds what a mask wrote.
     pub carries: Trace,
+    /// What is bound to it. `None`: that comes later, or can't be told.
+    pub parameters: Option<&'c [Value]>,
 }
 
 /// Where the session's transaction stands.
@@ -70,7 +73,8 @@ impl FromStr for Transaction {
 impl Circumstances<'_> {
     pub fn new(now: Timestamp) -> Self {
         let transaction = Transaction::Idle;
-        Self { transaction, now, approvals: &[], lifted: &[], carries: Trace::None }
+        let parameters = Some(&[][..]);
+        Self { transaction, now, approvals: &[], lifted: &[], carries: Trace::None, parameters }
     }
 }
 
@@ -152,6 +156,10 @@ pub(super) fn of_statement(about: &About<'_>, reads: FactSet) -> Vec<Pair> {
             Fact::Settings => {
                 texts(running().flat_map(|one| &one.session).map(|one| one.setting.to_string()))
             }
+            Fact::Parameters => match about.circumstances.parameters.and_then(expression) {
+                Some(values) => values,
+                None => continue,
+            },
             Fact::Defines => texts(defines(about).map(|effect| effect.to_string())),
             // Those that differ from request to request, or are in already.
             Fact::Bound

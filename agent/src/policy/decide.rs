@@ -84,7 +84,7 @@ impl Set {
         };
         let policies = &slice.policies;
         let answer = ask(policies, subject, Action::Connect, scene.database(), context, &entities);
-        let missing = missing(scene);
+        let missing = missing(scene, circumstances);
         self.judge(answer, Action::Connect, "the database", missing, &mut ruling);
         ruling
     }
@@ -184,7 +184,7 @@ impl Set {
                 let left = self.without(&slice, lifted, ruling);
                 self::ask(&left, subject, action, &uid, context, &store)
             };
-            self.judge(answer, action, &thing(), missing(about.scene), ruling);
+            self.judge(answer, action, &thing(), missing(about.scene, about.circumstances), ruling);
         }
         self.anywhere(subject, about, ruling);
     }
@@ -304,11 +304,11 @@ pub(super) fn verdict(ruling: Arc<Ruling>, question: &Question<'_>, stance: Stan
 }
 
 /// What is not known of a request, and so not given to the policies.
-pub(super) fn missing(scene: &Scene) -> FactSet {
-    match scene.target().role.known() {
-        Some(_) => FactSet::NONE,
-        None => FactSet::NONE.with(Fact::Role),
-    }
+pub(super) fn missing(scene: &Scene, circumstances: &Circumstances<'_>) -> FactSet {
+    let role = (scene.target().role.known().is_none(), Fact::Role);
+    let values = (circumstances.parameters.is_none(), Fact::Parameters);
+    let missing = [role, values].into_iter().filter(|(missing, _)| *missing);
+    missing.fold(FactSet::NONE, |all, (_, fact)| all.with(fact))
 }
 
 fn alike(one: &Ask, other: &Ask) -> bool {

@@ -164,6 +164,17 @@ impl Ruling {
         (!all.is_empty()).then_some(all)
     }
 
+    /// Whether it hangs on values that are bound later: but for those nobody forbids it,
+    /// or nobody whom an approval couldn't overrule.
+    pub fn awaits_values(&self) -> bool {
+        let waits = |cause: &Cause| matches!(cause.why, Why::Unknown(_, Fact::Parameters));
+        let may_pass = |cause: &Cause| match &cause.why {
+            Why::Forbidden(policy) => policy.hold.is_some(),
+            _ => waits(cause),
+        };
+        self.causes.iter().any(waits) && self.causes.iter().all(may_pass)
+    }
+
     /// The policies that decided it, each once.
     pub fn policies(&self) -> Vec<&Arc<Policy>> {
         let mut all: Vec<&Arc<Policy>> = Vec::new();
@@ -209,7 +220,11 @@ impl Ruling {
                 of(policy),
                 Some("set the role by itself first (SET ROLE, RESET ROLE), outside a transaction"),
             ),
-            why @ Why::Unknown(policy, _) => (why.words(), of(policy), policy.advice.as_deref()),
+            why @ Why::Unknown(policy, _) => (
+                why.words(),
+                of(policy),
+                Some("bind them in the protocol (as drivers do), not by PREPARE and EXECUTE"),
+            ),
             why @ Why::NotPermitted => (why.words(), None, None),
             why @ Why::Failed(error) => {
                 (why.words(), Some(error.clone()), Some("run `tidegate policy lint`"))
@@ -245,7 +260,9 @@ impl Why {
             Self::Unknown(_, Fact::Role) => {
                 Some("a policy asks for the session's role, which isn't known")
             }
-            Self::Unknown(..) => Some("a policy asks for what isn't known"),
+            Self::Unknown(..) => {
+                Some("a policy asks for the values that are bound, which can't be told")
+            }
             Self::TooMuch => Some("it touches too many things at once"),
         }
     }
@@ -287,10 +304,11 @@ impl Verdict {
         }
     }
 
-    /// The permit to have the text of a liftable one parsed by the server: nothing
-    /// is planned or run by that, and whatever binds or executes it is judged anew.
+    /// The permit to have a text parsed by the server of which an approval, or what is
+    /// bound to it, decides: nothing is planned or run by that, and whatever binds or
+    /// executes it is judged anew.
     pub fn to_prepare(&self, facts: &Arc<Facts>) -> Option<Permit> {
-        self.is_liftable().then(|| Permit {
+        (self.is_liftable() || self.ruling().awaits_values()).then(|| Permit {
             ruling: Arc::clone(self.ruling()),
             facts: Arc::clone(facts),
             stance: Stance::Enforced,

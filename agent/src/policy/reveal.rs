@@ -84,7 +84,7 @@ impl Set {
                     let context = context.clone();
                     let policies = &slice.policies;
                     let answer = ask(policies, subject, Action::Reveal, &uid, context, &store);
-                    self.sight(answer, missing(scene))
+                    self.sight(answer, missing(scene, circumstances))
                 });
                 known.push((*column, sight.clone()));
                 sight

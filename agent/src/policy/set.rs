@@ -49,6 +49,8 @@ pub struct Set {
     locals: Locals,
     /// By effect: what its slice reads.
     reads: Box<[FactSet]>,
+    /// … and what any does.
+    reads_at_all: FactSet,
     /// What lint tells: nothing of it keeps a set from being used.
     remarks: Vec<Mistake>,
 }
@@ -114,6 +116,7 @@ impl Set {
         let telling = looks.iter().filter(|(read, looks)| read.policy.forbids && looks.tells_names);
         let named = telling.map(|(read, _)| (Arc::clone(&read.policy.id), Named::of(read)));
         let named = named.collect();
+        let reads_at_all = looks.iter().fold(FactSet::NONE, |all, (_, one)| all.union(one.reads));
         let seen =
             looks.iter().map(|(read, looks)| (Arc::clone(&read.policy.id), *looks)).collect();
         remarks.sort();
@@ -125,6 +128,7 @@ impl Set {
                 .collect(),
             texts: all.into_iter().map(|(id, read)| (id, read.text)).collect(),
             reads: reads.collect(),
+            reads_at_all,
             slices,
             looks: seen,
             named,
@@ -188,7 +192,7 @@ impl Set {
 
     /// Whether any of its policies asks for this.
     pub fn reads_any(&self, fact: Fact) -> bool {
-        self.looks.values().any(|looks| looks.reads.contains(fact))
+        self.reads_at_all.contains(fact)
     }
 
     /// What the policies look at that can fit one of these effects.

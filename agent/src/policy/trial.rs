@@ -26,6 +26,7 @@ use super::reveal::{Sight, Viewed};
 use super::scene::{Scene, Subject, Target};
 use super::set::{Layers, Set};
 use super::source::{Mistake, Mistakes, Place, Source};
+use super::values::Value;
 use crate::model::{ActorKind, Group, GroupKind, Principal, Timestamp, Trace};
 use crate::sql::{Cell, LexingState};
 
@@ -52,6 +53,8 @@ struct Case {
     approvals: Vec<String>,
     lifted: Vec<String>,
     carries: Trace,
+    /// What is bound to the statement.
+    parameters: Vec<Value>,
     /// The columns that are masked for whoever asks, and those whose content is.
     masked: Vec<String>,
     scanned: Vec<String>,
@@ -166,6 +169,7 @@ impl Default for Case {
             approvals: Vec::new(),
             lifted: Vec::new(),
             carries: Trace::None,
+            parameters: Vec::new(),
             masked: Vec::new(),
             scanned: Vec::new(),
             prepared: Vec::new(),
@@ -185,6 +189,7 @@ impl Case {
             approvals: &self.approvals,
             lifted: &self.lifted,
             carries: self.carries,
+            parameters: Some(&self.parameters),
         };
         let (verdict, mut policies, words) = match (&self.sql, &self.column) {
             (Some(sql), _) => self.decided(set, cell, sql, (&subject, &scene), circumstances),
@@ -309,6 +314,24 @@ impl Reading<'_> {
         }
     }
 
+    /// `[7, "seven", true]`, as a driver would bind them.
+    fn values(&mut self, item: &Item) -> Vec<Value> {
+        let one = |one: &toml_edit::Value| match one {
+            toml_edit::Value::Integer(number) => {
+                Some(Value::text("int8", &number.value().to_string()))
+            }
+            toml_edit::Value::Boolean(truth) => {
+                Some(Value::text("bool", &truth.value().to_string()))
+            }
+            other => other.as_str().map(|text| Value::text("text", text)),
+        };
+        let list = item.as_array().and_then(|list| list.iter().map(one).collect());
+        list.unwrap_or_else(|| {
+            self.wrong(item, "this must be a list of numbers, texts in quotes and truths".into());
+            Vec::new()
+        })
+    }
+
     fn texts(&mut self, item: &Item) -> Vec<String> {
         let list = item.as_array().map(|list| {
             list.iter().map(|one| one.as_str().map(ToOwned::to_owned)).collect::<Option<_>>()
@@ -370,6 +393,7 @@ impl Reading<'_> {
                 "approvals" => case.approvals = self.texts(item),
                 "lifted" => case.lifted = self.texts(item),
                 "carries" => case.carries = self.trace(item),
+                "parameters" => case.parameters = self.values(item),
                 "masked" => case.masked = self.texts(item),
                 "scanned" => case.scanned = self.texts(item),
                 "prepared" => {

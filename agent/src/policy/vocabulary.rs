@@ -7,6 +7,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::values;
 use crate::model::{ActorKind, GroupKind};
 use crate::sql::Effect;
 
@@ -176,6 +177,8 @@ pub enum Fact {
     Settings,
     /// What the code may do that it stores for later (a function, a view, a rule).
     Defines,
+    /// What is bound to its parameters, each with its type.
+    Parameters,
     /// The database's role.
     Role,
     /// 0 to 23, UTC.
@@ -205,6 +208,7 @@ impl Fact {
         Self::Functions,
         Self::Settings,
         Self::Defines,
+        Self::Parameters,
         Self::Role,
         Self::Hour,
         Self::Weekday,
@@ -229,6 +233,7 @@ impl Fact {
             Self::Functions => "functions",
             Self::Settings => "settings",
             Self::Defines => "defines",
+            Self::Parameters => "parameters",
             Self::Role => "role",
             Self::Hour => "hour",
             Self::Weekday => "weekday",
@@ -252,6 +257,7 @@ impl Fact {
                 "Set<String>"
             }
             Self::Hour | Self::Weekday => "Long",
+            Self::Parameters => "Parameters",
         }
     }
 
@@ -355,6 +361,7 @@ fn write_schema(out: &mut String) -> fmt::Result {
         }
         out.push_str("};\n");
     }
+    writeln!(out, "\n{}type Parameters = {};", values::PARAMETER, values::type_name())?;
     out.push_str("\n// What is known of every request.\n");
     write_context(out, "Session", Fact::is_common)?;
     out.push_str("\n// What is known of a statement.\n");

@@ -501,8 +501,8 @@ impl Carrying {
                 return Ok(Asked::Later);
             }
             Judgement::Hold(asking, ruling) => {
+                let hold = Some(Holding::asked(ruling, asking.patience));
                 turn.asks.push(Ask::Hold(asking));
-                let hold = Some(Holding::asked(ruling));
                 *held = Some(Held { span: ticket.span(), reading: None, understood: None, hold });
                 session.take_back(ticket);
                 return Ok(Asked::Later);

@@ -8,6 +8,7 @@ use crate::audit::{Log, Sealed, Subject, Subjects};
 use crate::mask::{Hand, HashKey};
 use crate::model::{HoldPass, Trace};
 use crate::policy::Permit;
+use crate::policy::values::Value;
 use crate::sql::facts::{Doubt, Verb};
 use crate::sql::{
     Alike, Bounds, Effect, Effects, Encoding, Facts, LexingState, Reading, session_effects,
@@ -35,6 +36,8 @@ pub struct Granted {
     pub pass: Option<Arc<HoldPass>>,
     /// Whether something that a mask wrote came with it: in its text, or bound to it.
     pub carries: Trace,
+    /// What is bound to it, where a policy asks for that.
+    pub values: Option<Arc<[Value]>>,
 }
 
 /// Whether what runs lies in the log before it runs.

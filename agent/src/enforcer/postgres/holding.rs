@@ -9,6 +9,7 @@
 //! lifted; the policies that hold by then decide.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::judge::{Judge, Judgement};
 use super::{Ask, Carriage};
@@ -31,6 +32,8 @@ use crate::wire::postgres::{Bind, Field, write_notice};
 pub struct Asking {
     pub asked: HoldAsked,
     pub waits: bool,
+    /// How long the session lets a statement take, where it says so.
+    pub patience: Option<Duration>,
     /// By which the client may cancel it.
     pub cancel: Option<CancelKey>,
 }
@@ -49,6 +52,8 @@ pub enum HoldWord {
 pub struct Holding {
     pub ruling: Arc<Ruling>,
     pub state: State,
+    /// When its own session has had enough.
+    until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,8 +88,12 @@ pub enum Why {
 }
 
 impl Holding {
-    pub fn asked(ruling: Arc<Ruling>) -> Self {
-        Self { ruling, state: State::Asked }
+    pub fn asked(ruling: Arc<Ruling>, patience: Option<Duration>) -> Self {
+        let until = patience.map(|patience| {
+            let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+            Timestamp(Timestamp::now().0.saturating_add(patience))
+        });
+        Self { ruling, state: State::Asked, until }
     }
 
     pub fn waits(&self) -> bool {
@@ -170,6 +179,11 @@ impl Holding {
                 detail: Some(format!("it waited for an approval ({named}), and did not run")),
                 hint: None,
             },
+            Why::Gone(Withdrawal::TimedOut) => Words {
+                message: "canceling statement due to statement timeout".into(),
+                detail: Some(format!("it waited for an approval ({named}), and did not run")),
+                hint: Some("set statement_timeout to as long as an approval may take".into()),
+            },
             Why::Gone(why) => {
                 worded("needs an approval", Some(format!("{}: run it again", why.word())))
             }
@@ -183,7 +197,7 @@ impl Holding {
     pub fn judgement(&self, refused: &Refused, record: String) -> Judgement {
         let refusal = self.words(refused).refusal(record);
         match refused.why {
-            Why::Gone(Withdrawal::Cancelled) => Judgement::Cancel(refusal),
+            Why::Gone(Withdrawal::Cancelled | Withdrawal::TimedOut) => Judgement::Cancel(refusal),
             _ => Judgement::Refuse(refusal),
         }
     }
@@ -273,11 +287,14 @@ impl<I: Io> Carriage<I> {
         if !holding.waits() {
             return;
         }
-        if let HoldWord::Gone(why @ Withdrawal::Cancelled) = &word {
+        if let HoldWord::Gone(why @ (Withdrawal::Cancelled | Withdrawal::TimedOut)) = &word {
             asks.push(Ask::Withdraw(*why));
         }
         let waits = match &word {
-            HoldWord::Answer(HoldAnswer::Waits { id, until }) => Some((id.clone(), *until)),
+            HoldWord::Answer(HoldAnswer::Waits { id, until }) => {
+                let until = holding.until.map_or(*until, |own| own.min(*until));
+                Some((id.clone(), until))
+            }
             _ => None,
         };
         holding.take(word);
@@ -319,7 +336,8 @@ impl Judge {
         }
         let waits =
             self.has_terminal() && matches!(verdict, Verdict::Hold(_)) && session.is_quiet();
-        Ok(Asking { asked, waits, cancel: session.key().cloned() })
+        let patience = self.patience().flatten();
+        Ok(Asking { asked, waits, patience, cancel: session.key().cloned() })
     }
 
     /// A Parse passes whose Bind was approved with it.

@@ -9,7 +9,7 @@ mod asked;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::{self, Asking, Holding, Promise, of_portal};
@@ -26,6 +26,8 @@ use crate::enforcer::means::{Destination, Means};
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Catalog, Class, Hand, Mask};
 use crate::model::{ActorKind, Carried, Flow, Timestamp, Trace};
+use crate::policy::values::Value;
+use crate::policy::vocabulary::Fact;
 use crate::policy::{
     Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
     Transaction, Verdict, Viewed, Words,
@@ -77,6 +79,14 @@ pub struct Known<'k> {
     pub values: Option<Bind<'k>>,
     /// Its answer will be masked.
     pub masked: bool,
+}
+
+/// What decides about a request beside its text and its session.
+#[derive(Clone, Copy)]
+pub(super) struct Passing<'p> {
+    pub lifted: &'p [String],
+    pub carries: Trace,
+    pub values: Option<&'p [Value]>,
 }
 
 /// What comes of a request.
@@ -220,8 +230,10 @@ impl Judge {
             true => writeback::brings(&self.hand(means), runs, &statement, session),
             false => Trace::None,
         };
+        let bound = self.values(runs, &statement, means);
         let decide = |judge: &Self, lifted: &[String]| {
-            judge.decide(&statement, session, means, lifted, carries)
+            let passing = Passing { lifted, carries, values: bound.as_deref() };
+            judge.decide(&statement, session, means, passing)
         };
         let mut verdict = decide(self, lifted);
         if !was_known && !questioned && session.is_quiet() && !matches!(verdict, Verdict::Allow(_))
@@ -272,6 +284,14 @@ impl Judge {
                 Err(error) => Judgement::Unrecorded(error),
             };
         }
+        if let (Runs::Parse(_), true) = (runs, verdict.ruling().awaits_values())
+            && let Some(permit) = verdict.to_prepare(&statement.facts)
+        {
+            let (intent, behind) = (Intent::Prepares, behind(&statement, session));
+            let values = bound;
+            let granted = Granted { permit, statement, behind, intent, pass, carries, values };
+            return Judgement::Release(granted);
+        }
         let mut unheld = None;
         if verdict.is_liftable() {
             let asking = self.asking(runs, &statement, &verdict, session, values);
@@ -289,6 +309,7 @@ impl Judge {
                     intent,
                     pass,
                     carries,
+                    values: bound,
                 });
             }
             match asking {
@@ -296,6 +317,12 @@ impl Judge {
                     Some(promised) => {
                         verdict = decide(self, &promised.pass.policies);
                         pass = Some(promised.pass);
+                    }
+                    // Whoever waits is to know for how long it may.
+                    None if asking.waits && self.patience().is_none() && !questioned => {
+                        self.questioned = true;
+                        self.settings.take_back(serial);
+                        return Judgement::Ask;
                     }
                     None => {
                         self.settings.take_back(serial);
@@ -332,6 +359,7 @@ impl Judge {
                             intent,
                             pass,
                             carries,
+                            values: bound,
                         });
                     }
                     Verdict::Refuse(refusal) => refusal.words(),
@@ -424,7 +452,7 @@ impl Judge {
         match &outcome.ending {
             Ending::Complete(tag) => {
                 self.temporary.completed(serial, outcome.index, tag);
-                self.settings.completed(serial, tag);
+                self.settings.completed(serial, outcome.index, tag);
             }
             Ending::Failed(_) | Ending::Refused(_) | Ending::Skipped | Ending::Lost => {
                 self.temporary.ended(serial, true);
@@ -560,6 +588,11 @@ impl Judge {
         self.terminal
     }
 
+    /// How long a statement may take here; `None`: nobody can say.
+    pub(super) fn patience(&self) -> Option<Option<Duration>> {
+        self.settings.timeout()
+    }
+
     pub(super) fn target(&self) -> &Target {
         self.scene.target()
     }
@@ -583,9 +616,9 @@ impl Judge {
         statement: &Understood,
         session: &Session<Judged>,
         means: &Means,
-        lifted: &[String],
-        carries: Trace,
+        passing: Passing<'_>,
     ) -> Verdict {
+        let Passing { lifted, carries, values } = passing;
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
             .map(|name| {
@@ -607,11 +640,47 @@ impl Judge {
                 transaction,
                 lifted,
                 carries,
+                parameters: values,
                 ..Circumstances::new(Timestamp::now())
             },
             catalog: &Viewer { judge: self, means },
         };
         means.shared.rulings.decide(&policies.set, &question, self.stance(means))
+    }
+
+    /// What is bound to a request, where a policy asks for it at all. `None`: it can't be
+    /// told, or comes later.
+    fn values(
+        &self,
+        runs: &Runs<'_, Judged>,
+        statement: &Understood,
+        means: &Means,
+    ) -> Option<Arc<[Value]>> {
+        if !means.policies.set.reads_any(Fact::Parameters) {
+            return None;
+        }
+        let unicode = self.is_unicode();
+        match runs {
+            // What an EXECUTE gives is written in its text, as expressions.
+            Runs::Query(_) => {
+                let prepares = |one: &Statement| one.verb == Verb::Prepare;
+                let by_name = Set::executes(&statement.facts).next().is_some()
+                    || statement.facts.running().any(prepares);
+                (!by_name).then(Arc::default)
+            }
+            Runs::Parse(_) => None,
+            Runs::Bind(bind, known) => {
+                let types = known.as_ref().map_or(&[][..], |known| known.value.parameters());
+                Some(parameters::values(bind.parameters, bind.formats, types, unicode))
+            }
+            Runs::Execute(_, portal) => {
+                let portal = portal.as_ref().filter(|known| known.certain && known.value.certain);
+                portal?.value.permit.values.clone()
+            }
+            Runs::FunctionCall(call) => {
+                Some(parameters::values(call.arguments, call.formats, &[], unicode))
+            }
+        }
     }
 
     pub fn stance(&self, means: &Means) -> Stance {

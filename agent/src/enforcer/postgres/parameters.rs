@@ -1,12 +1,14 @@
-//! What a client binds, for the record: text as it comes, binary values of the
-//! server's own types as the server would print them, others as bytes.
+//! What a client binds, for the record and for policies: text as it comes, binary values
+//! of the server's own types as the server would print them, others as bytes.
 //!
 //! Never decides what is kept of it: that is `audit`'s.
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::audit::Parameter;
+use crate::policy::values::{self, Is, Value};
 use crate::wire::postgres::{Formats16, Values};
 
 /// Of one Bind or FunctionCall. `types`: as far as anybody has said them.
@@ -31,6 +33,67 @@ pub fn told<'v>(
         }
     };
     values.iter().take(MOST).map(one).collect()
+}
+
+/// The same for policies, which take nothing for what it may not be: bytes that aren't
+/// read, or signs of another encoding, are untold.
+pub fn values(
+    bound: Values<'_>,
+    formats: Formats16<'_>,
+    types: &[u32],
+    unicode: bool,
+) -> Arc<[Value]> {
+    let all = formats.iter().next().filter(|_| formats.len() == 1);
+    let mut formats = formats.iter();
+    let mut types = types.iter();
+    let one = |value: Option<&[u8]>| {
+        let format = all.or_else(|| formats.next()).unwrap_or(0);
+        let type_oid = types.next().copied().unwrap_or(0);
+        let kind = name(type_oid);
+        let Some(value) = value else { return Value { kind, is: Is::Null } };
+        let told = match format {
+            _ if value.len() > values::LONGEST => None,
+            0 => Some(text(value)),
+            _ => Some(binary(type_oid, value)),
+        };
+        // Bytes as such are no value, unless they are of a type that has no other.
+        let read = |told: &Cow<'_, str>| {
+            (unicode || told.is_ascii())
+                && (format == 0 || !told.starts_with("\\x"))
+                && !told.contains('\u{fffd}')
+        };
+        match told.filter(read) {
+            Some(told) => Value::text(kind, &told),
+            None => Value { kind, is: Is::Untold },
+        }
+    };
+    bound.iter().map(one).collect()
+}
+
+fn name(type_oid: u32) -> &'static str {
+    match type_oid {
+        BOOL => "bool",
+        NAME => "name",
+        INT8 => "int8",
+        INT2 => "int2",
+        INT4 => "int4",
+        TEXT => "text",
+        OID => "oid",
+        JSON => "json",
+        XML => "xml",
+        FLOAT4 => "float4",
+        FLOAT8 => "float8",
+        BPCHAR => "bpchar",
+        VARCHAR => "varchar",
+        DATE => "date",
+        TIMESTAMP => "timestamp",
+        TIMESTAMPTZ => "timestamptz",
+        NUMERIC => "numeric",
+        UUID => "uuid",
+        JSONB => "jsonb",
+        // Somebody's own, or nobody has said it.
+        _ => "unknown",
+    }
 }
 
 /// No more than a record would hold, and a little, so that it is seen to be cut.

@@ -66,6 +66,8 @@ struct Followed {
 #[derive(Debug)]
 struct Coming {
     serial: u64,
+    /// Which statement of its text.
+    index: u32,
     to: Value,
     local: bool,
 }
@@ -139,14 +141,15 @@ impl Settings {
 
     /// A text is about to run.
     pub fn follow(&mut self, facts: &Facts, serial: u64) {
-        let alone = facts.running().count() == 1;
-        for statement in facts.running() {
+        // A text is undone as a whole, but for what ends a transaction within it.
+        let whole = !facts.running().any(|one| is_of_transactions(one.verb));
+        for (statement, index) in facts.running().zip(0..) {
             for effect in &statement.session {
-                self.touch(statement, effect, serial, alone);
+                self.touch(statement, effect, (serial, index), whole);
             }
         }
         // What stands behind code of somebody's own in one text may run as anybody.
-        if !alone {
+        if facts.running().count() > 1 {
             self.ran(facts);
         }
     }
@@ -198,19 +201,25 @@ impl Settings {
             .for_each(&mut then);
     }
 
-    fn touch(&mut self, statement: &Statement, effect: &SessionEffect, serial: u64, alone: bool) {
+    fn touch(
+        &mut self,
+        statement: &Statement,
+        effect: &SessionEffect,
+        at: (u64, u32),
+        whole: bool,
+    ) {
         let to = match &effect.value {
             Setting::To(value) => Some(Value::To(value.clone())),
             Setting::Default => Some(Value::Default),
             Setting::Dynamic => None,
         };
-        let to = to.filter(|_| alone && effect.scope != Scope::Stored);
+        let to = to.filter(|_| whole && effect.scope != Scope::Stored);
         let local = effect.scope == Scope::Transaction;
         self.changed = true;
         let set = |followed: &mut Followed, to: Option<Value>| {
             followed.see(&effect.value);
             match to {
-                Some(to) => followed.set(serial, to, local),
+                Some(to) => followed.set(at, to, local),
                 None => followed.lose(),
             }
         };
@@ -239,14 +248,14 @@ impl Settings {
     }
 
     /// A statement has run to its end, with this tag.
-    pub fn completed(&mut self, serial: u64, tag: &[u8]) {
+    pub fn completed(&mut self, serial: u64, index: u32, tag: &[u8]) {
         match tag {
             b"COMMIT" | b"PREPARE TRANSACTION" => self.commits += 1,
             b"ROLLBACK" => self.rollbacks += 1,
             _ => {}
         }
         let ended = self.commits + self.rollbacks > 0;
-        self.all(|followed| followed.completed(serial, ended));
+        self.all(|followed| followed.completed((serial, index), ended));
     }
 
     /// A request is over.
@@ -296,6 +305,21 @@ impl Settings {
     }
 }
 
+fn is_of_transactions(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Begin
+            | Verb::Commit
+            | Verb::Rollback
+            | Verb::Savepoint
+            | Verb::ReleaseSavepoint
+            | Verb::RollbackTo
+            | Verb::PrepareTransaction
+            | Verb::CommitPrepared
+            | Verb::RollbackPrepared
+    )
+}
+
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -340,12 +364,13 @@ impl Followed {
         }
     }
 
-    fn set(&mut self, serial: u64, to: Value, local: bool) {
-        // What comes of two at once hangs on both.
-        if self.coming.as_ref().is_some_and(|coming| coming.serial != serial) {
+    fn set(&mut self, (serial, index): (u64, u32), to: Value, local: bool) {
+        // What comes of two at once hangs on both, but for two of one text and kind.
+        let alike = |coming: &Coming| coming.serial == serial && coming.local == local;
+        if self.coming.as_ref().is_some_and(|coming| !alike(coming)) {
             return self.lose();
         }
-        self.coming = Some(Coming { serial, to, local });
+        self.coming = Some(Coming { serial, index, to, local });
     }
 
     fn lose(&mut self) {
@@ -353,8 +378,8 @@ impl Followed {
         (self.session, self.local) = (true, true);
     }
 
-    fn completed(&mut self, serial: u64, ended: bool) -> bool {
-        let Some(coming) = self.coming.take_if(|coming| coming.serial == serial) else {
+    fn completed(&mut self, at: (u64, u32), ended: bool) -> bool {
+        let Some(coming) = self.coming.take_if(|coming| (coming.serial, coming.index) == at) else {
             return false;
         };
         if ended {

@@ -11,7 +11,8 @@ use crate::enforcer::means::Means;
 use crate::mask::postgres::cell::Rules;
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Class, Mask, Reveal};
-use crate::policy::{Generation, Stance};
+use crate::policy::vocabulary::Fact;
+use crate::policy::{Generation, Role, Stance};
 
 /// Who looks, and the terms in force.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ struct Kept {
     generation: Generation,
     since: Instant,
     stance: Stance,
+    /// The session's, where a policy asks for it.
+    role: Option<Role>,
     /// No policy speaks of it: nothing may be seen.
     nothing: bool,
     /// Everything may be.
@@ -73,8 +76,12 @@ impl Sights {
         let Viewer { judge, means } = viewer;
         let generation = means.policies.set.generation();
         let stance = judge.stance(means);
+        let role = Some(&judge.target().role).filter(|_| means.policies.set.reads_any(Fact::Role));
         let fits = |kept: &Kept| {
-            kept.generation == generation && kept.stance == stance && kept.since.elapsed() < LASTS
+            kept.generation == generation
+                && kept.stance == stance
+                && kept.role.as_ref() == role
+                && kept.since.elapsed() < LASTS
         };
         if !self.kept.as_ref().is_some_and(fits) {
             self.kept = None;
@@ -86,6 +93,7 @@ impl Sights {
                 generation,
                 since: Instant::now(),
                 stance,
+                role: role.cloned(),
                 nothing: scope.nothing,
                 open: false,
                 answers: RefCell::default(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::carrying::Carrying;
 use super::gate::{Granted, Judged, Understood};
-use super::judge::Judge;
+use super::judge::{Judge, Passing};
 use crate::audit::{self, Connection, Way};
 use crate::enforcer::means::Means;
 use crate::mask::{Hand, Stream};
@@ -95,7 +95,9 @@ impl Judge {
         }
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         // Where nothing says what a column holds, its data are not looked at.
-        let verdict = self.decide(statement, session, means, lifted, Trace::Likely);
+        let values = granted.values.as_deref();
+        let passing = Passing { lifted, carries: Trace::Likely, values };
+        let verdict = self.decide(statement, session, means, passing);
         let without = permit.ruling().policies();
         let with = verdict.ruling().policies();
         if with.iter().all(|policy| without.iter().any(|known| known.id == policy.id)) {

@@ -6,6 +6,7 @@
 //! client's own cancel, or by the end of whoever could answer.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use super::Sessions;
 use super::slab::Key;
@@ -27,9 +28,16 @@ pub struct Holds {
 struct Held {
     request: u64,
     cancel: Option<CancelKey>,
+    /// Its session waits no longer.
+    until: Option<Instant>,
 }
 
 impl Holds {
+    /// When the first of them has waited for long enough.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.held.values().filter_map(|held| held.until).min()
+    }
+
     fn key_of(&self, request: u64) -> Option<Key> {
         self.held.iter().find(|(_, held)| held.request == request).map(|(key, _)| *key)
     }
@@ -40,7 +48,8 @@ impl<I: Io> Sessions<I> {
         if self.keeper_lost {
             return self.post.send(key, Word::Hold(HoldWord::Gone(Withdrawal::Lost)));
         }
-        let Asking { asked, waits, cancel } = asking;
+        let Asking { asked, waits, patience, cancel } = asking;
+        let until = patience.and_then(|patience| Instant::now().checked_add(patience));
         let waits = waits && !self.holds.closed;
         self.requests += 1;
         let request = self.requests;
@@ -52,7 +61,26 @@ impl<I: Io> Sessions<I> {
             };
             self.means.shared.cancels.expect(cancel, cancelled);
         }
-        self.holds.held.insert(key, Held { request, cancel });
+        self.holds.held.insert(key, Held { request, cancel, until });
+    }
+
+    /// Those whose sessions let no statement take longer.
+    pub(super) fn end_late_holds(&mut self) {
+        if self.holds.held.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let late = |held: &Held| held.until.is_some_and(|until| until <= now);
+        let held = self.holds.held.iter_mut().filter(|(_, held)| late(held));
+        let keys: Vec<Key> = held
+            .map(|(key, held)| {
+                held.until = None;
+                *key
+            })
+            .collect();
+        for key in keys {
+            self.tell(key, Word::Hold(HoldWord::Gone(Withdrawal::TimedOut)));
+        }
     }
 
     /// The session waits no longer; the keeper is to know.
@@ -93,7 +121,7 @@ impl<I: Io> Sessions<I> {
 
     /// Also for a session that is gone: its end tells the keeper.
     pub(super) fn forget_hold(&mut self, key: Key) -> Option<u64> {
-        let Held { request, cancel } = self.holds.held.remove(&key)?;
+        let Held { request, cancel, .. } = self.holds.held.remove(&key)?;
         if let Some(cancel) = cancel {
             self.means.shared.cancels.forget(&cancel);
         }

@@ -44,7 +44,7 @@ fn held() -> Holding {
     let asker = Asker::new(ActorKind::Terminal, None);
     let verdict = asker.ask(&Set::load(&Layers::default()).unwrap(), "DELETE FROM t");
     assert!(verdict.is_liftable());
-    Holding::asked(Arc::clone(verdict.ruling()))
+    Holding::asked(Arc::clone(verdict.ruling()), None)
 }
 
 #[test]

@@ -56,3 +56,43 @@ fn numerics_are_told_with_all_their_digits() {
     assert_eq!(of(&[2, 0, 0, 2, 12]), "\\x0002000000000002000c");
     assert_eq!(of(&[1, 30_000, 0, 0, 1]), "\\x00017530000000000001");
 }
+
+#[test]
+fn policies_are_told_one_value_for_both_formats_and_nothing_uncertain() {
+    use crate::wire::limits::Limits;
+    use crate::wire::postgres::Frontend;
+
+    let one = |type_oid: u32, format: u16, value: Option<&[u8]>, unicode: bool| {
+        let mut body = b"\0\0".to_vec();
+        body.extend([&1_u16.to_be_bytes()[..], &format.to_be_bytes(), &[0, 1]].concat());
+        let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap());
+        body.extend(length.to_be_bytes());
+        body.extend(value.unwrap_or_default());
+        body.extend([0, 0]);
+        let Ok(Frontend::Bind(bind)) = Frontend::decode(b'B', &body, &Limits::default()) else {
+            panic!("no Bind");
+        };
+        values(bind.parameters, bind.formats, &[type_oid], unicode)[0].clone()
+    };
+    let of = |kind, text: &str| Value { kind, is: Is::Text(text.into()) };
+    assert_eq!(one(INT4, 0, Some(b" 7"), true), of("int4", "7"));
+    assert_eq!(one(INT4, 1, Some(&7_i32.to_be_bytes()), true), of("int4", "7"));
+    assert_eq!(one(BOOL, 0, Some(b"on"), true), one(BOOL, 1, Some(&[1]), true));
+    assert_eq!(one(UUID, 1, Some(&[0xab; 16]), false).is, {
+        one(UUID, 0, Some(&b"AB".repeat(16)), false).is
+    });
+    assert_eq!(one(0, 0, Some("käse".as_bytes()), true), of("unknown", "käse"));
+    assert_eq!(one(TEXT, 0, None, true), Value { kind: "text", is: Is::Null });
+    let long = vec![b'x'; values::LONGEST + 1];
+    for (type_oid, format, value, unicode) in [
+        // In another encoding; cut within a sign; bytes of a type that isn't read; too long.
+        (TEXT, 0, "käse".as_bytes(), false),
+        (TEXT, 1, "käse".as_bytes(), false),
+        (TEXT, 0, b"k\xc3", true),
+        (17, 1, b"abc", true),
+        (INT4, 1, b"a", true),
+        (TEXT, 0, &long, true),
+    ] {
+        assert_eq!(one(type_oid, format, Some(value), unicode).is, Is::Untold, "{value:?}");
+    }
+}

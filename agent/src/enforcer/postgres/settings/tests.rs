@@ -24,10 +24,10 @@ impl Played {
         let facts = facts(text);
         self.settings.follow(&facts, self.serial);
         self.settings.ran(&facts);
-        for tag in tags {
+        for (tag, index) in tags.iter().zip(0..) {
             match *tag {
                 "!" => self.settings.ended(self.serial, true),
-                tag => self.settings.completed(self.serial, tag.as_bytes()),
+                tag => self.settings.completed(self.serial, index, tag.as_bytes()),
             }
         }
         self.settings.ended(self.serial, false);
@@ -84,6 +84,18 @@ fn what_is_taken_back_is_as_it_was() {
     // Something behind it failed, which was sent with it.
     played.sends("SET ROLE boss", &["SET"]).sends("SELECT 1 / 0", &["!"]).rests(Rest::Idle);
     assert_eq!(played.role(), "app");
+    // All of a text, with its end.
+    played.sends("SET ROLE boss; SELECT 1 / 0", &["SET", "!"]).rests(Rest::Idle);
+    assert_eq!(played.role(), "app");
+    let both = "SET ROLE other; SELECT 1; SET ROLE boss";
+    assert_eq!(played.sends(both, &["SET", "SELECT 1", "!"]).role(), "?");
+    assert_eq!(played.rests(Rest::Idle).role(), "app");
+    played.sends(both, &["SET", "SELECT 1", "SET"]).rests(Rest::Idle);
+    assert_eq!(played.role(), "boss");
+    // As pools tidy up.
+    let tidy = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL";
+    played.sends(tidy, &["SELECT 1", "CLOSE CURSOR ALL", "UNLISTEN", "RESET"]).rests(Rest::Idle);
+    assert_eq!((played.role().as_str(), played.settings.path()), ("boss", Some(None)));
     for (end, tag, then) in [("ROLLBACK", "ROLLBACK", "app"), ("COMMIT", "COMMIT", "boss")] {
         let mut played = Played::new();
         played.sends("BEGIN", &["BEGIN"]).rests(Rest::Open).within("SET ROLE boss");
@@ -107,7 +119,9 @@ fn what_is_taken_back_is_as_it_was() {
 #[test]
 fn what_cannot_be_told_is_not_known_until_it_is_set_anew() {
     for text in [
-        "SET ROLE boss; SELECT 1",
+        "SET ROLE boss; COMMIT",
+        "SET ROLE boss; SELECT my_function()",
+        "SET ROLE boss; SET LOCAL ROLE other",
         "SELECT set_config('role', name, false) FROM names",
         "SELECT set_config(setting, name, false) FROM names",
         "SELECT my_function()",
@@ -196,7 +210,7 @@ fn where_the_path_is_lost_a_name_may_mean_all_that_it_has_meant() {
     let mut played = Played::new();
     assert_eq!(played.settings.path(), Some(None));
     assert_eq!(played.alone("SET search_path = a, b").settings.path(), Some(Some("a, b")));
-    played.sends("SET search_path = c; SELECT 1", &["SET", "SELECT 1"]).rests(Rest::Idle);
+    played.sends("SET search_path = c; COMMIT", &["SET", "COMMIT"]).rests(Rest::Idle);
     assert_eq!(played.settings.path(), None);
     assert_eq!(played.settings.paths(), "a, b, c, \"$user\", public");
     assert_eq!(played.alone("RESET search_path").settings.path(), Some(None));
