@@ -41,8 +41,15 @@ pub fn operator(name: &str) -> bool {
     OPERATORS.contains(name)
 }
 
-pub fn data_type(name: &str) -> bool {
-    TYPES.contains(name)
+/// The first version that has a type of the server's own.
+pub fn data_type(name: &str) -> Option<u16> {
+    let since = if later_by_name(name) { 14 } else { 13 };
+    TYPES.contains(name).then_some(since)
+}
+
+/// Whole families that came with 14: multiranges, and two kinds of BRIN.
+fn later_by_name(name: &str) -> bool {
+    name.contains("multirange") || name.contains("brin_bloom") || name.contains("brin_minmax_multi")
 }
 
 /// What a function does beyond its result. By name alone, whatever the schema: a
@@ -172,7 +179,8 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         let mut fields = line.split(' ');
         let name = fields.next().filter(|name| !name.contains('.'))?;
         let kind = kind(fields.next());
-        Some((name, Function { kind, volatile: fields.next() == Some("v"), since: 13 }))
+        let since = if later_by_name(name) { 14 } else { 13 };
+        Some((name, Function { kind, volatile: fields.next() == Some("v"), since }))
     });
     let later = LATER.iter().flat_map(|(since, names)| {
         names.iter().map(|name| {
@@ -184,8 +192,12 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
             (*name, Function { kind, volatile: false, since: *since })
         })
     });
-    // The later list wins: it says more of what the first has too.
-    listed.chain(later).collect()
+    let mut all: HashMap<_, _> = listed.collect();
+    for (name, function) in later {
+        // The first list knows more of what both have, but for when it came.
+        all.entry(name).or_insert(function).since = function.since;
+    }
+    all
 });
 
 static INFORMATION_SCHEMA: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
@@ -203,13 +215,91 @@ static TYPES: LazyLock<HashSet<&'static str>> =
 
 const FUNCTION_LIST: &str = include_str!("builtin/functions.txt");
 
-const AGGREGATES_SINCE: &[&str] = &["any_value", "range_agg", "range_intersect_agg"];
+/// Of those that aren't in the first list.
+const AGGREGATES_SINCE: &[&str] = &["any_value"];
 
 /// Functions that came after 13: on an older server the same name can only be
 /// somebody's own (a home-made `uuidv7`, say).
 const LATER: &[(u16, &[&str])] = &[
-    (14, &["bit_count", "date_bin", "trim_array", "unistr", "string_to_table"]),
-    (15, &["regexp_count", "regexp_instr", "regexp_like", "regexp_substr"]),
+    (
+        14,
+        &[
+            "array_subscript_handler",
+            "bit_count",
+            "bit_xor",
+            "date_bin",
+            "extract",
+            "gist_point_sortsupport",
+            "hash_record",
+            "hash_record_extended",
+            "hashtid",
+            "hashtidextended",
+            "jsonb_subscript_handler",
+            "numeric_pl_pg_lsn",
+            "pg_column_compression",
+            "pg_get_backend_memory_contexts",
+            "pg_get_catalog_foreign_keys",
+            "pg_get_function_sqlbody",
+            "pg_get_statisticsobjdef_columns",
+            "pg_get_statisticsobjdef_expressions",
+            "pg_get_wal_replay_pause_state",
+            "pg_log_backend_memory_contexts",
+            "pg_lsn_mii",
+            "pg_lsn_pli",
+            "pg_stat_get_db_active_time",
+            "pg_stat_get_db_idle_in_transaction_time",
+            "pg_stat_get_db_session_time",
+            "pg_stat_get_db_sessions",
+            "pg_stat_get_db_sessions_abandoned",
+            "pg_stat_get_db_sessions_fatal",
+            "pg_stat_get_db_sessions_killed",
+            "pg_stat_get_replication_slot",
+            "pg_stat_get_wal",
+            "pg_stat_reset_replication_slot",
+            "pg_stop_making_pinned_objects",
+            "pg_xact_commit_timestamp_origin",
+            "range_agg",
+            "range_agg_finalfn",
+            "range_agg_transfn",
+            "range_intersect_agg",
+            "range_intersect_agg_transfn",
+            "raw_array_subscript_handler",
+            "string_to_table",
+            "trim_array",
+            "unistr",
+        ],
+    ),
+    (
+        15,
+        &[
+            "has_parameter_privilege",
+            "multirange_agg_finalfn",
+            "multirange_agg_transfn",
+            "pg_backup_start",
+            "pg_backup_stop",
+            "pg_database_collation_actual_version",
+            "pg_get_wal_resource_managers",
+            "pg_ident_file_mappings",
+            "pg_ls_logicalmapdir",
+            "pg_ls_logicalsnapdir",
+            "pg_ls_replslotdir",
+            "pg_settings_get_flags",
+            "pg_stat_force_next_flush",
+            "pg_stat_get_recovery_prefetch",
+            "pg_stat_get_subscription_stats",
+            "pg_stat_have_stats",
+            "pg_stat_reset_subscription_stats",
+            "regexp_count",
+            "regexp_instr",
+            "regexp_like",
+            "regexp_substr",
+            "window_dense_rank_support",
+            "window_rank_support",
+            "window_row_number_support",
+            "xid8_larger",
+            "xid8_smaller",
+        ],
+    ),
     (
         16,
         &[
@@ -224,6 +314,7 @@ const LATER: &[(u16, &[&str])] = &[
             "pg_input_error_info",
             "random_normal",
             "pg_stat_get_io",
+            "system_user",
         ],
     ),
     (

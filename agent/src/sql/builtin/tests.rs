@@ -8,10 +8,14 @@ fn the_lists_hold_what_they_should() {
     assert!(!function("lower").unwrap().volatile);
     assert_eq!(function("uuidv7").unwrap().since, 18);
     assert_eq!(function("dblink"), None);
+    assert_eq!(function("range_agg").unwrap().kind, FunctionKind::Aggregate);
+    assert_eq!(function("multirange").unwrap().since, 14);
+    assert_eq!(data_type("int4multirange"), Some(14));
+    assert_eq!(function("pg_backup_stop").map(|one| (one.since, one.volatile)), Some((15, true)));
     assert!(information_schema_function("_pg_expandarray"));
     assert_eq!(function("_pg_expandarray"), None);
     assert!(operator("~~*") && !operator("<+>"));
-    assert!(data_type("jsonb") && !data_type("citext"));
+    assert!(data_type("jsonb") == Some(13) && data_type("citext").is_none());
     assert!(FUNCTIONS.len() > 2_500, "{}", FUNCTIONS.len());
 }
 

@@ -243,6 +243,21 @@ fn a_table_that_a_block_creates_for_itself_may_be_another() {
 }
 
 #[test]
+fn system_user_is_a_column_before_16() {
+    let of = |major: Option<u16>| {
+        let state = LexingState { server_major: major, ..LexingState::default() };
+        let facts = Cell::quick(b"select system_user from logins", &state).unwrap();
+        assert!(facts.understood());
+        let statement = facts.statements[0].clone();
+        let output = &statement.returns.as_ref().unwrap()[0];
+        shown(&statement, output)
+    };
+    assert_eq!(of(Some(15)), "system_user: logins.system_user");
+    assert_eq!(of(None), "system_user: logins.system_user");
+    assert_eq!(of(Some(16)), "system_user: ");
+}
+
+#[test]
 fn facts_survive_the_pipe() {
     let facts =
         Cell::quick(b"select lower(email), c.* from c where x = 1", &LexingState::default());

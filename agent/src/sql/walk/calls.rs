@@ -1,7 +1,7 @@
 //! Function calls: whose they are and what they do.
 
 use pg_raw_parse::nodes::FuncCall;
-use pg_raw_parse::{Node, const_val::ConstValue};
+use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use super::super::builtin::{self, FunctionKind};
 use super::super::effect::{Effect, Step, Use, Uses};
@@ -13,6 +13,12 @@ use super::{Role, Walk, names};
 impl<'t> Walk<'t, '_> {
     pub(super) fn call(&mut self, call: &'t FuncCall, role: Role, out: &mut Vec<Source>) {
         let name = names::of_list(call.funcname());
+        // A word of the grammar's since 16; before, a column's name like any other.
+        let word = call.funcformat == raw::CoercionForm::COERCE_SQL_SYNTAX;
+        if word && name.name == SYSTEM_USER && !self.state.at_least(16) {
+            self.bare_column(SYSTEM_USER, role, out);
+            return;
+        }
         let origin = self.function(name);
         if name.name == "set_config" {
             self.set_config(call);
@@ -84,10 +90,10 @@ impl<'t> Walk<'t, '_> {
     /// Records that a function runs, with what that means.
     pub(super) fn function(&mut self, name: names::Qualified<'t>) -> Origin {
         let known = builtin::function(name.name);
-        let since = known.map_or(u16::MAX, |function| function.since);
-        let own = since <= 13 || self.state.at_least(since);
+        let there = |since: u16| since <= 13 || self.state.at_least(since);
         // A call may also be a cast: text(x), regclass(x).
-        let own = (own && known.is_some()) || builtin::data_type(name.name);
+        let own = known.is_some_and(|function| there(function.since))
+            || builtin::data_type(name.name).is_some_and(there);
         let origin = match name.schema {
             Some("pg_catalog") => Origin::BuiltIn,
             Some("information_schema") if builtin::information_schema_function(name.name) => {
@@ -255,3 +261,5 @@ pub(super) fn truth(node: Node<'_>) -> Option<bool> {
         }
     }
 }
+
+const SYSTEM_USER: &str = "system_user";

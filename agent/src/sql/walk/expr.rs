@@ -226,7 +226,7 @@ impl<'t> Walk<'t, '_> {
         let name = names::qualified(of.names().iter().map(Node::String));
         let own = match name.schema {
             Some(schema) => schema == "pg_catalog",
-            None => builtin::data_type(name.name) && self.state.catalog_first(),
+            None => self.own_type(name.name) && self.state.catalog_first(),
         };
         let own = own || name.name.is_empty();
         if !own {
@@ -307,6 +307,11 @@ impl<'t> Walk<'t, '_> {
 
     /// What the grammar of a version made an expression and earlier ones read as
     /// an ordinary function call.
+    /// Whether a type is the server's own, in the version that it has.
+    fn own_type(&self, name: &str) -> bool {
+        builtin::data_type(name).is_some_and(|since| since <= 13 || self.state.at_least(since))
+    }
+
     pub(super) fn grammar_call(&mut self, name: &str, since: u16) {
         if !self.state.at_least(since) {
             self.record_call(None, name, false, CallClass::Plain);
