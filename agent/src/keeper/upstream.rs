@@ -45,6 +45,23 @@ impl From<&RawFlow> for Way {
     }
 }
 
+#[cfg(test)]
+impl Way {
+    pub fn nowhere() -> Self {
+        let none = Endpoint::default();
+        Self {
+            netns: 0,
+            cookie: 0,
+            destination: none,
+            source: none,
+            device: 0,
+            mark: 0,
+            uid: 0,
+            gid: 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum Dialled {
     Connected(OwnedFd),

@@ -25,6 +25,7 @@ fn starts() -> Result<()> {
     for (name, scenario) in [
         ("direct TLS", direct_tls as Scenario),
         ("broken starts", broken),
+        ("the longest starts", longest),
         ("GSS encryption", gss),
         ("words before TLS", early_words),
     ] {
@@ -107,6 +108,26 @@ fn broken(way: &mut Way<'_>) -> Result<()> {
         one.send_anyway(bytes);
         one.socket()?.shutdown(Shutdown::Write)?;
         one.rest()?;
+    }
+    Ok(())
+}
+
+/// The server takes so much and not a byte more.
+fn longest(way: &mut Way<'_>) -> Result<()> {
+    for (label, length) in [("as long as may be", 10_000), ("a byte more", 10_001)] {
+        let short = message::startup(message::PROTOCOL, &[APP[0], APP[1], ("options", "")]);
+        let options = " ".repeat(length + 4 - short.len());
+        let mut one = way.dial(label)?;
+        one.send_anyway(&message::startup(
+            message::PROTOCOL,
+            &[APP[0], APP[1], ("options", &options)],
+        ));
+        if length == 10_000 {
+            one.until(b'Z')?;
+            one.leave()?;
+        } else {
+            one.rest()?;
+        }
     }
     Ok(())
 }

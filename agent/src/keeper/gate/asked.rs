@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll;
 
 use super::dialling::outcome;
-use super::{Gate, Source, data};
+use super::{Gate, Open, Source, data};
 use crate::channel::ToEnforcer;
 use crate::keeper::enforcers::{Allowance, TooOften, Worker, WorkerId};
 use crate::keeper::signer::{Job, Wanted};
@@ -124,15 +124,8 @@ impl Gate {
     }
 
     /// A connection that this very worker has.
-    pub(super) fn open_of(
-        &self,
-        worker: WorkerId,
-        flow: FlowId,
-    ) -> Result<&super::Open, &'static str> {
-        self.open
-            .get(&flow)
-            .filter(|open| open.worker == worker && open.flow.rule != CANARY_RULE)
-            .ok_or("this worker has no such connection")
+    pub(super) fn open_of(&self, worker: WorkerId, flow: FlowId) -> Result<&Open, &'static str> {
+        of_worker(&self.open, worker, flow)
     }
 
     pub(super) fn on_redial(&mut self, number: u64) {
@@ -191,3 +184,16 @@ impl Gate {
         self.parts.enforcers.answer(id, ToEnforcer::Dialled { request, failed }, socket);
     }
 }
+
+fn of_worker(
+    open: &HashMap<FlowId, Open>,
+    worker: WorkerId,
+    flow: FlowId,
+) -> Result<&Open, &'static str> {
+    open.get(&flow)
+        .filter(|open| open.worker == worker && open.flow.rule != CANARY_RULE)
+        .ok_or("this worker has no such connection")
+}
+
+#[cfg(test)]
+mod tests;
