@@ -123,7 +123,17 @@ fn class_of(table: &str, column: &str) -> Option<Class> {
 fn beside(tokens: &[Token<'_>], at: usize) -> Option<Class> {
     let before = tokens.get(at.saturating_sub(REACH)..at).unwrap_or_default();
     let mut rest = before.iter().rev().peekable();
+    let literal = tokens.get(at).is_some_and(|one| one.kind != TokenKind::Parameter);
+    // A comma that no bracket before it holds: a column of its own (`email, 'x'`).
+    let (mut apart, mut depth) = (false, 0_usize);
     while let Some(token) = rest.next() {
+        match token.kind {
+            TokenKind::Comma => apart |= literal && depth == 0,
+            TokenKind::Close => depth += 1,
+            TokenKind::Open if depth == 0 => apart = false,
+            TokenKind::Open => depth -= 1,
+            _ => {}
+        }
         let joins = token.is(JOINTS)
             || matches!(
                 token.kind,
@@ -140,7 +150,9 @@ fn beside(tokens: &[Token<'_>], at: usize) -> Option<Class> {
                 continue;
             }
         }
-        if let Some(class) = name_of(token).and_then(|name| class_of("", name)) {
+        if let Some(class) = name_of(token).and_then(|name| class_of("", name))
+            && !apart
+        {
             return Some(class);
         }
         break;

@@ -255,8 +255,10 @@ fn full_texts_tell_the_class_of_what_is_sensitive() {
             "SELECT id FROM c WHERE email = [email] AND n = 'x' LIMIT 5",
         ),
         (
-            "SELECT 1 FROM c WHERE lower(email) IN ('a@b.c', $1, $$d@e.f$$) OR 'g@h.i' = email",
-            "SELECT 1 FROM c WHERE lower(email) IN ([email], $1, [email]) OR [email] = email",
+            "SELECT 1 FROM c WHERE lower(email) IN ('a@b.c', $1, $$d@e.f$$) OR 'g@h.i' = email \
+             OR email IN (lower('j@k.l'), 'm@n.o')",
+            "SELECT 1 FROM c WHERE lower(email) IN ([email], $1, [email]) OR [email] = email \
+             OR email IN (lower([email]), [email])",
         ),
         (
             "INSERT INTO c (id, email, n) VALUES (1, 'a@b.c', 2), (3, 'd@e.f', 4)",
@@ -276,6 +278,12 @@ fn full_texts_tell_the_class_of_what_is_sensitive() {
         ),
     ] {
         assert_eq!(shown(sql, TextKept::Full), expected);
+    }
+    for sql in [
+        "SELECT email, 'shown', 5 FROM c WHERE n = 'x' AND lower(email) IS NOT NULL LIMIT 3",
+        "SELECT id, lower(email), 'shown' FROM c ORDER BY 2",
+    ] {
+        assert_eq!(shown(sql, TextKept::Full), sql);
     }
 }
 
