@@ -3,8 +3,7 @@ use crate::audit::log::tests::{Keeper, Scratch, flow, small};
 use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
 use crate::audit::{Connection, Ending, Log, Outcome, Sealed, Sequencer, Statement, Verdict, Way};
-use crate::model::{Carried, Mode};
-use crate::policy::Grounds;
+use crate::model::{Carried, Grounds, Mode};
 use crate::sql::Strings;
 
 struct Filled {
