@@ -17,8 +17,9 @@ use tidegate::audit::{
     Touched, Verdict, Way, verify,
 };
 use tidegate::ledger::{Head, SigningKey};
-use tidegate::model::{Carried, Flow, LogAnswer, LogAppend, LogTerms, LogWelcome, Timestamp};
-use tidegate::policy::Grounds;
+use tidegate::model::{
+    Carried, Flow, Grounds, LogAnswer, LogAppend, LogTerms, LogWelcome, Timestamp,
+};
 use tidegate::sql::Strings;
 
 /// As of nearly all statements: nobody had anything to say.

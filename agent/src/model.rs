@@ -5,6 +5,7 @@ mod address;
 mod carried;
 mod event;
 mod flow;
+mod grounds;
 mod hold;
 mod leaf;
 mod learnt;
@@ -29,6 +30,7 @@ pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Admission, Carried, TlsCarried};
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
+pub use grounds::Grounds;
 pub use hold::{
     Approver, Caller, Hold, HoldAnswer, HoldApproval, HoldAsked, HoldEnd, HoldEvent, HoldGrant,
     HoldId, HoldLiteral, HoldParameter, HoldPass, HoldState, HoldStep, MOST_ASKED, Reach,

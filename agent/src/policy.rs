@@ -39,7 +39,6 @@ pub use cache::Cache;
 pub use catalog::{Catalog, NoCatalog, Supposed};
 pub use context::{Circumstances, Transaction};
 pub use decide::Question;
-pub use grounds::Grounds;
 pub use permit::{Cause, Hold, Permit, Refusal, Ruling, Stance, Verdict, Why, Words};
 pub use reveal::{RevealScope, Sight, Viewed};
 pub use scene::{PRODUCTION, Role, Scene, Subject, Target};

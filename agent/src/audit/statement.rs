@@ -10,8 +10,7 @@ use super::redact::{self, Grammar};
 use super::render::parsed;
 use super::says::Says;
 use crate::mask::names::{Named, classify};
-use crate::model::TextKept;
-use crate::policy::Grounds;
+use crate::model::{Grounds, TextKept};
 use crate::sql::facts::{self, Object};
 use crate::sql::{Facts, Strings};
 

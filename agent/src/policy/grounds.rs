@@ -4,21 +4,12 @@
 //! INVARIANT: bounded, whatever stands in the policies: a statement runs only once it
 //! is recorded, and no policy's words may keep a record from fitting.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
 use super::permit::{Ruling, Why};
 use super::set::Generation;
 use super::source::Policy;
-use crate::model::cut;
-
-/// The same for all statements that the same was said of: told once, and referred to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grounds {
-    /// Of the JSON: tells it from others.
-    pub key: u128,
-    pub json: Box<str>,
-}
+use crate::model::{Grounds, cut};
 
 #[derive(Serialize)]
 struct Told {
@@ -45,24 +36,15 @@ struct Word {
     lifted: bool,
 }
 
-impl Grounds {
-    pub fn of(ruling: &Ruling) -> Self {
-        let why = ruling.causes.iter().map(|cause| Word::of_cause(&cause.why));
-        let lifted = ruling.lifted.iter().map(|policy| Word { lifted: true, ..Word::of(policy) });
-        let told = Told {
-            generation: ruling.generation,
-            why: few(why.chain(lifted)),
-            flags: few(ruling.flags.iter().map(|policy| Word::of(policy))),
-        };
-        Self::new(serde_json::to_string(&told).unwrap_or_default())
-    }
-
-    /// What is told, as JSON.
-    pub fn new(json: String) -> Self {
-        let hash = digest(&SHA256, json.as_bytes());
-        let key = hash.as_ref().first_chunk().map_or(0, |half| u128::from_le_bytes(*half));
-        Self { key, json: json.into() }
-    }
+pub(super) fn of(ruling: &Ruling) -> Grounds {
+    let why = ruling.causes.iter().map(|cause| Word::of_cause(&cause.why));
+    let lifted = ruling.lifted.iter().map(|policy| Word { lifted: true, ..Word::of(policy) });
+    let told = Told {
+        generation: ruling.generation,
+        why: few(why.chain(lifted)),
+        flags: few(ruling.flags.iter().map(|policy| Word::of(policy))),
+    };
+    Grounds::new(serde_json::to_string(&told).unwrap_or_default())
 }
 
 impl Word {

@@ -4,11 +4,11 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use super::grounds::Grounds;
+use super::grounds;
 use super::set::Generation;
 use super::source::Policy;
 use super::vocabulary::{Action, Fact};
-use crate::model::ActorKind;
+use crate::model::{ActorKind, Grounds};
 use crate::sql::Facts;
 use crate::wire::postgres::session;
 
@@ -144,7 +144,7 @@ impl Ruling {
 
     /// What the log tells of it.
     pub fn grounds(&self) -> &Grounds {
-        self.grounds.get_or_init(|| Grounds::of(self))
+        self.grounds.get_or_init(|| grounds::of(self))
     }
 
     pub fn allows(&self) -> bool {

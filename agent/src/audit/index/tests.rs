@@ -6,8 +6,7 @@ use crate::audit::record::Body;
 use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
 use crate::audit::{Connection, Ending, Log, Outcome, Sealed, Sequencer, Statement, Verdict, Way};
-use crate::model::{Carried, EventKind, Mode, samples};
-use crate::policy::Grounds;
+use crate::model::{Carried, EventKind, Grounds, Mode, samples};
 use crate::sql::Strings;
 
 struct Filled {

@@ -5,8 +5,7 @@ use crate::audit::record::decode;
 use crate::audit::store::Segments;
 use crate::audit::{Ending, Outcome, Sequencer, Signer, Statement, Verdict, Way};
 use crate::ledger::{Head, SigningKey};
-use crate::model::{Carried, LogAnswer, LogAppend, Mode, samples};
-use crate::policy::Grounds;
+use crate::model::{Carried, Grounds, LogAnswer, LogAppend, Mode, samples};
 
 /// A folder that goes with the test.
 #[derive(Debug)]

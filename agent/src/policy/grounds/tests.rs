@@ -65,8 +65,7 @@ fn no_policys_words_keep_a_record_from_fitting() {
         })
         .collect();
     let set = with(&all);
-    let grounds =
-        Grounds::of(Asker::new(ActorKind::Terminal, None).ask(&set, "select a from t").ruling());
+    let grounds = of(Asker::new(ActorKind::Terminal, None).ask(&set, "select a from t").ruling());
     let told: Value = serde_json::from_str(&grounds.json).unwrap();
     assert_eq!(told["why"].as_array().unwrap().len(), MOST);
     assert!(grounds.json.len() < MOST * 2 * (LONGEST + 64));
@@ -76,8 +75,8 @@ fn no_policys_words_keep_a_record_from_fitting() {
 fn the_same_grounds_are_one_whatever_they_were_found_on() {
     let set = Set::embedded().unwrap();
     let asker = Asker::new(ActorKind::Terminal, None);
-    let of = |text: &str| asker.ask(&set, text).ruling().grounds().clone();
-    assert_eq!(of("delete from a"), of("delete from b"));
-    assert_eq!(of("select 1"), of("begin"));
-    assert_ne!(of("select 1").key, of("delete from a").key);
+    let on = |text: &str| asker.ask(&set, text).ruling().grounds().clone();
+    assert_eq!(on("delete from a"), on("delete from b"));
+    assert_eq!(on("select 1"), on("begin"));
+    assert_ne!(on("select 1").key, on("delete from a").key);
 }
