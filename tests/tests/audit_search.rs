@@ -220,7 +220,7 @@ fn every_question_is_one_command() -> Result<()> {
     ground.finds(&["--verdict", "refused"], &["program"])?;
     ground.finds(&["--verdict", "held"], &["drop"])?;
     ground.finds(&["--verdict", "held", "--verdict", "refused"], &["drop", "program"])?;
-    let hits = agent.search(&["--verdict", "refused"])?;
+    let hits = agent.search(&["--verdict", "refused", "--kind", "statement"])?;
     let policies = hits[0]["policies"].as_array().context("no policies")?;
     ensure!(policies.contains(&"default/server-access".into()), "{policies:?}");
     ground.finds(&["--sqlstate", "42501"], &["drop", "program"])?;
