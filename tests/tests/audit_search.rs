@@ -155,6 +155,17 @@ fn every_question_is_one_command() -> Result<()> {
     ground.finds(&["--tree", &root], &["child", "grandchild"])?;
     ensure!(agent.search(&["--process", &root])?.is_empty(), "the root itself did nothing");
 
+    // Refused in the kernel: found by who it was, with the statements that were refused.
+    let line = format!("exec 3<>/dev/tcp/127.0.0.1/{}", agent.listen_port());
+    let dialled = inside.command("/bin/bash")?.args(["-c", &line]).output()?;
+    ensure!(!dialled.status.success(), "a listener was dialled");
+    until_true("the refusal to be found", Duration::from_secs(5), || {
+        let words = ["--verdict", "refused", "--exe", "bash"];
+        let hits = agent.search(&words).unwrap_or_default();
+        hits.iter().any(|hit| hit["kind"] == "observed" && hit["facts"]["why"] == "direct-dial")
+    })
+    .with_context(|| format!("{:?}", agent.search(&["--kind", "observed"])))?;
+
     // Databases, roles.
     ground.psql(&inside, &[], "billing", "SELECT 'tag-billing'")?;
     ground.finds(&["--db", "billing"], &["billing"])?;
@@ -196,6 +207,7 @@ fn every_question_is_one_command() -> Result<()> {
     agent.must(&["reload"])?;
     ground.psql(&reader, &[], "app", "SELECT *, 'tag-shown' FROM customers")?;
     ground.finds(&["--class", "email", "--user", "4242"], &["mail", "all", "shown"])?;
+    ground.finds(&["--seen", "email", "--since", "7d"], &["shown"])?;
     let outcome = &agent.search(&["shown", "--class", "email"])?[0]["outcome"];
     ensure!(outcome["seen"]["email"] == 2 && outcome["masked"].is_null(), "{outcome}");
 
@@ -209,7 +221,7 @@ fn every_question_is_one_command() -> Result<()> {
     ground.finds(&["--verdict", "refused"], &["program"])?;
     ground.finds(&["--verdict", "held"], &["drop"])?;
     ground.finds(&["--verdict", "held", "--verdict", "refused"], &["drop", "program"])?;
-    let hits = agent.search(&["--verdict", "refused"])?;
+    let hits = agent.search(&["--verdict", "refused", "--kind", "statement"])?;
     let policies = hits[0]["policies"].as_array().context("no policies")?;
     ensure!(policies.contains(&"default/server-access".into()), "{policies:?}");
     let why = &hits[0]["statement"]["why"][0];
