@@ -407,7 +407,7 @@ impl Carrying {
     ) -> Result<Asked, WireError> {
         let Self { session, judge, held, probe, screening, watch, .. } = self;
         let runs = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
-        if runs && session.is_quiet() && judge.asks_server(turn.means) {
+        if runs && judge.asks_server(session, turn.means) {
             up.insert(&Probe::question());
             *probe = Some(Probe::default());
             return Ok(Asked::Later);

@@ -231,8 +231,8 @@ impl Judge {
             judge.decide(&statement, session, means, passing)
         };
         let mut verdict = decide(self, lifted);
-        if !was_known && !questioned && session.is_quiet() && !matches!(verdict, Verdict::Allow(_))
-        {
+        let may_ask = !questioned && can_be_asked(session);
+        if !was_known && may_ask && !matches!(verdict, Verdict::Allow(_)) {
             self.questioned = true;
             self.settings.take_back(serial);
             return Judgement::Ask;
@@ -298,7 +298,7 @@ impl Judge {
                         pass = Some(promised.pass);
                     }
                     // Whoever waits is to know for how long it may.
-                    None if asking.waits && self.patience().is_none() && !questioned => {
+                    None if asking.waits && self.patience().is_none() && may_ask => {
                         self.questioned = true;
                         self.settings.take_back(serial);
                         return Judgement::Ask;
@@ -460,13 +460,13 @@ impl Judge {
 
     /// Whether a decision to come hangs on what only the server can say. Never where
     /// nothing is changed by decisions.
-    pub fn asks_server(&self, means: &Means) -> bool {
+    pub fn asks_server(&self, session: &Session<Judged>, means: &Means) -> bool {
         let own = !self.temporary.is_empty()
             && self.own != Some(false)
             && (self.own.is_none() || self.settings.path() == Some(None));
         // A role's own defaults, and a database's, can give it another from the start.
         let role = || !self.settings.is_asked() && means.policies.set.reads_any(Fact::Role);
-        (own || role()) && self.stance(means) == Stance::Enforced
+        (own || role()) && can_be_asked(session) && self.stance(means) == Stance::Enforced
     }
 
     /// The server has answered, or failed to.
@@ -710,6 +710,12 @@ impl Judge {
             Some(Sight::Masked { mask: None, .. }) | None => class.default_mask(),
         }
     }
+}
+
+/// Whether a question of our own does no harm: in a session of replication it would end
+/// the transaction, and one that has failed answers nothing.
+fn can_be_asked(session: &Session<Judged>) -> bool {
+    session.is_quiet() && !session.is_replication() && session.transaction() != Said::Failed
 }
 
 /// Whether it is one statement that touches nothing, and runs no code but the server's
