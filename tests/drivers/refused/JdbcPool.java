@@ -36,6 +36,7 @@ public class JdbcPool {
         pool.setPassword(System.getenv("PGPASSWORD"));
         pool.setDatabaseName(System.getenv("PGDATABASE"));
         pool.setSslMode("disable");
+        pool.setDataSourceName("refused");
         pool.setMaxConnections(1);
         String before;
         try (Connection c = pool.getConnection()) { before = value(c, PID); }

@@ -236,8 +236,8 @@ impl Judge {
             judge.decide(&statement, session, means, passing)
         };
         let mut verdict = decide(self, lifted);
-        if !was_known && !questioned && session.is_quiet() && !matches!(verdict, Verdict::Allow(_))
-        {
+        let may_ask = !questioned && can_be_asked(session);
+        if !was_known && may_ask && !matches!(verdict, Verdict::Allow(_)) {
             self.questioned = true;
             self.settings.take_back(serial);
             return Judgement::Ask;
@@ -319,7 +319,7 @@ impl Judge {
                         pass = Some(promised.pass);
                     }
                     // Whoever waits is to know for how long it may.
-                    None if asking.waits && self.patience().is_none() && !questioned => {
+                    None if asking.waits && self.patience().is_none() && may_ask => {
                         self.questioned = true;
                         self.settings.take_back(serial);
                         return Judgement::Ask;
@@ -708,6 +708,12 @@ impl Judge {
             Some(Sight::Masked { mask: None, .. }) | None => class.default_mask(),
         }
     }
+}
+
+/// Whether a question of our own does no harm: in a session of replication it would end
+/// the transaction, and one that has failed answers nothing.
+fn can_be_asked(session: &Session<Judged>) -> bool {
+    session.is_quiet() && !session.is_replication() && session.transaction() != Said::Failed
 }
 
 /// Whether it is one statement that touches nothing, and runs no code but the server's

@@ -7,7 +7,7 @@ use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::postgres::probe::{About, Told};
 use crate::policy::Stance;
 use crate::policy::vocabulary::Fact;
-use crate::wire::postgres::Frame;
+use crate::wire::postgres::{Frame, Transaction as Said};
 use crate::wire::postgres::session::{Naming, Session};
 
 impl Judge {
@@ -19,6 +19,10 @@ impl Judge {
         session: &Session<Judged>,
         means: &Means,
     ) -> Option<About> {
+        // Where everything fails nothing can be asked, and no name leads anywhere.
+        if session.is_replication() || session.transaction() == Said::Failed {
+            return None;
+        }
         let about = if self.naming.is_none() && session.leans_on_names(frame) {
             if self.own.is_none() { About::Process } else { About::Names }
         } else {
@@ -32,8 +36,7 @@ impl Judge {
             }
             About::Process
         };
-        let asks = self.stance(means) == Stance::Enforced && !session.is_replication();
-        asks.then_some(about)
+        (self.stance(means) == Stance::Enforced).then_some(about)
     }
 
     /// The server has answered, or failed to.
