@@ -256,7 +256,7 @@ impl<'t> Reader<'t> {
                 let body = self.find(self.at, &["loop"]);
                 self.values(self.at, body);
                 self.at = body;
-                self.into_loop();
+                self.opens_loop();
             }
             "for" => self.over_rows(),
             "foreach" => self.over_elements(),
@@ -412,7 +412,7 @@ impl<'t> Reader<'t> {
         self.expect("then");
     }
 
-    fn into_loop(&mut self) {
+    fn opens_loop(&mut self) {
         self.frames.push(Frame::Loop);
         self.expect("loop");
     }
@@ -445,7 +445,7 @@ impl<'t> Reader<'t> {
         }
         if self.take("execute") {
             self.runs_until(&["loop"]);
-            return self.into_loop();
+            return self.opens_loop();
         }
         self.take("reverse");
         let body = self.find(self.at, &["loop"]);
@@ -463,7 +463,7 @@ impl<'t> Reader<'t> {
             self.arguments(self.at + 1, body);
         }
         self.at = body;
-        self.into_loop();
+        self.opens_loop();
     }
 
     /// `(a, name := b)`, of a cursor.
@@ -486,7 +486,7 @@ impl<'t> Reader<'t> {
             self.lost();
         }
         self.at = body;
-        self.into_loop();
+        self.opens_loop();
     }
 
     fn returned(&mut self) {

@@ -40,10 +40,8 @@ impl Must {
             self.take(inner, !holds);
             return;
         }
-        if holds {
-            if let Some(why) = values::impossible(tree) {
-                self.tell(why);
-            }
+        if holds && let Some(why) = values::impossible(tree) {
+            self.tell(why);
         }
         for (operator, with, against) in [
             ("==", "==", "!="),

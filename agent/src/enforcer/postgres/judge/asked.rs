@@ -7,8 +7,8 @@ use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::postgres::probe::{About, Told};
 use crate::policy::Stance;
 use crate::policy::vocabulary::Fact;
-use crate::wire::postgres::{Frame, Transaction as Said};
 use crate::wire::postgres::session::{Naming, Session};
+use crate::wire::postgres::{Frame, Transaction as Said};
 
 impl Judge {
     /// What the server is to be asked before the next request, since a decision hangs on
