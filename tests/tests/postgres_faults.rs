@@ -445,12 +445,14 @@ fn a_message_that_is_cut_is_in_the_record() -> Result<()> {
                     client.rest().with_context(context)?;
                 }
             }
-            let fault = wait::until("the record", Duration::from_secs(10), || {
+            let closing = wait::until("the record", Duration::from_secs(10), || {
                 let events = observer.events()?;
                 let closed = events.iter().filter(|event| event.event == "closed").nth(before);
-                Ok(closed.and_then(|event| event.closing.as_ref()?.carried.clone()))
-            })?
-            .fault;
+                Ok(closed.and_then(|event| event.closing.clone()))
+            })?;
+            // They have ended it themselves.
+            ensure!(closing.end == "closed", "{closing:?}: {}", context());
+            let fault = closing.carried.and_then(|carried| carried.fault);
             let side = if by == Side::Server { "server" } else { "client" };
             let missing = cut.map_or(0, |cut| if cut < 5 { 5 - cut } else { words.len() - cut });
             let told = format!(

@@ -87,6 +87,8 @@ pub struct Carriage<I> {
     told: bool,
     /// The leg that broke first.
     broken: Option<Side>,
+    /// A leg's end came in the middle of a message: that is the fault that is noted.
+    cut: bool,
 }
 
 /// What a session is lent for a turn.
@@ -184,6 +186,7 @@ impl<I: Io> Carriage<I> {
             unrecorded,
             told: false,
             broken: None,
+            cut: false,
         }
     }
 
@@ -354,7 +357,8 @@ impl<I: Io> Carriage<I> {
     }
 
     fn over(&mut self) -> Progress {
-        Progress::Over(if self.carried.fault.is_some() { Ending::Fault } else { Ending::Closed })
+        let ours = self.carried.fault.is_some() && !self.cut;
+        Progress::Over(if ours { Ending::Fault } else { Ending::Closed })
     }
 
     /// A leg has come to its end: in the middle of a message?
@@ -363,8 +367,9 @@ impl<I: Io> Carriage<I> {
             Side::Client => &self.client.framer,
             Side::Upstream => &self.upstream.framer,
         };
-        if let Err(error) = framer.finish() {
-            self.note(&Fault::Wire(error));
+        if let (Err(error), None) = (framer.finish(), &self.carried.fault) {
+            self.carried.fault = Some(error.to_string());
+            self.cut = true;
         }
     }
 
@@ -378,6 +383,7 @@ impl<I: Io> Carriage<I> {
     /// it.
     fn fail(&mut self, fault: Fault) -> Progress {
         self.note(&fault);
+        self.cut = false;
         let fatal = match fault {
             Fault::Fatal(fatal) => Some(fatal),
             Fault::Wire(error) => Some(
