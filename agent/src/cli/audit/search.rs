@@ -76,12 +76,12 @@ pub struct Search {
     /// Only what touched this class, such as `email`, was masked for it, or showed it
     #[arg(long, value_name = "CLASS")]
     class: Vec<String>,
-    /// Only what names this trace in a comment: its id, or a whole `traceparent`
-    #[arg(long, value_name = "ID")]
-    trace: Vec<String>,
     /// Only what showed values of this class in the clear
     #[arg(long, value_name = "CLASS")]
     seen: Vec<String>,
+    /// Only what names this trace in a comment: its id, or a whole `traceparent`
+    #[arg(long, value_name = "ID")]
+    trace: Vec<String>,
     /// Only what was judged so: `refused`, `held`, `would_refuse` …
     #[arg(long, value_name = "VERDICT", value_parser = verdict)]
     verdict: Vec<Verdict>,
