@@ -117,6 +117,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         database: "shop".into(),
         role: "app".into(),
         search_path: None,
+        anywhere: false,
         temporary: Vec::new(),
     });
     let circumstances = Circumstances::new(Timestamp(1_795_170_600_000_000_000));

@@ -135,6 +135,7 @@ fn verdict(set: &Set, cell: &Cell, case: &Case) -> (&'static str, String) {
         database: "postgres".into(),
         role: "app".into(),
         search_path: case.state.search_path.clone(),
+        anywhere: false,
         temporary: Vec::new(),
     });
     let facts = Arc::new(cell.read(case.sql.as_bytes(), &case.state));

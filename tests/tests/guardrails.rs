@@ -628,3 +628,63 @@ with psycopg.connect(sys.argv[1].replace("user=app", "user=clerk"), autocommit=T
     ensure!(said == "True\nok\nok\n", "{said}\n{}", guarded.agent.tail());
     Ok(())
 }
+
+#[test]
+fn a_bare_name_is_asked_about_where_the_server_would_find_it() -> Result<()> {
+    let _alone = alone();
+    let guarded = Guarded::start("enforce")?;
+    for made in [
+        "CREATE ROLE clerk LOGIN PASSWORD 'tide'",
+        "CREATE SCHEMA boss",
+        "GRANT USAGE ON SCHEMA boss TO clerk",
+        "CREATE TABLE boss.wages AS SELECT 1 AS wage",
+        "CREATE TABLE public.wages AS SELECT 0 AS wage",
+        "GRANT SELECT ON boss.wages, public.wages TO PUBLIC",
+        "CREATE FUNCTION aside() RETURNS void LANGUAGE plpgsql AS \
+         $$BEGIN PERFORM set_config('search_path', 'boss', false); END$$",
+    ] {
+        guarded.postgres.psql("app", made)?;
+    }
+    guarded.own(
+        "@id(\"own/wages\") @reason(\"nobody reads wages\")
+         forbid (principal, action, resource is Table) when { resource.schema == \"boss\" };
+         @id(\"default/agent-code\") @off(\"functions are called here\")
+         permit (principal, action, resource);
+         @id(\"default/unknown\") @off(\"and blocks\") permit (principal, action, resource);",
+    )?;
+    let asked = r#"
+import sys, psycopg
+dsn = sys.argv[1].replace("user=app", "user=clerk")
+read = "SELECT wage FROM wages"
+def ask(c, text):
+    try:
+        cursor = c.execute(text)
+        return cursor.fetchone()[0] if cursor.description else "ok"
+    except psycopg.errors.InsufficientPrivilege as error:
+        return "wages" if "nobody reads wages" in str(error) else str(error)
+def play(name, *texts):
+    with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as c:
+        print(name, *[ask(c, text) for text in texts], flush=True)
+play("from the start", read)
+play("a function", "SELECT aside() IS NULL", read, "SET search_path = public", read)
+play("a block", "DO $$BEGIN SET search_path = boss; END$$", read, "RESET search_path", read)
+play("made up", "SELECT set_config('search_path', lower('BOSS'), false)", read)
+play("in one", "SELECT set_config('search_path', lower('BOSS'), false); " + read)
+play("written out", "SELECT aside() IS NULL; SELECT wage FROM public.wages")
+play("taken back", "SET search_path = public", "BEGIN", "DO $$BEGIN SET search_path = boss; END$$",
+     read, "ROLLBACK", read)
+"#;
+    let expected = "from the start 0\n\
+                    a function False wages ok 0\n\
+                    a block ok wages ok 0\n\
+                    made up boss wages\n\
+                    in one wages\n\
+                    written out False\n\
+                    taken back ok ok ok wages ok 0\n";
+    let said = guarded.python(asked)?;
+    ensure!(said == expected, "{said}\n{}", guarded.agent.tail());
+    guarded.postgres.psql("app", "ALTER ROLE clerk SET search_path = boss")?;
+    let said = guarded.python(asked)?;
+    ensure!(said.starts_with("from the start wages\n"), "{said}\n{}", guarded.agent.tail());
+    Ok(())
+}

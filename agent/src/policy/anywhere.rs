@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cedar_policy::{PolicySet, Response};
 use serde_json::Value;
 
-use super::asks::{Thing, kind_name, own_effects};
+use super::asks::{Ask, Asks, Thing, kind_name, own_effects};
 use super::context::{About, bounded, of_statement};
 use super::decide::{Things, ask, store};
 use super::permit::{Cause, Ruling, Why};
@@ -80,6 +80,14 @@ impl Named {
         }
     }
 
+    /// The schemas that its words may mean.
+    pub fn schemas(&self) -> impl Iterator<Item = &str> {
+        // `server/database/schema`, and perhaps a table.
+        let of_entity = |id| str::split(id, '/').nth(2);
+        let of_entities = self.entities.iter().map(String::as_str).filter_map(of_entity);
+        self.texts.iter().map(String::as_str).chain(of_entities)
+    }
+
     /// Tables that it may be about, in this place. `None`: more than can be tried.
     fn tables(&self, scene: &Scene) -> Option<Vec<Thing>> {
         if self.texts.len() > MOST_WORDS || self.entities.len() > MOST_ENTITIES {
@@ -120,6 +128,25 @@ impl Named {
 }
 
 impl Set {
+    /// Where nobody can say in which schema a bare name lies, it is asked about in each
+    /// that a policy speaks of, and in one that none does.
+    pub(super) fn elsewhere(&self, scene: &Scene, asks: &mut Asks) {
+        if !scene.target().anywhere {
+            return;
+        }
+        let bare = |ask: &&Ask| matches!(ask.thing, Thing::Table { certain: false, .. });
+        let bare: Vec<Ask> = asks.all.iter().filter(bare).cloned().collect();
+        for ask in bare {
+            for schema in self.schemas().chain([NOBODYS]) {
+                let mut ask = ask.clone();
+                if let Thing::Table { schema: its, .. } = &mut ask.thing {
+                    *its = schema.into();
+                }
+                asks.push(ask);
+            }
+        }
+    }
+
     /// The refusals that something would meet in what could not be read.
     pub(super) fn anywhere(&self, subject: &Subject, about: &About<'_>, ruling: &mut Ruling) {
         if !may_touch_anything(about) {

@@ -68,7 +68,7 @@ impl Asks {
         asks
     }
 
-    fn push(&mut self, ask: Ask) {
+    pub fn push(&mut self, ask: Ask) {
         if self.all.len() >= MOST {
             self.too_many = true;
         } else if !self.all.contains(&ask) {

@@ -120,7 +120,8 @@ impl Set {
     }
 
     fn statement(&self, subject: &Subject, about: &About<'_>, few: Few, ruling: &mut Ruling) {
-        let asks = Asks::of(about.statement, about.prepared, about.scene, about.catalog);
+        let mut asks = Asks::of(about.statement, about.prepared, about.scene, about.catalog);
+        self.elsewhere(about.scene, &mut asks);
         if asks.all.is_empty() {
             // It does nothing that policies speak of: BEGIN, COMMIT, ROLLBACK, SET,
             // DEALLOCATE, DISCARD. Nothing can refuse these.

@@ -52,6 +52,8 @@ pub struct Target {
     pub role: Role,
     /// `search_path` as the server shows it; `None` while it is the default.
     pub search_path: Option<Box<str>>,
+    /// … and that isn't certain: a bare name may lie in any schema.
+    pub anywhere: bool,
     /// Names that are certain to be this session's own temporary tables: what it
     /// has created, and nothing since can have dropped.
     pub temporary: Vec<Box<str>>,

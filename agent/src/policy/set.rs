@@ -4,7 +4,7 @@
 //! INVARIANT: a [`Set`] exists only if everything in it is right; whoever holds a
 //! good one keeps it until the next good one is there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
@@ -46,6 +46,8 @@ pub struct Set {
     looks: HashMap<Arc<str>, Looks>,
     /// Of those that forbid and tell one table from another: by which words.
     named: HashMap<Arc<str>, Named>,
+    /// Schemas that any of them may speak of.
+    schemas: Box<[Box<str>]>,
     locals: Locals,
     /// By effect: what its slice reads.
     reads: Box<[FactSet]>,
@@ -115,7 +117,11 @@ impl Set {
         });
         let telling = looks.iter().filter(|(read, looks)| read.policy.forbids && looks.tells_names);
         let named = telling.map(|(read, _)| (Arc::clone(&read.policy.id), Named::of(read)));
-        let named = named.collect();
+        let named: HashMap<Arc<str>, Named> = named.collect();
+        let telling = looks.iter().filter(|(_, looks)| looks.tells_names);
+        let spoken_of: BTreeSet<Box<str>> = telling
+            .flat_map(|(read, _)| Named::of(read).schemas().map(Box::from).collect::<Vec<_>>())
+            .collect();
         let reads_at_all = looks.iter().fold(FactSet::NONE, |all, (_, one)| all.union(one.reads));
         let seen =
             looks.iter().map(|(read, looks)| (Arc::clone(&read.policy.id), *looks)).collect();
@@ -132,6 +138,7 @@ impl Set {
             slices,
             looks: seen,
             named,
+            schemas: spoken_of.into_iter().collect(),
             locals: Locals::default(),
             remarks,
         })
@@ -162,6 +169,15 @@ impl Set {
 
     pub(super) fn slice(&self, action: Action) -> Option<&Slice> {
         self.slices.get(&action)
+    }
+
+    /// Whether any policy tells one table from another.
+    pub fn tells_tables(&self) -> bool {
+        !self.schemas.is_empty()
+    }
+
+    pub(super) fn schemas(&self) -> impl Iterator<Item = &str> {
+        self.schemas.iter().map(AsRef::as_ref)
     }
 
     pub(super) fn named(&self, id: &str) -> Option<&Named> {

@@ -31,6 +31,7 @@ pub fn target(environment: Option<&str>) -> Target {
         database: "shop".into(),
         role: "app".into(),
         search_path: None,
+        anywhere: false,
         temporary: Vec::new(),
     }
 }

@@ -161,6 +161,7 @@ impl Default for Case {
                 database: "postgres".into(),
                 role: "app".into(),
                 search_path: None,
+                anywhere: false,
                 temporary: Vec::new(),
             },
             transaction: Transaction::Idle,

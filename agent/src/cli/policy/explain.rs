@@ -20,6 +20,7 @@ use crate::policy::{
     Circumstances, Layers, NoCatalog, Question, Scene, Set, Source, Stance, Subject, Supposed,
     Target, Transaction, Verdict, Why,
 };
+use crate::sql::facts::Setting;
 use crate::sql::{Cell, Facts, LexingState, cell, constants};
 
 /// Says what a statement does, whether it may run, by which policies, and what of its
@@ -221,11 +222,13 @@ impl Explain {
             database: database.into(),
             role: self.role.as_str().into(),
             search_path: self.search_path.as_deref().map(Into::into),
+            anywhere: false,
             temporary: Vec::new(),
         };
         let state =
             LexingState { search_path: target.search_path.clone(), ..LexingState::default() };
         let facts = Arc::new(cell.read(self.sql.as_bytes(), &state));
+        let target = where_it_leads(&facts, target);
         let stance = Stance::of(actor.kind, self.enforced);
         let subject = Subject::new(actor.clone());
         let scene = Scene::new(target);
@@ -326,4 +329,20 @@ impl Decided {
         };
         Self { action: Some(cause.action.to_string()), thing: Some(cause.thing.clone()), ..decided }
     }
+}
+
+/// A text that sets the path on its way: a name behind that means either.
+fn where_it_leads(facts: &Facts, mut target: Target) -> Target {
+    if facts.running().count() < 2 {
+        return target;
+    }
+    for effect in facts.session().filter(|one| matches!(&*one.setting, "search_path" | "*")) {
+        let path = target.search_path.as_deref().unwrap_or("\"$user\", public");
+        match &effect.value {
+            Setting::To(set) => target.search_path = Some(format!("{set}, {path}").into()),
+            Setting::Default => {}
+            Setting::Dynamic => target.anywhere = true,
+        }
+    }
+    target
 }

@@ -22,6 +22,7 @@ impl<I: Io> Carriage<I> {
             database: self.carried.database.clone().unwrap_or_default(),
             role: role.into(),
             search_path: None,
+            anywhere: false,
             temporary: Vec::new(),
         });
         let policies = &means.policies;

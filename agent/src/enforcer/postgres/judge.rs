@@ -118,6 +118,7 @@ impl Judge {
             database: carried.database.clone().unwrap_or_default(),
             role: settings.role(),
             search_path: None,
+            anywhere: false,
             temporary: Vec::new(),
         });
         Self {
@@ -214,7 +215,7 @@ impl Judge {
         };
         self.look_up();
         // What only this text puts in doubt, the server can't clear up.
-        let was_known = self.target().role.known().is_some();
+        let was_known = self.target().role.known().is_some() && !self.target().anywhere;
         // What runs only by being prepared changes nothing yet.
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial);
@@ -573,7 +574,8 @@ impl Judge {
         let search_path = path.clone().unwrap_or_else(|| Some(self.settings.paths().into()));
         self.reading.search_path = path.unwrap_or_else(|| Some(LOST.into()));
         let known = self.scene.target();
-        let target = Target { search_path, role: self.settings.role(), ..known.clone() };
+        let (role, anywhere) = (self.settings.role(), self.settings.is_anywhere());
+        let target = Target { search_path, role, anywhere, ..known.clone() };
         if *known != target {
             self.scene = Scene::new(target);
         }

@@ -31,6 +31,10 @@ pub struct Settings {
     rollbacks: u32,
     /// The server was asked.
     asked: bool,
+    /// Code, or what is known only when it runs, may have set the path since the server
+    /// was asked; and whether that was so at any time.
+    anywhere: bool,
+    ever_anywhere: bool,
     /// Something is another than it was when it was looked at.
     changed: bool,
 }
@@ -85,6 +89,9 @@ impl Settings {
             commits: 0,
             rollbacks: 0,
             asked: false,
+            // A role and a database may have a path of their own.
+            anywhere: given.search_path.is_none() || given.uncertain,
+            ever_anywhere: false,
             changed: true,
         };
         if given.uncertain {
@@ -96,6 +103,16 @@ impl Settings {
     /// `search_path`: `Some(None)` is the server's default; `None`: nobody can say.
     pub fn path(&self) -> Option<Option<&str>> {
         self.path.value()
+    }
+
+    /// Whether a bare name may lie in any schema.
+    pub fn is_anywhere(&self) -> bool {
+        self.anywhere && self.path.reported.is_none()
+    }
+
+    fn lose_place(&mut self) {
+        self.changed |= !self.anywhere;
+        (self.anywhere, self.ever_anywhere) = (true, true);
     }
 
     /// All schemas that a name may mean while nobody can say.
@@ -163,6 +180,7 @@ impl Settings {
         };
         if facts.running().any(opaque) {
             self.lose_role();
+            self.lose_place();
         }
     }
 
@@ -213,6 +231,10 @@ impl Settings {
             Setting::Default => Some(Value::Default),
             Setting::Dynamic => None,
         };
+        let place = matches!(&*effect.setting, "search_path" | "*");
+        if place && effect.value == Setting::Dynamic {
+            self.lose_place();
+        }
         let to = to.filter(|_| whole && effect.scope != Scope::Stored);
         let local = effect.scope == Scope::Transaction;
         self.changed = true;
@@ -281,6 +303,10 @@ impl Settings {
             (0, 1) if rest == Rest::Idle => Some(End::RolledBack),
             _ => Some(End::Somehow),
         };
+        // What was set before may hold again.
+        if self.ever_anywhere && matches!(end, Some(End::RolledBack | End::Somehow)) {
+            self.lose_place();
+        }
         self.all(|followed| followed.rests(end));
     }
 
@@ -295,6 +321,7 @@ impl Settings {
         self.asked = true;
         let Some(told) = told else { return };
         self.changed = true;
+        self.anywhere = false;
         self.path.hear(&told.search_path);
         self.timeout.hear(&told.statement_timeout);
         let login = self.login.value().flatten();

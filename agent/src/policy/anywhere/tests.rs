@@ -1,5 +1,6 @@
 use crate::model::ActorKind;
-use crate::policy::testing::{Asker, with};
+use crate::policy::testing::{Asker, target, with};
+use crate::policy::{Scene, Target};
 
 /// What a person is told outside of production.
 #[track_caller]
@@ -74,4 +75,35 @@ fn a_policy_with_too_many_words_counts_as_met() {
         names.join(", ")
     );
     told(&policy, UNREAD[0], "refuse hr");
+}
+
+#[test]
+fn a_bare_name_lies_wherever_a_policy_means_while_nobody_can_say() {
+    let mut person = Asker::new(ActorKind::Terminal, Some("staging"));
+    person.scene = Scene::new(Target { anywhere: true, ..target(Some("staging")) });
+    let told = |policy: &str, text: &str| {
+        let set = with(&format!("@id(\"hr\") @reason(\"r\") {policy};"));
+        person.told(&set, text)
+    };
+    let delete = "delete from x where id = 1";
+    for policy in [
+        "forbid (principal, action, resource in Schema::\"db.example:5432/shop/hr\")",
+        "forbid (principal, action, resource == Table::\"db.example:5432/shop/hr/x\")",
+        "forbid (principal, action == Action::\"delete\", resource is Table) \
+         when { resource.schema like \"h*r\" || resource.schema == \"hr\" }",
+        "forbid (principal, action, resource is Table) unless { resource.schema == \"public\" }",
+    ] {
+        assert_eq!(told(policy, delete), "refuse hr", "{policy}");
+        assert_eq!(told(policy, "delete from public.x where id = 1"), "allow", "{policy}");
+        assert_eq!(told(policy, "select 1"), "allow", "{policy}");
+    }
+    for policy in [
+        "forbid (principal, action, resource == Table::\"db.example:5432/shop/hr/y\")",
+        "forbid (principal, action == Action::\"read\", resource is Table) \
+         when { resource.schema == \"hr\" }",
+        "forbid (principal, action, resource is Table) \
+         when { resource.schema == \"hr\" && !context.bounded }",
+    ] {
+        assert_eq!(told(policy, delete), "allow", "{policy}");
+    }
 }

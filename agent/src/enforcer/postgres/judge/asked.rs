@@ -29,9 +29,12 @@ impl Judge {
             let own = !self.temporary.is_empty()
                 && self.own != Some(false)
                 && (self.own.is_none() || self.settings.path() == Some(None));
-            // A role's own defaults, and a database's, can give it another from the start.
-            let role = || !self.settings.is_asked() && means.policies.set.reads_any(Fact::Role);
-            if !(own || role()) || !session.is_quiet() {
+            // A role's own defaults, and a database's, can give it another role and another
+            // path from the start.
+            let set = &means.policies.set;
+            let place = || self.settings.is_anywhere() && set.tells_tables();
+            let first = || !self.settings.is_asked() && (set.reads_any(Fact::Role) || place());
+            if !(own || first()) || !session.is_quiet() {
                 return None;
             }
             About::Process

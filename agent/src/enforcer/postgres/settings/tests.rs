@@ -171,6 +171,45 @@ fn the_server_is_believed_about_its_own_session() {
 }
 
 #[test]
+fn where_bare_names_lie_is_uncertain_until_the_server_says() {
+    let told = Held {
+        process: 1,
+        search_path: "sales".into(),
+        user: "app".into(),
+        statement_timeout: "0".into(),
+    };
+    // ALTER ROLE app SET search_path: nobody has said.
+    assert!(Played::new().settings.is_anywhere());
+    for text in [
+        "SELECT my_function()",
+        "DO $$BEGIN SET search_path = hr; END$$",
+        "SELECT set_config('search_path', name, false) FROM names",
+        "SET search_path = hr; SELECT my_function()",
+    ] {
+        let mut played = Played::new();
+        played.settings.hear(Some(&told));
+        assert!(!played.settings.is_anywhere());
+        played.alone("SELECT 1").alone("SET search_path = other");
+        assert!(!played.settings.is_anywhere());
+        played.alone(text);
+        assert!(played.settings.is_anywhere(), "{text}");
+        played.settings.hear(None);
+        assert!(played.settings.is_anywhere(), "{text}");
+        // Asked in a transaction, whose end may take it back.
+        played.sends("BEGIN", &["BEGIN"]).rests(Rest::Open);
+        played.settings.hear(Some(&told));
+        assert!(!played.settings.is_anywhere(), "{text}");
+        played.sends("ROLLBACK", &["ROLLBACK"]).rests(Rest::Idle);
+        assert!(played.settings.is_anywhere(), "{text}");
+    }
+    // Servers from 18 on say it by themselves.
+    let mut played = Played::new();
+    played.settings.report(Some("sales"), None);
+    played.alone("SELECT my_function()");
+    assert!(!played.settings.is_anywhere());
+}
+
+#[test]
 fn a_session_begins_with_what_its_client_asks_for() {
     let given = |parameters: &[(&[u8], &[u8])]| {
         let mut packet = Vec::new();
