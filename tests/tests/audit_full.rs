@@ -182,6 +182,9 @@ fn a_full_disk_refuses_or_counts_and_is_told_and_is_over_by_itself() -> Result<(
         ground.agent.tail()
     );
 
+    // How the agent stands is told in the log once it has lasted.
+    std::thread::sleep(Duration::from_secs(4));
+
     // With room again nothing has to be done.
     std::fs::remove_file(ground.disk.join("ballast"))?;
     until_true("strict to go on", Duration::from_secs(10), || {

@@ -579,7 +579,7 @@ play("local", "BEGIN", "SET LOCAL ROLE boss", read, "ROLLBACK", read)
 play("rolled back", "SET ROLE boss", "BEGIN", "SET ROLE owner", read, "ROLLBACK", read)
 play("savepoint", "SET ROLE boss", "BEGIN", "SAVEPOINT s", "SET ROLE owner", "ROLLBACK TO s", read)
 play("a function", "SELECT promote()", read, "RESET ROLE", read)
-play("a block", "DO $$BEGIN SET ROLE boss; END$$", read)
+play("a block", "DO $$BEGIN PERFORM promote(); END$$", read)
 # All of a text is undone where its end fails.
 play("undone", "SET ROLE boss", "SET ROLE owner; SET nonsense = 1", read)
 play("in one", "SET ROLE boss; " + read)
@@ -666,12 +666,12 @@ def play(name, *texts):
     with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as c:
         print(name, *[ask(c, text) for text in texts], flush=True)
 play("from the start", read)
-play("a function", "SELECT aside() IS NULL", read, "SET search_path = public", read)
-play("a block", "DO $$BEGIN SET search_path = boss; END$$", read, "RESET search_path", read)
+play("a function", "SELECT public.aside() IS NULL", read, "SET search_path = public", read)
+play("a block", "DO $$BEGIN PERFORM public.aside(); END$$", read, "RESET search_path", read)
 play("made up", "SELECT set_config('search_path', lower('BOSS'), false)", read)
 play("in one", "SELECT set_config('search_path', lower('BOSS'), false); " + read)
-play("written out", "SELECT aside() IS NULL; SELECT wage FROM public.wages")
-play("taken back", "SET search_path = public", "BEGIN", "DO $$BEGIN SET search_path = boss; END$$",
+play("written out", "SELECT public.aside() IS NULL; SELECT wage FROM public.wages")
+play("taken back", "SET search_path = public", "BEGIN", "DO $$BEGIN PERFORM public.aside(); END$$",
      read, "ROLLBACK", read)
 "#;
     let expected = "from the start 0\n\
