@@ -320,13 +320,22 @@ impl<'t> Walk<'t, '_> {
         if of.command_type == C::CMD_INSERT && of.target_list().is_empty() {
             self.column(written.object, None, ColumnUse::Written, true);
         }
+        let mut names: Vec<Option<&'t str>> = Vec::new();
         for one in of.target_list() {
             match one {
-                Node::ResTarget(one) => self.assigned(written.object, one),
+                Node::ResTarget(one) => {
+                    names.push(one.name());
+                    self.assigned(written.object, one);
+                }
                 other => self.unknown_kind(other),
             }
         }
-        self.exprs(of.values().iter(), Role::READ, &mut Vec::new());
+        for (place, value) in of.values().iter().enumerate() {
+            let mut sources = Vec::new();
+            self.expr(value, Role::READ, &mut sources);
+            let name = names.get(place).copied().flatten();
+            self.fill(written.object, name, u32::try_from(place).ok(), sources);
+        }
     }
 
     fn own_effects(&self) -> super::super::effect::Effects {
