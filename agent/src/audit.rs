@@ -63,6 +63,7 @@ pub mod sequencer;
 pub mod statement;
 pub mod store;
 mod subjects;
+pub mod tiles;
 pub mod verify;
 
 pub use log::{Connection, Log, LogError, Sealed};

@@ -110,9 +110,9 @@ impl Folder {
     }
 }
 
-/// A new file in place of an old one, whole or not at all. Done when records
-/// are let go, which is seldom: what they came to is on the disk before they go.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+/// A new file in place of an old one, whole or not at all. Done when records are let
+/// go, and of what is published, which is seldom: it is on the disk before they go.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     use std::io::Write;
     let new = path.with_extension("new");
     let mut file = std::fs::File::create(&new).map_err(StoreError::io("make", &new))?;

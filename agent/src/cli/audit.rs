@@ -17,6 +17,7 @@ use super::output::{self, Format, Page};
 use crate::audit::export::{self, ExportError, Form};
 use crate::audit::index::{Index, IndexError};
 use crate::audit::record::RecordId;
+use crate::audit::tiles::{Published, TilesError, publish};
 use crate::audit::verify::{Proof, ProofError, VerifyError};
 use crate::audit::{Folder, StoreError, prove, verify};
 use crate::config::{self, Overrides, Settings};
@@ -40,6 +41,7 @@ enum Command {
     Verify(Verify),
     Prove(Prove),
     Export(Export),
+    Tiles(Tiles),
     Key(Key),
     #[command(hide = true)]
     Index(BuildIndex),
@@ -89,6 +91,21 @@ struct Prove {
     /// The record, as searches name it, such as 3-1200
     #[arg(value_name = "RECORD")]
     record: RecordId,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// Publishes the log's tree, for mirrors and witnesses
+///
+/// Writes the last signed checkpoint and the tree's hashes as C2SP tiles
+/// (tlog-tiles), which any server for files can give out. They are hashes alone:
+/// no record leaves the host. What is there already stays; run it as often as
+/// others are to see the log grow.
+#[derive(Debug, Args)]
+struct Tiles {
+    /// Where to: `checkpoint` and `tile/` come to lie in it
+    #[arg(value_name = "FOLDER")]
+    to: PathBuf,
     #[command(flatten)]
     place: Where,
 }
@@ -144,6 +161,7 @@ impl Audit {
             Command::Verify(verify) => verify.carry_out(),
             Command::Prove(prove) => prove.carry_out(),
             Command::Export(export) => export.carry_out(),
+            Command::Tiles(tiles) => tiles.carry_out(),
             Command::Key(key) => key.carry_out(),
             Command::Index(index) => index.carry_out(),
         }
@@ -295,6 +313,29 @@ impl Prove {
             error => Failure::new(Exit::Failed, error),
         })?;
         output::document(Format::Json, &proof)?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl Tiles {
+    fn carry_out(self) -> Result<Exit, Failure> {
+        let folder = self.place.folder()?;
+        self.place.tell();
+        // By who runs it: the folder is his, and nothing but hashes is read.
+        let key = own_key(folder.path())?;
+        let published = publish(&folder, &key, &self.to).map_err(|error| match error {
+            TilesError::Store(error) => store(error),
+            error @ TilesError::Altered => Failure::new(Exit::Integrity, error),
+            error => Failure::new(Exit::Failed, error),
+        })?;
+        let Published { size, written, from } = published;
+        super::say(&format!("{size} records, {written} new tiles"));
+        if from > 0 {
+            super::say(&format!(
+                "the first {from} were removed from the log: of their tiles only those are there \
+                 that were published before"
+            ));
+        }
         Ok(Exit::Ok)
     }
 }
