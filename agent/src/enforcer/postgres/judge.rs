@@ -214,8 +214,11 @@ impl Judge {
             },
         };
         self.look_up();
-        // What only this text puts in doubt, the server can't clear up.
-        let was_known = self.target().role.known().is_some() && !self.target().anywhere;
+        // What only this text puts in doubt, the server can't clear up; nor is it asked for
+        // what no policy asks.
+        let (set, target) = (&means.policies.set, self.target());
+        let was_known = (target.role.known().is_some() || !set.reads_any(Fact::Role))
+            && (!target.anywhere || !set.tells_tables());
         // What runs only by being prepared changes nothing yet.
         if !matches!(runs, Runs::Parse(_) | Runs::Bind(..)) {
             self.follow(&statement, serial);
