@@ -439,6 +439,22 @@ fn records_tell_all_that_is_promised() -> Result<()> {
     );
     ensure!(text("yaml")?.contains("tag-given"));
 
+    // The tree for others: what the checkpoint counts is there, hash by hash.
+    let tiles = ground.folder.path().join("tiles");
+    let output = agent.audit(&["tiles", &tiles.display().to_string()])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let head = std::fs::read_to_string(tiles.join("checkpoint"))?;
+    let size: u64 = head.lines().nth(1).context("no size")?.parse()?;
+    let leaves = |number: u64| match size - number * 256 {
+        256.. => std::fs::read(tiles.join(format!("tile/0/{number:03}"))),
+        rest => std::fs::read(tiles.join(format!("tile/0/{number:03}.p/{rest}"))),
+    };
+    let mut bytes = 0;
+    for number in 0..size.div_ceil(256) {
+        bytes += leaves(number)?.len() as u64;
+    }
+    ensure!(size > 20 && bytes == size * 32, "{bytes} bytes of {size} leaves");
+
     // OCSF of the real thing.
     let output = agent.audit(&["export", "--format", "ocsf"])?;
     let file = ground.folder.path().join("ocsf.jsonl");
