@@ -87,14 +87,7 @@ pub fn read(path: &Path, classes: &[&str]) -> Result<Vec<ColumnWord>, Mistakes> 
 /// Checks the file's text; `name` is how mistakes name it.
 pub fn parse(text: &str, name: &str, classes: &[&str]) -> Result<Vec<ColumnWord>, Mistakes> {
     let mut mistakes = Mistakes::default();
-    let place = |at: Option<std::ops::Range<usize>>| {
-        let Some(before) = at.and_then(|at| text.get(..at.start)) else {
-            return Place::Named(name.into());
-        };
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Place::Line { file: name.into(), line, column }
-    };
+    let place = |at| Place::at(text, name, at);
     let document = match Document::parse(text) {
         Ok(document) => document,
         Err(error) => {

@@ -312,12 +312,7 @@ impl Reader<'_> {
     }
 
     fn place(&self, span: Option<Range<usize>>) -> Place {
-        let Some(before) = span.and_then(|span| self.text.get(..span.start)) else {
-            return Place::Named(self.file.into());
-        };
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Place::Line { file: self.file.into(), line, column }
+        Place::at(self.text, self.file, span)
     }
 }
 

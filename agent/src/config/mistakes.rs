@@ -1,6 +1,7 @@
 //! What is wrong with the settings, and where.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,6 +10,18 @@ pub enum Place {
     Named(String),
     /// Line and column count from 1, the column in characters.
     Line { file: String, line: usize, column: usize },
+}
+
+impl Place {
+    /// Where in a file's text something stands; without that, the file as a whole.
+    pub fn at(text: &str, file: &str, span: Option<Range<usize>>) -> Self {
+        let Some(before) = span.and_then(|span| text.get(..span.start)) else {
+            return Self::Named(file.into());
+        };
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Self::Line { file: file.into(), line, column }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -131,7 +131,7 @@ impl Set {
     /// Where nobody can say in which schema a bare name lies, it is asked about in each
     /// that a policy speaks of, and in one that none does.
     pub(super) fn elsewhere(&self, scene: &Scene, asks: &mut Asks) {
-        if !scene.target().anywhere {
+        if !scene.target().anywhere || !self.tells_tables() {
             return;
         }
         let bare = |ask: &&Ask| matches!(ask.thing, Thing::Table { certain: false, .. });
@@ -164,6 +164,9 @@ impl Set {
             for policy in slice.policies.policies() {
                 let id: &str = policy.id().as_ref();
                 let Some((own, named)) = self.policy(id).zip(self.named(id)) else { continue };
+                if !own.forbids {
+                    continue;
+                }
                 let lifted =
                     own.hold.is_some() && about.circumstances.lifted.iter().any(|l| l == id);
                 if lifted || met.contains(&own.id) {

@@ -4,7 +4,7 @@
 //! INVARIANT: a [`Set`] exists only if everything in it is right; whoever holds a
 //! good one keeps it until the next good one is there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
@@ -44,10 +44,8 @@ pub struct Set {
     texts: BTreeMap<Arc<str>, Box<str>>,
     slices: HashMap<Action, Slice>,
     looks: HashMap<Arc<str>, Looks>,
-    /// Of those that forbid and tell one table from another: by which words.
+    /// Of those that tell one table from another: by which words.
     named: HashMap<Arc<str>, Named>,
-    /// Schemas that any of them may speak of.
-    schemas: Box<[Box<str>]>,
     locals: Locals,
     /// By effect: what its slice reads.
     reads: Box<[FactSet]>,
@@ -115,13 +113,9 @@ impl Set {
         let reads = Effect::ALL.iter().map(|effect| {
             slices.get(&Action::Does(*effect)).map_or(FactSet::ALL, |slice| slice.reads)
         });
-        let telling = looks.iter().filter(|(read, looks)| read.policy.forbids && looks.tells_names);
-        let named = telling.map(|(read, _)| (Arc::clone(&read.policy.id), Named::of(read)));
-        let named: HashMap<Arc<str>, Named> = named.collect();
         let telling = looks.iter().filter(|(_, looks)| looks.tells_names);
-        let spoken_of: BTreeSet<Box<str>> = telling
-            .flat_map(|(read, _)| Named::of(read).schemas().map(Box::from).collect::<Vec<_>>())
-            .collect();
+        let named = telling.map(|(read, _)| (Arc::clone(&read.policy.id), Named::of(read)));
+        let named = named.collect();
         let reads_at_all = looks.iter().fold(FactSet::NONE, |all, (_, one)| all.union(one.reads));
         let seen =
             looks.iter().map(|(read, looks)| (Arc::clone(&read.policy.id), *looks)).collect();
@@ -138,7 +132,6 @@ impl Set {
             slices,
             looks: seen,
             named,
-            schemas: spoken_of.into_iter().collect(),
             locals: Locals::default(),
             remarks,
         })
@@ -173,11 +166,12 @@ impl Set {
 
     /// Whether any policy tells one table from another.
     pub fn tells_tables(&self) -> bool {
-        !self.schemas.is_empty()
+        !self.named.is_empty()
     }
 
+    /// The schemas that any of them may speak of.
     pub(super) fn schemas(&self) -> impl Iterator<Item = &str> {
-        self.schemas.iter().map(AsRef::as_ref)
+        self.named.values().flat_map(Named::schemas)
     }
 
     pub(super) fn named(&self, id: &str) -> Option<&Named> {

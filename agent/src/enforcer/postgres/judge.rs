@@ -5,6 +5,7 @@
 //! which settings a text will be read – is judged by the strictest reading.
 
 mod asked;
+mod following;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::policy::{
     Transaction, Verdict, Viewed, Words,
 };
 use crate::sql::facts::{Call, CallClass, Facts, Origin, Statement, Verb};
-use crate::sql::{Cell, Effect, Encoding, LexingState, Strings};
+use crate::sql::{Cell, Encoding, LexingState, Strings};
 use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
 
@@ -537,51 +538,6 @@ impl Judge {
             reading.strings = Strings::Uncertain;
         }
         reading
-    }
-
-    /// What running it may change about how the next text is read, and by whom it is run.
-    fn follow(&mut self, statement: &Understood, serial: u64) {
-        let facts = &statement.facts;
-        let opaque = !facts.understood()
-            || facts.effects().contains(Effect::Execute)
-            || facts.effects().contains(Effect::Unknown);
-        if facts.session().next().is_none() && !opaque {
-            return;
-        }
-        self.unsettled = serial;
-        self.settings.follow(facts, serial);
-    }
-
-    /// It was let through, and so was the code that it calls or a cursor of it.
-    fn ran(&mut self, statement: &Understood, session: &Session<Judged>) {
-        self.settings.ran(&statement.facts);
-        let fetches = |one: &Statement| matches!(one.verb, Verb::Fetch | Verb::Move);
-        if statement.facts.running().any(fetches) {
-            match behind(statement, session) {
-                Some(behind) => self.settings.ran(&behind.facts),
-                None => self.settings.lose_role(),
-            }
-        }
-    }
-
-    /// What is judged from now on is judged by the path and the role that hold now.
-    #[inline]
-    fn look_up(&mut self) {
-        if self.settings.take_changes() {
-            self.renew_scene();
-        }
-    }
-
-    fn renew_scene(&mut self) {
-        let path = self.settings.path().map(|path| path.map(Into::into));
-        let search_path = path.clone().unwrap_or_else(|| Some(self.settings.paths().into()));
-        self.reading.search_path = path.unwrap_or_else(|| Some(LOST.into()));
-        let known = self.scene.target();
-        let (role, anywhere) = (self.settings.role(), self.settings.is_anywhere());
-        let target = Target { search_path, role, anywhere, ..known.clone() };
-        if *known != target {
-            self.scene = Scene::new(target);
-        }
     }
 
     /// Whether the client reads UTF-8.

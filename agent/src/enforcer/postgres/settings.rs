@@ -171,22 +171,23 @@ impl Settings {
         }
     }
 
-    /// Code of somebody's own runs, and may take another role: what is judged after it
-    /// can't be told by whose rights it runs.
+    /// Code of somebody's own runs, and may take another role and another path: what is
+    /// judged after it can't be told by whose rights it runs, nor where bare names lie.
     pub fn ran(&mut self, facts: &Facts) {
         let opaque = |one: &Statement| {
             use crate::sql::Effect::{Execute, Unknown};
             !one.doubts.is_empty() || one.effects.contains(Execute) || one.effects.contains(Unknown)
         };
         if facts.running().any(opaque) {
-            self.lose_role();
-            self.lose_place();
+            self.code_ran();
         }
     }
 
-    pub fn lose_role(&mut self) {
+    /// The same, of code that nobody knows.
+    pub fn code_ran(&mut self) {
         self.changed |= self.role.value().is_some();
         self.role.lose();
+        self.lose_place();
     }
 
     /// Whether anything has changed since this was last asked.
