@@ -242,13 +242,37 @@ pub(super) fn is_secret(value: &str) -> bool {
 fn sounds_secret(text: &str) -> bool {
     // Most texts are short; nothing is allocated for them.
     let bytes = text.as_bytes();
-    SOUNDS.iter().any(|sound| {
-        bytes.windows(sound.len()).any(|window| window.eq_ignore_ascii_case(sound.as_bytes()))
-    })
+    let begins = |at: usize, sound: &str| {
+        let here = bytes.get(at..at + sound.len());
+        here.is_some_and(|here| here.eq_ignore_ascii_case(sound.as_bytes()))
+    };
+    let firsts = bytes.iter().enumerate().filter(|(_, sign)| letter(**sign) & FIRSTS != 0);
+    firsts.into_iter().any(|(at, _)| SOUNDS.iter().any(|sound| begins(at, sound)))
+}
+
+/// The letters with which a sound begins, a bit each.
+const FIRSTS: u32 = {
+    let (mut letters, mut left) = (0, SOUNDS);
+    while let [sound, rest @ ..] = left {
+        if let [first, ..] = sound.as_bytes() {
+            letters |= letter(*first);
+        }
+        left = rest;
+    }
+    letters
+};
+
+const fn letter(sign: u8) -> u32 {
+    let lower = sign | 0x20;
+    if lower.is_ascii_lowercase() { 1 << (lower - b'a') } else { 0 }
 }
 
 /// `scheme://user:password@host`, or a key in PEM.
 fn looks_like_credentials(text: &str) -> bool {
+    // All of them have one of these.
+    if memchr::memchr2(b':', b'-', text.as_bytes()).is_none() {
+        return false;
+    }
     let url = text.split("://").skip(1).any(|rest| {
         let authority = rest.split(['/', '?', '#', ' ', '\'']).next().unwrap_or_default();
         authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))

@@ -5,8 +5,10 @@
 //! not only hashed.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::quality::RandomState;
 
 use super::columns::Resolved;
 use super::redact::{self, Grammar};

@@ -5,8 +5,10 @@
 //! statement's place in its text is no part of them where it stands there alone.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::quality::RandomState;
 
 use super::facts::Facts;
 
@@ -29,7 +31,7 @@ impl Default for Alike {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hashing: RandomState::new(),
+            hashing: RandomState::default(),
         }
     }
 }

@@ -7,8 +7,10 @@
 //! they are is asked when a decision is made. So a catalog's change puts nothing out.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::quality::RandomState;
 
 use super::facts::{Doubt, Facts};
 use super::state::LexingState;
@@ -74,7 +76,7 @@ impl<R: Reading> Cache<R> {
     pub fn new(bytes: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hashing: RandomState::new(),
+            hashing: RandomState::default(),
             half: bytes / SHARDS / 2,
         }
     }

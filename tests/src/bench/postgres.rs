@@ -1,5 +1,6 @@
-//! PostgreSQL's own load, directly, through tidegate, through PgBouncer in
-//! session mode and through HAProxy's plain relay.
+//! PostgreSQL's own load, directly, through tidegate, through tidegate with the
+//! default policies and masks in force, through PgBouncer in session mode and through
+//! HAProxy's plain relay.
 //!
 //! INVARIANT: one server, one client program and one table for all ways; each
 //! row goes by all ways before the next row begins. With TLS, tidegate and
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::haproxy::Haproxy;
 use super::{Measure, Samples, medians};
-use crate::agent::Agent;
+use crate::agent::{Agent, Plan};
 use crate::certificates::Key;
 use crate::cgroup::Cgroup;
 use crate::dialer::Dialer;
@@ -44,27 +45,45 @@ impl Default for Rows {
 enum Way {
     Direct,
     Tidegate,
+    /// The same, with all that decides and masks by default.
+    Deciding,
     Pgbouncer,
     Haproxy,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::Direct, Self::Tidegate, Self::Pgbouncer, Self::Haproxy];
+    const ALL: [Self; 5] =
+        [Self::Direct, Self::Tidegate, Self::Deciding, Self::Pgbouncer, Self::Haproxy];
 
     fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Tidegate => "tidegate",
+            Self::Deciding => "tidegate, default policies",
             Self::Pgbouncer => "pgbouncer",
             Self::Haproxy => "haproxy",
         }
     }
 }
 
-struct Ground {
+/// An agent, and a cgroup of what it leads.
+struct Led {
     agent: Agent,
     work: Cgroup,
     _root: Cgroup,
+}
+
+impl Led {
+    fn start(plan: Plan) -> Result<Self> {
+        let root = Cgroup::fresh()?;
+        let work = root.child("work")?;
+        Ok(Self { agent: Agent::start(&root, plan)?, work, _root: root })
+    }
+}
+
+struct Ground {
+    /// Without policies, and with the default ones.
+    led: [Led; 2],
     haproxy: Haproxy,
     /// Without TLS, and with it on both legs.
     pgbouncers: [Pgbouncer; 2],
@@ -95,22 +114,29 @@ impl Ground {
             Pgbouncer::start(postgres.port(), Pooling::Session, &with_tls)?,
         ];
         let haproxy = Haproxy::start(postgres.port())?;
-        let root = Cgroup::fresh()?;
-        let work = root.child("work")?;
-        let agent = Agent::start(&root, plan(&postgres, postgres.port()))?;
-        Ok(Self { agent, work, _root: root, haproxy, pgbouncers, postgres, folder })
+        let carried = plan(&postgres, postgres.port());
+        let led = [Led::start(carried.clone())?, Led::start(carried.policy("enforce"))?];
+        Ok(Self { led, haproxy, pgbouncers, postgres, folder })
+    }
+
+    fn led(&self, way: Way) -> Option<&Led> {
+        match way {
+            Way::Tidegate => Some(&self.led[0]),
+            Way::Deciding => Some(&self.led[1]),
+            Way::Direct | Way::Pgbouncer | Way::Haproxy => None,
+        }
     }
 
     fn place(&self, way: Way) -> Place<'_> {
-        match way {
-            Way::Tidegate => Place::new().cgroup(&self.work),
-            _ => Place::new(),
+        match self.led(way) {
+            Some(led) => Place::new().cgroup(&led.work),
+            None => Place::new(),
         }
     }
 
     fn port(&self, way: Way, secured: bool) -> u16 {
         match way {
-            Way::Direct | Way::Tidegate => self.postgres.port(),
+            Way::Direct | Way::Tidegate | Way::Deciding => self.postgres.port(),
             Way::Pgbouncer => self.pgbouncers[usize::from(secured)].port(),
             Way::Haproxy => self.haproxy.port(),
         }
@@ -177,7 +203,8 @@ impl Ground {
     fn idle(&self, way: Way, secured: bool) -> Result<f64> {
         let processes = match way {
             Way::Direct => anyhow::bail!("there is nobody to ask"),
-            Way::Tidegate => self.agent.processes()?,
+            Way::Tidegate => self.led[0].agent.processes()?,
+            Way::Deciding => self.led[1].agent.processes()?,
             Way::Pgbouncer => vec![self.pgbouncers[usize::from(secured)].pid()],
             Way::Haproxy => vec![self.haproxy.pid()],
         };
@@ -200,8 +227,8 @@ impl Ground {
         let more = open(IDLE)?;
         let grown = resident().saturating_sub(before);
         drop((first, more));
-        if way == Way::Tidegate {
-            self.agent.wait_status("the idle ones to end", Duration::from_secs(20), |status| {
+        if let Some(led) = self.led(way) {
+            led.agent.wait_status("the idle ones to end", Duration::from_secs(20), |status| {
                 status.open == 0
             })?;
         }

@@ -101,16 +101,26 @@ impl Mentions {
         Self { settings: true, notifications: true, large_objects: true, names: true, paths: true };
 
     pub fn of(text: &[u8]) -> Self {
-        let has =
-            |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
-        let settings = has(b"set_config");
-        Self {
-            settings,
-            notifications: has(b"notify"),
-            large_objects: has(b"lo_") || has(b"lowrite"),
-            names: has(b"rename") || has(b"schema"),
-            paths: settings || has(b"search_path") || has(b"schema") || has(b"authorization"),
+        let mut found = Self::default();
+        let mut rest = text;
+        // Once over the text, by the signs that its words begin with.
+        while let Some(first) = rest.first() {
+            let begins = |word: &[u8]| {
+                rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
+            };
+            match first.to_ascii_lowercase() {
+                b's' if begins(b"set_config") => (found.settings, found.paths) = (true, true),
+                b's' if begins(b"search_path") => found.paths = true,
+                b's' if begins(b"schema") => (found.names, found.paths) = (true, true),
+                b'a' if begins(b"authorization") => found.paths = true,
+                b'r' if begins(b"rename") => found.names = true,
+                b'n' if begins(b"notify") => found.notifications = true,
+                b'l' if begins(b"lo_") || begins(b"lowrite") => found.large_objects = true,
+                _ => {}
+            }
+            rest = rest.get(1..).unwrap_or_default();
         }
+        found
     }
 }
 
@@ -189,3 +199,42 @@ impl Reading for Understood {
 
 /// Of a text that nobody reads, so much is looked at for the record.
 const HEAD: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_wherever_they_stand_and_however_they_are_written() {
+        let words: [(&str, [bool; 5]); 9] = [
+            ("set_config", [true, false, false, false, true]),
+            ("search_path", [false, false, false, false, true]),
+            ("schema", [false, false, false, true, true]),
+            ("authorization", [false, false, false, false, true]),
+            ("rename", [false, false, false, true, false]),
+            ("notify", [false, true, false, false, false]),
+            ("lo_", [false, false, true, false, false]),
+            ("lowrite", [false, false, true, false, false]),
+            ("nothing", [false; 5]),
+        ];
+        for (word, expected) in words {
+            for text in [
+                word.into(),
+                format!("a {word}"),
+                format!("{word} b"),
+                format!("ss{word}("),
+                word.to_uppercase(),
+            ] {
+                let it = Mentions::of(text.as_bytes());
+                let found = [it.settings, it.notifications, it.large_objects, it.names, it.paths];
+                assert_eq!(found, expected, "{text}");
+            }
+            let cut = &word[..word.len() - 1];
+            let it = Mentions::of(cut.as_bytes());
+            assert!(
+                !(it.settings || it.notifications || it.large_objects || it.names || it.paths),
+                "{cut}"
+            );
+        }
+    }
+}
