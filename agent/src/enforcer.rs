@@ -19,6 +19,7 @@ mod postgres;
 mod relay;
 #[cfg(test)]
 mod rig;
+mod seats;
 mod tls;
 mod worker;
 

@@ -55,8 +55,8 @@ pub use report::{
 pub use secrets::{CONNECTING, KEYED};
 pub use terms::{
     Account, AuthMode, AuthQuery, AuthTerms, ClientCertificate, ColumnWord, Der, DestinationTerms,
-    Login, PACKS, Passthrough, PolicyMode, PolicyTerms, Protocol, RoleVerifier, Secret, Terms,
-    TlsTerms, Verify, Who,
+    Login, PACKS, Passthrough, PolicyMode, PolicyTerms, Pooling, Protocol, RoleVerifier, Secret,
+    Terms, TlsTerms, Verify, Who,
 };
 pub use time::Timestamp;
 pub use trace::Trace;

@@ -136,7 +136,7 @@ pub fn ocsf(id: RecordId, at: u64, record: &Value) -> Option<Value> {
     let (activity, name) = match kind {
         "statement" => activity(record),
         "opened" | "session" => (ACTIVITY_CONNECT, "Connect"),
-        "outcome" | "closed" | "transaction" | "renamed" => (ACTIVITY_OTHER, "Other"),
+        "outcome" | "closed" | "transaction" | "renamed" | "doubted" => (ACTIVITY_OTHER, "Other"),
         _ => return None,
     };
     let verdict = get("/statement/verdict");

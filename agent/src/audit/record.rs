@@ -175,6 +175,7 @@ bodies! {
     Closed(OnFlow) = 17, "closed";
     Session(OnFlow) = 18, "session";
     Renamed(OnFlow) = 19, "renamed";
+    Doubted(OnFlow) = 20, "doubted";
     // Statements.
     Intent(Intent) = 32, "statement";
     Transaction(Transaction) = 34, "transaction";
@@ -199,7 +200,10 @@ impl Body {
     pub fn head(&self) -> Option<&Head> {
         match self {
             Self::Opened(head) => Some(head),
-            Self::Closed(event) | Self::Session(event) | Self::Renamed(event) => Some(&event.head),
+            Self::Closed(event)
+            | Self::Session(event)
+            | Self::Renamed(event)
+            | Self::Doubted(event) => Some(&event.head),
             Self::Intent(intent) => Some(&intent.head),
             Self::Outcome(outcome) => Some(&outcome.head),
             Self::Transaction(transaction) => Some(&transaction.head),

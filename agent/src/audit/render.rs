@@ -54,9 +54,10 @@ pub fn render(id: RecordId, body: &Body, known: &mut dyn Known) -> Value {
         Body::Process(json) | Body::Statement(json) | Body::Grounds(json) => Some(parsed(json)),
         Body::Flow(flow) => Some(parsed(&flow.json)),
         Body::Words(words) => Some(words.to_string().into()),
-        Body::Closed(event) | Body::Session(event) | Body::Renamed(event) => {
-            Some(parsed(&event.json))
-        }
+        Body::Closed(event)
+        | Body::Session(event)
+        | Body::Renamed(event)
+        | Body::Doubted(event) => Some(parsed(&event.json)),
         Body::Intent(intent) => Some(scribe.intent(intent)),
         Body::Outcome(outcome) => Some(scribe.outcome(outcome)),
         Body::Transaction(Transaction { ending, statements, .. }) => Some(json!({

@@ -47,7 +47,7 @@ pub(super) const ENFORCER: [&str; 3] = ["user", "workers", "drain"];
 pub(super) const CA: [&str; 2] = ["certificate", "key"];
 pub(super) const IDENTITY: [&str; 3] = ["directory", "kinds", "runtimes"];
 pub(super) const POLICY: [&str; 6] = ["mode", "folder", "packs", "bare", "enforce", "enforce_file"];
-pub(super) const PROTECT: [&str; 17] = [
+pub(super) const PROTECT: [&str; 18] = [
     "to",
     "mode",
     "exclude",
@@ -64,6 +64,7 @@ pub(super) const PROTECT: [&str; 17] = [
     "verifiers",
     "auth_query",
     "login",
+    "pooling",
     "catalog",
 ];
 

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::{AuthMode, Protocol, Verify};
+use crate::model::{AuthMode, Pooling, Protocol, Verify};
 
 /// How a destination's connections are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,7 @@ pub struct Service {
     pub protocol: Protocol,
     pub tls: TlsSettings,
     pub auth: AuthSettings,
+    pub pooling: Pooling,
     /// Who reads the databases' definitions; `None`: sessions do.
     pub catalog: Option<AccountSettings>,
 }
@@ -142,6 +143,10 @@ pub(super) fn auth(text: &str) -> Result<AuthMode, String> {
             ("cleartext", AuthMode::Cleartext),
         ],
     )
+}
+
+pub(super) fn pooling(text: &str) -> Result<Pooling, String> {
+    word("value", text, &[("auto", Pooling::Auto), ("session", Pooling::Session)])
 }
 
 /// True: always.

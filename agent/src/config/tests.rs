@@ -1,6 +1,5 @@
 use super::*;
-use crate::model::PolicyMode;
-use crate::model::{Durability, LogTerms, TextKept};
+use crate::model::{Durability, LogTerms, PolicyMode, Pooling, TextKept};
 
 fn mistakes(text: &str) -> Vec<String> {
     match parse(text, "tidegate.toml") {
@@ -468,6 +467,23 @@ fn an_account_that_reads_catalogs_is_a_role_and_a_file() {
     );
     let unread = "protect = [{ to = 6379, catalog = { role = \"x\", password_file = \"/p\" } }]";
     assert!(mistakes(unread)[0].contains("`catalog` has no meaning where nothing is read"));
+}
+
+#[test]
+fn whether_a_session_keeps_its_server_is_said_of_a_destination() {
+    let text = "protect = [{ to = 5432 }, { to = 6432, pooling = \"session\" }]";
+    let settings = parse(text, "f").unwrap();
+    let said: Vec<_> = settings.protect.iter().map(|one| one.service.pooling).collect();
+    assert_eq!(said, [Pooling::Auto, Pooling::Session]);
+    for (said, told) in [
+        ("to = 5432, pooling = \"sesion\"", "unknown value `sesion`: did you mean `session`?"),
+        ("to = 3306, pooling = \"session\"", "`pooling` has no meaning where nothing is read"),
+    ] {
+        let found = mistakes(&format!("protect = [{{ {said} }}]"));
+        assert!(found.len() == 1 && found[0].contains(told), "{found:?}");
+    }
+    let found = mistakes("pooling = \"session\"\nprotect = [5432]");
+    assert!(found[0].contains("it belongs to a destination"), "{found:?}");
 }
 
 #[test]

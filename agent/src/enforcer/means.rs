@@ -13,12 +13,13 @@ use super::cancels::Cancels;
 use super::catalogs::Catalogs;
 use super::hashing::Hashing;
 use super::postgres::{Known, Understood};
+use super::seats::Seats;
 use super::tls::{ClientConfigs, Leaves};
 use crate::audit::{Log, Subjects};
 use crate::mask::HashKey;
 use crate::model::{
-    ActorKind, Der, DestinationTerms, Flow, Kind, Passthrough, PolicyMode, PolicyTerms, Protocol,
-    Terms, Verify, Who,
+    ActorKind, Der, DestinationTerms, Flow, Kind, Login, Passthrough, PolicyMode, PolicyTerms,
+    Protocol, Terms, Verify, Who,
 };
 use crate::policy::{self, Layers, Set, Source, Stance};
 use crate::sql::{Alike, Cache, Cell, cell};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub hashing: Hashing,
     /// The statements that wait and may be cancelled.
     pub cancels: Cancels,
+    /// Which processes of servers' have a session to themselves, as the settings say.
+    pub seats: Seats,
     /// Programs that leave when they are asked for a password in clear once
     /// SCRAM has begun, by their file: they are asked at once.
     pub asked_at_once: Arc<Mutex<HashSet<PathBuf>>>,
@@ -100,6 +103,7 @@ impl Shared {
             cell: Arc::new(cell.map_err(|error| error.to_string())?),
             hashing: Hashing::start().map_err(|error| error.to_string())?,
             cancels: Cancels::default(),
+            seats: Seats::default(),
             asked_at_once: Arc::default(),
         })
     }
@@ -182,6 +186,11 @@ impl Destination {
         self.terms.protocol == Protocol::Postgres
     }
 
+    /// The role of ours that this workload logs in as.
+    pub fn login(&self, flow: &Flow) -> Option<&Login> {
+        self.terms.auth.logins.iter().find(|login| fits(&login.who, flow))
+    }
+
     pub fn verify(&self) -> Verify {
         self.terms.tls.verify
     }
@@ -226,7 +235,7 @@ impl Policies {
 }
 
 /// Whether all that is asked of a process is so.
-pub fn fits(who: &Who, flow: &Flow) -> bool {
+fn fits(who: &Who, flow: &Flow) -> bool {
     let Who { exe, unit, user, cgroup } = who;
     let process = &flow.process;
     let path = process.exe.as_ref().map(|path| path.to_string_lossy());
@@ -234,7 +243,8 @@ pub fn fits(who: &Who, flow: &Flow) -> bool {
     let in_unit = |unit: &String| group.split('/').any(|part| part == unit);
     let under = |wanted: &String| {
         let wanted = wanted.trim_end_matches('/');
-        group.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let rest = process.cgroup.as_deref().and_then(|group| group.strip_prefix(wanted));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     exe.as_ref().is_none_or(|exe| path.as_ref().is_some_and(|path| **path == **exe))
         && unit.as_ref().is_none_or(in_unit)
@@ -256,3 +266,6 @@ const RULINGS: usize = 65_536;
 const CHUNK: usize = 64 * 1024;
 /// Bytes of texts and facts that are kept for all sessions.
 const FACTS: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

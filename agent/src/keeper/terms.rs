@@ -97,6 +97,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, String> {
             environment: protect.environment.clone(),
             tls: of.tls(protect, &protect.service.tls),
             auth: with_kept(of.auth(&protect.service.auth), protect, &kept),
+            pooling: protect.service.pooling,
             catalog: protect.service.catalog.as_ref().and_then(|account| of.account(account)),
         };
         let roots = match &terms.tls.roots {

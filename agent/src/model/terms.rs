@@ -37,6 +37,7 @@ pub struct DestinationTerms {
     pub environment: Option<String>,
     pub tls: TlsTerms,
     pub auth: AuthTerms,
+    pub pooling: Pooling,
     /// Who reads its databases' definitions; `None`: sessions do.
     pub catalog: Option<Account>,
 }
@@ -50,6 +51,7 @@ impl DestinationTerms {
             environment: None,
             tls: TlsTerms::default(),
             auth: AuthTerms::default(),
+            pooling: Pooling::default(),
             catalog: None,
         }
     }
@@ -63,6 +65,18 @@ pub enum Protocol {
     Postgres,
     /// It is carried as it comes, and recorded as unread.
     Unread,
+}
+
+/// For how long a session has a process of the server to itself, should a pooler stand
+/// before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// For a transaction, unless the process is the one that the login announced.
+    #[default]
+    Auto,
+    /// For its whole life: so the operator says.
+    Session,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

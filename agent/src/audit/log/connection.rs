@@ -85,6 +85,15 @@ impl Connection {
         }
     }
 
+    /// What the settings say of the session turned out not to be so.
+    pub fn doubted(&self, why: &str) {
+        let json: Box<str> = serde_json::json!({ "why": why }).to_string().into();
+        let told = self.event(|head, _| Body::Doubted(OnFlow { head, json: json.clone() }));
+        if let (Err(_), Some(shared)) = (told, &self.shared) {
+            shared.lose();
+        }
+    }
+
     /// To be called once, with the connection's last words.
     pub fn closed(&self, closing: &Closing) -> Result<(), LogError> {
         let mut json = serde_json::to_value(closing).unwrap_or_default();

@@ -47,6 +47,7 @@ fn all() -> Vec<Body> {
         Body::Closed(OnFlow { head: head(), json: json() }),
         Body::Session(OnFlow { head: head(), json: json() }),
         Body::Renamed(OnFlow { head: head(), json: json() }),
+        Body::Doubted(OnFlow { head: head(), json: json() }),
         Body::Intent(intent()),
         Body::Transaction(Transaction { head: head(), ending: 1, statements: 3 }),
         Body::Outcome(outcome),

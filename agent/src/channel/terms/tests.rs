@@ -11,6 +11,7 @@ fn terms() -> Terms {
             environment: Some("staging".into()),
             tls: Default::default(),
             auth: Default::default(),
+            pooling: Default::default(),
             catalog: Some(crate::model::Account {
                 role: "reader".into(),
                 password: Secret(b"of ours".to_vec()),

@@ -17,7 +17,7 @@ const WHO: [&str; 4] = ["exe", "unit", "user", "cgroup"];
 const LOGIN: [&str; 6] = ["role", "from", "exe", "unit", "user", "cgroup"];
 const PASSTHROUGH: [&str; 5] = ["exe", "unit", "user", "cgroup", "to"];
 /// What has a meaning only where the destination is read.
-const OF_READING: [&str; 12] = [
+const OF_READING: [&str; 13] = [
     "verify",
     "roots",
     "server_name",
@@ -29,6 +29,7 @@ const OF_READING: [&str; 12] = [
     "verifiers",
     "auth_query",
     "login",
+    "pooling",
     "catalog",
 ];
 
@@ -69,8 +70,10 @@ impl Reader<'_> {
             }
         }
         let (tls, auth) = (self.tls(table), self.auth(table));
+        let pooling = self.take(table, "pooling", |i| service::pooling(string(i)?));
+        let pooling = pooling.map(|pooling| pooling.value).unwrap_or_default();
         let catalog = self.table(table, "catalog").and_then(|account| self.account(account));
-        Service { protocol, tls, auth, catalog }
+        Service { protocol, tls, auth, pooling, catalog }
     }
 
     fn tls(&mut self, table: &dyn TableLike) -> TlsSettings {

@@ -7,7 +7,7 @@ use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::Holding;
 use super::judge::{Judge, Judgement, Known};
 use super::learning::Learning;
-use super::probe::{About, Probe, Probed};
+use super::probe::{Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
 use super::writeback::Watch;
@@ -74,6 +74,7 @@ pub enum Pumped {
     Done,
 }
 
+const TERMINATE: u8 = b'X';
 /// What one direction may move in one turn.
 const BUDGET: usize = 4 * SCRATCH;
 
@@ -217,6 +218,7 @@ impl<I: Io> Carriage<I> {
                 return Ok(Pumped::Blocked);
             }
             if client.has_ended() {
+                carrying.judge.leave_seat();
                 upstream.finish();
                 self.note_cut(Side::Client);
                 return Ok(Pumped::Idle);
@@ -376,6 +378,9 @@ impl Carrying {
             let more = std::mem::replace(&mut self.told, outcome.serial) == outcome.serial;
             record(log, recorded, &outcome, more, counts.unwrap_or_default());
         }
+        if let Some(why) = self.judge.take_broken() {
+            log.doubted(why);
+        }
         if let Some(name) = self.application.take() {
             log.renamed(name);
         }
@@ -416,6 +421,10 @@ impl Carrying {
         turn: &mut Turn<'_>,
     ) -> Result<Asked, WireError> {
         let Self { session, judge, held, probe, screening, watch, .. } = self;
+        judge.heed_seat(session);
+        if frame.tag == TERMINATE {
+            judge.leave_seat();
+        }
         let asks = matches!(frame.tag, b'Q' | b'P' | b'B' | b'E' | b'F' | b'D' | b'C');
         if asks && let Some(about) = judge.asks_server(frame, session, turn.means) {
             // What was sent before has its own end, and a rest behind it.
@@ -496,7 +505,7 @@ impl Carrying {
                     hold,
                 });
                 session.take_back(ticket);
-                let asked = probe.insert(Probe::new(About::Process));
+                let asked = probe.insert(Probe::new(judge.about()));
                 up.insert(&asked.question());
                 return Ok(Asked::Later);
             }

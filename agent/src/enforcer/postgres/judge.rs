@@ -6,6 +6,7 @@
 
 mod asked;
 mod following;
+mod kept;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,9 +25,10 @@ use super::temporary::{Rest, Temporary};
 use super::writeback;
 use crate::audit::{self, Connection, LogError, Way};
 use crate::enforcer::means::{Destination, Means};
+use crate::enforcer::seats::Seats;
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Catalog, Class, Hand, Mask};
-use crate::model::{ActorKind, Carried, Flow, Timestamp, Trace};
+use crate::model::{ActorKind, Carried, Flow, Pooling, Timestamp, Trace};
 use crate::policy::values::Value;
 use crate::policy::vocabulary::Fact;
 use crate::policy::{
@@ -37,6 +39,7 @@ use crate::sql::facts::{Call, CallClass, Facts, Origin, Statement, Verb};
 use crate::sql::{Cell, Encoding, LexingState, Strings};
 use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
+use kept::{Broken, Kept};
 
 /// Of one session.
 #[derive(Debug)]
@@ -64,6 +67,10 @@ pub struct Judge {
     own: Option<bool>,
     /// Whose the names are that the session gives. `None`: that wasn't asked.
     naming: Option<Naming>,
+    /// The operator's word that the process is kept, as long as it counts.
+    kept: Option<Kept>,
+    /// Why it doesn't any more, for the log.
+    broken: Option<Broken>,
     /// What is known of the database.
     catalog: Arc<Catalog>,
 }
@@ -109,7 +116,14 @@ pub enum Judgement {
 
 impl Judge {
     /// `given`: with which settings the client began its session.
-    pub fn new(flow: &Flow, destination: &Destination, carried: &Carried, given: &Given) -> Self {
+    pub fn new(
+        flow: &Flow,
+        destination: &Destination,
+        carried: &Carried,
+        given: &Given,
+        seats: &Seats,
+    ) -> Self {
+        let kept = (destination.terms.pooling == Pooling::Session).then(|| Kept::new(seats));
         let subject = Subject::new(principal(flow));
         let kind = subject.actor().kind;
         let settings = Settings::new(carried.role.as_deref().unwrap_or_default(), given);
@@ -137,6 +151,8 @@ impl Judge {
             temporary: Temporary::default(),
             own: None,
             naming: None,
+            kept,
+            broken: None,
             catalog: Arc::default(),
         }
     }

@@ -10,7 +10,7 @@ use super::screening::Screening;
 use super::words::{CONNECTION_FAILURE, Fatal};
 use super::{Ask, Carriage, Fault, Question, Sought, Subject, Turn};
 use crate::enforcer::catalogs::{Identity, certificate_hash};
-use crate::enforcer::means::{Means, fits};
+use crate::enforcer::means::Means;
 use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{Hello, has_postgres_alpn};
@@ -60,7 +60,7 @@ impl<I: Io> Carriage<I> {
         let facts = Facts { client, server, clear_at_once: self.is_asked_at_once(means) };
         let destination = Arc::clone(&self.destination);
         let terms = &destination.terms.auth;
-        let given = terms.logins.iter().find(|login| fits(&login.who, &self.flow));
+        let given = destination.login(&self.flow);
         let role = given.map(|given| given.role.clone()).or_else(|| self.carried.role.clone());
         self.admit(&role.unwrap_or_default(), means)?;
         let chance = Chance::draw().ok_or_else(|| {
@@ -160,7 +160,13 @@ impl<I: Io> Carriage<I> {
                 self.client.framer.consume_framed();
                 let _ = self.log.session(&self.carried);
                 self.told = true;
-                let judge = Judge::new(&self.flow, &self.destination, &self.carried, &self.given);
+                let judge = Judge::new(
+                    &self.flow,
+                    &self.destination,
+                    &self.carried,
+                    &self.given,
+                    &turn.means.shared.seats,
+                );
                 let screening = Screening::new(self.database(), turn.means);
                 let account = self.destination.terms.catalog.as_ref().map(|_| {
                     let database = self.carried.database.as_deref().unwrap_or_default();

@@ -22,6 +22,8 @@ pub struct Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     Process,
+    /// The same, and of which server it is: a session is said to keep it.
+    Kept,
     /// The question itself is prepared by a name: is it there by that name?
     Names,
 }
@@ -41,6 +43,8 @@ pub struct Held {
     /// `current_user`.
     pub user: Box<str>,
     pub statement_timeout: Box<str>,
+    /// When its server was started, where that was asked.
+    pub since: Option<Box<str>>,
 }
 
 /// What a frame of the server's is while a probe is under way.
@@ -64,10 +68,11 @@ impl Probe {
         let mut out = Vec::new();
         let name = [NAME, b"\0"].concat();
         let text = match self.about {
-            About::Process => PROCESS,
-            About::Names => NAMES,
+            About::Process => PROCESS.to_vec(),
+            About::Kept => [PROCESS, SINCE].concat(),
+            About::Names => NAMES.to_vec(),
         };
-        let query = [name.as_slice(), text, b"\0", &[0, 0]].concat();
+        let query = [name.as_slice(), &text, b"\0", &[0, 0]].concat();
         let bind = [name.as_slice(), &name, &[0, 0], &[0, 0], &[0, 0]].concat();
         let execute = [name.as_slice(), &[0; 4]].concat();
         let (portal, statement) = ([b"P", name.as_slice()].concat(), [b"S", &*name].concat());
@@ -116,20 +121,25 @@ impl Probe {
     }
 }
 
-/// A row of texts: four, or one.
+/// A row of texts: four, five, or one.
 fn told(about: About, row: &[u8]) -> Option<Told> {
     let (count, rest) = row.split_first_chunk::<2>()?;
     let (first, rest) = value(rest)?;
     match (about, u16::from_be_bytes(*count)) {
-        (About::Process, 4) => {
+        (About::Process, 4) | (About::Kept, 5) => {
             let (search_path, rest) = value(rest)?;
             let (user, rest) = value(rest)?;
-            let (statement_timeout, _) = value(rest)?;
+            let (statement_timeout, rest) = value(rest)?;
+            let since = match about {
+                About::Kept => Some(value(rest)?.0.into()),
+                _ => None,
+            };
             Some(Told::Process(Held {
                 process: first.parse().ok()?,
                 search_path: search_path.into(),
                 user: user.into(),
                 statement_timeout: statement_timeout.into(),
+                since,
             }))
         }
         (About::Names, 1) => Some(Told::Names { kept: first.parse().ok()? }),
@@ -147,6 +157,9 @@ const NAME: &[u8] = b"tidegate asks";
 const PROCESS: &[u8] = b"SELECT pg_catalog.pg_backend_pid()::pg_catalog.text, \
     pg_catalog.current_setting('search_path'), CURRENT_USER::pg_catalog.text, \
     pg_catalog.current_setting('statement_timeout')";
+/// In whole microseconds: a time's text hangs on the session's settings.
+const SINCE: &[u8] = b", (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) \
+    OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8::pg_catalog.text";
 const NAMES: &[u8] = b"SELECT (EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
     WHERE name OPERATOR(pg_catalog.=) 'tidegate asks'))::pg_catalog.text";
 

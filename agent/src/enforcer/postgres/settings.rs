@@ -190,6 +190,13 @@ impl Settings {
         self.lose_place();
     }
 
+    /// What the server was asked may have been of somebody else's session.
+    pub fn doubt(&mut self) {
+        self.lose();
+        self.lose_place();
+        self.changed = true;
+    }
+
     /// Whether anything has changed since this was last asked.
     pub fn take_changes(&mut self) -> bool {
         std::mem::take(&mut self.changed)

@@ -3,15 +3,20 @@
 //! The private key is this process's own and never leaves it. A leaf that the
 //! host's CA signed is for a server that was verified; one that nobody signed
 //! stands for a server that couldn't be, so that its client sees just that.
+//!
+//! INVARIANT: none is shown that is past the half of its life, by the clock that its
+//! clients go by: a host may have slept meanwhile, or its clock been set.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::TlsError;
 use super::configs::ServerConfigs;
@@ -23,7 +28,14 @@ pub struct Leaves {
     key: KeyPair,
     signing: Arc<dyn SigningKey>,
     public: Vec<u8>,
-    known: Mutex<HashMap<Wanted, (Arc<Leaf>, Instant)>>,
+    known: Mutex<HashMap<Wanted, Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    leaf: Arc<Leaf>,
+    /// In seconds since 1970.
+    shown: Range<i64>,
 }
 
 /// For which names, signed by whom.
@@ -59,9 +71,13 @@ impl Leaves {
     }
 
     pub fn known(&self, wanted: &Wanted) -> Option<Arc<Leaf>> {
+        self.known_at(wanted, now())
+    }
+
+    fn known_at(&self, wanted: &Wanted, now: i64) -> Option<Arc<Leaf>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (leaf, made) = known.get(wanted)?;
-        if made.elapsed() > RENEWED {
+        let Kept { leaf, shown } = known.get(wanted)?;
+        if !shown.contains(&now) {
             known.remove(wanted);
             return None;
         }
@@ -100,15 +116,29 @@ impl Leaves {
         trusted: bool,
     ) -> Result<Arc<Leaf>, TlsError> {
         let end_point = chain.first().and_then(|certificate| end_point_hash(certificate));
+        let shown = chain.first().map(|certificate| half_of_life(certificate, now()));
         let key = CertifiedKey::new(chain, Arc::clone(&self.signing));
         let leaf = Arc::new(Leaf { configs: ServerConfigs::new(key)?, end_point, trusted });
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
-        known.insert(wanted, (Arc::clone(&leaf), Instant::now()));
+        known.insert(wanted, Kept { leaf: Arc::clone(&leaf), shown: shown.unwrap_or_default() });
         Ok(leaf)
     }
+}
+
+/// From now until half of what it has yet to live is over: whoever is shown it then has
+/// as long as that to use it.
+fn half_of_life(certificate: &[u8], now: i64) -> Range<i64> {
+    let ends = X509Certificate::from_der(certificate)
+        .map_or(now, |(_, parsed)| parsed.validity().not_after.timestamp());
+    now..now + (ends - now).max(0) / 2
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 impl Leaf {
@@ -131,6 +161,7 @@ impl std::fmt::Debug for Leaf {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The keeper signs for a day.
-const RENEWED: Duration = Duration::from_secs(12 * 3600);
 const MOST: usize = 1024;
+
+#[cfg(test)]
+mod tests;

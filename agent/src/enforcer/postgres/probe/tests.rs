@@ -12,7 +12,7 @@ fn body(values: &[&str]) -> Vec<u8> {
 
 #[test]
 fn a_question_is_six_messages_that_a_server_takes() {
-    for about in [About::Process, About::Names] {
+    for about in [About::Process, About::Kept, About::Names] {
         let question = Probe::new(about).question();
         let (mut rest, mut tags) = (question.as_slice(), Vec::new());
         while let Some((head, after)) = rest.split_first_chunk::<5>() {
@@ -35,8 +35,14 @@ fn a_row_is_the_process_and_what_holds_in_its_session() {
         search_path: "\"$user\", public".into(),
         user: "app".into(),
         statement_timeout: "5s".into(),
+        since: None,
     };
-    assert_eq!(told(About::Process, &row), Some(Told::Process(expected)));
+    assert_eq!(told(About::Process, &row), Some(Told::Process(expected.clone())));
+    assert_eq!(told(About::Kept, &row), None, "of which server?");
+    let row = body(&["4711", "\"$user\", public", "app", "5s", "1700000000123456"]);
+    let expected = Held { since: Some("1700000000123456".into()), ..expected };
+    assert_eq!(told(About::Kept, &row), Some(Told::Process(expected)));
+    assert_eq!(told(About::Process, &row), None);
 }
 
 #[test]

@@ -148,6 +148,7 @@ fn the_server_is_believed_about_its_own_session() {
         search_path: "sales".into(),
         user: user.into(),
         statement_timeout: "1500ms".into(),
+        since: None,
     };
     let mut played = Played::new();
     // ALTER ROLE app SET role = owner: RESET ROLE means that one.
@@ -177,6 +178,7 @@ fn where_bare_names_lie_is_uncertain_until_the_server_says() {
         search_path: "sales".into(),
         user: "app".into(),
         statement_timeout: "0".into(),
+        since: None,
     };
     // ALTER ROLE app SET search_path: nobody has said.
     assert!(Played::new().settings.is_anywhere());

@@ -48,11 +48,15 @@ impl<G: Gate> Session<G> {
         (self.naming != Naming::Renamed || known.value.by_sql).then_some(known.value)
     }
 
+    /// Whether all that was sent before has an end of its own.
+    pub fn begins(&self) -> bool {
+        !self.since_sync && !self.skipping && self.copying() == Copying::No
+    }
+
     /// Whether what this frame begins may lean on a name that was given before, and whose
     /// meaning may have gone with a process of the server's.
     pub fn leans_on_names(&self, frame: &Frame<'_>) -> bool {
-        let begins = !self.since_sync && !self.skipping && self.copying() == Copying::No;
-        if !begins || self.transaction() != Transaction::Idle {
+        if !self.begins() || self.transaction() != Transaction::Idle {
             return false;
         }
         // What it parses or asks takes the unnamed one's place.
