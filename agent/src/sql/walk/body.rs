@@ -181,7 +181,8 @@ impl<'t> Walk<'t, '_> {
             || !matches!(query.having_clause(), Node::None)
             || !matches!(query.limit_count(), Node::None)
             || !matches!(query.limit_offset(), Node::None)
-            || query.with_clause().is_some();
+            || query.with_clause().is_some()
+            || super::bound::aggregates(query);
         if made_of_several {
             return;
         }
