@@ -405,7 +405,8 @@ fn a_policy_on_the_role_is_not_talked_around() -> Result<()> {
          forbid (principal, action == Action::\"read\", resource)
          when { context.role == \"boss\" };
          @id(\"own/wages\") @reason(\"nobody reads wages\")
-         forbid (principal, action, resource is Table) when { resource.schema == \"boss\" };
+         forbid (principal, action, resource is Table)
+         when { [\"boss\", \"Boss\"].contains(resource.schema) };
          @id(\"default/agent-code\") @off(\"functions are called here\")
          permit (principal, action, resource);
          @id(\"default/unknown\") @off(\"and blocks\") permit (principal, action, resource);",
@@ -495,6 +496,10 @@ fn a_bare_name_is_asked_about_where_the_server_would_find_it() -> Result<()> {
         "GRANT USAGE ON SCHEMA boss TO clerk",
         "CREATE TABLE boss.wages AS SELECT 1 AS wage",
         "CREATE TABLE public.wages AS SELECT 0 AS wage",
+        "CREATE SCHEMA \"Boss\"",
+        "GRANT USAGE ON SCHEMA \"Boss\" TO clerk",
+        "CREATE TABLE \"Boss\".wages AS SELECT 2 AS wage",
+        "GRANT SELECT ON \"Boss\".wages TO PUBLIC",
         "GRANT SELECT ON boss.wages, public.wages TO PUBLIC",
         "CREATE FUNCTION aside() RETURNS void LANGUAGE plpgsql AS \
          $$BEGIN PERFORM set_config('search_path', 'boss', false); END$$",
@@ -527,6 +532,19 @@ play("a block", "DO $$BEGIN PERFORM public.aside(); END$$", read, "RESET search_
 play("made up", "SELECT set_config('search_path', lower('BOSS'), false)", read)
 play("in one", "SELECT set_config('search_path', lower('BOSS'), false); " + read)
 play("written out", "SELECT public.aside() IS NULL; SELECT wage FROM public.wages")
+play("by names",
+     "SELECT set_config(new_value => 'boss', setting_name => 'search_path', is_local => false)", read)
+play("cut", "SELECT set_config('search_pathology'::varchar(11), 'bosses'::varchar(4), false)", read)
+play("by a view", "UPDATE pg_settings SET setting = 'boss' WHERE name = 'search_path'", read)
+play("not run", "SET search_path = boss",
+     "SELECT count(set_config('search_path', 'public', false)) FROM generate_series(1, 0)", read)
+play("not kept", "SET search_path = boss",
+     "SELECT set_config('search_path', 'public', NOT false)", read)
+play("later", "BEGIN", "DECLARE c CURSOR FOR SELECT set_config('search_path', 'boss', false)",
+     "SET search_path = public", "FETCH c", read, "ROLLBACK")
+play("capitals", "SET search_path = \"Boss\"", read)
+play("one, not two", "SET search_path = 'boss, public'", "SET search_path = public", read)
+play("as pg_dump", "SELECT pg_catalog.set_config('search_path', '', false)", "SELECT 1")
 play("taken back", "SET search_path = public", "BEGIN", "DO $$BEGIN PERFORM public.aside(); END$$",
      read, "ROLLBACK", read)
 "#;
@@ -536,6 +554,15 @@ play("taken back", "SET search_path = public", "BEGIN", "DO $$BEGIN PERFORM publ
                     made up boss wages\n\
                     in one wages\n\
                     written out False\n\
+                    by names boss wages\n\
+                    cut boss wages\n\
+                    by a view boss wages\n\
+                    not run ok 0 wages\n\
+                    not kept ok public wages\n\
+                    later ok ok ok boss wages ok\n\
+                    capitals ok wages\n\
+                    one, not two ok ok 0\n\
+                    as pg_dump  1\n\
                     taken back ok ok ok wages ok 0\n";
     let said = guarded.python(asked)?;
     ensure!(said == expected, "{said}\n{}", guarded.agent.tail());

@@ -6,6 +6,8 @@
 //!   else on the database.
 //! - A name that may mean one of several things is asked for as each of them: all
 //!   must be allowed.
+//! - What is kept to run later is asked for as if it ran, but for what a function's body
+//!   calls and hides: whoever calls the function is asked about that.
 
 use std::fmt;
 
@@ -87,6 +89,9 @@ pub(super) fn executes(statement: &Statement) -> bool {
 /// A statement's effects without what was only there because the prepared statement
 /// wasn't known.
 pub(super) fn own_effects(statement: &Statement, prepared: Option<&Facts>) -> Effects {
+    if statement.is_body() {
+        return statement.effects.without(Effect::Execute).without(Effect::Unknown);
+    }
     if prepared.is_none() || !executes(statement) {
         return statement.effects;
     }
@@ -132,6 +137,8 @@ impl Asking<'_> {
     }
 
     fn thing(&mut self, effect: Effect, object: &Object, bound: Bound) {
+        // How many rows, a function's call tells.
+        let bound = if self.statement.is_body() { Bound::NotApplicable } else { bound };
         let mut push = |thing| self.asks.push(Ask { effect, thing, bound });
         match object.kind {
             ObjectKind::Relation
@@ -226,6 +233,9 @@ impl Asking<'_> {
 
     /// What runs that isn't the server's own.
     fn code(&mut self, effects: Effects, left: &mut Effects) {
+        if self.statement.is_body() {
+            return;
+        }
         let mut functions: Vec<(Option<&str>, &str)> = Vec::new();
         for call in self.statement.calls.iter().filter(|call| call.class == CallClass::Foreign) {
             functions.push((call.schema.as_deref(), &call.name));

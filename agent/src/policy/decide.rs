@@ -272,13 +272,18 @@ impl Set {
 /// others wait.
 const MOST_STATEMENTS: usize = 1_024;
 
-/// Each statement that runs, with what it needs to be asked about.
+/// Each statement that runs or is kept to run later, with what it needs to be asked about.
 fn for_each(question: &Question<'_>, mut each: impl FnMut(About<'_>)) {
     let Question { scene, facts, circumstances, catalog, .. } = question;
     let mut prepared = question.prepared.iter();
     for statement in facts.telling() {
         let prepared =
             if executes(statement) { prepared.next().and_then(Option::as_deref) } else { None };
+        each(About { facts, statement, prepared, scene, catalog: *catalog, circumstances });
+    }
+    // What is kept runs by another name: a view's, a table's that has a default.
+    for statement in facts.later() {
+        let prepared = None;
         each(About { facts, statement, prepared, scene, catalog: *catalog, circumstances });
     }
 }

@@ -222,8 +222,10 @@ fn schemas(target: &Target) -> Vec<Box<str>> {
             all.push(found.into());
         }
     };
-    for sign in path.chars().chain([',']) {
+    let mut signs = path.chars().chain([',']).peekable();
+    while let Some(sign) = signs.next() {
         match sign {
+            '"' if quoted && signs.next_if_eq(&'"').is_some() => name.push('"'),
             '"' => quoted = !quoted,
             ',' if !quoted => {
                 match name.as_str() {

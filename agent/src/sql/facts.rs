@@ -442,6 +442,11 @@ impl Statement {
         !self.doubts.iter().all(read)
     }
 
+    /// Whether it is the body of a function: to call that one is an action of its own.
+    pub fn is_body(&self) -> bool {
+        self.later_of.is_some() && self.way == Way::FunctionBody
+    }
+
     /// The widest of its own bound and those of the parts that run with it.
     pub fn widest(&self) -> Bound {
         let own = if matches!(self.verb, Verb::Select | Verb::Values) && !self.parts.is_empty() {
@@ -469,6 +474,11 @@ impl Facts {
     /// What runs when the text runs.
     pub fn running(&self) -> impl Iterator<Item = &Statement> {
         self.statements.iter().filter(|statement| statement.later_of.is_none())
+    }
+
+    /// What the text keeps, to run when something else does.
+    pub fn later(&self) -> impl Iterator<Item = &Statement> {
+        self.statements.iter().filter(|statement| statement.later_of.is_some())
     }
 
     pub fn effects(&self) -> Effects {

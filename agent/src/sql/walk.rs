@@ -96,6 +96,8 @@ struct Walk<'t, 's> {
     out: Statement,
     /// What this statement defines without running it.
     later: Vec<Statement>,
+    /// Each of its calls runs, once, in the order in which they are written.
+    straight: bool,
     objects: HashMap<Named, u32>,
     columns: HashMap<(u32, Option<Box<str>>), u32>,
     levels: Vec<Level<'t>>,
@@ -133,6 +135,7 @@ impl<'t, 's> Walk<'t, 's> {
             state,
             out: Statement::new(Verb::Unknown, way),
             later: Vec::new(),
+            straight: false,
             objects: HashMap::new(),
             columns: HashMap::new(),
             levels: Vec::new(),
@@ -160,6 +163,7 @@ impl<'t, 's> Walk<'t, 's> {
     }
 
     fn top(&mut self, node: Node<'t>) {
+        self.straight = calls::straight(node);
         self.statement(node);
     }
 

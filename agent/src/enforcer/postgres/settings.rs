@@ -117,11 +117,11 @@ impl Settings {
 
     /// All schemas that a name may mean while nobody can say.
     pub fn paths(&self) -> String {
-        let mut all = self.path.seen.join(", ");
-        if !all.is_empty() {
-            all.push_str(", ");
-        }
-        all + self.path.base.as_deref().unwrap_or(DEFAULT_PATH)
+        // One with an open quote no server takes; here it would swallow the others.
+        let whole = |path: &&str| path.matches('"').count().is_multiple_of(2);
+        let base = self.path.base.as_deref().unwrap_or(DEFAULT_PATH);
+        let all = self.path.seen.iter().map(AsRef::as_ref).chain([base]);
+        all.filter(whole).collect::<Vec<_>>().join(", ")
     }
 
     pub fn role(&self) -> Role {
@@ -180,6 +180,15 @@ impl Settings {
         };
         if facts.running().any(opaque) {
             self.code_ran();
+        }
+    }
+
+    /// Rows of a cursor are taken: what its query sets, it sets with each of them.
+    pub fn fetched(&mut self, facts: &Facts) {
+        if facts.session().next().is_some() {
+            self.changed = true;
+            self.lose();
+            self.lose_place();
         }
     }
 
@@ -246,8 +255,11 @@ impl Settings {
         let to = to.filter(|_| whole && effect.scope != Scope::Stored);
         let local = effect.scope == Scope::Transaction;
         self.changed = true;
-        let set = |followed: &mut Followed, to: Option<Value>| {
-            followed.see(&effect.value);
+        let mut full = false;
+        let mut set = |followed: &mut Followed, to: Option<Value>| {
+            if let Setting::To(value) = &effect.value {
+                full |= followed.see(value);
+            }
             match to {
                 Some(to) => followed.set(at, to, local),
                 None => followed.lose(),
@@ -274,6 +286,10 @@ impl Settings {
                 }
             }
             _ => {}
+        }
+        // What was forgotten may hold again, and a role names a schema of its own.
+        if full && &*effect.setting != "statement_timeout" {
+            self.lose_place();
         }
     }
 
@@ -388,15 +404,17 @@ impl Followed {
         })
     }
 
-    fn see(&mut self, value: &Setting) {
-        if let Setting::To(value) = value
-            && !self.seen.contains(value)
-        {
-            if self.seen.len() >= MOST_SEEN {
-                self.seen.remove(0);
-            }
-            self.seen.push(value.clone());
+    /// Whether another had to be forgotten for it.
+    fn see(&mut self, value: &str) -> bool {
+        if self.seen.iter().any(|seen| **seen == *value) {
+            return false;
         }
+        let full = self.seen.len() >= MOST_SEEN;
+        if full {
+            self.seen.remove(0);
+        }
+        self.seen.push(value.into());
+        full
     }
 
     fn set(&mut self, (serial, index): (u64, u32), to: Value, local: bool) {
@@ -483,6 +501,7 @@ impl Followed {
             self.base = Some(value.into());
         } else {
             self.now = Some(Value::To(value.into()));
+            self.see(value);
         }
         // What was lost within a transaction that is open may come back with its end.
         if !touched {

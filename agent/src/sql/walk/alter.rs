@@ -19,11 +19,31 @@ impl<'t> Walk<'t, '_> {
         self.alters(kind, names::Qualified { schema: None, name: name.unwrap_or_default() });
     }
 
+    /// What is said of a column, a trigger … is said of its table.
+    fn describes(&mut self, kind: raw::ObjectType::Type, object: Node<'t>) {
+        use raw::ObjectType as O;
+        let members =
+            [O::OBJECT_COLUMN, O::OBJECT_TABCONSTRAINT, O::OBJECT_TRIGGER, O::OBJECT_RULE];
+        let table = match members.contains(&kind) || kind == O::OBJECT_POLICY {
+            true => names::of_member(object).0,
+            false => None,
+        };
+        match table {
+            Some(table) => self.alters(ObjectKind::Relation, table),
+            None => self.alters(names::object_kind(kind), names::of_node(object)),
+        }
+    }
+
     pub(super) fn alter(&mut self, node: Node<'t>) {
         match node {
             Node::AlterTableStmt(of) => self.alter_table(of),
             Node::RenameStmt(of) => {
                 let kind = names::object_kind(of.rename_type);
+                // A trigger's, a policy's and a rule's are called by their table.
+                let kind = match of.relation() {
+                    Some(_) if is_member(kind) => ObjectKind::Relation,
+                    _ => kind,
+                };
                 self.alters_object(kind, of.relation(), of.object());
                 // Roles and databases have only this name.
                 if let (None, Node::None) = (of.relation(), of.object()) {
@@ -39,11 +59,11 @@ impl<'t> Walk<'t, '_> {
                 self.alters_object(kind, of.relation(), of.object());
             }
             Node::CommentStmt(of) => {
-                self.alters(names::object_kind(of.objtype), names::of_node(of.object()));
+                self.describes(of.objtype, of.object());
                 self.verb(Verb::Comment);
             }
             Node::SecLabelStmt(of) => {
-                self.alters(names::object_kind(of.objtype), names::of_node(of.object()));
+                self.describes(of.objtype, of.object());
                 self.verb(Verb::SecurityLabel);
             }
             Node::AlterDomainStmt(of) => {
@@ -115,6 +135,8 @@ impl<'t> Walk<'t, '_> {
             }
             Node::AlterExtensionContentsStmt(of) => {
                 self.alters_plain(ObjectKind::Extension, of.extname());
+                let kind = names::object_kind(of.objtype);
+                self.alters(kind, names::of_node(of.object()));
             }
             Node::AlterFdwStmt(of) => {
                 self.alters_plain(ObjectKind::ForeignDataWrapper, of.fdwname());
@@ -268,4 +290,10 @@ impl<'t> Walk<'t, '_> {
             other => self.filter(other),
         }
     }
+}
+
+/// Whether it is part of a table.
+fn is_member(kind: ObjectKind) -> bool {
+    use ObjectKind::{Constraint, Policy, Rule, Trigger};
+    matches!(kind, Constraint | Policy | Rule | Trigger)
 }

@@ -3,10 +3,11 @@
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{CreateFunctionStmt, DoStmt, RuleStmt, ViewStmt};
 
-use super::super::effect::{Effect, Use, Uses};
-use super::super::facts::{Doubt, ObjectKind, Statement, Verb, Way};
+use super::super::effect::{Effect, Effects, Use, Uses};
+use super::super::facts::{Doubt, ObjectKind, Part, Statement, Verb, Way};
 use super::super::lexer;
 use super::super::text;
+use super::from::is_temporary;
 use super::{Budget, Role, Walk, names};
 
 impl<'t> Walk<'t, '_> {
@@ -160,7 +161,39 @@ impl<'t> Walk<'t, '_> {
         if let Some(range) = of.view() {
             self.range_as(ObjectKind::View, range, Uses::of(Use::Defined));
         }
-        self.aside(Way::View, |walk| walk.statement(of.query()));
+        let temporary = of.view().is_some_and(is_temporary);
+        self.aside(Way::View, |walk| {
+            walk.statement(of.query());
+            if temporary {
+                walk.written_through(of.query());
+            }
+        });
+    }
+
+    /// What is written to a session's own view lands in the table that it shows.
+    fn written_through(&mut self, query: Node<'t>) {
+        let Node::SelectStmt(query) = query else { return };
+        let [Node::RangeVar(shown)] = query.from_clause().iter().collect::<Vec<_>>()[..] else {
+            return;
+        };
+        let made_of_several = !query.group_clause().is_empty()
+            || !query.distinct_clause().is_empty()
+            || !matches!(query.having_clause(), Node::None)
+            || !matches!(query.limit_count(), Node::None)
+            || !matches!(query.limit_offset(), Node::None)
+            || query.with_clause().is_some()
+            || super::bound::aggregates(query);
+        if made_of_several {
+            return;
+        }
+        let target = self.range(shown, Uses::of(Use::Read));
+        self.out.parts.push(Part {
+            verb: Verb::Delete,
+            way: Way::View,
+            effects: Effects::of(Effect::Insert).with(Effect::Update).with(Effect::Delete),
+            bound: super::bound::of_select(query),
+            target: Some(target),
+        });
     }
 
     pub(super) fn rule(&mut self, of: &'t RuleStmt) {

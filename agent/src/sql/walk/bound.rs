@@ -3,7 +3,9 @@
 //!
 //! Errs to the strict side: a condition that cannot be followed bounds nothing.
 
+mod back;
 mod depends;
+mod idle;
 
 use pg_raw_parse::nodes::{A_Expr, CaseExpr, SelectStmt, SubLink};
 use pg_raw_parse::{Node, const_val::ConstValue, raw};
@@ -68,13 +70,18 @@ pub(super) fn of_select(of: &SelectStmt) -> Bound {
     }
 }
 
+/// Whether its rows are made of several.
+pub(super) fn aggregates(of: &SelectStmt) -> bool {
+    of.target_list().iter().any(|of| depends::aggregate(of.val()))
+}
+
 /// A LIMIT that is one: not ALL, not NULL.
 pub(super) fn limited(of: &SelectStmt) -> bool {
     match of.limit_count() {
         Node::None => false,
-        Node::A_Const(limit) => !limit.isnull,
-        Node::TypeCast(cast) => !matches!(cast.arg(), Node::A_Const(limit) if limit.isnull),
-        _ => true,
+        Node::ParamRef(_) => true,
+        Node::TypeCast(of) if matches!(of.arg(), Node::ParamRef(_)) => true,
+        count => integer(count).is_some_and(|count| count <= MOST_AT_ONCE),
     }
 }
 
@@ -116,8 +123,11 @@ fn shape<'t>(node: Node<'t>, negated: bool, target: Target<'t>) -> Shape {
         Node::CollateClause(of) => shape(of.arg(), negated, target),
         Node::NullTest(of) => {
             let is_null = (of.nulltesttype == raw::NullTestType::IS_NULL) != negated;
-            if columns(of.arg(), target).is_empty() {
-                Shape::Open
+            let known = columns(of.arg(), target);
+            // Every row has a place and a version.
+            let always = known.iter().all(|column| OWN.contains(column));
+            if known.is_empty() || always {
+                if is_null && always && !known.is_empty() { Shape::Empty } else { Shape::Open }
             } else if is_null {
                 Shape::Some
             } else if boolean(of.arg()) {
@@ -305,7 +315,16 @@ fn operator<'t>(of: &'t A_Expr, negated: bool, target: Target<'t>) -> Shape {
                 !bound.is_empty() && bound == own
             };
             let loose = match right {
-                Node::NodeList(list) => list.iter().all(dependent),
+                Node::NodeList(list) => {
+                    let ends: Vec<_> = list.iter().collect();
+                    let endless = |name, end: Option<&Node<'t>>| {
+                        end.is_some_and(|end| {
+                            idle::beyond(name, *end) || depends::literal_truth(*end).is_some()
+                        })
+                    };
+                    ends.iter().all(|end| dependent(*end))
+                        || endless(">=", ends.first()) && endless("<=", ends.last())
+                }
                 _ => true,
             };
             match (own.is_empty() && columns(right, target).is_empty(), loose, negated) {
@@ -343,10 +362,8 @@ fn sub_link<'t>(of: &'t SubLink, negated: bool, target: Target<'t>) -> Shape {
         S::ANY_SUBLINK if !own.is_empty() => {
             if negated {
                 Shape::Most
-            } else if depends::gives_back(query, of.testexpr(), target) {
-                Shape::Open
             } else {
-                Shape::Some
+                back::gives_back(query, of.testexpr(), target)
             }
         }
         S::ALL_SUBLINK if !own.is_empty() => {
@@ -375,16 +392,21 @@ fn exists<'t>(query: &'t SelectStmt, negated: bool, target: Target<'t>) -> Shape
     let inner = Target { inner: target.inner || !query.from_clause().is_empty(), ..target };
     let correlated = !columns(Node::SelectStmt(query), target).is_empty();
     // A lone aggregate always gives a row; a limit may take them all.
-    let aggregate = query.group_clause().is_empty()
-        && query.target_list().iter().any(|of| depends::aggregate(of.val()));
+    let aggregate = query.group_clause().is_empty() && aggregates(query);
     let cut =
         !matches!(query.limit_count(), Node::None) || !matches!(query.limit_offset(), Node::None);
     if !correlated || aggregate || (cut && negated) {
         return Shape::Open;
     }
-    let mut narrowest = shape(query.where_clause(), false, inner);
+    let mut narrowest = back::apart_from_itself(query, target)
+        .map(|condition| shape(condition, false, inner))
+        .min()
+        .unwrap_or(Shape::Open);
     for item in query.from_clause() {
-        if let Node::JoinExpr(join) = item {
+        // What an outer join doesn't find, it gives all the same.
+        if let Node::JoinExpr(join) = item
+            && join.jointype == raw::JoinType::JOIN_INNER
+        {
             narrowest = narrowest.min(shape(join.quals(), false, inner));
         }
     }
@@ -397,6 +419,7 @@ fn exists<'t>(query: &'t SelectStmt, negated: bool, target: Target<'t>) -> Shape
                 Shape::Empty
             }
         }
+        (Shape::Most, false) => Shape::Most,
         _ => Shape::Some,
     }
 }
@@ -438,7 +461,11 @@ fn integer(node: Node<'_>) -> Option<i64> {
     }
 }
 
+/// Columns of the server's own, which no row is without.
+const OWN: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax"];
 /// Conditions nested deeper are taken to bound nothing.
 const DEEPEST: u32 = 100;
+/// A limit above it is none.
+const MOST_AT_ONCE: i64 = 1_000_000;
 /// Of longer ORs only so many arms are compared with each other.
 const MOST_ARMS: usize = 16;

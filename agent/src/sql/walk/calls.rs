@@ -169,20 +169,34 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn set_config(&mut self, call: &'t FuncCall) {
-        let mut arguments = call.args().iter();
-        let first = arguments.next();
-        let setting = first.and_then(text).or_else(|| self.only_value(first?));
-        let value = arguments.next().and_then(text);
-        let local = arguments.next().and_then(truth);
+        let name = argument(call, 0, "setting_name");
+        let setting = name.and_then(exact).or_else(|| self.only_value(name?));
+        let value = argument(call, 1, "new_value").and_then(exact);
+        let local = argument(call, 2, "is_local").and_then(exact_truth);
+        self.guarded_setting(setting);
         self.session(SessionEffect {
             // A setting whose name is a value may be any.
             setting: setting.map_or_else(|| "*".into(), |name| name.to_lowercase().into()),
-            value: match (setting, value) {
-                (Some(_), Some(value)) => Setting::To(value.into()),
+            value: match (setting, value, local) {
+                (Some(_), Some(value), Some(_)) if self.straight => Setting::To(value.into()),
                 _ => Setting::Dynamic,
             },
             scope: if local == Some(true) { Scope::Transaction } else { Scope::Session },
         });
+    }
+
+    /// What a setting does beyond the session's own texts; `None`: it may be any.
+    pub(super) fn guarded_setting(&mut self, name: Option<&str>) {
+        match name.map(str::to_lowercase).as_deref() {
+            // Triggers and rules stop firing.
+            None | Some("session_replication_role") => self.effect(Effect::Administer),
+            // Libraries are loaded.
+            Some("session_preload_libraries" | "local_preload_libraries")
+            | Some("dynamic_library_path" | "shared_preload_libraries") => {
+                self.effect(Effect::UnsafeIo);
+            }
+            Some(_) => {}
+        }
     }
 
     /// The one value that a bare column has, by the query's condition: as pg_dump
@@ -218,6 +232,73 @@ fn plain_key(node: Node<'_>) -> Option<&str> {
     let Some(ConstValue::String(text)) = of.val() else { return None };
     let plain = |sign: u8| sign.is_ascii_alphanumeric() || b"_-. :".contains(&sign);
     text.bytes().all(plain).then_some(text)
+}
+
+/// Whether a statement is a plain `SELECT f(…), g(…)` of constants and of calls that set
+/// something: no condition, no row and no order may keep one of them from running, or
+/// run it twice.
+pub(super) fn straight(node: Node<'_>) -> bool {
+    let Node::SelectStmt(of) = node else { return false };
+    let none = |node: Node<'_>| matches!(node, Node::None);
+    let bare = of.op == raw::SetOperation::SETOP_NONE
+        && of.into_clause().is_none()
+        && of.with_clause().is_none()
+        && of.sort_clause().is_empty()
+        && [of.from_clause(), of.group_clause(), of.distinct_clause()]
+            .iter()
+            .all(|list| list.is_empty())
+        && [of.where_clause(), of.having_clause(), of.limit_count(), of.limit_offset()]
+            .into_iter()
+            .all(none);
+    let constant = |node: Node<'_>| match node {
+        Node::FuncCall(of) => {
+            names::of_list(of.funcname()).name == "set_config" && of.args().iter().all(is_value)
+        }
+        other => is_value(other),
+    };
+    bare && of.target_list().iter().all(|one| constant(one.val()))
+}
+
+/// A constant or a parameter, also under casts.
+fn is_value(node: Node<'_>) -> bool {
+    match node {
+        Node::A_Const(_) | Node::ParamRef(_) => true,
+        Node::TypeCast(of) => is_value(of.arg()),
+        Node::NamedArgExpr(of) => is_value(of.arg()),
+        _ => false,
+    }
+}
+
+/// What a function is given by this name, or in this place.
+fn argument<'t>(call: &'t FuncCall, place: usize, name: &str) -> Option<Node<'t>> {
+    let mut arguments = call.args().iter().enumerate();
+    arguments.find_map(|(at, node)| match node {
+        Node::NamedArgExpr(of) => (of.name() == Some(name)).then(|| of.arg()),
+        node => (at == place).then_some(node),
+    })
+}
+
+/// A literal text that no cast changes.
+fn exact(node: Node<'_>) -> Option<&str> {
+    plainly_cast(node, &["text", "varchar"]).then(|| text(node)).flatten()
+}
+
+fn exact_truth(node: Node<'_>) -> Option<bool> {
+    plainly_cast(node, &["text", "bool"]).then(|| truth(node)).flatten()
+}
+
+fn plainly_cast(node: Node<'_>, types: &[&str]) -> bool {
+    match node {
+        Node::TypeCast(of) => {
+            let plain = of.type_name().is_some_and(|of| {
+                let name = names::qualified(of.names().iter().map(Node::String));
+                types.contains(&name.name) && of.typmods().is_empty()
+            });
+            plain && plainly_cast(of.arg(), types)
+        }
+        Node::A_Const(_) => true,
+        _ => false,
+    }
 }
 
 /// A literal text, also under casts.

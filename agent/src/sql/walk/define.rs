@@ -244,6 +244,8 @@ impl<'t> Walk<'t, '_> {
             let name = if member {
                 let (table, name) = names::of_member(object);
                 if let Some(table) = table {
+                    // The table will behave otherwise.
+                    self.effect(Effect::Alter);
                     let uses = Uses::of(Use::Defined);
                     self.named(ObjectKind::Relation, table.schema, table.name, uses);
                 }
@@ -364,7 +366,7 @@ impl<'t> Walk<'t, '_> {
     fn create_index(&mut self, of: &'t IndexStmt) {
         self.creates_plain(ObjectKind::Index, of.idxname());
         let Some(range) = of.relation() else { return };
-        let object = self.range(range, Uses::of(Use::Maintained));
+        let object = self.range(range, Uses::of(Use::Maintained).with(Use::Defined));
         self.levels.push(Level::default());
         self.item(Item {
             alias: range.relname().unwrap_or_default(),

@@ -146,7 +146,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     pub(super) fn range_as(&mut self, kind: ObjectKind, of: &'t RangeVar, uses: Uses) -> u32 {
-        let temporary = of.relpersistence as u8 == b't' || of.schemaname() == Some("pg_temp");
+        let temporary = is_temporary(of);
         if temporary {
             self.out.note(Note::Temporary);
         }
@@ -274,4 +274,9 @@ fn renamed(alias: Option<&Alias>) -> Vec<&str> {
     alias
         .map(|alias| alias.colnames().iter().filter_map(Node::as_str).collect())
         .unwrap_or_default()
+}
+
+/// Created as temporary, or named in `pg_temp`.
+pub(super) fn is_temporary(of: &RangeVar) -> bool {
+    of.relpersistence as u8 == b't' || of.schemaname() == Some("pg_temp")
 }

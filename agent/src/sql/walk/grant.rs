@@ -191,7 +191,9 @@ impl<'t> Walk<'t, '_> {
                     parts.push(written(arg));
                 }
                 match parts.into_iter().collect::<Option<Vec<String>>>() {
-                    Some(parts) if parts.len() == 1 => Setting::To(parts.concat().into()),
+                    Some(parts) if parts.len() == 1 && !is_list(of.name()) => {
+                        Setting::To(parts.concat().into())
+                    }
                     Some(parts) => {
                         let quoted: Vec<_> = parts.iter().map(|part| quote(part)).collect();
                         Setting::To(quoted.join(", ").into())
@@ -203,6 +205,11 @@ impl<'t> Walk<'t, '_> {
         };
         (value, scope)
     }
+}
+
+/// Whether a setting is a list of names: what SET gives it is quoted, also one alone.
+fn is_list(name: Option<&str>) -> bool {
+    name.is_some_and(|name| name.eq_ignore_ascii_case("search_path"))
 }
 
 fn written(node: Node<'_>) -> Option<String> {

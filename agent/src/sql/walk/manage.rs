@@ -179,14 +179,8 @@ impl<'t> Walk<'t, '_> {
             return;
         }
         let (value, scope) = self.setting(of);
-        match name.as_deref() {
-            // Triggers and rules stop firing; libraries are loaded.
-            Some("session_replication_role") => self.effect(Effect::Administer),
-            Some("session_preload_libraries" | "local_preload_libraries")
-            | Some("dynamic_library_path" | "shared_preload_libraries") => {
-                self.effect(Effect::UnsafeIo);
-            }
-            _ => {}
+        if let Some(name) = &name {
+            self.guarded_setting(Some(name));
         }
         self.session(SessionEffect {
             setting: name.map_or_else(|| "*".into(), Into::into),

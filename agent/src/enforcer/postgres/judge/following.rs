@@ -28,7 +28,10 @@ impl Judge {
         let fetches = |one: &Statement| matches!(one.verb, Verb::Fetch | Verb::Move);
         if statement.facts.running().any(fetches) {
             match behind(statement, session) {
-                Some(behind) => self.settings.ran(&behind.facts),
+                Some(behind) => {
+                    self.settings.fetched(&behind.facts);
+                    self.settings.ran(&behind.facts);
+                }
                 None => self.settings.code_ran(),
             }
         }

@@ -43,8 +43,7 @@ impl Given {
             };
             match pair.as_deref().and_then(|pair| pair.split_once('=')) {
                 Some((name, value)) => self.set(&name.replace('-', "_"), value),
-                // A short option: none of them is a setting that is followed.
-                None => self.uncertain |= pair.is_some(),
+                None => self.uncertain |= pair.is_some() || is_hidden(&word),
             }
         }
     }
@@ -62,6 +61,12 @@ impl Given {
         };
         *place = Some(value.into());
     }
+}
+
+/// Short options may stand in one word, with the one for settings behind others:
+/// `-ecrole=boss`.
+fn is_hidden(word: &str) -> bool {
+    !word.starts_with("-c") && word.get(1..).is_some_and(|rest| rest.contains(['c', '-']))
 }
 
 /// Apart by white space that no backslash stands before.

@@ -233,6 +233,10 @@ fn a_session_begins_with_what_its_client_asks_for() {
         ("-c session_authorization=boss", "?"),
         ("-c", "app"),
         ("-c role", "?"),
+        ("-ecrole=boss", "?"),
+        ("-e-role=boss", "?"),
+        ("-ec role=boss", "?"),
+        ("-e -O", "app"),
     ] {
         assert_eq!(Played::with(&options(text)).role(), role, "{text}");
     }
@@ -255,6 +259,68 @@ fn where_the_path_is_lost_a_name_may_mean_all_that_it_has_meant() {
     assert_eq!(played.settings.path(), None);
     assert_eq!(played.settings.paths(), "a, b, c, \"$user\", public");
     assert_eq!(played.alone("RESET search_path").settings.path(), Some(None));
+}
+
+#[test]
+fn a_path_that_is_told_otherwise_than_it_is_set_counts_for_nothing() {
+    for text in [
+        "SELECT set_config('search_path', 'a', NOT false)",
+        "SELECT set_config('search_path', 'a', false) WHERE false",
+        "SELECT set_config('search_path', 'a', false), generate_series(1, 0)",
+        "SELECT CASE WHEN false THEN set_config('search_path', 'a', false) END",
+        "SELECT count(*) FILTER (WHERE set_config('search_path', 'a', false) = 'a')",
+        "SELECT set_config('search_path', 'ab'::varchar(1), false)",
+        "SELECT set_config('search_pathology'::varchar(11), 'a', false)",
+        "SELECT set_config(is_local => false, new_value => 'a', setting_name => 'search_path') LIMIT 0",
+        "WITH x AS (SELECT set_config('search_path', 'a', false)) SELECT 1",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT set_config('search_path', 'a', false)",
+        "UPDATE pg_settings SET setting = 'a' WHERE name = 'search_path'",
+    ] {
+        let mut played = Played::new();
+        played.alone("SET search_path = b").settings.hear(None);
+        played.settings.anywhere = false;
+        played.alone(text);
+        assert!(played.settings.is_anywhere(), "{text}");
+    }
+    let mut played = Played::new();
+    let named =
+        "SELECT set_config(new_value => 'a', setting_name => 'search_path', is_local => false)";
+    assert_eq!(played.alone(named).settings.path(), Some(Some("a")));
+    assert_eq!(played.alone("SET search_path = \"A, b\"").settings.path(), Some(Some("\"A, b\"")));
+    // What a cursor's query sets, it sets when its rows are taken.
+    played.settings.anywhere = false;
+    played.settings.fetched(&facts("SELECT set_config('search_path', 'c', false)"));
+    assert!(played.settings.is_anywhere());
+}
+
+#[test]
+fn no_value_hides_another() {
+    let mut played = Played::new();
+    played.alone("SET search_path = a");
+    // The server takes none with an open quote.
+    played.sends("SELECT set_config('search_path', '\"', false)", &["!"]);
+    assert_eq!(played.settings.path(), None);
+    assert_eq!(played.settings.paths(), "a, \"$user\", public");
+    // One that only the server told is one that it has been.
+    let mut played = Played::new();
+    played.alone("SELECT set_config('search_path', $1, false)");
+    played.settings.hear(Some(&Held {
+        process: 1,
+        search_path: "hidden".into(),
+        user: "app".into(),
+        statement_timeout: "0".into(),
+    }));
+    let text = "BEGIN; SET LOCAL search_path = b; COMMIT";
+    played.sends(text, &["BEGIN", "SET", "COMMIT"]).rests(Rest::Idle);
+    assert!(played.settings.paths().contains("hidden"), "{}", played.settings.paths());
+    // More than are kept: the first may hold again.
+    let mut played = Played::new();
+    played.alone("SET search_path = a").settings.anywhere = false;
+    for number in 0..MOST_SEEN {
+        let text = format!("BEGIN; SET search_path = b{number}; ROLLBACK");
+        played.sends(&text, &["BEGIN", "SET", "ROLLBACK"]).rests(Rest::Idle);
+    }
+    assert!(played.settings.is_anywhere());
 }
 
 #[test]

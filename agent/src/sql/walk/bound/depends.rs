@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use pg_raw_parse::list::NodeList;
-use pg_raw_parse::nodes::SelectStmt;
+use pg_raw_parse::nodes::A_Expr;
 use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use super::super::super::builtin::{self, FunctionKind};
 use super::super::calls::{text, truth};
 use super::super::names;
-use super::{Shape, Target, integer, null, shape};
+use super::{Shape, Target, back, idle, integer, null, shape};
 
 /// The target's columns in an expression. Empty: it is the same for every row.
 pub(super) fn columns<'t>(node: Node<'t>, target: Target<'t>) -> BTreeSet<&'t str> {
@@ -36,7 +36,8 @@ fn collect<'t>(node: Node<'t>, target: Target<'t>, found: &mut BTreeSet<&'t str>
                     at.and_then(|at| parts.get(at)) == Some(&alias)
                 }
             };
-            if counts {
+            // All rows of a table have the same.
+            if counts && name != "tableoid" {
                 found.insert(name);
             }
         }
@@ -46,6 +47,7 @@ fn collect<'t>(node: Node<'t>, target: Target<'t>, found: &mut BTreeSet<&'t str>
             let cancels = match names::of_list(of.name()).name {
                 "-" | "/" | "#" => same(left, right),
                 "*" | "&" => zero(left) || zero(right),
+                "^" => zero(right),
                 "%" => same(left, right) || integer(right).is_some_and(|n| n.abs() == 1),
                 _ => false,
             };
@@ -67,11 +69,8 @@ fn collect<'t>(node: Node<'t>, target: Target<'t>, found: &mut BTreeSet<&'t str>
         Node::TypeCast(of) => collect(of.arg(), target, found),
         Node::CollateClause(of) => collect(of.arg(), target, found),
         Node::NamedArgExpr(of) => collect(of.arg(), target, found),
-        Node::FuncCall(of) => match names::of_list(of.funcname()).name {
-            // The same for every row, whatever they are given.
-            "pg_typeof" | "num_nulls" | "num_nonnulls" | "pg_column_size" => {}
-            _ => each(of.args(), target, found),
-        },
+        Node::FuncCall(of) if idle::call(of) => {}
+        Node::FuncCall(of) => each(of.args(), target, found),
         Node::A_Indirection(of) => {
             collect(of.arg(), target, found);
             each(of.indirection(), target, found);
@@ -254,7 +253,16 @@ pub(super) fn complementary(arms: &[Node<'_>], negated: bool) -> bool {
         (Node::BoolExpr(a), b) if a.boolop == raw::BoolExprType::NOT_EXPR => {
             a.args().first().is_some_and(|a| same(a, b))
         }
+        (Node::BooleanTest(a), Node::BooleanTest(b)) => {
+            a.booltesttype != b.booltesttype && same(a.arg(), b.arg())
+        }
         (Node::A_Expr(a), Node::A_Expr(b)) => {
+            if let (Some((x, left)), Some((y, other))) = (picks(a), picks(b))
+                && same(left, other)
+                && (a.kind, b.kind) != (raw::A_Expr_Kind::AEXPR_OP, raw::A_Expr_Kind::AEXPR_OP)
+            {
+                return x != y;
+            }
             let (x, y) = (names::of_list(a.name()).name, names::of_list(b.name()).name);
             let plain = |of: raw::A_Expr_Kind::Type| of == raw::A_Expr_Kind::AEXPR_OP;
             if !plain(a.kind) || !plain(b.kind) {
@@ -267,10 +275,12 @@ pub(super) fn complementary(arms: &[Node<'_>], negated: bool) -> bool {
                         && same(a.lexpr(), b.lexpr())
                         && same(a.rexpr(), b.rexpr());
             }
-            if !same(a.lexpr(), b.lexpr()) {
+            // id > 5 OR 6 > id
+            let ((x, left, right), (y, other, bound)) = (constant_last(a), constant_last(b));
+            if !same(left, other) {
                 return false;
             }
-            if same(a.rexpr(), b.rexpr()) {
+            if same(right, bound) {
                 // Negated, an AND of these is what stands here.
                 let y = if y == "!=" { "<>" } else { y };
                 return opposite(x) == Some(y)
@@ -278,7 +288,7 @@ pub(super) fn complementary(arms: &[Node<'_>], negated: bool) -> bool {
                     || (!negated && matches!((x, y), ("<>", "<>")));
             }
             // id <> 1 OR id <> 2; id < 10 OR id > 5
-            match (integer(a.rexpr()), integer(b.rexpr())) {
+            match (integer(right), integer(bound)) {
                 (Some(m), Some(n)) => match (x, y) {
                     ("<>" | "!=", "<>" | "!=") => true,
                     ("<" | "<=", ">" | ">=") => m >= n,
@@ -295,6 +305,28 @@ pub(super) fn complementary(arms: &[Node<'_>], negated: bool) -> bool {
             .enumerate()
             .any(|(other_position, other)| position != other_position && opposed(*one, *other))
     })
+}
+
+/// Whether it picks by listed values, or picks all others.
+fn picks(of: &A_Expr) -> Option<(bool, Node<'_>)> {
+    use raw::A_Expr_Kind as K;
+    let name = names::of_list(of.name()).name;
+    let listed = matches!(of.kind, K::AEXPR_OP | K::AEXPR_IN);
+    let picks = match name {
+        "=" => true,
+        "<>" | "!=" => false,
+        _ => return None,
+    };
+    listed.then(|| (picks, of.lexpr()))
+}
+
+/// A comparison with its constant on the right.
+fn constant_last(of: &A_Expr) -> (&str, Node<'_>, Node<'_>) {
+    let name = names::of_list(of.name()).name;
+    match (of.lexpr(), of.rexpr()) {
+        (left @ (Node::A_Const(_) | Node::ParamRef(_)), right) => (turned(name), right, left),
+        (left, right) => (name, left, right),
+    }
 }
 
 pub(super) fn comparison<'t>(
@@ -321,9 +353,9 @@ pub(super) fn comparison<'t>(
     if own.is_empty() && others.is_empty() {
         return constant(name, left, right, negated);
     }
-    let name = match (negated, opposite(name)) {
-        (true, Some(name)) => name,
-        _ => name,
+    let (name, told) = match (negated, opposite(name)) {
+        (true, Some(name)) => (name, true),
+        (negated, _) => (name, !negated),
     };
     let equals = matches!(name, "=" | ">=" | "<=" | "@>" | "<@" | "&&" | "~=" | "^@");
     if same(left, right) {
@@ -334,18 +366,41 @@ pub(super) fn comparison<'t>(
         };
     }
     // id = id + 0, id <= abs(id): the column compared with itself.
-    if equals && own.len() == 1 && own == others {
+    if (equals || matches!(name, "<" | ">")) && own.len() == 1 && own == others {
         return Shape::Open;
     }
-    // length(name) >= 0, -1 < abs(id)
-    let size = |node| match strip(node) {
-        Node::FuncCall(of) => NEVER_NEGATIVE.contains(&names::of_list(of.funcname()).name),
-        _ => false,
-    };
-    if size(left) && loose(name, integer(right))
-        || size(right) && loose(turned(name), integer(left))
-    {
-        return Shape::Open;
+    let sides = [(left, right, name), (right, left, turned(name))];
+    for (side, other, name) in sides.into_iter().filter(|_| told) {
+        // length(name) >= 0, -1 < abs(id)
+        if idle::never_negative(side) && idle::loose(name, integer(other))
+            || idle::beyond(name, other)
+            || matches!((name, literal_truth(other)), ("<=", Some(true)) | (">=", Some(false)))
+        {
+            return Shape::Open;
+        }
+        if matches!((name, text(other)), (">", Some(""))) {
+            return Shape::Most;
+        }
+        // id <= (SELECT max(id) FROM the same table)
+        let (most, all) = match name {
+            "<" => ("max", Shape::Most),
+            "<=" => ("max", Shape::Open),
+            ">" => ("min", Shape::Most),
+            ">=" => ("min", Shape::Open),
+            _ => ("", Shape::Some),
+        };
+        if !most.is_empty() && back::asks_for(other, most, target) {
+            return all;
+        }
+        let (held, holder) = if name == "<@" { (side, other) } else { (other, side) };
+        if matches!(name, "<@" | "@>" | "&&")
+            && let Some(shape) = back::of_array(holder, held, target)
+        {
+            return shape;
+        }
+    }
+    if own.iter().chain(&others).all(|column| VERSIONS.contains(column)) {
+        return Shape::Most;
     }
     match name {
         "<>" | "!=" => Shape::Most,
@@ -358,8 +413,13 @@ pub(super) fn comparison<'t>(
     }
 }
 
+/// Which transactions have touched a row: nearly all have been by one and by none.
+const VERSIONS: &[&str] = &["xmin", "xmax", "cmin", "cmax"];
+
 fn turned(name: &str) -> &str {
     match name {
+        "@>" => "<@",
+        "<@" => "@>",
         "<" => ">",
         "<=" => ">=",
         ">" => "<",
@@ -368,31 +428,7 @@ fn turned(name: &str) -> &str {
     }
 }
 
-/// `size >= 0`, `size > -1`, `size <> -1`
-fn loose(name: &str, bound: Option<i64>) -> bool {
-    match (name, bound) {
-        (">=", Some(bound)) => bound <= 0,
-        (">" | "<>", Some(bound)) => bound < 0,
-        _ => false,
-    }
-}
-
-const NEVER_NEGATIVE: &[&str] = &[
-    "length",
-    "char_length",
-    "character_length",
-    "octet_length",
-    "bit_length",
-    "abs",
-    "cardinality",
-    "json_array_length",
-    "jsonb_array_length",
-    "position",
-    "strpos",
-    "ascii",
-];
-
-fn literal_truth(node: Node<'_>) -> Option<bool> {
+pub(super) fn literal_truth(node: Node<'_>) -> Option<bool> {
     match strip(node) {
         Node::A_Const(of) if matches!(of.val(), Some(ConstValue::Boolean(_))) => truth(node),
         _ => None,
@@ -452,10 +488,12 @@ pub(super) fn pattern<'t>(
     }
     let pattern = match pattern {
         // LIKE … ESCAPE, SIMILAR TO
-        Node::FuncCall(of) => of.args().first().and_then(text),
-        other => text(other),
+        Node::FuncCall(of) if text(pattern).is_none() => {
+            idle::literal(pattern).or_else(|| of.args().first().and_then(idle::literal))
+        }
+        other => idle::literal(other),
     };
-    let fits_all = pattern.is_some_and(|pattern| {
+    let fits_all = pattern.as_deref().is_some_and(|pattern| {
         if any == '%' {
             !pattern.is_empty() && pattern.chars().all(|c| c == '%')
                 // SIMILAR TO '(%)', '%|x'
@@ -467,6 +505,7 @@ pub(super) fn pattern<'t>(
                 .split('|')
                 .any(|part| part.chars().all(|c| "^$.*?()+".contains(c)) && !part.contains('+'))
                 || !pattern.contains(|c: char| c.is_alphanumeric())
+                || idle::found_in_all(pattern)
         }
     });
     let mostly = pattern.is_some_and(|pattern| pattern.chars().all(|c| "%_".contains(c)));
@@ -491,8 +530,22 @@ pub(super) fn listed<'t>(
     if own.is_empty() && listed.is_empty() {
         return Shape::Open;
     }
+    // true IN (id = 1, id <> 1)
+    if let (Some(value), Node::NodeList(list)) = (literal_truth(value), list) {
+        let shapes = list.iter().map(|one| shape(one, negated == value, target));
+        return shapes.max().unwrap_or(Shape::Open);
+    }
     if negated {
         return Shape::Most;
+    }
+    if let Node::NodeList(list) = list {
+        let truths = |value| list.iter().any(|one| literal_truth(one) == Some(value));
+        if truths(true) && truths(false) {
+            return Shape::Open;
+        }
+    }
+    if let Some(shape) = back::of_array(list, value, target) {
+        return shape;
     }
     let itself = |one: Node<'t>| {
         same(value, one) || {
@@ -531,34 +584,4 @@ pub(super) fn aggregate(node: Node<'_>) -> bool {
         Node::A_Expr(of) => aggregate(of.lexpr()) || aggregate(of.rexpr()),
         _ => false,
     }
-}
-
-/// `id IN (SELECT id FROM the same table)`, `id IN (SELECT t.id)`: every row finds
-/// itself.
-pub(super) fn gives_back<'t>(query: &'t SelectStmt, value: Node<'t>, target: Target<'t>) -> bool {
-    let Some(target) = target.deeper() else { return true };
-    if query.op != raw::SetOperation::SETOP_NONE {
-        // EXCEPT and INTERSECT give less; which is left to the strict side.
-        return [query.larg(), query.rarg()]
-            .into_iter()
-            .flatten()
-            .any(|arm| gives_back(arm, value, target));
-    }
-    if super::limited(query) {
-        return false;
-    }
-    let inner = Target { inner: target.inner || !query.from_clause().is_empty(), ..target };
-    let own = columns(value, target);
-    let outer = query.target_list().iter().any(|one| {
-        let given = columns(one.val(), inner);
-        !given.is_empty() && given == own
-    });
-    let itself = |item: Node<'t>| match item {
-        Node::RangeVar(of) => of.relname() == Some(target.relation),
-        _ => false,
-    };
-    let own_table = query.from_clause().len() == 1 && query.from_clause().iter().any(itself);
-    let open = || shape(query.where_clause(), false, Target::ANY) == Shape::Open;
-    let values = query.values_lists().iter().any(|row| columns(row, target) == own);
-    outer && open() || own_table && open() || values
 }
