@@ -40,6 +40,7 @@ use logins::Logins;
 use memory::Memory;
 pub(super) use names::Names;
 use runtimes::Runtimes;
+pub use runtimes::{Greeting, greet};
 
 /// Workers without a reason for more.
 const WORKERS: usize = 2;

@@ -25,6 +25,8 @@ use crate::model::Workload;
 
 /// For one container, all in all.
 const WITHIN: Duration = Duration::from_millis(150);
+/// Nobody's connect waits for this one.
+const WITHIN_GREETING: Duration = Duration::from_secs(5);
 /// How long an answer, or the want of one, holds.
 const FRESH: Duration = Duration::from_secs(300);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -131,6 +133,29 @@ impl Runtimes {
 
     fn is_silent(&self, socket: &Path) -> bool {
         lock(&self.memory).silent.get(socket).is_some_and(|at| at.elapsed() < ASK_AGAIN)
+    }
+}
+
+/// What comes of asking a socket whether it answers at all.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Greeting {
+    Absent,
+    /// It belongs to this user: what it says would not be believed.
+    Others(u32),
+    Answered,
+    Failed(AnswerError),
+}
+
+pub fn greet(socket: &Path, owner: u32) -> Greeting {
+    match OverSocket.owner(socket) {
+        None => return Greeting::Absent,
+        Some(other) if other != owner => return Greeting::Others(other),
+        Some(_) => {}
+    }
+    let question = Tongue::of(socket).greeting();
+    match OverSocket.ask(socket, owner, &question, Instant::now() + WITHIN_GREETING) {
+        Ok(_) => Greeting::Answered,
+        Err(error) => Greeting::Failed(error),
     }
 }
 
