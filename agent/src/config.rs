@@ -132,7 +132,7 @@ pub struct IdentitySettings {
     pub directory: Option<PathBuf>,
     /// The file with a host's own kinds of programs.
     pub kinds: Option<PathBuf>,
-    /// Sockets of container runtimes; none: nobody is asked.
+    /// Sockets of container runtimes, asked as their names say; none: nobody is asked.
     pub runtimes: Vec<PathBuf>,
 }
 
@@ -218,7 +218,7 @@ impl Default for Settings {
             identity: IdentitySettings {
                 directory: None,
                 kinds: None,
-                runtimes: ["/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from).into(),
+                runtimes: RUNTIMES.map(PathBuf::from).into(),
             },
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
             classes: ClassSettings::default(),
@@ -232,6 +232,19 @@ impl Default for Settings {
         }
     }
 }
+
+/// Where container runtimes listen, by their own defaults and by the distributions' of
+/// Kubernetes: those that aren't there cost a look.
+const RUNTIMES: [&str; 8] = [
+    "/run/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/cri-dockerd.sock",
+    "/run/k3s/containerd/containerd.sock",
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+];
 
 #[cfg(test)]
 mod tests;

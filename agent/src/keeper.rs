@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use registrar::{Greeting, greet as greet_runtime};
 pub use terms::bundle as system_bundle;
 
 use abi::Plain;

@@ -8,6 +8,7 @@ mod coverage;
 mod host;
 mod kernel;
 mod page;
+mod runtimes;
 mod tls;
 
 use std::io::Write;
@@ -127,6 +128,7 @@ fn examine(root: &Path, settings: &Settings) -> Examination {
     checks.extend(host::checks(root, settings, running));
     checks.push(host::attached(root, settings, running));
     checks.extend(tls::checks(root, settings));
+    checks.extend(runtimes::checks(root, settings));
     let sockets = crate::host::unix_sockets(root, &processes);
     let coverage = coverage::list(root, settings, &processes, &sockets);
     Examination {

@@ -1,14 +1,28 @@
-//! What a container runtime answers: HTTP/1.1 as Docker and Podman speak it on
-//! their sockets, and the description of a container in it.
+//! What container runtimes answer: Docker and Podman by HTTP/1.1, containerd and
+//! CRI-O by the kubelet's own interface (CRI, over gRPC), and plain containerd.
+//!
+//! Nothing here sees a socket: a question begins an exchange, which is given the
+//! bytes that came and says what to send, until it has the whole answer.
+//!
+//! INVARIANT: no answer, however long, torn or wrong, costs more than itself: every
+//! length is bounded before anything is kept, and what can't be read describes nothing.
 
-use serde_json::Value;
+mod containerd;
+mod cri;
+mod docker;
+mod grpc;
+mod http;
+mod protobuf;
+
+use std::path::Path;
 
 use super::redact;
-use crate::model::{LONGEST_NAME, LONGEST_VALUE, Workload, cut};
+use crate::model::{LONGEST_NAME, LONGEST_VALUE, Workload, cut, without_tag};
 
 /// Of a whole answer.
 pub const LONGEST_ANSWER: usize = 1024 * 1024;
-const LONGEST_HEAD: usize = 16 * 1024;
+/// Of an image's name, where it is asked by in turn.
+const LONGEST_REFERENCE: usize = 1024;
 const MOST_LABELS: usize = 12;
 
 /// Labels that say what a container is for.
@@ -47,130 +61,184 @@ pub enum AnswerError {
     NotHttp,
     #[error("the runtime answered {0}")]
     Status(u16),
+    #[error("the answer is no gRPC")]
+    NotGrpc,
+    #[error("the runtime answered gRPC's status {0}")]
+    Refused(u32),
     #[error("the answer is longer than {LONGEST_ANSWER} bytes")]
     TooLong,
     #[error("the answer ended early")]
     Short,
     #[error("the answer describes no container")]
     NotDescribed,
+    /// Of the socket, not of what came over it.
+    #[error("{0}")]
+    Silent(String),
 }
 
-/// A request for a container's description.
-pub fn request(container: &str) -> String {
-    // The id is hex digits and dashes: nothing of it can end the line.
-    format!(
-        "GET /containers/{container}/json HTTP/1.1\r\nHost: localhost\r\nAccept: \
-         application/json\r\nConnection: close\r\n\r\n"
-    )
+/// What a runtime speaks on its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tongue {
+    Docker,
+    Cri,
 }
 
-/// Whether `bytes` is a whole answer already.
-pub fn is_whole(bytes: &[u8]) -> Result<bool, AnswerError> {
-    match body(bytes) {
-        Ok(_) => Ok(true),
-        Err(AnswerError::Short) if bytes.len() < LONGEST_ANSWER => Ok(false),
-        Err(AnswerError::Short) => Err(AnswerError::TooLong),
-        Err(error) => Err(error),
+impl Tongue {
+    /// By the socket's name: `containerd.sock`, `crio.sock`, `cri-dockerd.sock`; all
+    /// others are asked as Docker is.
+    pub fn of(socket: &Path) -> Self {
+        let name = socket.file_name().unwrap_or_default().to_string_lossy();
+        if name.contains("containerd") || name.contains("cri") { Self::Cri } else { Self::Docker }
     }
-}
 
-/// The body of an answer; of one without a length what came until its end.
-pub fn body(bytes: &[u8]) -> Result<Vec<u8>, AnswerError> {
-    let head_end = bytes.windows(4).take(LONGEST_HEAD).position(|four| four == b"\r\n\r\n");
-    let Some(head_end) = head_end else {
-        let begun = b"HTTP/1.".get(..bytes.len().min(7)).unwrap_or_default();
-        let fine = bytes.len() < LONGEST_HEAD && bytes.starts_with(begun);
-        return Err(if fine { AnswerError::Short } else { AnswerError::NotHttp });
-    };
-    let head = String::from_utf8_lossy(bytes.get(..head_end).unwrap_or_default()).into_owned();
-    let rest = bytes.get(head_end + 4..).unwrap_or_default();
-    let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .filter(|line| line.starts_with("HTTP/1."))
-        .and_then(|line| line.split(' ').nth(1)?.parse::<u16>().ok())
-        .ok_or(AnswerError::NotHttp)?;
-    if status != 200 {
-        return Err(AnswerError::Status(status));
+    /// Whether it is the one to ask first about a workload.
+    pub fn suits(self, workload: &Workload) -> bool {
+        let cri = match workload.runtime.as_deref() {
+            Some("containerd" | "cri-o") => true,
+            Some(_) => false,
+            None => workload.pod.is_some(),
+        };
+        cri == (self == Self::Cri)
     }
-    let header = |name: &str| {
-        head.split("\r\n").skip(1).find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_ascii_lowercase())
-        })
-    };
-    if header("transfer-encoding").is_some_and(|value| value.contains("chunked")) {
-        return chunked(rest);
-    }
-    let length = match header("content-length") {
-        Some(length) => length.parse::<usize>().map_err(|_| AnswerError::NotHttp)?,
-        None => return Err(AnswerError::NotHttp),
-    };
-    if length > LONGEST_ANSWER {
-        return Err(AnswerError::TooLong);
-    }
-    rest.get(..length).map(<[u8]>::to_vec).ok_or(AnswerError::Short)
-}
 
-fn chunked(mut rest: &[u8]) -> Result<Vec<u8>, AnswerError> {
-    let mut body = Vec::new();
-    loop {
-        let end = rest.windows(2).position(|two| two == b"\r\n").ok_or(AnswerError::Short)?;
-        let size = rest.get(..end).and_then(|line| std::str::from_utf8(line).ok());
-        let size = size.and_then(|line| {
-            usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).ok()
-        });
-        let size = size.ok_or(AnswerError::NotHttp)?;
-        if size > LONGEST_ANSWER || body.len() + size > LONGEST_ANSWER {
-            return Err(AnswerError::TooLong);
+    /// A workload with what the runtime says of its container.
+    pub fn describe(
+        self,
+        workload: &Workload,
+        ask: &mut Asker<'_>,
+    ) -> Result<Described, AnswerError> {
+        let container = workload.container.as_deref().ok_or(AnswerError::NotDescribed)?;
+        match self {
+            Self::Docker => docker::describe(container, workload, ask),
+            Self::Cri => match cri::describe(container, workload, ask) {
+                // Not the kubelet's: nerdctl's, ctr's.
+                Err(AnswerError::NotDescribed) if workload.pod.is_none() => {
+                    containerd::describe(container, workload, ask)
+                }
+                other => other,
+            },
         }
-        if size == 0 {
-            return Ok(body);
+    }
+
+    /// What any runtime of this tongue answers, whatever runs on it.
+    pub fn greeting(self) -> Question {
+        match self {
+            Self::Docker => Question::Http("/_ping".into()),
+            Self::Cri => cri::version(),
         }
-        let chunk = rest.get(end + 2..end + 2 + size).ok_or(AnswerError::Short)?;
-        body.extend_from_slice(chunk);
-        rest = rest.get(end + 2 + size + 2..).ok_or(AnswerError::Short)?;
     }
 }
 
-/// Adds what the runtime says of a container to what its cgroup said.
-pub fn describe(body: &[u8], workload: &mut Workload) -> Result<(), AnswerError> {
-    let json: Value = serde_json::from_slice(body).map_err(|_| AnswerError::NotDescribed)?;
-    let text = |value: &Value| {
-        value.as_str().filter(|text| !text.is_empty()).map(|text| cut(text, LONGEST_VALUE))
-    };
-    let id = json.get("Id").and_then(Value::as_str);
-    if id.is_none() || id != workload.container.as_deref() {
-        return Err(AnswerError::NotDescribed);
+/// Who carries a question to the runtime, and its answer back.
+pub type Asker<'a> = dyn FnMut(&Question) -> Result<Vec<u8>, AnswerError> + 'a;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    pub workload: Workload,
+    /// Everything that was asked was answered.
+    pub whole: bool,
+}
+
+/// What is asked, in the tongue of who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// A path of Docker's API.
+    Http(String),
+    /// A method of gRPC, its message, and containerd's namespace where it is
+    /// containerd's own.
+    Grpc { method: &'static str, message: Vec<u8>, namespace: Option<&'static str> },
+}
+
+impl Question {
+    pub fn exchange(&self) -> Exchange {
+        match self {
+            Self::Http(path) => Exchange::Http(http::Request::new(path)),
+            Self::Grpc { method, message, namespace } => {
+                Exchange::Grpc(grpc::Call::new(method, message, *namespace))
+            }
+        }
     }
-    let at = |path: &str| json.pointer(path);
-    // Podman has the name beside the digest; Docker's `Image` is the digest.
-    workload.image = at("/ImageName").and_then(text).or_else(|| at("/Config/Image").and_then(text));
-    workload.image_digest =
-        at("/ImageDigest").and_then(text).or_else(|| at("/Image").and_then(text));
-    workload.container_name = at("/Name")
-        .and_then(Value::as_str)
-        .map(|name| cut(name.trim_start_matches('/'), LONGEST_VALUE));
-    let labels = at("/Config/Labels").and_then(Value::as_object);
-    let label = |name: &str| labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
-    workload.pod_name = label("io.kubernetes.pod.name").map(|name| cut(name, LONGEST_VALUE));
-    workload.namespace = label("io.kubernetes.pod.namespace").map(|name| cut(name, LONGEST_VALUE));
-    if workload.pod.is_none() {
-        workload.pod = label("io.kubernetes.pod.uid").map(|uid| cut(uid, LONGEST_NAME));
+}
+
+/// One question on its way, over a connection of its own.
+#[derive(Debug)]
+pub enum Exchange {
+    Http(http::Request),
+    Grpc(grpc::Call),
+}
+
+/// What came of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Not all yet; this is to be sent, if anything.
+    More(Vec<u8>),
+    /// The whole answer.
+    All(Vec<u8>),
+}
+
+impl Exchange {
+    /// What is sent first.
+    pub fn opening(&self) -> &[u8] {
+        match self {
+            Self::Http(request) => request.opening(),
+            Self::Grpc(call) => call.opening(),
+        }
     }
-    let restart = at("/HostConfig/RestartPolicy/Name").and_then(Value::as_str).unwrap_or("no");
-    workload.managed = Some(
-        MANAGED.iter().any(|name| label(name).is_some())
-            || matches!(restart, "always" | "unless-stopped" | "on-failure"),
-    );
-    workload.labels = LABELS
+
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Heard, AnswerError> {
+        match self {
+            Self::Http(request) => request.take(bytes),
+            Self::Grpc(call) => call.take(bytes),
+        }
+    }
+}
+
+/// The labels of note, of which `label` knows the values.
+fn labels<'l>(label: impl Fn(&str) -> Option<&'l str>) -> Vec<(String, String)> {
+    LABELS
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), label(name)?)))
         .take(MOST_LABELS)
         .map(|(name, value)| (name, cut(&redact::text(value), LONGEST_NAME)))
-        .collect();
-    Ok(())
+        .collect()
 }
+
+fn value(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| cut(text, LONGEST_VALUE))
+}
+
+/// The digest by which a registry knows the image, of all under which it lies here:
+/// that of the name it was started by, or the first. An image that was made here and
+/// never pushed has none.
+fn digest<'r>(image: Option<&str>, references: impl Iterator<Item = &'r str>) -> Option<String> {
+    let all: Vec<(&str, &str)> = references.filter_map(|text| text.split_once('@')).collect();
+    let exact = |image: &str| all.iter().find(|(name, of)| image == format!("{name}@{of}"));
+    let named = |image: &str| all.iter().find(|(name, _)| *name == without_tag(image));
+    let found = image.and_then(|image| exact(image).or_else(|| named(image)));
+    let (_, digest) = found.or_else(|| all.first())?;
+    is_digest(digest).then(|| (*digest).to_owned())
+}
+
+/// An image's id: of its configuration, the same wherever it lies.
+fn image_id(text: &str) -> Option<String> {
+    let bare = text.strip_prefix("sha256:").unwrap_or(text);
+    let id = format!("sha256:{bare}");
+    (bare.len() == 64 && is_digest(&id)).then_some(id)
+}
+
+/// `algorithm:hex digits`
+fn is_digest(text: &str) -> bool {
+    text.len() <= LONGEST_DIGEST
+        && text.split_once(':').is_some_and(|(algorithm, digits)| {
+            !algorithm.is_empty()
+                && algorithm.bytes().all(|b| b.is_ascii_alphanumeric() || b"+._-".contains(&b))
+                && digits.len() >= 32
+                && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+}
+
+/// `sha512:` and its digits.
+const LONGEST_DIGEST: usize = 7 + 128;
 
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,7 @@ use logins::Logins;
 use memory::Memory;
 pub(super) use names::Names;
 use runtimes::Runtimes;
+pub use runtimes::{Greeting, greet};
 
 /// Workers without a reason for more.
 const WORKERS: usize = 2;
@@ -103,7 +104,7 @@ struct Office {
     kin: Kin,
     files: Files,
     logins: Logins,
-    runtimes: Mutex<Runtimes>,
+    runtimes: RwLock<Arc<Runtimes>>,
     cgroups: Mutex<Cgroups>,
 }
 
@@ -147,7 +148,7 @@ impl Registrar {
             kin: Kin::new(names),
             files: Files::start()?,
             logins: Logins::default(),
-            runtimes: Mutex::new(Runtimes::new(settings.runtimes.clone())),
+            runtimes: RwLock::new(Arc::new(Runtimes::new(settings.runtimes.clone()))),
             cgroups: Mutex::new(Cgroups::new(cgroup_mount)),
         };
         let desk = Arc::new(Desk { pile: Mutex::default(), more: Condvar::new(), orders, office });
@@ -195,7 +196,8 @@ impl Registrar {
     /// New files from here on.
     pub fn set(&self, known: Known, settings: &IdentitySettings) {
         *self.desk.office.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
-        *lock(&self.desk.office.runtimes) = Runtimes::new(settings.runtimes.clone());
+        *self.desk.office.runtimes.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Runtimes::new(settings.runtimes.clone()));
     }
 }
 
@@ -321,7 +323,8 @@ impl Office {
             self.look_at_file(ancestor, Duration::ZERO);
         }
         let mut process = process;
-        process.workload = lock(&self.runtimes).describe(process.workload.clone());
+        let runtimes = Arc::clone(&self.runtimes.read().unwrap_or_else(PoisonError::into_inner));
+        process.workload = runtimes.describe(process.workload.clone());
         let facts = Facts {
             boot: self.boot.clone(),
             login: self.logins.of(&seen, &ancestors, &self.memory),

@@ -71,7 +71,10 @@ pub struct Workload {
     pub qos: Option<Qos>,
     /// From here on the runtime's word.
     pub image: Option<String>,
+    /// By which a registry knows the image; none for one that was never in any.
     pub image_digest: Option<String>,
+    /// Of the image's configuration, wherever it lies.
+    pub image_id: Option<String>,
     pub container_name: Option<String>,
     pub pod_name: Option<String>,
     pub namespace: Option<String>,

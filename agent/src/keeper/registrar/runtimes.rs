@@ -1,40 +1,60 @@
 //! Asks container runtimes about containers, over their sockets.
 //!
-//! INVARIANT: a socket is believed only if it belongs to root, or, for the
-//! containers in a user's own slice, to that user; and what a user's runtime
-//! says never makes a container a service.
+//! INVARIANT: a socket is believed only if it, and who listens on it, belong to root,
+//! or, for the containers in a user's own slice, to that user; and what a user's
+//! runtime says never makes a container a service.
+//!
+//! INVARIANT: a runtime that hangs, or says what it likes, costs its own answer, at
+//! most [`WITHIN`], and nobody else's: nothing is locked while it is asked.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
+};
 
-use crate::identity::runtime;
+use super::lock;
+use crate::identity::runtime::{AnswerError, Described, Exchange, Heard, Question, Tongue};
 use crate::model::Workload;
 
-/// For one question, all in all.
+/// For one container, all in all.
 const WITHIN: Duration = Duration::from_millis(150);
+/// Nobody's connect waits for this one.
+const WITHIN_GREETING: Duration = Duration::from_secs(5);
 /// How long an answer, or the want of one, holds.
 const FRESH: Duration = Duration::from_secs(300);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 const MOST_KNOWN: usize = 4096;
 
 /// The way to a runtime: its socket's path, a question, its whole answer.
-pub(super) trait Ask: std::fmt::Debug + Send {
+pub(super) trait Ask: std::fmt::Debug + Send + Sync {
     /// Who owns the socket; nothing where there is none.
     fn owner(&self, socket: &Path) -> Option<u32>;
-    fn ask(&self, socket: &Path, question: &str) -> io::Result<Vec<u8>>;
+    fn ask(
+        &self,
+        socket: &Path,
+        owner: u32,
+        question: &Question,
+        until: Instant,
+    ) -> Result<Vec<u8>, AnswerError>;
 }
 
 #[derive(Debug)]
 pub(super) struct Runtimes {
     sockets: Vec<PathBuf>,
     way: Box<dyn Ask>,
-    /// By container: what it is, if anybody knew.
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// By container: what it is, if anybody knew, and until when that holds.
     known: HashMap<String, (Instant, Option<Workload>)>,
     /// Sockets that didn't answer in time.
     silent: HashMap<PathBuf, Instant>,
@@ -46,11 +66,11 @@ impl Runtimes {
     }
 
     fn by(sockets: Vec<PathBuf>, way: Box<dyn Ask>) -> Self {
-        Self { sockets, way, known: HashMap::new(), silent: HashMap::new() }
+        Self { sockets, way, memory: Mutex::default() }
     }
 
     /// A workload with what its runtime says of its container.
-    pub fn describe(&mut self, workload: Workload) -> Workload {
+    pub fn describe(&self, workload: Workload) -> Workload {
         let Some(container) = workload.container.clone().filter(|_| !self.sockets.is_empty())
         else {
             return workload;
@@ -58,49 +78,50 @@ impl Runtimes {
         if !container.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
             return workload;
         }
-        if let Some((asked_at, known)) = self.known.get(&container) {
-            let holds = if known.is_some() { FRESH } else { ASK_AGAIN };
-            if asked_at.elapsed() < holds {
-                return known.clone().unwrap_or(workload);
-            }
+        let now = Instant::now();
+        if let Some((until, known)) = lock(&self.memory).known.get(&container)
+            && now < *until
+        {
+            return known.clone().unwrap_or(workload);
         }
-        let found = self.ask(&container, &workload);
-        if self.known.len() >= MOST_KNOWN {
-            self.known.clear();
+        let found = self.ask(&workload, now + WITHIN);
+        let whole = found.as_ref().is_some_and(|found| found.whole);
+        let until = now + if whole { FRESH } else { ASK_AGAIN };
+        let found = found.map(|found| found.workload);
+        let mut memory = lock(&self.memory);
+        if memory.known.len() >= MOST_KNOWN {
+            memory.known.clear();
         }
-        self.known.insert(container, (Instant::now(), found.clone()));
+        memory.known.insert(container, (until, found.clone()));
         found.unwrap_or(workload)
     }
 
-    fn ask(&mut self, container: &str, workload: &Workload) -> Option<Workload> {
-        let question = runtime::request(container);
-        let (sockets, owner) = match workload.user_slice {
+    fn ask(&self, workload: &Workload, until: Instant) -> Option<Described> {
+        let (mut sockets, owner) = match workload.user_slice {
             None => (self.sockets.clone(), 0),
             Some(uid) => {
                 let own = PathBuf::from(format!("/run/user/{uid}"));
                 (vec![own.join("docker.sock"), own.join("podman/podman.sock")], uid)
             }
         };
+        // Who is likely to know is asked first.
+        sockets.sort_by_key(|socket| !Tongue::of(socket).suits(workload));
         for socket in sockets {
-            let silent = self.silent.get(&socket).is_some_and(|at| at.elapsed() < ASK_AGAIN);
-            if silent || self.way.owner(&socket) != Some(owner) {
+            if self.is_silent(&socket) || self.way.owner(&socket) != Some(owner) {
                 continue;
             }
-            let answer = match self.way.ask(&socket, &question) {
-                Ok(answer) => answer,
-                Err(error) => {
+            let mut ask = |question: &Question| {
+                let answer = self.way.ask(&socket, owner, question, until);
+                if let Err(AnswerError::Silent(error)) = &answer {
                     tracing::debug!("{} does not answer: {error}", socket.display());
-                    self.silent.insert(socket, Instant::now());
-                    continue;
+                    lock(&self.memory).silent.insert(socket.clone(), Instant::now());
                 }
+                answer
             };
-            let mut found = workload.clone();
-            let described =
-                runtime::body(&answer).and_then(|body| runtime::describe(&body, &mut found));
-            match described {
-                Ok(()) => {
+            match Tongue::of(&socket).describe(workload, &mut ask) {
+                Ok(mut found) => {
                     if owner != 0 {
-                        found.managed = None;
+                        found.workload.managed = None;
                     }
                     return Some(found);
                 }
@@ -108,6 +129,33 @@ impl Runtimes {
             }
         }
         None
+    }
+
+    fn is_silent(&self, socket: &Path) -> bool {
+        lock(&self.memory).silent.get(socket).is_some_and(|at| at.elapsed() < ASK_AGAIN)
+    }
+}
+
+/// What comes of asking a socket whether it answers at all.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Greeting {
+    Absent,
+    /// It belongs to this user: what it says would not be believed.
+    Others(u32),
+    Answered,
+    Failed(AnswerError),
+}
+
+pub fn greet(socket: &Path, owner: u32) -> Greeting {
+    match OverSocket.owner(socket) {
+        None => return Greeting::Absent,
+        Some(other) if other != owner => return Greeting::Others(other),
+        Some(_) => {}
+    }
+    let question = Tongue::of(socket).greeting();
+    match OverSocket.ask(socket, owner, &question, Instant::now() + WITHIN_GREETING) {
+        Ok(_) => Greeting::Answered,
+        Err(error) => Greeting::Failed(error),
     }
 }
 
@@ -121,33 +169,73 @@ impl Ask for OverSocket {
         data.file_type().is_socket().then(|| data.uid())
     }
 
-    fn ask(&self, path: &Path, question: &str) -> io::Result<Vec<u8>> {
-        let until = Instant::now() + WITHIN;
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        // Where its backlog is full this fails instead of waiting.
-        connect(&socket, &SocketAddrUnix::new(path)?)?;
-        let mut stream = UnixStream::from(socket);
-        stream.set_nonblocking(false)?;
-        stream.set_write_timeout(Some(WITHIN))?;
-        stream.write_all(question.as_bytes())?;
-        let mut answer = Vec::new();
-        let mut block = [0; 16 * 1024];
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            stream.set_read_timeout(Some(left))?;
-            let read = stream.read(&mut block)?;
-            answer.extend_from_slice(block.get(..read).unwrap_or_default());
-            match runtime::is_whole(&answer) {
-                Ok(false) if read > 0 => {}
-                // What is wrong with it is said by who reads it.
-                _ => return Ok(answer),
-            }
+    fn ask(
+        &self,
+        socket: &Path,
+        owner: u32,
+        question: &Question,
+        until: Instant,
+    ) -> Result<Vec<u8>, AnswerError> {
+        let silent = |error: io::Error| AnswerError::Silent(error.to_string());
+        let mut exchange = question.exchange();
+        let mut stream = connected(socket, owner, until).map_err(silent)?;
+        say(&mut stream, exchange.opening(), until).map_err(silent)?;
+        hear(&mut stream, &mut exchange, until)
+    }
+}
+
+fn connected(path: &Path, owner: u32, until: Instant) -> io::Result<UnixStream> {
+    left(until)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Where its backlog is full this fails instead of waiting.
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    // The path may have been made to lead elsewhere meanwhile.
+    if sockopt::socket_peercred(&socket)?.uid.as_raw() != owner {
+        return Err(io::Error::other("somebody else listens there"));
+    }
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+fn say(stream: &mut UnixStream, bytes: &[u8], until: Instant) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        stream.set_write_timeout(Some(left(until)?))?;
+        let written = stream.write(rest)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn hear(
+    stream: &mut UnixStream,
+    exchange: &mut Exchange,
+    until: Instant,
+) -> Result<Vec<u8>, AnswerError> {
+    let silent = |error: io::Error| AnswerError::Silent(error.to_string());
+    let mut block = [0; 16 * 1024];
+    loop {
+        stream.set_read_timeout(Some(left(until).map_err(silent)?)).map_err(silent)?;
+        let read = stream.read(&mut block).map_err(silent)?;
+        if read == 0 {
+            return Err(AnswerError::Short);
+        }
+        match exchange.take(block.get(..read).unwrap_or_default())? {
+            Heard::All(answer) => return Ok(answer),
+            Heard::More(reply) => say(stream, &reply, until).map_err(silent)?,
         }
     }
+}
+
+/// What is left of the time; an error where none is.
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 #[cfg(test)]

@@ -1,24 +1,31 @@
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 use super::*;
 use crate::identity::cgroup;
 
-const ID: &str = "3f4c9d6b1a2e5f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
+/// As a real Docker and a real containerd answered.
+const DOCKER: &[u8] = include_bytes!("../../../identity/runtime/fixtures/docker-container.http");
+const CONTAINERD: [(&str, &[u8]); 3] = [
+    (
+        "ListContainers",
+        include_bytes!("../../../identity/runtime/fixtures/containerd-containers.bin"),
+    ),
+    (
+        "PodSandboxStatus",
+        include_bytes!("../../../identity/runtime/fixtures/containerd-sandbox.bin"),
+    ),
+    ("ImageStatus", include_bytes!("../../../identity/runtime/fixtures/containerd-image.bin")),
+];
+const ID: &str = "10a335c490cd61fb4a8388556bda74203f5301a3d2033939d918c0a805d602c4";
+const POD: &str = include_str!("../../../identity/cgroup/fixtures/containerd-pod");
 
-fn answer() -> String {
-    let json = format!(
-        r#"{{"Id":"{ID}","Config":{{"Image":"shop/web:1","Labels":{{"com.docker.compose.service":"web"}}}},"HostConfig":{{"RestartPolicy":{{"Name":"always"}}}}}}"#
-    );
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{json}", json.len())
-}
-
-/// Answers as it was told to, and counts.
+/// Answers as it was recorded, and counts; what wasn't recorded it doesn't answer.
 #[derive(Debug, Default)]
 struct Recorded {
     owner: u32,
-    answer: Option<String>,
+    mute: bool,
     asked: Arc<AtomicUsize>,
 }
 
@@ -27,12 +34,20 @@ impl Ask for Recorded {
         Some(self.owner)
     }
 
-    fn ask(&self, _: &Path, question: &str) -> io::Result<Vec<u8>> {
-        assert!(question.contains(ID));
+    fn ask(
+        &self,
+        _: &Path,
+        owner: u32,
+        question: &Question,
+        _: Instant,
+    ) -> Result<Vec<u8>, AnswerError> {
+        assert_eq!(owner, self.owner);
         self.asked.fetch_add(1, Ordering::Relaxed);
-        match &self.answer {
-            Some(answer) => Ok(answer.clone().into_bytes()),
-            None => Err(io::ErrorKind::TimedOut.into()),
+        let known = matches!(question, Question::Http(path) if path.starts_with("/containers/"));
+        match question.exchange().take(DOCKER)? {
+            Heard::All(answer) if known && !self.mute => Ok(answer),
+            _ if known => Err(AnswerError::Silent("mute".into())),
+            _ => Err(AnswerError::Status(404)),
         }
     }
 }
@@ -48,30 +63,26 @@ fn container(id: &str) -> Workload {
 #[test]
 fn a_container_is_asked_about_once() {
     let asked = Arc::<AtomicUsize>::default();
-    let recorded = Recorded { owner: 0, answer: Some(answer()), asked: Arc::clone(&asked) };
-    let mut runtimes = runtimes(recorded);
+    let runtimes = runtimes(Recorded { asked: Arc::clone(&asked), ..Recorded::default() });
     for _ in 0..3 {
         let found = runtimes.describe(container(ID));
-        assert_eq!(found.image.as_deref(), Some("shop/web:1"));
+        assert_eq!(found.image.as_deref(), Some("127.0.0.1:5000/shop/web:1.2"));
         assert_eq!((found.managed, found.runtime.as_deref()), (Some(true), Some("docker")));
     }
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    // By its container, and by its image.
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
     let none = Workload { unit: Some("a.service".into()), ..Workload::default() };
     assert_eq!(runtimes.describe(none.clone()), none);
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }
 
 #[test]
 fn a_runtime_that_is_silent_is_left_alone() {
     let asked = Arc::<AtomicUsize>::default();
-    let mut runtimes = runtimes(Recorded { owner: 0, answer: None, asked: Arc::clone(&asked) });
+    let runtimes =
+        runtimes(Recorded { mute: true, asked: Arc::clone(&asked), ..Recorded::default() });
     for first in ["1", "2", "3"] {
-        let id = format!("{first}{}", &ID[1..]);
-        let workload = container(&id);
-        // The question is checked for another id: only the first is asked.
-        if first == "1" {
-            assert_eq!(runtimes.describe(container(ID)), container(ID));
-        }
+        let workload = container(&format!("{first}{}", &ID[1..]));
         assert_eq!(runtimes.describe(workload.clone()), workload);
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
@@ -80,49 +91,172 @@ fn a_runtime_that_is_silent_is_left_alone() {
 #[test]
 fn a_socket_of_another_owner_is_not_believed() {
     let asked = Arc::<AtomicUsize>::default();
-    let mut others =
-        runtimes(Recorded { owner: 1000, answer: Some(answer()), asked: Arc::clone(&asked) });
+    let others =
+        runtimes(Recorded { owner: 1000, asked: Arc::clone(&asked), ..Recorded::default() });
     assert_eq!(others.describe(container(ID)), container(ID));
     assert_eq!(asked.load(Ordering::Relaxed), 0);
     // A user's own, about a container in that user's slice: but never a service.
     let path =
         format!("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{ID}.scope");
-    let mut own = runtimes(Recorded { owner: 1000, answer: Some(answer()), asked });
+    let own = runtimes(Recorded { owner: 1000, asked, ..Recorded::default() });
     let found = own.describe(cgroup::of_path(&path));
-    assert_eq!((found.image.as_deref(), found.managed), (Some("shop/web:1"), None));
+    assert!(found.image.is_some() && found.managed.is_none());
+}
+
+/// A folder with a socket in it, on which one connection after the other is served.
+struct Served {
+    folder: PathBuf,
+    socket: PathBuf,
+}
+
+impl Served {
+    fn by(name: &str, mut serve: impl FnMut(UnixStream) + Send + 'static) -> Self {
+        let own = format!("tidegate-runtime-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(own);
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join(name);
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || listener.incoming().for_each(|stream| serve(stream.unwrap())));
+        Self { folder, socket }
+    }
+
+    fn ask(&self, question: &Question) -> Result<Vec<u8>, AnswerError> {
+        OverSocket.ask(&self.socket, own(), question, Instant::now() + WITHIN * 100)
+    }
+
+    /// How an answer fails that has little time.
+    fn fails(&self, question: &Question) -> AnswerError {
+        let began = Instant::now();
+        let error = OverSocket.ask(&self.socket, own(), question, began + WITHIN).unwrap_err();
+        assert!(began.elapsed() < WITHIN * 10, "{:?}", began.elapsed());
+        error
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn own() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Answers as containerd did, in pieces, by the method that is asked for.
+fn as_containerd(mut stream: UnixStream, pieces: usize) {
+    let mut question = [0; 4096];
+    let Ok(length @ 1..) = stream.read(&mut question) else { return };
+    let question = String::from_utf8_lossy(&question[..length]).into_owned();
+    let answer = CONTAINERD.iter().find(|(method, _)| question.contains(method));
+    let Some((_, answer)) = answer else { return };
+    for piece in answer.chunks(pieces) {
+        if stream.write_all(piece).is_err() {
+            return;
+        }
+    }
 }
 
 #[test]
-fn over_a_real_socket() {
-    let folder = std::env::temp_dir().join(format!("tidegate-runtime-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("docker.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let serving = std::thread::spawn(move || {
-        // Whole, then in small pieces, then never.
-        for pieces in [usize::MAX, 7] {
-            let (mut stream, _) = listener.accept().unwrap();
+fn a_pod_is_told_over_a_real_socket() {
+    let served = Served::by("containerd.sock", |stream| as_containerd(stream, 61));
+    let way = OverSocket;
+    assert_eq!(way.owner(&served.socket), Some(own()));
+    assert_eq!(way.owner(&served.folder), None);
+    let workload = cgroup::of_process(POD);
+    let mut ask = |question: &Question| served.ask(question);
+    let told = Tongue::Cri.describe(&workload, &mut ask).unwrap();
+    assert!(told.whole && told.workload.image_digest.is_some());
+    assert_eq!(told.workload.pod_name.as_deref(), Some("web-5c9f"));
+    // It isn't whose it should be.
+    let others =
+        way.ask(&served.socket, own() + 1, &Tongue::Cri.greeting(), Instant::now() + WITHIN);
+    assert_eq!(others, Err(AnswerError::Silent("somebody else listens there".into())));
+    let nowhere =
+        way.ask(Path::new("/nowhere"), 0, &Tongue::Cri.greeting(), Instant::now() + WITHIN);
+    assert!(matches!(nowhere, Err(AnswerError::Silent(_))));
+}
+
+#[test]
+fn dockers_answer_is_read_in_pieces() {
+    for pieces in [usize::MAX, 7] {
+        let served = Served::by(&format!("docker-{pieces}.sock"), move |mut stream| {
             let mut question = [0; 4096];
             let length = stream.read(&mut question).unwrap();
-            let question = String::from_utf8_lossy(&question[..length]).into_owned();
-            assert!(question.starts_with(&format!("GET /containers/{ID}/json HTTP/1.1\r\n")));
-            for piece in answer().as_bytes().chunks(pieces) {
-                stream.write_all(piece).unwrap();
+            assert!(question[..length].starts_with(b"GET /containers/x/json HTTP/1.1\r\n"));
+            for piece in DOCKER.chunks(pieces) {
+                let _ = stream.write_all(piece);
             }
-        }
-        listener.accept().unwrap()
-    });
-    let way = OverSocket;
-    assert_eq!(way.owner(&path), Some(rustix::process::geteuid().as_raw()));
-    assert_eq!(way.owner(&folder), None);
-    for _ in 0..2 {
-        let got = way.ask(&path, &runtime::request(ID)).unwrap();
-        assert_eq!(got, answer().into_bytes());
+        });
+        let answer = served.ask(&Question::Http("/containers/x/json".into())).unwrap();
+        assert!(answer.starts_with(b"{") && answer.ends_with(b"}\n"));
     }
+}
+
+#[test]
+fn who_hangs_up_drips_or_floods_costs_nothing_but_the_answer() {
+    let questions = [Question::Http("/x".into()), Tongue::Cri.greeting()];
+    let hangs = Served::by("hangs.sock", {
+        let mut kept = Vec::new();
+        move |stream| kept.push(stream)
+    });
+    let closes = Served::by("closes.sock", drop);
+    let drips = Served::by("drips.sock", |mut stream| {
+        // The beginning of either, byte by byte, for as long as somebody listens.
+        let greeting = b"\0\0\0\x04\0\0\0\0\0";
+        while greeting.iter().all(|byte| stream.write_all(&[*byte]).is_ok()) {}
+    });
+    let floods = Served::by("floods.sock", |mut stream| {
+        // Pings that want an answer, of which none is read.
+        let mut flood = b"\0\0\0\x04\0\0\0\0\0".to_vec();
+        flood.extend(b"\0\0\x08\x06\0\0\0\0\012345678".repeat(100_000));
+        let _ = stream.write_all(&flood);
+    });
+    for question in &questions {
+        assert!(matches!(hangs.fails(question), AnswerError::Silent(_)));
+        let error = closes.fails(question);
+        assert!(matches!(error, AnswerError::Short | AnswerError::Silent(_)), "{error}");
+        drips.fails(question);
+        floods.fails(question);
+    }
+}
+
+/// Doesn't answer until it is told to.
+#[derive(Debug)]
+struct Held {
+    asked_tx: mpsc::Sender<()>,
+    go_on_rx: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Ask for Held {
+    fn owner(&self, _: &Path) -> Option<u32> {
+        Some(0)
+    }
+
+    fn ask(&self, _: &Path, _: u32, _: &Question, _: Instant) -> Result<Vec<u8>, AnswerError> {
+        self.asked_tx.send(()).unwrap();
+        let told = lock(&self.go_on_rx).recv_timeout(Duration::from_secs(20));
+        Err(AnswerError::Silent(format!("{told:?}")))
+    }
+}
+
+#[test]
+fn nobody_waits_for_anothers_runtime() {
+    let (asked_tx, asked_rx) = mpsc::channel();
+    let (go_on_tx, go_on_rx) = mpsc::channel();
+    let held = Held { asked_tx, go_on_rx: Mutex::new(go_on_rx) };
+    let runtimes = Arc::new(Runtimes::by(vec!["/run/a.sock".into()], Box::new(held)));
+    let known = Some(Workload { unit: Some("told".into()), ..Workload::default() });
+    let other = ID.replace('1', "2");
+    lock(&runtimes.memory).known.insert(other.clone(), (Instant::now() + FRESH, known.clone()));
+    let asking = Arc::clone(&runtimes);
+    let slow = std::thread::spawn(move || asking.describe(container(ID)));
+    asked_rx.recv().unwrap();
+    // While that is being asked.
     let began = Instant::now();
-    assert!(way.ask(&path, &runtime::request(ID)).is_err());
-    assert!(began.elapsed() < WITHIN * 10, "{:?}", began.elapsed());
-    drop(serving.join().unwrap());
-    assert!(way.ask(Path::new("/nowhere"), "x").is_err());
-    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(Some(runtimes.describe(container(&other))), known);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    go_on_tx.send(()).unwrap();
+    assert_eq!(slow.join().unwrap(), container(ID));
+    assert!(runtimes.is_silent(Path::new("/run/a.sock")));
 }
