@@ -16,6 +16,7 @@ mod kin;
 mod logins;
 mod memory;
 mod names;
+mod pods;
 mod proc;
 mod runtimes;
 
@@ -32,13 +33,14 @@ use super::processes::{Cgroups, arguments};
 use crate::config::IdentitySettings;
 use crate::identity::{self, Directory, Facts, Kinds, Known, Seen, redact};
 use crate::model::{
-    Actor, MOST_ANCESTORS, Process, ProcessKey, Relation, Source, Workload, cut, cut_front,
+    Actor, MOST_ANCESTORS, Process, ProcessKey, Relation, Source, Sourced, Workload, cut, cut_front,
 };
 use files::Files;
 use kin::Kin;
 use logins::Logins;
 use memory::Memory;
 pub(super) use names::Names;
+use pods::Pods;
 use runtimes::Runtimes;
 
 /// Workers without a reason for more.
@@ -104,6 +106,7 @@ struct Office {
     files: Files,
     logins: Logins,
     runtimes: Mutex<Runtimes>,
+    pods: RwLock<Arc<Pods>>,
     cgroups: Mutex<Cgroups>,
 }
 
@@ -148,6 +151,7 @@ impl Registrar {
             files: Files::start()?,
             logins: Logins::default(),
             runtimes: Mutex::new(Runtimes::new(settings.runtimes.clone())),
+            pods: RwLock::new(pods(settings)),
             cgroups: Mutex::new(Cgroups::new(cgroup_mount)),
         };
         let desk = Arc::new(Desk { pile: Mutex::default(), more: Condvar::new(), orders, office });
@@ -196,6 +200,7 @@ impl Registrar {
     pub fn set(&self, known: Known, settings: &IdentitySettings) {
         *self.desk.office.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         *lock(&self.desk.office.runtimes) = Runtimes::new(settings.runtimes.clone());
+        *self.desk.office.pods.write().unwrap_or_else(PoisonError::into_inner) = pods(settings);
     }
 }
 
@@ -322,6 +327,7 @@ impl Office {
         }
         let mut process = process;
         process.workload = lock(&self.runtimes).describe(process.workload.clone());
+        let account = self.look_at_pod(flow, &mut process.workload);
         let facts = Facts {
             boot: self.boot.clone(),
             login: self.logins.of(&seen, &ancestors, &self.memory),
@@ -329,10 +335,27 @@ impl Office {
             ancestors,
             environment: environment.unwrap_or_default(),
             workload: process.workload.clone(),
+            account,
             complete,
         };
         let actor = identity::actor(&facts, &known);
         (process, actor)
+    }
+
+    /// What the node itself says of its pod; what the runtime has said stays.
+    fn look_at_pod(&self, flow: &RawFlow, workload: &mut Workload) -> Option<Sourced<String>> {
+        let uid = workload.pod.clone()?;
+        let pods = Arc::clone(&self.pods.read().unwrap_or_else(PoisonError::into_inner));
+        let pod = pods.of(workload);
+        if workload.namespace.is_none() && workload.pod_name.is_none() {
+            (workload.namespace, workload.pod_name) = (pod.namespace, pod.name);
+        }
+        // A process's own files may hang.
+        let claimed = || {
+            let claimed = self.memory.read(flow.tgid, flow.uid, || pods::claimed(flow.tgid, &uid));
+            claimed.flatten()
+        };
+        pod.account.or_else(claimed)
     }
 
     /// Which file its program is, and what is in it, once for each program.
@@ -380,6 +403,10 @@ impl Office {
             workload,
         }
     }
+}
+
+fn pods(settings: &IdentitySettings) -> Arc<Pods> {
+    Arc::new(Pods::new(settings.kubelet.clone(), settings.pod_logs.clone()))
 }
 
 fn says_nothing(workload: &Workload) -> bool {
