@@ -134,6 +134,9 @@ pub struct IdentitySettings {
     pub kinds: Option<PathBuf>,
     /// Sockets of container runtimes, asked as their names say; none: nobody is asked.
     pub runtimes: Vec<PathBuf>,
+    /// The kubelet's folder, and the one of its pods' logs.
+    pub kubelet: PathBuf,
+    pub pod_logs: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +193,18 @@ pub enum ProtectTarget {
     },
 }
 
+impl Default for IdentitySettings {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            kinds: None,
+            runtimes: RUNTIMES.map(PathBuf::from).into(),
+            kubelet: "/var/lib/kubelet".into(),
+            pod_logs: "/var/log/pods".into(),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -215,11 +230,7 @@ impl Default for Settings {
             ca: CaSettings::default(),
             audit: AuditSettings::default(),
             approvals: ApprovalSettings::default(),
-            identity: IdentitySettings {
-                directory: None,
-                kinds: None,
-                runtimes: RUNTIMES.map(PathBuf::from).into(),
-            },
+            identity: IdentitySettings::default(),
             logins: PathBuf::from(logins::DEFAULT_LOGINS),
             classes: ClassSettings::default(),
             policy: PolicySettings::default(),

@@ -17,6 +17,7 @@ mod person;
 pub mod redact;
 pub mod runtime;
 pub mod script;
+pub mod token;
 
 pub use directory::Directory;
 pub use facts::{Accepted, Environment, Facts, Login, Seen};
@@ -27,8 +28,8 @@ pub use person::accepted;
 use std::path::{Path, PathBuf};
 
 use crate::model::{
-    Actor, Ancestor, LONGEST_COMMAND, LONGEST_NAME, LONGEST_PATH, LONGEST_VALUE, MOST_ANCESTORS,
-    Program, ProgramFile, cut, cut_front,
+    Actor, Ancestor, Attribute, LONGEST_COMMAND, LONGEST_NAME, LONGEST_PATH, LONGEST_VALUE,
+    MOST_ANCESTORS, Program, ProgramFile, SERVICE_ACCOUNT, Sourced, cut, cut_front,
 };
 
 /// Capabilities worth naming: those with which a process can look at or become
@@ -78,6 +79,10 @@ pub fn actor(facts: &Facts, known: &Known) -> Actor {
         groups: found.groups,
         attributes: Vec::new(),
     };
+    // The node's word first: a process's own never takes its place.
+    if let Some(Sourced { value, origin, confidence }) = facts.account.clone() {
+        actor.enrich(Attribute { name: SERVICE_ACCOUNT.into(), value, origin, confidence });
+    }
     let resource =
         environment::resource(environment.service_name.as_deref(), environment.resource.as_deref());
     for attribute in resource {

@@ -327,6 +327,84 @@ fn a_container_is_told_and_who_enters_it() -> Result<()> {
     Ok(())
 }
 
+const POD: &str = "0c1a4a2e-5a77-4a3b-9c65-3f0d5a7e8b90";
+
+/// A pod's token as the API server makes it, but for the signature.
+fn token(namespace: &str, account: &str) -> Result<String> {
+    let payload = format!(
+        r#"{{"iss":"https://kubernetes.default.svc","kubernetes.io":{{"namespace":"{namespace}","pod":{{"name":"web-5c9f","uid":"{POD}"}},"serviceaccount":{{"name":"{account}","uid":"9fd2"}}}},"sub":"system:serviceaccount:{namespace}:{account}"}}"#
+    );
+    let encode = "printf %s \"$0\" | basenc --base64url --wrap=0 | tr -d =";
+    let encoded = Command::new("sh").args(["-c", encode, &payload]).output()?.stdout;
+    Ok(format!("eyJhbGciOiJSUzI1NiJ9.{}.c2lnbmF0dXJl", String::from_utf8(encoded)?))
+}
+
+#[test]
+fn a_pods_service_account_is_told_and_has_its_teams() -> Result<()> {
+    let _alone = alone();
+    let folder = TempFolder::fresh()?;
+    let directory = folder.path().join("directory.toml");
+    let text = "[service_accounts.\"shop/web\"]\nteams = [\"checkout\"]\n\
+                [service_accounts.\"bank/*\"]\nteams = [\"tellers\"]\n\
+                [pods.\"shop/web-*\"]\ngroups = [\"shop-pods\"]\n";
+    std::fs::write(&directory, text)?;
+    let (kubelet, logs) = (folder.path().join("kubelet"), folder.path().join("logs"));
+    let volume = kubelet
+        .join("pods")
+        .join(POD)
+        .join("volumes/kubernetes.io~projected/kube-api-access-x7z2q");
+    std::fs::create_dir_all(&volume)?;
+    std::fs::write(volume.join("token"), token("shop", "web")?)?;
+    std::fs::create_dir_all(logs.join(format!("shop_web-5c9f_{POD}")))?;
+    let scene = Scene::with(|port| {
+        Plan::unread([port])
+            .setting("[identity]")
+            .setting(&format!("directory = \"{}\"", directory.display()))
+            .setting(&format!("kubelet = \"{}\"", kubelet.display()))
+            .setting(&format!("pod_logs = \"{}\"", logs.display()))
+    })?;
+    let clients = Clients::fresh()?;
+    let pods = scene.root.child("kubepods.slice")?;
+    let slice = pods.child("kubepods-burstable.slice")?;
+    let pod = slice.child(&format!("kubepods-burstable-pod{}.slice", POD.replace('-', "_")))?;
+    let container = pod.child(&format!("cri-containerd-{ID}.scope"))?;
+    let other = token("bank", "teller")?;
+    let told = |container: &Cgroup, label: &str| -> Result<Flow> {
+        let words = clients.words(Language::Python, scene.echo.v4(), label);
+        let mut client = Place::new().cgroup(container).command("unshare")?;
+        // What the process itself shows, in a mount namespace of its own.
+        let own = "mount -t tmpfs none /run && d=/run/secrets/kubernetes.io/serviceaccount && \
+                   mkdir -p $d && printf %s \"$TOKEN\" > $d/token && exec \"$@\"";
+        client.args(["--mount", "sh", "-c", own, "sh"]).args(&words).env("TOKEN", &other);
+        run(&mut client)?;
+        opened(&scene, label)
+    };
+    let account = |flow: &Flow| {
+        let found = flow.actor.attributes.iter();
+        let mut found = found.filter(|it| it.name == "kubernetes.service_account");
+        found.next().map(|it| (it.value.clone(), it.confidence.clone()))
+    };
+
+    // The node's word, whatever the process shows.
+    let flow = told(&container, "--of-a-pod")?;
+    ensure!(account(&flow) == Some(("shop/web".into(), "certain".into())), "{:?}", flow.actor);
+    ensure!(flow.actor.teams == ["checkout"], "{:?}", flow.actor);
+    ensure!(flow.actor.groups == ["shop-pods"], "{:?}", flow.actor);
+    let workload = &flow.process.workload;
+    ensure!(workload.pod.as_deref() == Some(POD), "{workload:?}");
+
+    // A pod that this node's kubelet doesn't know: its own word, which gives nothing.
+    std::fs::remove_dir_all(kubelet.join("pods").join(POD))?;
+    std::fs::remove_dir_all(logs.join(format!("shop_web-5c9f_{POD}")))?;
+    scene.agent.must(&["reload"])?;
+    let flow = told(&container, "--of-another")?;
+    ensure!(account(&flow) == Some(("bank/teller".into(), "claimed".into())), "{:?}", flow.actor);
+    ensure!(flow.actor.teams.is_empty() && flow.actor.kind == "service", "{:?}", flow.actor);
+    let all = scene.agent.must(&["observe", "-o", "jsonl"])?;
+    ensure!(!all.contains(&other[..60]), "a token was told");
+    Ok(())
+}
+
 /// How a crowd's client is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {

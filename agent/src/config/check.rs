@@ -66,6 +66,8 @@ pub(super) fn settle(draft: Draft, mut mistakes: Mistakes) -> Result<Settings, M
             directory: draft.directory.map(|l| l.value),
             kinds: draft.kinds.map(|l| l.value),
             runtimes: value(draft.runtimes, default.identity.runtimes),
+            kubelet: or(draft.kubelet, default.identity.kubelet),
+            pod_logs: or(draft.pod_logs, default.identity.pod_logs),
         },
         canary_every: value(draft.canary_every, default.canary_every),
         resolve_every: value(draft.resolve_every, default.resolve_every),

@@ -36,6 +36,8 @@ pub(super) struct Draft {
     pub directory: Option<Located<PathBuf>>,
     pub kinds: Option<Located<PathBuf>>,
     pub runtimes: Option<Located<Vec<PathBuf>>>,
+    pub kubelet: Option<Located<PathBuf>>,
+    pub pod_logs: Option<Located<PathBuf>>,
     pub logins: Option<Located<PathBuf>>,
     pub classes: Option<Located<PathBuf>>,
     pub policy_mode: Option<Located<PolicyMode>>,

@@ -45,7 +45,7 @@ pub(super) const TOP: [&str; 21] = [
 ];
 pub(super) const ENFORCER: [&str; 3] = ["user", "workers", "drain"];
 pub(super) const CA: [&str; 2] = ["certificate", "key"];
-pub(super) const IDENTITY: [&str; 3] = ["directory", "kinds", "runtimes"];
+pub(super) const IDENTITY: [&str; 5] = ["directory", "kinds", "runtimes", "kubelet", "pod_logs"];
 pub(super) const POLICY: [&str; 6] = ["mode", "folder", "packs", "bare", "enforce", "enforce_file"];
 pub(super) const PROTECT: [&str; 18] = [
     "to",
@@ -172,6 +172,8 @@ impl Reader<'_> {
             draft.directory = self.take(table, "directory", |i| check::absolute(path(i)?));
             draft.kinds = self.take(table, "kinds", |i| check::absolute(path(i)?));
             draft.runtimes = self.take(table, "runtimes", sockets);
+            draft.kubelet = self.take(table, "kubelet", |i| check::absolute(path(i)?));
+            draft.pod_logs = self.take(table, "pod_logs", |i| check::absolute(path(i)?));
         }
         draft
     }

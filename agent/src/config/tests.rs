@@ -93,6 +93,8 @@ debug_programs = true
 runtimes = []
 directory = "/etc/people.toml"
 kinds = "/etc/kinds.toml"
+kubelet = "/srv/kubelet"
+pod_logs = "/srv/pods"
 [enforcer]
 user = "gate"
 workers = 4
@@ -149,6 +151,8 @@ enforce = ["shop.service", "/usr/bin/report"]
                 directory: Some("/etc/people.toml".into()),
                 kinds: Some("/etc/kinds.toml".into()),
                 runtimes: Vec::new(),
+                kubelet: "/srv/kubelet".into(),
+                pod_logs: "/srv/pods".into(),
             },
             logins: "/run/logins".into(),
             classes: ClassSettings { file: "/run/classes".into(), words: Vec::new() },

@@ -1,5 +1,5 @@
 //! The directory file: which people, teams and groups stand behind users,
-//! units, pods and images.
+//! units, pods, service accounts and images.
 //!
 //! ```toml
 //! [users.alice]
@@ -12,7 +12,8 @@
 //! ```
 //!
 //! INVARIANT: only what the process could not choose is looked up: its user,
-//! its login, its unit, and the runtime's word of its pod and image.
+//! its login, its unit, and the runtime's or the kubelet's word of its pod, its
+//! service account and image.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use super::facts::Facts;
 use super::file::{FileMistakes, Reader};
 use crate::model::{Confidence, LONGEST_NAME, MOST_GROUPS, Person, cut, without_tag};
 
-const TOP: [&str; 4] = ["users", "units", "pods", "images"];
+const TOP: [&str; 5] = ["users", "units", "pods", "service_accounts", "images"];
 const KEYS: [&str; 3] = ["person", "teams", "groups"];
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Directory {
     units: BTreeMap<String, Entry>,
     /// `namespace/name`, where a `*` at the end stands for the rest.
     pods: BTreeMap<String, Entry>,
+    /// The same.
+    service_accounts: BTreeMap<String, Entry>,
     /// Without its tag; a `*` at the end stands for the rest.
     images: BTreeMap<String, Entry>,
 }
@@ -74,6 +77,7 @@ impl Directory {
                 users: read("users"),
                 units: read("units"),
                 pods: read("pods"),
+                service_accounts: read("service_accounts"),
                 images: read("images"),
             }
         })
@@ -111,6 +115,10 @@ impl Directory {
             if let (Some(namespace), Some(name)) = (&workload.namespace, &workload.pod_name) {
                 let whole = format!("{namespace}/{name}");
                 found.add_all(&self.pods, &whole);
+            }
+            let account = facts.account.as_ref();
+            if let Some(account) = account.filter(|it| it.confidence == Confidence::Certain) {
+                found.add_all(&self.service_accounts, &account.value);
             }
             if let Some(image) = &workload.image {
                 found.add_all(&self.images, without_tag(image));

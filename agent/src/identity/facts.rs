@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::{ProgramFile, Relation, Workload};
+use crate::model::{ProgramFile, Relation, Sourced, Workload};
 
 /// One process as it was at one moment. Its arguments are redacted already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub struct Facts {
     pub login: Option<Login>,
     /// The workload with the runtime's word in it.
     pub workload: Workload,
+    /// The service account of its pod, `namespace/name`.
+    pub account: Option<Sourced<String>>,
     /// Nothing was left out for want of time.
     pub complete: bool,
 }

@@ -16,6 +16,7 @@ mod kin;
 mod logins;
 mod memory;
 mod names;
+mod pods;
 mod proc;
 mod runtimes;
 
@@ -32,13 +33,14 @@ use super::processes::{Cgroups, arguments};
 use crate::config::IdentitySettings;
 use crate::identity::{self, Directory, Facts, Kinds, Known, Seen, redact};
 use crate::model::{
-    Actor, MOST_ANCESTORS, Process, ProcessKey, Relation, Source, Workload, cut, cut_front,
+    Actor, MOST_ANCESTORS, Process, ProcessKey, Relation, Source, Sourced, Workload, cut, cut_front,
 };
 use files::Files;
 use kin::Kin;
 use logins::Logins;
 use memory::Memory;
 pub(super) use names::Names;
+use pods::Pods;
 use runtimes::Runtimes;
 pub use runtimes::{Greeting, greet};
 
@@ -105,6 +107,7 @@ struct Office {
     files: Files,
     logins: Logins,
     runtimes: RwLock<Arc<Runtimes>>,
+    pods: RwLock<Arc<Pods>>,
     cgroups: Mutex<Cgroups>,
 }
 
@@ -149,6 +152,7 @@ impl Registrar {
             files: Files::start()?,
             logins: Logins::default(),
             runtimes: RwLock::new(Arc::new(Runtimes::new(settings.runtimes.clone()))),
+            pods: RwLock::new(pods(settings)),
             cgroups: Mutex::new(Cgroups::new(cgroup_mount)),
         };
         let desk = Arc::new(Desk { pile: Mutex::default(), more: Condvar::new(), orders, office });
@@ -198,6 +202,7 @@ impl Registrar {
         *self.desk.office.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         *self.desk.office.runtimes.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(Runtimes::new(settings.runtimes.clone()));
+        *self.desk.office.pods.write().unwrap_or_else(PoisonError::into_inner) = pods(settings);
     }
 }
 
@@ -325,6 +330,7 @@ impl Office {
         let mut process = process;
         let runtimes = Arc::clone(&self.runtimes.read().unwrap_or_else(PoisonError::into_inner));
         process.workload = runtimes.describe(process.workload.clone());
+        let account = self.look_at_pod(flow, &mut process.workload);
         let facts = Facts {
             boot: self.boot.clone(),
             login: self.logins.of(&seen, &ancestors, &self.memory),
@@ -332,10 +338,27 @@ impl Office {
             ancestors,
             environment: environment.unwrap_or_default(),
             workload: process.workload.clone(),
+            account,
             complete,
         };
         let actor = identity::actor(&facts, &known);
         (process, actor)
+    }
+
+    /// What the node itself says of its pod; what the runtime has said stays.
+    fn look_at_pod(&self, flow: &RawFlow, workload: &mut Workload) -> Option<Sourced<String>> {
+        let uid = workload.pod.clone()?;
+        let pods = Arc::clone(&self.pods.read().unwrap_or_else(PoisonError::into_inner));
+        let pod = pods.of(workload);
+        if workload.namespace.is_none() && workload.pod_name.is_none() {
+            (workload.namespace, workload.pod_name) = (pod.namespace, pod.name);
+        }
+        // A process's own files may hang.
+        let claimed = || {
+            let claimed = self.memory.read(flow.tgid, flow.uid, || pods::claimed(flow.tgid, &uid));
+            claimed.flatten()
+        };
+        pod.account.or_else(claimed)
     }
 
     /// Which file its program is, and what is in it, once for each program.
@@ -383,6 +406,10 @@ impl Office {
             workload,
         }
     }
+}
+
+fn pods(settings: &IdentitySettings) -> Arc<Pods> {
+    Arc::new(Pods::new(settings.kubelet.clone(), settings.pod_logs.clone()))
 }
 
 fn says_nothing(workload: &Workload) -> bool {

@@ -22,6 +22,8 @@ pub const LONGEST_PATH: usize = 128;
 pub const LONGEST_COMMAND: usize = 160;
 /// Bytes of an attribute's name, a group's, a user's.
 pub const LONGEST_NAME: usize = 48;
+/// The attribute that names a pod's account: `namespace/name`.
+pub const SERVICE_ACCOUNT: &str = "kubernetes.service_account";
 /// Bytes of an attribute's value, a reason.
 pub const LONGEST_VALUE: usize = 128;
 
@@ -64,6 +66,10 @@ pub enum Origin {
     Process,
     /// The statement, or the session's parameters.
     Statement,
+    /// The kubelet's own folders on this node.
+    Kubelet,
+    /// The host's lists of users: its files, or whom its name service asks.
+    Host,
 }
 
 /// How sure a fact is, the least sure first.
@@ -256,6 +262,13 @@ impl Actor {
 
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|attribute| attribute.name == name)
+    }
+
+    /// The Kubernetes service account, where the process could not have chosen it.
+    pub fn service_account(&self) -> Option<&str> {
+        self.attribute(SERVICE_ACCOUNT)
+            .filter(|account| account.confidence == Confidence::Certain)
+            .map(|account| account.value.as_str())
     }
 
     /// Adds what was learnt later. What is known stays; a surer source may

@@ -19,6 +19,7 @@ pub fn principal(flow: &Flow) -> Principal {
         one(GroupKind::Unit, workload.system_unit()),
         one(GroupKind::Container, workload.container.as_deref()),
         one(GroupKind::Namespace, workload.system_namespace()),
+        one(GroupKind::ServiceAccount, actor.service_account()),
         all(GroupKind::Team, &actor.teams),
         all(GroupKind::Group, &actor.groups),
     ];

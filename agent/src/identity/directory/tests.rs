@@ -21,6 +21,12 @@ groups = ["writers"]
 [pods."shop/web-*"]
 teams = ["web"]
 
+[service_accounts."shop/web"]
+teams = ["checkout"]
+
+[service_accounts."bank/*"]
+groups = ["tellers"]
+
 [images."registry:5000/shop/web"]
 groups = ["web-images"]
 "#;
@@ -99,6 +105,28 @@ fn pods_and_images_by_the_runtimes_word() {
 }
 
 #[test]
+fn service_accounts_only_where_the_pod_could_not_choose() {
+    let app = of_user(1001, "x", seen(9, 1, "/opt/app", "app"));
+    let mut facts = facts(vec![app], "/");
+    facts.workload.container = Some("c".into());
+    let mut found = |value: &str, confidence| {
+        let origin = Origin::Kubelet;
+        facts.account = Some(Sourced { value: value.into(), origin, confidence });
+        directory().look_up(&facts, None)
+    };
+    assert_eq!(found("shop/web", Confidence::Certain).teams, ["checkout"]);
+    assert_eq!(found("bank/teller", Confidence::Certain).groups, ["tellers"]);
+    for (value, confidence) in [
+        ("shop/web", Confidence::Likely),
+        ("shop/web", Confidence::Claimed),
+        ("shop/web2", Confidence::Certain),
+        ("shop", Confidence::Certain),
+    ] {
+        assert_eq!(found(value, confidence), Found::default(), "{value} {confidence:?}");
+    }
+}
+
+#[test]
 fn mistakes_have_their_lines() {
     let text = "[user.x]\n[users.a]\nteam = []\n[units.b]\nperson = \"x\"\nteams = [1]\n[users]\n";
     let error = Directory::parse(
@@ -109,7 +137,7 @@ fn mistakes_have_their_lines() {
     assert_eq!(
         error.0,
         [
-            "d.toml:6:2: unknown key `pod`: it is one of `users`, `units`, `pods`, `images`",
+            "d.toml:6:2: unknown key `pod`: it is one of `users`, `units`, `pods`, `service_accounts`, `images`",
             "d.toml:2:1: unknown key `team`: it is one of `person`, `teams`, `groups`",
             "d.toml:4:10: only a user is a person: give this one `teams`",
             "d.toml:5:10: `teams` holds strings only, none empty",

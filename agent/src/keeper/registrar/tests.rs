@@ -144,7 +144,7 @@ fn a_user_who_floods_waits_for_itself() {
 
 fn answer(pid: u32, comm: &str) -> (Process, Arc<Actor>) {
     let (orders, orders_rx) = Orders::new().unwrap();
-    let settings = IdentitySettings { directory: None, kinds: None, runtimes: Vec::new() };
+    let settings = IdentitySettings { runtimes: Vec::new(), ..IdentitySettings::default() };
     let mount = crate::host::cgroup2_mount(Path::new("/")).unwrap_or("/sys/fs/cgroup".into());
     let registrar = Registrar::start(known(&settings).unwrap(), &settings, &mount, orders).unwrap();
     let right = key(pid);
@@ -191,7 +191,7 @@ fn files_with_mistakes_are_told_together() {
     let mut settings = IdentitySettings {
         kinds: Some(kinds.clone()),
         directory: Some(directory.clone()),
-        runtimes: Vec::new(),
+        ..IdentitySettings::default()
     };
     let error = known(&settings).unwrap_err();
     assert!(error.contains("kinds.toml:1:1: unknown key `x`"), "{error}");

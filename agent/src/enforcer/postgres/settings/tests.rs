@@ -309,6 +309,7 @@ fn no_value_hides_another() {
         search_path: "hidden".into(),
         user: "app".into(),
         statement_timeout: "0".into(),
+        since: None,
     }));
     let text = "BEGIN; SET LOCAL search_path = b; COMMIT";
     played.sends(text, &["BEGIN", "SET", "COMMIT"]).rests(Rest::Idle);
