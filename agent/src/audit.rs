@@ -39,7 +39,7 @@
 //!
 //! ```compile_fail,E0451
 //! fn release(_sealed: &tidegate::audit::Sealed) {}
-//! release(&tidegate::audit::Sealed { writer: 1, position: Some(1) });
+//! release(&tidegate::audit::Sealed { writer: 1, position: Some(1), summed: false });
 //! ```
 //!
 //! ```compile_fail,E0599
@@ -70,7 +70,7 @@ pub use log::{Connection, Log, LogError, Sealed};
 pub use record::RecordId;
 pub use sequencer::{Heard, Sequencer, Signer};
 pub use statement::{
-    Ending, Outcome, Parameter, Statement, Subject, Touched, TransactionEnd, Verdict, Way,
+    Ending, Outcome, Parameter, Reach, Statement, Subject, Touched, TransactionEnd, Verdict, Way,
 };
 pub use store::{Folder, StoreError};
 pub use subjects::Subjects;

@@ -136,7 +136,9 @@ pub fn ocsf(id: RecordId, at: u64, record: &Value) -> Option<Value> {
     let (activity, name) = match kind {
         "statement" => activity(record),
         "opened" | "session" => (ACTIVITY_CONNECT, "Connect"),
-        "outcome" | "closed" | "transaction" | "renamed" | "doubted" => (ACTIVITY_OTHER, "Other"),
+        "outcome" | "summed" | "closed" | "transaction" | "renamed" | "doubted" => {
+            (ACTIVITY_OTHER, "Other")
+        }
         _ => return None,
     };
     let verdict = get("/statement/verdict");
@@ -172,6 +174,7 @@ pub fn ocsf(id: RecordId, at: u64, record: &Value) -> Option<Value> {
         "activity_id": activity,
         "activity_name": name,
         "actor": { "process": process, "user": user },
+        "count": get("/summed/times").filter(|times| *times != json!(0)),
         "category_uid": 6,
         "category_name": "Application Activity",
         "class_uid": CLASS,
@@ -257,7 +260,7 @@ const CLASS: u64 = 6005;
 const ACTIVITY_CONNECT: u64 = 3;
 const ACTIVITY_OTHER: u64 = 99;
 
-const COLUMNS: [(&str, &[&str]); 25] = [
+const COLUMNS: [(&str, &[&str]); 26] = [
     ("record", &["/record"]),
     ("at", &["/at"]),
     ("kind", &["/kind"]),
@@ -278,11 +281,12 @@ const COLUMNS: [(&str, &[&str]); 25] = [
     ("text", &["/statement/text", "/statement/fingerprint"]),
     ("trace", &["/statement/says/trace"]),
     ("verdict", &["/statement/verdict"]),
-    ("of", &["/outcome/of"]),
+    ("of", &["/outcome/of", "/summed/of"]),
     ("ending", &["/outcome/ending", "/transaction/ending"]),
     ("sqlstate", &["/outcome/sqlstate"]),
-    ("rows", &["/outcome/rows"]),
-    ("latency_us", &["/outcome/latency_us"]),
+    ("rows", &["/outcome/rows", "/summed/rows"]),
+    ("latency_us", &["/outcome/latency_us", "/summed/latency_us"]),
+    ("times", &["/summed/times"]),
 ];
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ const MOST_ASIDE: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Raised when the tables change: the old file is let go, and a new one built.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// `records.id` is the time in microseconds and 12 bits that make it unique, so
 /// that every index on it is in the order of time.

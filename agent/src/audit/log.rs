@@ -5,6 +5,7 @@ mod connection;
 mod flood;
 mod group;
 mod segments;
+mod sums;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use super::{Subject, record};
 use crate::model::{LogHealth, LogTerms, LogWelcome, TextKept, Timestamp};
 use crate::sql::{Facts, Strings};
 use flood::Floods;
+use sums::Sums;
 
 pub use connection::Connection;
 pub(super) use connection::{BRIEF, IN_TRANSACTION};
@@ -32,6 +34,8 @@ pub(super) use group::Group;
 pub struct Sealed {
     writer: u64,
     position: Option<u64>,
+    /// What stands there stands for others too.
+    summed: bool,
 }
 
 impl Sealed {
@@ -45,10 +49,6 @@ impl Sealed {
 pub enum LogError {
     #[error("the log can't be written: {0}")]
     Unwritable(String),
-    #[error(
-        "the workload {workload} writes more records than the log takes from one: see `flood_rate`"
-    )]
-    Flooded { workload: String },
     #[error("the record is longer than a record may be")]
     TooLong,
     #[error("{0}")]
@@ -92,7 +92,10 @@ pub(super) struct State {
     known: HashMap<u128, u64>,
     words: HashMap<Box<str>, u64>,
     sequences: HashMap<crate::model::ProcessKey, Arc<AtomicU64>>,
+    /// How many connections there were.
+    connections: u64,
     floods: Floods,
+    sums: Sums,
     /// Why there is no next segment.
     trouble: Option<Trouble>,
     /// When a trouble was last told; it outlives the trouble.
@@ -129,7 +132,9 @@ impl Log {
             known: HashMap::new(),
             words: HashMap::new(),
             sequences: HashMap::new(),
+            connections: 0,
             floods: Floods::default(),
+            sums: Sums::default(),
             trouble: None,
             complained: None,
             group: group::Buffers::default(),

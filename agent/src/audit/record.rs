@@ -76,6 +76,39 @@ pub struct Intent {
     pub parameters: Vec<Option<Box<str>>>,
 }
 
+/// Any number of statements that are alike may be let through from now on: their
+/// workload is over its rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Of the first of them.
+    pub intent: Intent,
+    /// When it no longer holds, in microseconds since 1970.
+    pub until: u64,
+    /// Which are alike.
+    pub reach: u8,
+}
+
+/// What came of those that are not told one by one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summed {
+    pub head: Head,
+    /// Their [`Standing`], or the [`Intent`] of which they are ends; may stand in an
+    /// earlier segment. 0: it tells of transactions.
+    pub intent: Back,
+    /// How many were let through.
+    pub times: u64,
+    /// How many of them, or of the statements in their texts, ended how.
+    pub endings: Vec<(u8, u64)>,
+    pub failures: Vec<(Box<str>, u64)>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub latency_us: u64,
+    pub masked: Vec<(Back, u64)>,
+    pub seen: Vec<(Back, u64)>,
+    pub would_mask: Vec<(Back, u64)>,
+    pub transactions: Vec<(u8, u64)>,
+}
+
 /// What became of it, or of one of the statements in its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -158,7 +191,7 @@ macro_rules! bodies {
             }
         }
 
-        /// Every kind's number and word.
+        /// Every kind's number and word; two forms of one kind have the same word.
         pub const KINDS: &[(u8, &str)] = &[$(($code, $word),)+];
     };
 }
@@ -180,6 +213,8 @@ bodies! {
     Intent(Intent) = 32, "statement";
     Transaction(Transaction) = 34, "transaction";
     Outcome(Outcome) = 35, "outcome";
+    Standing(Standing) = 36, "statement";
+    Summed(Summed) = 37, "summed";
     // The agent. Recordings of sessions will have the numbers from 64 on.
     Agent(Told) = 48, "agent";
     Changed(Told) = 49, "changed";
@@ -205,6 +240,8 @@ impl Body {
             | Self::Renamed(event)
             | Self::Doubted(event) => Some(&event.head),
             Self::Intent(intent) => Some(&intent.head),
+            Self::Standing(standing) => Some(&standing.intent.head),
+            Self::Summed(summed) => Some(&summed.head),
             Self::Outcome(outcome) => Some(&outcome.head),
             Self::Transaction(transaction) => Some(&transaction.head),
             _ => None,
@@ -230,7 +267,13 @@ impl Body {
     pub fn refers(&self) -> Vec<Back> {
         let mut backs = match self {
             Self::Flow(flow) => vec![flow.process],
-            Self::Intent(intent) => vec![intent.statement, intent.grounds],
+            Self::Intent(intent) | Self::Standing(Standing { intent, .. }) => {
+                vec![intent.statement, intent.grounds]
+            }
+            Self::Summed(summed) => {
+                let classes = summed.masked.iter().chain(&summed.seen).chain(&summed.would_mask);
+                classes.map(|(class, _)| *class).collect()
+            }
             Self::Outcome(outcome) => {
                 let classes = outcome.masked.iter().chain(&outcome.seen).chain(&outcome.would_mask);
                 classes.map(|(class, _)| *class).chain([outcome.tag]).collect()

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::log::{BRIEF, IN_TRANSACTION};
-use super::record::{Back, Body, Flow, Head, Intent, Outcome, RecordId, Transaction};
-use super::{Ending, TransactionEnd, Verdict, Way};
+use super::record::{
+    Back, Body, Flow, Head, Intent, Outcome, RecordId, Standing, Summed, Transaction,
+};
+use super::{Ending, Reach, TransactionEnd, Verdict, Way};
 use crate::model::Timestamp;
 use crate::sql::Effect;
 
@@ -59,7 +61,9 @@ pub fn render(id: RecordId, body: &Body, known: &mut dyn Known) -> Value {
         | Body::Renamed(event)
         | Body::Doubted(event) => Some(parsed(&event.json)),
         Body::Intent(intent) => Some(scribe.intent(intent)),
+        Body::Standing(standing) => Some(scribe.standing(standing)),
         Body::Outcome(outcome) => Some(scribe.outcome(outcome)),
+        Body::Summed(summed) => Some(scribe.summed(summed)),
         Body::Transaction(Transaction { ending, statements, .. }) => Some(json!({
             "ending": TransactionEnd::from_code(*ending).map(TransactionEnd::word),
             "statements": statements,
@@ -172,16 +176,57 @@ impl Scribe<'_> {
         out
     }
 
-    fn outcome(&mut self, outcome: &Outcome) -> Value {
-        let of = self.id.position.checked_sub(outcome.intent).filter(|_| outcome.intent > 0);
-        let mut cells = |all: &[(Back, u64)]| -> Map<String, Value> {
-            let known = all.iter().filter_map(|(class, cells)| Some((self.words(*class)?, *cells)));
-            known.map(|(class, cells)| (class.into(), cells.into())).collect()
-        };
-        let (masked, seen) = (cells(&outcome.masked), cells(&outcome.seen));
-        let would_mask = cells(&outcome.would_mask);
+    fn standing(&mut self, standing: &Standing) -> Value {
+        let mut out = self.intent(&standing.intent);
+        if let Some(out) = out.as_object_mut() {
+            out.insert("until".into(), time(standing.until).into());
+            let reach = Reach::from_code(standing.reach).map(Reach::word);
+            out.insert("reach".into(), reach.into());
+        }
+        out
+    }
+
+    fn summed(&mut self, summed: &Summed) -> Value {
+        let endings = counts(&summed.endings, |code| Ending::from_code(code).map(Ending::word));
+        let transactions = counts(&summed.transactions, |code| {
+            TransactionEnd::from_code(code).map(TransactionEnd::word)
+        });
+        let failures: Map<String, Value> = summed
+            .failures
+            .iter()
+            .map(|(state, count)| (state.to_string(), (*count).into()))
+            .collect();
+        let (masked, seen) = (self.cells(&summed.masked), self.cells(&summed.seen));
         json!({
-            "of": of.map(|position| RecordId { position, ..self.id }),
+            "of": self.of(summed.intent),
+            "times": summed.times,
+            "endings": endings,
+            "failures": failures,
+            "rows": summed.rows,
+            "bytes": summed.bytes,
+            "latency_us": summed.latency_us,
+            "masked": masked,
+            "seen": seen,
+            "would_mask": self.cells(&summed.would_mask),
+            "transactions": transactions,
+        })
+    }
+
+    fn of(&self, back: Back) -> Option<RecordId> {
+        let position = self.id.position.checked_sub(back).filter(|_| back > 0)?;
+        Some(RecordId { position, ..self.id })
+    }
+
+    fn cells(&mut self, all: &[(Back, u64)]) -> Map<String, Value> {
+        let known = all.iter().filter_map(|(class, cells)| Some((self.words(*class)?, *cells)));
+        known.map(|(class, cells)| (class.into(), cells.into())).collect()
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) -> Value {
+        let (masked, seen) = (self.cells(&outcome.masked), self.cells(&outcome.seen));
+        let would_mask = self.cells(&outcome.would_mask);
+        json!({
+            "of": self.of(outcome.intent),
             "index": outcome.index,
             "ending": Ending::from_code(outcome.ending).map(Ending::word),
             "sqlstate": outcome.sqlstate,
@@ -194,6 +239,11 @@ impl Scribe<'_> {
             "would_mask": would_mask,
         })
     }
+}
+
+fn counts(all: &[(u8, u64)], word: impl Fn(u8) -> Option<&'static str>) -> Map<String, Value> {
+    let known = all.iter().filter_map(|(code, count)| Some((word(*code)?, *count)));
+    known.map(|(word, count)| (word.to_owned(), count.into())).collect()
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::index::{BLOCK, Born, Ended, Index, IndexError, SPAN, counts, namesakes, unpacked};
-use super::record::{self, Body, KINDS, RecordId};
+use super::record::{self, Body, KINDS, RecordId, Standing};
 use super::render::{self, Definitions, parsed};
 use super::statement::STAR;
 use super::store::Segments;
@@ -77,6 +77,9 @@ pub struct Hit {
     /// Policies that allowed it and had something to say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flagged: Vec<String>,
+    /// It stands for so many, which were told together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +166,9 @@ impl Index {
             let Ok((_, body)) = record::decode(payload) else { continue };
             let told_once = match &body {
                 Body::Outcome(outcome) => id.position.checked_sub(outcome.tag),
-                Body::Intent(intent) => id.position.checked_sub(intent.grounds),
+                Body::Intent(intent) | Body::Standing(Standing { intent, .. }) => {
+                    id.position.checked_sub(intent.grounds)
+                }
                 _ => None,
             };
             let mut known = Definitions::default();
@@ -182,9 +187,9 @@ impl Index {
         for hit in hits {
             let facts = found.remove(&hit.record);
             if hit.kind == "statement" {
-                if let (Some(Value::Object(told)), Some(Value::Object(facts))) =
-                    (&mut hit.statement, facts)
-                {
+                // Of some no text is told.
+                let told = hit.statement.get_or_insert_with(|| Value::Object(Map::new()));
+                if let (Value::Object(told), Some(Value::Object(facts))) = (told, facts) {
                     // These stand beside it.
                     let own = |key: &str| !matches!(key, "verdict" | "policies");
                     told.extend(facts.into_iter().filter(|(key, _)| own(key)));
@@ -409,7 +414,9 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
     let would: Option<String> = row.get(14)?;
     let record = id(row.get(2)?)?;
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let outcome = match ended.as_deref().and_then(Ended::from_bytes) {
+    let ended = ended.as_deref().and_then(Ended::from_bytes);
+    let times = ended.map(|ended| ended.times).filter(|times| *times > 0);
+    let outcome = match ended {
         Some(ended) => Some(Outcome {
             record: RecordId { position: record.position.saturating_add(ended.after), ..record },
             ending: Ending::from_code(ended.ending).map(Ending::word),
@@ -435,6 +442,7 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<Hit> {
         verdict: row.get::<_, Option<u8>>(5)?.and_then(Verdict::from_code).map(Verdict::word),
         policies: decided,
         flagged,
+        times,
         outcome,
         database: row.get(8)?,
         role: row.get(9)?,

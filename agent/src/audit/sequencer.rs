@@ -185,6 +185,7 @@ impl Work {
         }
         // What is told of others while they are brought in comes before the end.
         let others = self.turn();
+        let _ = self.shared.end_sums(None);
         self.shared.lock().end();
         let ended = others
             .and_then(|()| self.turn())
@@ -201,6 +202,8 @@ impl Work {
         }
         self.tell_notes();
         self.tell_lost();
+        // What can't be told now waits for the next turn.
+        let _ = self.shared.end_sums(Some(micros()));
         self.make_room();
         // On a full disk one thing may fail and another free some room.
         let mut results = vec![self.pay().and_then(|()| self.sequence_own()), self.seal_full()];

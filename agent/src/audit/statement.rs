@@ -106,6 +106,19 @@ codes! {
     }
 }
 
+codes! {
+    /// Which statements one record speaks of beforehand, where their workload is over
+    /// its rate.
+    Reach {
+        /// Of one shape (their texts' fingerprints are the same), on one connection.
+        Shape = 0, "shape";
+        /// Of any text with the same effects, on one connection.
+        Effects = 1, "effects";
+        /// … on any connection of the workload.
+        Workload = 2, "workload";
+    }
+}
+
 /// What is recorded of a text: made once, used for each time that it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {

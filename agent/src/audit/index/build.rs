@@ -2,6 +2,7 @@
 
 mod blocks;
 mod rows;
+mod summed;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -348,6 +349,8 @@ impl Taker<'_> {
         }
         match body {
             Body::Intent(intent) => self.intent(id, intent, flow),
+            Body::Standing(standing) => self.intent(id, &standing.intent, flow),
+            Body::Summed(summed) => self.summed(id, summed, flow),
             Body::Outcome(outcome) => self.outcome(id, outcome, flow),
             Body::Session(session) => {
                 if let Some(flow) = flow {
@@ -448,19 +451,32 @@ impl Taker<'_> {
         let (Some(row), Some(intent)) = (row, intent) else {
             return self.plain(id, &Body::Outcome(outcome.clone()), flow).map(drop);
         };
-        let (before, verdict, cells): (Option<Vec<u8>>, u8, _) = self
+        self.add(id, row, outcome, Ended::of(id, intent.position, outcome))
+    }
+
+    /// Puts another end into a statement's row.
+    fn add(
+        &mut self,
+        id: RecordId,
+        row: i64,
+        outcome: &Outcome,
+        ended: Ended,
+    ) -> rusqlite::Result<()> {
+        let (before, verdict, cells): (Option<Vec<u8>>, Option<u8>, _) = self
             .database
             .prepare_cached("SELECT ended, verdict, cells, seen, would FROM records WHERE id = ?1")?
             .query_row([row], |row| {
                 Ok((row.get(0)?, row.get(1)?, (row.get(2)?, row.get(3)?, row.get(4)?)))
             })?;
         let before = before.as_deref().and_then(Ended::from_bytes).unwrap_or_default();
-        let ended = Ended::of(id, intent.position, outcome).and(before).to_bytes();
-        let told = self.told(id, Some(cells), outcome)?;
+        // Of a text's first statement, unless others were told together with it.
+        let more = outcome.index > 0 || ended.times > 0 || before.times > 0;
+        let ended = ended.and(before).to_bytes();
+        let told = self.told(id, Some(cells).filter(|_| more), outcome)?;
         self.database
             .prepare_cached(
-                "UPDATE records SET ended = ?2, masked = coalesce(?3, masked), sqlstate = ?4,
-                 cells = coalesce(?5, cells), seen = coalesce(?6, seen),
+                "UPDATE records SET ended = ?2, masked = coalesce(?3, masked),
+                 sqlstate = coalesce(?4, sqlstate), cells = coalesce(?5, cells), seen = coalesce(?6, seen),
                  would = coalesce(?7, would), verdict = ?8 WHERE id = ?1",
             )?
             .execute(params![
@@ -471,7 +487,7 @@ impl Taker<'_> {
                 told.masked,
                 told.seen,
                 told.would,
-                judged(verdict, outcome),
+                verdict.map(|verdict| judged(verdict, outcome)),
             ])
             .map(drop)
     }
@@ -533,7 +549,7 @@ impl Taker<'_> {
     /// How many cells of each class were masked and shown, those of earlier
     /// statements of the same text among them.
     fn cells(&self, id: RecordId, row: Option<Said>, outcome: &Outcome) -> AllCells {
-        let known = row.filter(|_| outcome.index > 0).unwrap_or_default();
+        let known = row.unwrap_or_default();
         let add = |known: Option<String>, told: &[(Back, u64)]| {
             let mut cells = counts(known.as_deref().unwrap_or_default());
             for (class, count) in told {

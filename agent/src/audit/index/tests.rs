@@ -6,7 +6,7 @@ use crate::audit::record::Body;
 use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
 use crate::audit::{Connection, Ending, Log, Outcome, Sealed, Sequencer, Statement, Verdict, Way};
-use crate::model::{Carried, EventKind, Grounds, Mode, samples};
+use crate::model::{Carried, EventKind, Grounds, LogTerms, Mode, samples};
 use crate::sql::Strings;
 
 struct Filled {
@@ -507,4 +507,68 @@ fn what_the_shadow_alone_kept_from_being_masked_is_found_by_its_verdict() {
     assert_eq!(found, told);
     let count = |verdict| index.search(&Query { verdict: vec![verdict], ..query() }).unwrap().len();
     assert_eq!((count(Verdict::Allowed), count(Verdict::WouldRefuse)), (1, 1));
+}
+
+#[test]
+fn what_is_told_together_is_one_hit_that_says_how_many() {
+    let scratch = Scratch::new();
+    let terms = LogTerms { flood_rate: 1, flood_burst: 1, ..small() };
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
+    let connection = log.connection(flow(100, Mode::Strict));
+    connection.opened().unwrap();
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    let run = |sql: &str, sqlstate: Option<&str>, seen: &[(&str, u64)]| {
+        let subject = log.subject(sql, Strings::Standard, None);
+        let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Allowed);
+        let sealed = connection.intent(&statement).unwrap();
+        let ending = if sqlstate.is_some() { Ending::Failed } else { Ending::Complete };
+        let outcome = Outcome { rows: 2, bytes: 9, sqlstate, seen, ..Outcome::new(ending) };
+        connection.outcome(&sealed, &outcome);
+    };
+    let end = || log.shared().unwrap().end_sums(None).unwrap();
+    for (count, seen) in [(5, "email"), (3, "email"), (1, "phone")] {
+        for _ in 0..count {
+            run("SELECT email FROM customers", None, &[(seen, 2)]);
+        }
+        // Whether its begin is in the index before its end comes or not.
+        if count == 5 {
+            index.catch_up(&mut || true).unwrap();
+        }
+    }
+    run("SELECT email FROM customers", Some("57014"), &[]);
+    run("SELECT email FROM customers", Some("57014"), &[]);
+    run("SELECT email FROM customers", Some("40001"), &[]);
+    let late = {
+        let subject = log.subject("SELECT email FROM customers", Strings::Standard, None);
+        let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Allowed);
+        connection.intent(&statement).unwrap()
+    };
+    end();
+    // One that ends when the sum has been told already.
+    connection.outcome(
+        &late,
+        &Outcome { rows: 7, seen: &[("email", 7)], ..Outcome::new(Ending::Complete) },
+    );
+    run("SELECT id FROM orders", None, &[]);
+    end();
+    for index in [&mut index, &mut Index::aside(&Folder::new(&scratch.0)).unwrap().unwrap()] {
+        index.catch_up(&mut || true).unwrap();
+        let found = |query: Query| index.search(&query).unwrap();
+        let hits = found(Query { seen: vec!["email".into()], ..query() });
+        let [hit] = hits.as_slice() else { panic!("{hits:?}") };
+        assert_eq!((hit.kind, hit.times), ("statement", Some(13)));
+        assert_eq!(hit.statement.as_ref().unwrap()["reach"], "shape");
+        let outcome = hit.outcome.as_ref().unwrap();
+        assert_eq!((outcome.rows, outcome.ending), (12 * 2 + 7, None));
+        let cells: Vec<_> = outcome.seen.iter().map(|(class, n)| (class.as_str(), *n)).collect();
+        assert_eq!(cells, [("email", 16 + 7), ("phone", 2)]);
+        assert_eq!(found(Query { seen: vec!["phone".into()], ..query() }).len(), 1);
+        let words = |words: &str| Query { words: Some(words.into()), ..query() };
+        assert_eq!(found(words("orders"))[0].times, Some(1));
+        // Each of its failures is found.
+        for state in ["57014", "40001"] {
+            let hits = found(Query { sqlstate: vec![state.into()], ..words("customers") });
+            assert_eq!(hits.len(), 1, "{state}: {hits:?}");
+        }
+    }
 }

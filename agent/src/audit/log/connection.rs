@@ -1,5 +1,7 @@
 //! One connection's records.
 
+mod together;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +10,7 @@ use super::{Group, Log, LogError, Sealed, Shared, State, micros};
 use crate::audit::record::{self, Back, Body, Head, OnFlow};
 use crate::audit::redact;
 use crate::audit::says::HIDDEN;
-use crate::audit::statement::{self, Outcome, PROCESS, Statement, TransactionEnd, key_of};
+use crate::audit::statement::{self, Outcome, PROCESS, Reach, Statement, TransactionEnd, key_of};
 use crate::model::{Carried, Closing, Durability, Flow, LONGEST_VALUE, Mode, cut};
 
 /// For one session; its records bear its process's own count.
@@ -16,6 +18,14 @@ use crate::model::{Carried, Closing, Durability, Flow, LONGEST_VALUE, Mode, cut}
 pub struct Connection {
     shared: Option<Arc<Shared>>,
     flow: Arc<Flow>,
+    party: Arc<Party>,
+}
+
+/// Whose a record is. Some are written when the connection has gone.
+#[derive(Debug)]
+pub struct Party {
+    /// Tells it from this process's other connections.
+    pub number: u64,
     process_json: Box<str>,
     process_key: u128,
     flow_json: Box<str>,
@@ -36,33 +46,41 @@ impl Log {
         }
         let process_json = process.to_string().into_boxed_str();
         let flow_json = rest.to_string().into_boxed_str();
-        let sequence = match self.shared() {
+        let (number, sequence) = match self.shared() {
             Some(shared) => shared.lock().sequence(&flow),
-            None => Arc::default(),
+            None => Default::default(),
         };
-        Connection {
-            shared: self.shared().cloned(),
+        let party = Arc::new(Party {
+            number,
             process_key: key_of(PROCESS, process_json.as_bytes()),
             flow_key: key_of(FLOW, flow_json.as_bytes()),
             process_json,
             flow_json,
             sequence,
             payer: flood::payer(&flow.process),
-            flow,
-        }
+        });
+        Connection { shared: self.shared().cloned(), flow, party }
     }
 }
 
 impl State {
-    fn sequence(&mut self, flow: &Flow) -> Arc<AtomicU64> {
+    /// The connection's number, and where its process's records are counted.
+    fn sequence(&mut self, flow: &Flow) -> (u64, Arc<AtomicU64>) {
         if self.sequences.len() > MOST_PROCESSES {
             self.sequences.retain(|_, sequence| Arc::strong_count(sequence) > 1);
         }
-        Arc::clone(self.sequences.entry(flow.process.key).or_default())
+        self.connections += 1;
+        let sequence = Arc::clone(self.sequences.entry(flow.process.key).or_default());
+        (self.connections, sequence)
     }
 }
 
 impl Connection {
+    #[cfg(test)]
+    pub(super) fn party(&self) -> &Arc<Party> {
+        &self.party
+    }
+
     pub fn opened(&self) -> Result<(), LogError> {
         self.event(|head, _| Body::Opened(head))
     }
@@ -107,6 +125,9 @@ impl Connection {
             }
         }
         let json: Box<str> = json.to_string().into();
+        if let Some(shared) = &self.shared {
+            self.end_sums(shared);
+        }
         self.event(|head, _| Body::Closed(OnFlow { head, json: json.clone() }))
     }
 
@@ -118,7 +139,7 @@ impl Connection {
     pub fn intent(&self, statement: &Statement<'_>) -> Result<Sealed, LogError> {
         let Some(shared) = &self.shared else { return Ok(self.unrecorded(0)) };
         match self.try_intent(shared, statement) {
-            Ok(position) => Ok(Sealed { writer: shared.writer, position: Some(position) }),
+            Ok(sealed) => Ok(sealed),
             Err(_) if self.flow.mode == Mode::Permissive => {
                 shared.lose();
                 Ok(self.unrecorded(shared.writer))
@@ -128,50 +149,18 @@ impl Connection {
     }
 
     fn unrecorded(&self, writer: u64) -> Sealed {
-        Sealed { writer, position: None }
+        Sealed { writer, position: None, summed: false }
     }
 
-    fn try_intent(&self, shared: &Shared, statement: &Statement<'_>) -> Result<u64, LogError> {
+    fn try_intent(&self, shared: &Shared, statement: &Statement<'_>) -> Result<Sealed, LogError> {
         let at = micros();
         let mut state = shared.lock();
-        let brief = match self.allowance(shared, &mut state, at)? {
-            Allowance::Whole => false,
-            Allowance::Brief => true,
-            Allowance::Nothing => {
-                let workload = flood::workload(&self.flow.process);
-                return Err(LogError::Flooded { workload });
+        let (position, summed) = match self.allowance(shared, &mut state, at)? {
+            Allowance::Whole => (self.tell(shared, &mut state, statement, at, None)?, false),
+            Allowance::Together { reach, window } => {
+                self.tell_together(shared, &mut state, statement, (reach, window), at)?
             }
         };
-        let kept = state.terms.text;
-        let flags =
-            (u8::from(statement.in_transaction) * IN_TRANSACTION) | (u8::from(brief) * BRIEF);
-        let position = self.append(shared, &mut state, &mut |group, flow, sequence| {
-            let subject = statement.subject.map(|subject| {
-                group.define(subject.key, |_| Body::Statement(subject.json.clone()))
-            });
-            let grounds = statement
-                .grounds
-                .map(|grounds| group.define(grounds.key, |_| Body::Grounds(grounds.json.clone())));
-            group.put(|here| {
-                Body::Intent(record::Intent {
-                    head: Head { at, flow: here - flow, sequence },
-                    serial: statement.serial,
-                    way: statement.way.code(),
-                    statement: Group::back(here, subject),
-                    effects: statement.subject.map_or(0, |subject| subject.effects),
-                    verdict: statement.verdict.code(),
-                    flags,
-                    grounds: Group::back(here, grounds),
-                    hold: statement.hold.map(Into::into),
-                    approver: statement.approver.map(Into::into),
-                    parameters: if brief {
-                        vec![]
-                    } else {
-                        statement::shown(statement.parameters, statement.subject, kept)
-                    },
-                })
-            });
-        })?;
         let waits = match state.terms.durability {
             Durability::Process => false,
             Durability::Power => true,
@@ -181,7 +170,57 @@ impl Connection {
         if waits {
             shared.sync(position)?;
         }
-        Ok(position)
+        Ok(Sealed { writer: shared.writer, position: Some(position), summed })
+    }
+
+    /// Writes an intent. `standing`: which statements it is for, and until when.
+    fn tell(
+        &self,
+        shared: &Shared,
+        state: &mut State,
+        statement: &Statement<'_>,
+        at: u64,
+        over: Option<Over>,
+    ) -> Result<u64, LogError> {
+        let kept = state.terms.text;
+        let flags = flags(statement, over.is_some());
+        let (standing, subject) = match over {
+            Some(Over { standing, texts }) => (standing, statement.subject.filter(|_| texts)),
+            None => (None, statement.subject),
+        };
+        self.party.append(shared, state, &mut |group, flow, sequence| {
+            let text = subject.map(|subject| {
+                group.define(subject.key, |_| Body::Statement(subject.json.clone()))
+            });
+            let grounds = statement
+                .grounds
+                .map(|grounds| group.define(grounds.key, |_| Body::Grounds(grounds.json.clone())));
+            group.put(|here| {
+                let intent = record::Intent {
+                    head: Head { at, flow: here - flow, sequence },
+                    serial: statement.serial,
+                    way: statement.way.code(),
+                    statement: Group::back(here, text),
+                    effects: statement.subject.map_or(0, |subject| subject.effects),
+                    verdict: statement.verdict.code(),
+                    flags,
+                    grounds: Group::back(here, grounds),
+                    hold: statement.hold.map(Into::into),
+                    approver: statement.approver.map(Into::into),
+                    parameters: if over.is_some() {
+                        vec![]
+                    } else {
+                        statement::shown(statement.parameters, statement.subject, kept)
+                    },
+                };
+                match standing {
+                    None => Body::Intent(intent),
+                    Some((reach, until)) => {
+                        Body::Standing(record::Standing { intent, until, reach: reach.code() })
+                    }
+                }
+            });
+        })
     }
 
     /// Records an end. What can't be recorded is counted: the statement has run.
@@ -189,11 +228,11 @@ impl Connection {
         let Some(shared) = &self.shared else { return };
         let at = micros();
         let mut state = shared.lock();
-        if self.leaves_out(shared, &mut state, at) {
+        if self.counts(shared, &mut state, (sealed, outcome), at) {
             return;
         }
         let intent = sealed.position;
-        let written = self.append(shared, &mut state, &mut |group, flow, sequence| {
+        let written = self.party.append(shared, &mut state, &mut |group, flow, sequence| {
             let tag = outcome.tag.map(|tag| group.words(tag));
             let mut classes = |all: &[(&str, u64)]| -> Vec<(u64, u64)> {
                 all.iter().map(|(class, cells)| (group.words(class), *cells)).collect()
@@ -226,11 +265,11 @@ impl Connection {
         let Some(shared) = &self.shared else { return };
         let at = micros();
         let mut state = shared.lock();
-        if self.leaves_out(shared, &mut state, at) {
+        if self.counts_transaction(shared, &mut state, (ending, statements), at) {
             return;
         }
         let ending = ending.code();
-        let written = self.append(shared, &mut state, &mut |group, flow, sequence| {
+        let written = self.party.append(shared, &mut state, &mut |group, flow, sequence| {
             group.put(|here| {
                 let head = Head { at, flow: here - flow, sequence };
                 Body::Transaction(record::Transaction { head, ending, statements })
@@ -241,14 +280,6 @@ impl Connection {
         }
     }
 
-    fn leaves_out(&self, shared: &Shared, state: &mut State, at: u64) -> bool {
-        let brief = !matches!(self.allowance(shared, state, at), Ok(Allowance::Whole));
-        if brief {
-            state.floods.leave_out(self.payer);
-        }
-        brief
-    }
-
     /// What this workload may still write; the limit itself is recorded.
     fn allowance(
         &self,
@@ -257,14 +288,12 @@ impl Connection {
         at: u64,
     ) -> Result<Allowance, LogError> {
         let State { floods, terms, .. } = state;
-        let allowance = floods.allowance(self.payer, terms, at);
+        let allowance = floods.allowance(self.party.payer, terms, at);
         if allowance != Allowance::Whole
-            && let Some(told) = state.floods.due(self.payer, &self.flow.process, at)
+            && let Some(told) = state.floods.due(self.party.payer, &self.flow.process, at)
         {
-            tracing::warn!("the log limits a workload that writes too much: {told}");
-            let json: Box<str> = told.to_string().into();
-            let told = record::Told { at, json };
-            state.append(shared, &mut |group| group.put(|_| Body::Flood(told.clone())))?;
+            tracing::warn!("the log sums up a workload that writes too much: {told}");
+            state.tell_flood(shared, &told, at)?;
         }
         Ok(allowance)
     }
@@ -273,7 +302,14 @@ impl Connection {
         let Some(shared) = &self.shared else { return Ok(()) };
         let at = micros();
         let mut state = shared.lock();
-        let written = self.append(shared, &mut state, &mut |group, flow, sequence| {
+        if let Ok(Allowance::Together { reach: Reach::Workload, .. }) =
+            self.allowance(shared, &mut state, at)
+        {
+            // Always new connections: nothing else keeps them from pushing out the others'.
+            state.floods.leave_out(self.party.payer);
+            return Ok(());
+        }
+        let written = self.party.append(shared, &mut state, &mut |group, flow, sequence| {
             group.put(|here| body(Head { at, flow: here - flow, sequence }, here));
         });
         match written {
@@ -285,7 +321,18 @@ impl Connection {
             Err(error) => Err(error),
         }
     }
+}
 
+/// How a statement is told whose workload is over its rate.
+#[derive(Clone, Copy)]
+struct Over {
+    /// For others too: which, and until when.
+    standing: Option<(Reach, u64)>,
+    /// Whether its text is told.
+    texts: bool,
+}
+
+impl Party {
     /// Tells the connection and its process in this segment.
     fn define(&self, group: &mut Group<'_>) -> u64 {
         let process = group.define(self.process_key, |_| Body::Process(self.process_json.clone()));
@@ -295,7 +342,7 @@ impl Connection {
     }
 
     /// Appends with the connection and its process defined, and counts it.
-    fn append(
+    pub(super) fn append(
         &self,
         shared: &Shared,
         state: &mut State,
@@ -315,6 +362,23 @@ impl Connection {
     }
 }
 
+impl State {
+    /// Names a workload that is over its rate.
+    pub(super) fn tell_flood(
+        &mut self,
+        shared: &Shared,
+        told: &serde_json::Value,
+        at: u64,
+    ) -> Result<(), LogError> {
+        let told = record::Told { at, json: told.to_string().into() };
+        self.append(shared, &mut |group| group.put(|_| Body::Flood(told.clone()))).map(drop)
+    }
+}
+
+fn flags(statement: &Statement<'_>, brief: bool) -> u8 {
+    (u8::from(statement.in_transaction) * IN_TRANSACTION) | (u8::from(brief) * BRIEF)
+}
+
 /// What a session calls itself, in its own words.
 fn named(application: &str) -> String {
     if redact::is_secret(application) { HIDDEN.into() } else { cut(application, LONGEST_VALUE) }
@@ -325,7 +389,7 @@ fn back(here: u64, classes: &[(u64, u64)]) -> Vec<(Back, u64)> {
 }
 
 pub(in crate::audit) const IN_TRANSACTION: u8 = 1;
-/// The workload was over its rate: parameters and outcomes are left out.
+/// The workload was over its rate: parameters are left out.
 pub(in crate::audit) const BRIEF: u8 = 2;
 const FLOW: u8 = 2;
 /// Processes whose counts are kept before those without a connection go.

@@ -1,8 +1,12 @@
 //! How much one workload may write, so that nobody's records push out the
 //! others'.
 //!
-//! Over its rate, a workload's records become brief: outcomes are left out and
-//! counted, intents stay. Far over it, its statements are refused.
+//! Nobody is refused for writing much. Over its rate, a workload's statements that are
+//! alike are told together ([`super::sums`]): beforehand that any number of them may
+//! run, and behind how many there were. For how long at a time depends on how far over
+//! it is, so that it comes back to its rate; and where that isn't enough (always new
+//! texts, always new connections), more of them count as alike, until nothing that it
+//! does takes more room.
 //!
 //! Whatever the settings say, the rate is at most half of all that is kept a day, and
 //! what may come at once a tenth of it: one alone takes more than a day and a half to
@@ -16,7 +20,7 @@
 
 use foldhash::HashMap;
 
-use crate::audit::statement::key_of;
+use crate::audit::statement::{Reach, key_of};
 use crate::model::{LogTerms, Process, Workload};
 
 #[derive(Debug, Default)]
@@ -32,15 +36,23 @@ struct Bucket {
     left: i64,
     /// In microseconds since 1970, as records have it.
     filled: u64,
+    /// Statements that are told together with others, and records of connections that
+    /// are not told: since it was named.
+    summed: u64,
     left_out: u64,
     told: Option<u64>,
+    /// Who it is, once it has been named.
+    named: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
     Whole,
-    Brief,
-    Nothing,
+    /// Statements that are alike are told together, for so many microseconds at a time.
+    Together {
+        reach: Reach,
+        window: u64,
+    },
 }
 
 impl Floods {
@@ -52,10 +64,7 @@ impl Floods {
     }
 
     pub fn allowance(&mut self, payer: Payer, terms: &LogTerms, now: u64) -> Allowance {
-        let burst = terms.flood_burst.min(terms.keep_bytes / BURST_SHARE);
-        let rate = terms.flood_rate.min(terms.keep_bytes / DAY_SHARE / DAY);
-        let burst = i64::try_from(burst).unwrap_or(i64::MAX);
-        let rate = i64::try_from(rate.max(1)).unwrap_or(i64::MAX);
+        let (rate, burst) = bounds(terms);
         if self.0.len() > MOST {
             // Full buckets tell nothing that a new one wouldn't.
             self.0.retain(|_, bucket| {
@@ -66,14 +75,31 @@ impl Floods {
         let bucket = self.0.entry(payer).or_insert(Bucket {
             left: burst,
             filled: now,
+            summed: 0,
             left_out: 0,
             told: None,
+            named: None,
         });
         bucket.fill(rate, burst, now);
-        match bucket.left {
-            left if left > 0 => Allowance::Whole,
-            left if left > -burst.max(LEAST_DEBT) => Allowance::Brief,
-            _ => Allowance::Nothing,
+        if bucket.left > 0 {
+            return Allowance::Whole;
+        }
+        let debt = bucket.left.saturating_neg();
+        let much = burst.max(LEAST_DEBT) / 4;
+        let reach = match debt {
+            debt if debt < much => Reach::Shape,
+            debt if debt < much * 2 => Reach::Effects,
+            _ => Reach::Workload,
+        };
+        // As long as it takes to pay what is owed.
+        let seconds = (debt / rate).clamp(SHORTEST, LONGEST);
+        Allowance::Together { reach, window: (seconds * SECOND).unsigned_abs() }
+    }
+
+    /// Counts a statement that is told together with others.
+    pub fn sum(&mut self, payer: Payer) {
+        if let Some(bucket) = self.0.get_mut(&payer) {
+            bucket.summed += 1;
         }
     }
 
@@ -90,20 +116,47 @@ impl Floods {
         if bucket.told.is_some_and(|told| now.abs_diff(told) < TELL_EVERY) {
             return None;
         }
-        bucket.told = Some(now);
-        let left_out = std::mem::take(&mut bucket.left_out);
-        Some(serde_json::json!({
+        let named = bucket.named.insert(serde_json::json!({
             "workload": workload(process),
             "cgroup_id": process.cgroup_id,
             "cgroup": process.cgroup,
             "uid": process.uid,
             "exe": process.exe,
-            "left_out": left_out,
-        }))
+        }));
+        let named = named.clone();
+        Some(bucket.tell(named, now))
+    }
+
+    /// What is left to be told of those that have gone quiet since.
+    pub fn overdue(&mut self, now: u64) -> Option<serde_json::Value> {
+        let late = |bucket: &&mut Bucket| {
+            (bucket.summed > 0 || bucket.left_out > 0)
+                && bucket.told.is_some_and(|told| now.abs_diff(told) >= TELL_EVERY)
+        };
+        let bucket = self.0.values_mut().find(late)?;
+        let named = bucket.named.clone()?;
+        Some(bucket.tell(named, now))
     }
 }
 
+/// The rate a second, and what may come at once.
+fn bounds(terms: &LogTerms) -> (i64, i64) {
+    let burst = terms.flood_burst.min(terms.keep_bytes / BURST_SHARE);
+    let rate = terms.flood_rate.min(terms.keep_bytes / DAY_SHARE / DAY);
+    let number = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    (number(rate.max(1)), number(burst))
+}
+
 impl Bucket {
+    fn tell(&mut self, mut named: serde_json::Value, now: u64) -> serde_json::Value {
+        self.told = Some(now);
+        if let Some(fields) = named.as_object_mut() {
+            fields.insert("summed".into(), std::mem::take(&mut self.summed).into());
+            fields.insert("left_out".into(), std::mem::take(&mut self.left_out).into());
+        }
+        named
+    }
+
     fn fill(&mut self, rate: i64, burst: i64, now: u64) {
         // Who comes a moment late changes nothing; a clock that was set back begins anew.
         if self.filled > now.saturating_add(LATE) {
@@ -163,6 +216,9 @@ const TELL_EVERY: u64 = 60_000_000;
 const LATE: u64 = 1_000_000;
 const SECOND: i64 = 1_000_000;
 const LEAST_DEBT: i64 = 1 << 20;
+/// Seconds for which statements are told together.
+const SHORTEST: i64 = 1;
+const LONGEST: i64 = 60;
 
 #[cfg(test)]
 mod tests;

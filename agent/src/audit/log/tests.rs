@@ -84,6 +84,17 @@ pub fn flow(pid: u32, mode: Mode) -> Arc<crate::model::Flow> {
     Arc::new(flow)
 }
 
+fn closing() -> crate::model::Closing {
+    crate::model::Closing {
+        flow: samples::flow().id,
+        bytes_up: 1,
+        bytes_down: 2,
+        duration_us: 3,
+        end: crate::model::End::Closed,
+        carried: None,
+    }
+}
+
 /// All records, in order.
 pub fn records(folder: &Folder) -> Vec<(RecordId, Body)> {
     let mut all = Vec::new();
@@ -308,43 +319,178 @@ fn what_cannot_be_written_is_refused_or_counted() {
     assert!(told);
 }
 
+/// What is left of a workload's statements: those told by themselves, and those that
+/// others stand for.
+fn told_of(folder: &Folder) -> (u64, u64) {
+    let all = records(folder);
+    let single = all.iter().filter(|(_, body)| matches!(body, Body::Intent(_))).count() as u64;
+    let times = |(_, body): &(RecordId, Body)| match body {
+        Body::Summed(summed) => summed.times,
+        _ => 0,
+    };
+    (single, all.iter().map(times).sum())
+}
+
 #[test]
-fn a_workload_that_floods_is_limited_and_named() {
+fn a_workload_that_floods_is_named_and_told_together_and_never_refused() {
     let scratch = Scratch::new();
-    let terms = LogTerms { flood_rate: 1, flood_burst: 2_000, ..small() };
+    let terms = LogTerms { flood_rate: 1, flood_burst: 20_000, ..small() };
     let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
-    let connection = log.connection(flow(7, Mode::Strict));
     let mut other = samples::flow();
     other.process.workload.user_slice = None;
     other.process.workload.unit = Some("shop.service".into());
+    other.id.cookie = 1 << 40;
     let other = log.connection(Arc::new(other));
-    let mut refused = None;
-    for serial in 0..100_000 {
-        let sql = format!("SELECT {serial}, '{}'", "x".repeat(200));
-        let subject = log.subject(&sql, Strings::Standard, None);
-        let statement = Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed);
-        match connection.intent(&statement) {
-            Ok(sealed) => connection.outcome(&sealed, &Outcome::new(Ending::Complete)),
-            Err(error) => {
-                refused = Some((serial, error.to_string()));
-                break;
-            }
+    // Always new texts, always new connections: nothing is like anything before.
+    let (mut statements, mut bytes) = (0_u64, 0);
+    for pid in 0..3_000 {
+        let connection = log.connection(flow(pid, Mode::Strict));
+        connection.opened().unwrap();
+        for name in 0..5 {
+            let sql = format!("SELECT c{pid}_{name} AS {}", "x".repeat(200));
+            let subject = log.subject(&sql, Strings::Standard, None);
+            let statement = Statement::new(name, Way::Query, Some(&subject), Verdict::Allowed);
+            let sealed = connection.intent(&statement).unwrap();
+            assert!(sealed.record().is_some());
+            connection.outcome(&sealed, &Outcome::new(Ending::Complete));
+            connection.transaction(crate::audit::TransactionEnd::Committed, 1);
+            statements += 1;
+            bytes += sql.len();
         }
+        connection.closed(&closing()).unwrap();
     }
-    let (serial, error) = refused.expect("a limit");
-    assert!(serial > 100 && error.contains("user-1000.slice"), "{serial}: {error}");
-    // The others notice nothing.
-    let statement = Statement::new(1, Way::Query, None, Verdict::Allowed);
-    other.outcome(&other.intent(&statement).unwrap(), &Outcome::new(Ending::Complete));
+    let shared = log.shared().unwrap();
+    shared.end_sums(None).unwrap();
+    let written = std::fs::read(Folder::new(&scratch.0).live(1, 0)).unwrap();
+    let written = written.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+    assert!(bytes > 3 << 20 && written < 3 << 19, "{written} of {bytes}");
+    // All of them are counted. Of transactions the statements are, too.
     let all = records(&Folder::new(&scratch.0));
-    let of = |code: u8| all.iter().filter(|(_, body)| body.code() == code).count() as u64;
-    assert_eq!(of(32), serial + 1, "every intent is there");
-    assert!(of(33) < 100, "{}", of(33));
+    let (single, summed) = told_of(&Folder::new(&scratch.0));
+    let committed: u64 = all
+        .iter()
+        .map(|(_, body)| match body {
+            Body::Summed(summed) => summed.transactions.iter().map(|(_, count)| count).sum(),
+            Body::Transaction(_) => 1,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(committed, statements);
+    let of_transactions = all.iter().filter_map(|(_, body)| match body {
+        Body::Summed(summed) if summed.intent == 0 => Some(summed.times),
+        _ => None,
+    });
+    assert_eq!(single + summed - of_transactions.sum::<u64>(), statements);
+    let reaches: std::collections::BTreeSet<u8> = all
+        .iter()
+        .filter_map(|(_, body)| match body {
+            Body::Standing(standing) => Some(standing.reach),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reaches.into_iter().collect::<Vec<_>>(), [0, 1, 2]);
     let told = all.iter().find_map(|(_, body)| match body {
         Body::Flood(told) => Some(told.json.clone()),
         _ => None,
     });
     assert!(told.unwrap().contains("user-1000.slice"));
+    // The others notice nothing.
+    other.opened().unwrap();
+    let statement = Statement::new(1, Way::Query, None, Verdict::Allowed);
+    let sealed = other.intent(&statement).unwrap();
+    other.outcome(&sealed, &Outcome::new(Ending::Complete));
+    let last = records(&Folder::new(&scratch.0));
+    let kinds: Vec<u8> = last[all.len()..].iter().map(|(_, body)| body.code()).collect();
+    assert_eq!(kinds, [1, 2, 16, 32, 35]);
+}
+
+#[test]
+fn statements_that_are_alike_are_told_together_with_all_that_came_of_them() {
+    let scratch = Scratch::new();
+    let terms = LogTerms { flood_rate: 1, flood_burst: 1, text: TextKept::Redacted, ..small() };
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    connection.opened().unwrap();
+    let seal = |id: u64, verdict| {
+        let sql = format!("SELECT email FROM users WHERE id = {id} -- {id}");
+        let subject = log.subject(&sql, Strings::Standard, None);
+        connection.intent(&Statement::new(id, Way::Query, Some(&subject), verdict)).unwrap()
+    };
+    let seals: Vec<Sealed> = (0..100).map(|id| seal(id, Verdict::Allowed)).collect();
+    for (id, sealed) in (0_u64..).zip(&seals) {
+        assert_eq!(sealed.record(), seals[0].record());
+        let outcome = if id % 10 == 3 {
+            Outcome { sqlstate: Some("57014"), ..Outcome::new(Ending::Failed) }
+        } else {
+            Outcome {
+                rows: 2,
+                bytes: 30,
+                latency_us: 5,
+                seen: &[("email", 2)],
+                ..Outcome::new(Ending::Complete)
+            }
+        };
+        connection.outcome(sealed, &outcome);
+    }
+    // What was refused stands by itself, each time.
+    let refused: Vec<_> =
+        (0..3).map(|id| seal(id, Verdict::Refused).record().unwrap().position).collect();
+    assert!(refused[0] < refused[1] && refused[1] < refused[2], "{refused:?}");
+    let late = seal(1, Verdict::Allowed);
+    connection.closed(&closing()).unwrap();
+    // Its sum has ended by then.
+    connection.outcome(&late, &Outcome::new(Ending::Lost));
+    let all = records(&Folder::new(&scratch.0));
+    let standing: Vec<_> = all
+        .iter()
+        .filter_map(|(id, body)| match body {
+            Body::Standing(standing) => Some((id.position, standing)),
+            _ => None,
+        })
+        .collect();
+    let [(position, standing)] = standing.as_slice() else { panic!("{standing:?}") };
+    assert_eq!(Some(*position), seals[0].record().map(|id| id.position));
+    assert!(standing.until >= standing.intent.head.at + 1_000_000);
+    let summed: Vec<_> = all
+        .iter()
+        .filter_map(|(id, body)| match body {
+            Body::Summed(summed) => Some((id.position - summed.intent, summed)),
+            _ => None,
+        })
+        .collect();
+    let [(of, summed)] = summed.as_slice() else { panic!("{summed:?}") };
+    assert_eq!(of, position);
+    assert_eq!((summed.times, summed.rows, summed.bytes, summed.latency_us), (101, 180, 2700, 450));
+    assert_eq!(summed.endings, [(0, 90), (5, 10)]);
+    assert_eq!(summed.failures, [("57014".into(), 10)]);
+    assert_eq!(summed.seen.iter().map(|(_, cells)| *cells).collect::<Vec<_>>(), [180]);
+    let Some((id, Body::Outcome(late))) = all.last() else { panic!("{all:?}") };
+    assert_eq!(id.position - late.intent, *position);
+}
+
+#[test]
+fn many_ends_of_one_text_are_told_together_too() {
+    let scratch = Scratch::new();
+    let terms = LogTerms { flood_rate: 1, flood_burst: 4_000, ..small() };
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    let statement = Statement::new(1, Way::Query, None, Verdict::Allowed);
+    let sealed = connection.intent(&statement).unwrap();
+    for index in 0..10_000 {
+        connection.outcome(&sealed, &Outcome { index, rows: 1, ..Outcome::new(Ending::Complete) });
+    }
+    connection.closed(&closing()).unwrap();
+    let all = records(&Folder::new(&scratch.0));
+    let ends: Vec<u64> = all
+        .iter()
+        .filter_map(|(_, body)| match body {
+            Body::Outcome(outcome) => Some(outcome.rows),
+            Body::Summed(summed) => Some(summed.rows),
+            _ => None,
+        })
+        .collect();
+    assert!(ends.len() < 200, "{}", ends.len());
+    assert_eq!(ends.iter().sum::<u64>(), 10_000);
 }
 
 #[test]

@@ -83,6 +83,13 @@ fn counted(cells: &BTreeMap<String, u64>) -> String {
     cells.join(" ")
 }
 
+/// What it does, of a statement whose text isn't told: `(read, update)`
+fn effects(hit: &Hit) -> String {
+    let all = hit.statement.as_ref().and_then(|told| told.pointer("/effects")?.as_array());
+    let words: Vec<&str> = all.into_iter().flatten().filter_map(|word| word.as_str()).collect();
+    if words.is_empty() { String::new() } else { format!("({})", words.join(", ")) }
+}
+
 fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
     let of = |value: &Option<serde_json::Value>, pointers: &[&str]| -> String {
         pointers
@@ -94,7 +101,13 @@ fn row(hit: &Hit, wide: bool) -> Vec<Cell> {
     let comm = of(&hit.process, &["/comm"]);
     let program = pid.map_or_else(String::new, |pid| format!("{comm}[{pid}]"));
     let what = match hit.kind {
-        "statement" => of(&hit.statement, &["/text", "/fingerprint"]),
+        "statement" => {
+            let mut text = of(&hit.statement, &["/text", "/fingerprint"]);
+            if text.is_empty() {
+                text = effects(hit);
+            }
+            hit.times.map_or_else(|| text.clone(), |times| format!("{times} × {text}"))
+        }
         other => match &hit.facts {
             Some(facts) => format!("({other}) {}", facts),
             None => format!("({other})"),

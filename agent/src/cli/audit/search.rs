@@ -147,11 +147,17 @@ impl Moment {
 }
 
 fn kind(text: &str) -> Result<String, String> {
-    let known = || KINDS.iter().filter(|(code, _)| *code >= FIRST_EVENT).map(|(_, word)| *word);
-    if known().any(|word| word == text) {
+    let events = KINDS.iter().filter(|(code, _)| *code >= FIRST_EVENT);
+    let mut known: Vec<&str> = Vec::new();
+    for (_, word) in events {
+        if !known.contains(word) {
+            known.push(word);
+        }
+    }
+    if known.contains(&text) {
         return Ok(text.to_owned());
     }
-    Err(format!("`{text}` is no kind: {}", known().collect::<Vec<_>>().join(", ")))
+    Err(format!("`{text}` is no kind: {}", known.join(", ")))
 }
 
 /// Those before are told once, for others to refer to.

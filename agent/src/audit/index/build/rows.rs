@@ -25,6 +25,9 @@ pub struct Ended {
     pub rows: u64,
     pub bytes: u64,
     pub latency_us: u64,
+    /// How many statements it speaks of, where it is not one.
+    #[serde(skip)]
+    pub times: u64,
 }
 
 /// What is asked for: of cells by class, and the error's code.
@@ -45,6 +48,7 @@ impl Ended {
             rows: outcome.rows,
             bytes: outcome.bytes,
             latency_us: outcome.latency_us,
+            times: 0,
         }
     }
 
@@ -52,17 +56,27 @@ impl Ended {
     pub(super) fn and(self, before: Self) -> Self {
         let rows = self.rows.saturating_add(before.rows);
         let bytes = self.bytes.saturating_add(before.bytes);
-        Self { rows, bytes, ..self }
+        let times = self.times.saturating_add(before.times);
+        let differs = times > 0 && self.ending != before.ending && before != Self::default();
+        let ending = if differs { MIXED } else { self.ending };
+        Self { rows, bytes, times, ending, ..self }
     }
 
+    /// Behind it `times`, which nearly none has.
     pub(super) fn to_bytes(self) -> ([u8; LONGEST_END], usize) {
         let mut bytes = [0; LONGEST_END];
-        let length = postcard::to_slice(&self, &mut bytes).map_or(0, |written| written.len());
+        let written = match self.times {
+            0 => postcard::to_slice(&self, &mut bytes),
+            times => postcard::to_slice(&(self, times), &mut bytes),
+        };
+        let length = written.map_or(0, |written| written.len());
         (bytes, length)
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
+        let (ended, rest): (Self, _) = postcard::take_from_bytes(bytes).ok()?;
+        let times = if rest.is_empty() { 0 } else { postcard::from_bytes(rest).ok()? };
+        Some(Self { times, ..ended })
     }
 }
 
@@ -285,13 +299,15 @@ pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Statements that were told together ended in several ways.
+pub(super) const MIXED: u8 = u8::MAX;
 const SECOND: u64 = 1_000_000;
 /// Rows that are written with one statement, and the values of each but its writer.
 const AT_ONCE: usize = 32;
 const EACH: usize = 7;
 const MOST_WAITING: usize = 4_096;
-/// Four numbers of at most ten bytes, and one byte.
-const LONGEST_END: usize = 41;
+/// Five numbers of at most ten bytes, and one byte.
+const LONGEST_END: usize = 51;
 
 #[cfg(test)]
 mod tests;

@@ -60,13 +60,59 @@ fn one_alone_takes_days_to_fill_what_is_kept_whatever_the_settings_say() {
     // It writes whatever it gets, each second for a day and a half.
     for _ in 0..DAY * 3 / 2 {
         now += 1_000_000;
-        while floods.allowance(one, &terms, now) != Allowance::Nothing {
+        while !matches!(
+            floods.allowance(one, &terms, now),
+            Allowance::Together { reach: Reach::Workload, .. }
+        ) {
             floods.spend(one, 1 << 20);
             written += 1_u64 << 20;
         }
     }
     assert!(written < terms.keep_bytes, "{written} of {}", terms.keep_bytes);
     assert!(written > terms.keep_bytes / 2, "{written}: nobody could write that little");
+}
+
+#[test]
+fn the_more_is_owed_the_longer_and_the_more_is_told_together() {
+    let terms = LogTerms { flood_rate: 1 << 10, flood_burst: 8 << 20, ..LogTerms::default() };
+    let (one, now) = (of(|_| ()), 1_000_000_000);
+    let mut floods = Floods::default();
+    assert_eq!(floods.allowance(one, &terms, now), Allowance::Whole);
+    floods.spend(one, 8 << 20);
+    let mut after = |bytes| {
+        floods.spend(one, bytes);
+        match floods.allowance(one, &terms, now) {
+            Allowance::Whole => panic!("it owes nothing"),
+            Allowance::Together { reach, window } => (reach, window / 1_000_000),
+        }
+    };
+    assert_eq!(after(0), (Reach::Shape, 1));
+    assert_eq!(after(20 << 10), (Reach::Shape, 20));
+    assert_eq!(after(2 << 20), (Reach::Effects, 60));
+    assert_eq!(after(2 << 20), (Reach::Workload, 60));
+    // What is owed is paid at its rate, and all is told again.
+    let paid = now + 5 * 1_024 * 1_000_000;
+    assert_eq!(floods.allowance(one, &terms, paid), Allowance::Whole);
+}
+
+#[test]
+fn what_was_left_out_is_told_though_nothing_more_comes() {
+    let terms = LogTerms::default();
+    let (one, now) = (of(|_| ()), 1_000_000_000);
+    let mut floods = Floods::default();
+    floods.allowance(one, &terms, now);
+    floods.spend(one, 4 << 30);
+    let process = samples::flow().process;
+    floods.leave_out(one);
+    assert_eq!(floods.due(one, &process, now).unwrap()["left_out"], 1);
+    floods.leave_out(one);
+    floods.sum(one);
+    assert!(floods.due(one, &process, now + 1).is_none());
+    assert!(floods.overdue(now + 1).is_none());
+    let told = floods.overdue(now + TELL_EVERY).unwrap();
+    assert_eq!((&told["left_out"], &told["summed"]), (&1.into(), &1.into()));
+    assert_eq!(told["workload"], workload(&process));
+    assert!(floods.overdue(now + 3 * TELL_EVERY).is_none());
 }
 
 #[test]

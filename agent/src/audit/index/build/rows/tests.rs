@@ -45,7 +45,10 @@ fn statements_whose_places_are_taken_go_to_the_next_and_none_is_written_twice() 
 #[test]
 fn the_longest_end_fits() {
     let most = u64::MAX;
-    let ended = Ended { after: most, ending: 255, rows: most, bytes: most, latency_us: most };
-    let (bytes, length) = ended.to_bytes();
-    assert_eq!(Ended::from_bytes(&bytes[..length]), Some(ended));
+    for times in [0, 1, most] {
+        let ended =
+            Ended { after: most, ending: 255, rows: most, bytes: most, latency_us: most, times };
+        let (bytes, length) = ended.to_bytes();
+        assert_eq!(Ended::from_bytes(&bytes[..length]), Some(ended));
+    }
 }
