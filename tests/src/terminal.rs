@@ -70,7 +70,7 @@ impl Terminal {
     }
 
     /// All that was shown, and how it ended.
-    pub fn end(mut self) -> Result<(String, ExitStatus)> {
+    pub fn end(&mut self) -> Result<(String, ExitStatus)> {
         let deadline = Instant::now() + PATIENCE;
         while self.more(deadline)? {}
         let status = self.child.wait()?;
