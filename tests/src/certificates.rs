@@ -52,6 +52,26 @@ impl Authority {
         Ok(Self { folder, issuer: Issuer::new(params, key) })
     }
 
+    /// Another one, for which this one vouches.
+    pub fn intermediate(&self, name: &str) -> Result<Self> {
+        let folder = TempFolder::fresh()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = true;
+        let key = Key::P256.make()?;
+        let certificate = params.signed_by(&key, &self.issuer).context("cannot sign")?;
+        std::fs::write(folder.path().join("ca.crt"), certificate.pem())?;
+        private(&folder.path().join("ca.key"), &key.serialize_pem())?;
+        Ok(Self { folder, issuer: Issuer::new(params, key) })
+    }
+
+    /// An intermediate's own certificate and key.
+    pub fn pair(&self) -> Pair {
+        Pair { certificate: self.root(), key: self.folder.path().join("ca.key") }
+    }
+
     /// What clients trust.
     pub fn root(&self) -> PathBuf {
         self.folder.path().join("ca.crt")

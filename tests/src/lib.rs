@@ -35,6 +35,7 @@ pub mod seen;
 pub mod staging;
 pub mod stream;
 pub mod sys;
+pub mod terminal;
 pub mod venv;
 pub mod wait;
 pub mod wire;

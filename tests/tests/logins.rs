@@ -1,6 +1,7 @@
 //! Logins that the agent takes part in: by a verifier that was kept, and with a
 //! role and password of its own, which the application doesn't know.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +14,7 @@ use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program, run};
 use tidegate_tests::scene::alone;
+use tidegate_tests::terminal::Terminal;
 use tidegate_tests::venv;
 
 struct House {
@@ -41,6 +43,7 @@ impl House {
             folder.secret(role, &format!("of {role}\n"))?;
         }
         folder.secret("wrong", "not this\n")?;
+        folder.secret("roles", &roles(&postgres, &["sailor", "reader"])?)?;
         let root = Cgroup::fresh()?;
         let work = root.child("work")?;
         let port = postgres.port();
@@ -109,6 +112,18 @@ impl House {
         words.extend(["--database", "app", "--roots", &roots, "--server-name", "localhost"]);
         self.login(&words)
     }
+}
+
+/// A file of verifiers for these roles, as the server itself has them.
+fn roles(postgres: &Postgres, names: &[&str]) -> Result<String> {
+    let mut lines = "; as PgBouncer's userlist has it\n".to_owned();
+    for name in names {
+        let sql = format!("SELECT rolpassword FROM pg_authid WHERE rolname = $${name}$$");
+        let verifier = postgres.admin("app", &sql)?;
+        let quoted = name.replace('"', "\"\"");
+        lines += &format!("\"{quoted}\" \"{}\"\n", verifier.trim());
+    }
+    Ok(lines)
 }
 
 /// Every driver that can bind, and those that don't; `require` where they have it.
@@ -232,6 +247,84 @@ fn a_verifier_that_was_kept_lets_every_driver_in() -> Result<()> {
     house.agent.must(&["reload"])?;
     house.enters(0, &house.dsn("sailor", "of sailors", "channel_binding=require"), "sailor")?;
     house.enters(0, &house.dsn("reader", "of reader", "channel_binding=require"), "reader")
+}
+
+/// With `auth = "verifier"` nobody gets in but by a line of the file.
+#[test]
+fn a_file_of_verifiers_lets_in_the_roles_that_it_has() -> Result<()> {
+    let _alone = alone();
+    let house = House::new("auth = \"verifier\"\nverifiers = \"FOLDER/roles\"")?;
+    let with = |role: &str, password: &str, binding: &str| {
+        house.dsn(role, password, &format!("channel_binding={binding}"))
+    };
+    for binding in ["require", "prefer", "disable"] {
+        house.enters(0, &with("sailor", "of sailor", binding), "sailor")?;
+        house.enters(0, &with("reader", "of reader", binding), "reader")?;
+        for password in ["of reader", ""] {
+            let said = house.psql(0, &with("sailor", password, binding))?;
+            ensure!(said.is_err(), "with the password `{password}`: {said:?}");
+        }
+        let said = house.psql(0, &with("writer", "of writer", binding))?;
+        let said = said.err().context("a role that isn't in the file got in")?;
+        ensure!(said.contains("no verifier") || said.contains("login add"), "{said}");
+    }
+    // Another role, of a name that must be quoted, by a reload.
+    house.postgres.admin("app", "CREATE ROLE \"o\"\"neil\" LOGIN PASSWORD 'of neil'")?;
+    let odd = with("o\"neil", "of neil", "require");
+    ensure!(house.psql(0, &odd)?.is_err(), "before it is in the file");
+    let all = roles(&house.postgres, &["sailor", "writer", "o\"neil"])?;
+    house.folder.secret("roles", &all)?;
+    house.agent.must(&["reload"])?;
+    house.enters(0, &odd, "o\"neil")?;
+    house.enters(0, &with("writer", "of writer", "require"), "writer")?;
+    let gone = house.psql(0, &with("reader", "of reader", "require"))?;
+    ensure!(gone.is_err(), "what was taken out still lets in: {gone:?}");
+    // A file that others may read is none, and what holds goes on to hold.
+    let file = house.folder.path().join("roles");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
+    let refused = house.agent.order(&["reload"])?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && said.contains("can be read by everybody"), "{said}");
+    house.enters(0, &odd, "o\"neil")
+}
+
+/// As somebody adds a role by hand.
+#[test]
+fn a_password_is_typed_at_a_terminal_and_never_shown() -> Result<()> {
+    let _alone = alone();
+    let house = House::new("auth = \"verifier\"")?;
+    let roots = house.postgres.authority().context("no authority")?.root();
+    let kept = house.agent.settings_file().with_file_name("logins");
+    for (typed, right) in [("of nobody", false), ("", false), ("of sailor", true)] {
+        let mut command = Command::new(binary()?);
+        command.args(["login", "add", &house.server(), "sailor", "--database", "app"]);
+        command.args(["--at", &format!("127.0.0.1:{}", house.postgres.port())]);
+        command.arg("--roots").arg(&roots).args(["--server-name", "localhost"]);
+        command.arg("--config").arg(house.agent.settings_file()).arg("--file").arg(&kept);
+        let mut terminal = Terminal::start(command)?;
+        terminal.until("Password of sailor at ")?;
+        ensure!(!terminal.echoes()?, "what is typed would be shown");
+        terminal.types(&format!("{typed}\n"))?;
+        let (shown, status) = terminal.end()?;
+        ensure!(status.success() == right, "`{typed}`: {status}: {shown}");
+        let rest = shown.split_once("at 127").context("no prompt")?.1;
+        ensure!(typed.is_empty() || !rest.contains(typed), "it is shown: {shown}");
+        ensure!(kept.exists() == right, "`{typed}`: {shown}");
+    }
+    house.agent.must(&["reload"])?;
+    house.enters(0, &house.dsn("sailor", "of sailor", "channel_binding=require"), "sailor")?;
+    // Interrupted, the terminal is as it was.
+    let mut command = Command::new(binary()?);
+    command.args(["login", "add", &house.server(), "reader", "--at", "127.0.0.1:1"]);
+    command.arg("--config").arg(house.agent.settings_file()).arg("--file").arg(&kept);
+    let mut terminal = Terminal::start(command)?;
+    terminal.until("Password of reader at ")?;
+    terminal.types("hunter\x03")?;
+    let (shown, status) = terminal.end()?;
+    let ended = status.code() == Some(1) && shown.contains("interrupted");
+    ensure!(ended && !shown.contains("hunter"), "{status}: {shown}");
+    ensure!(terminal.echoes()?, "the terminal is left without echo");
+    Ok(())
 }
 
 /// Who it is decides the role; what the application says of itself is not used.

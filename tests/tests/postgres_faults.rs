@@ -2,7 +2,7 @@
 //! the other side learns it at once, and the agent keeps nothing of it.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -93,6 +93,23 @@ impl Ground {
         Ok((client, server))
     }
 
+    /// Every session is over, nobody has died, and no more is held than before.
+    fn is_as_before(&self, before: &BTreeMap<u32, usize>) -> Result<()> {
+        let over = |it: &Status| it.open == 0 && it.enforcers.iter().all(|one| one.sessions == 0);
+        let status =
+            self.agent.wait_status("every session's end", Duration::from_secs(15), over)?;
+        ensure!(status.enforcers.len() == 1, "{:?}", status.enforcers);
+        ensure!(status.enforcers[0].restarts == 0, "the enforcer died: {status:?}");
+        wait::until("descriptors to be where they were", Duration::from_secs(15), || {
+            let now = self.held()?;
+            // The canary's own connection may be under way.
+            let same =
+                before.iter().all(|(pid, was)| now.get(pid).is_none_or(|now| *now <= *was + 4));
+            Ok(same.then_some(()))
+        })
+        .with_context(|| format!("before: {before:?}, now: {:?}", self.held()))
+    }
+
     fn held(&self) -> Result<BTreeMap<u32, usize>> {
         let mut held = BTreeMap::new();
         for pid in self.agent.processes()? {
@@ -164,24 +181,7 @@ fn every_byte(names: &[&str], step: usize) -> Result<()> {
         }
         eprintln!("{count} faults {way}");
         if led {
-            let status = ground.agent.wait_status(
-                "every session to be over",
-                Duration::from_secs(15),
-                |it| it.open == 0 && it.enforcers.iter().all(|enforcer| enforcer.sessions == 0),
-            )?;
-            ensure!(status.enforcers.len() == 1, "{:?}", status.enforcers);
-            ensure!(status.enforcers[0].restarts == 0, "the enforcer died: {status:?}");
-            let mut last = None;
-            wait::until("descriptors to be where they were", Duration::from_secs(15), || {
-                let now = ground.held()?;
-                let same = before.iter().all(|(pid, was)| {
-                    // The canary's own connection may be under way.
-                    now.get(pid).is_none_or(|now| *now <= *was + 4)
-                });
-                last = Some(now);
-                Ok(same.then_some(()))
-            })
-            .with_context(|| format!("before: {before:?}, now: {last:?}"))?;
+            ground.is_as_before(&before)?;
         }
     }
     Ok(())
@@ -267,24 +267,43 @@ fn pump(
     }
 }
 
-/// A session with TLS by way of the agent and of a line to the server that fails;
-/// how much went up and down, and whether it came to its end.
+/// A session with TLS by way of the agent and of a line that fails, to the client or to
+/// the server; how much went up and down that line, and whether the session came to its end.
 fn by_a_line(
     ground: &Ground,
     dialer: &mut Dialer,
     server: u16,
+    line: Side,
     cuts: [Option<(Fault, usize)>; 2],
 ) -> Result<([usize; 2], Result<()>)> {
-    let stream = dialer.open(ground.listener.local_addr()?)?;
+    let led = dialer.open(ground.listener.local_addr()?)?;
     let (near, _) = ground.listener.accept()?;
     let far = TcpStream::connect((Ipv4Addr::LOCALHOST, server))?;
+    let (client, mut lines) = match line {
+        Side::Server => (led, vec![(near, far, cuts)]),
+        Side::Client => {
+            let between = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let client = TcpStream::connect(between.local_addr()?)?;
+            let (own, _) = between.accept()?;
+            (client, vec![(own, led, cuts), (near, far, [None; 2])])
+        }
+    };
     std::thread::scope(|scope| {
-        let (one, other) = (near.try_clone()?, far.try_clone()?);
-        let up = scope.spawn(move || pump(one, other, cuts[0]));
-        let down = scope.spawn(move || pump(far, near, cuts[1]));
-        let client = secured_session(stream);
-        let [up, down] = [up, down].map(|it| it.join().map_err(|_| anyhow!("a thread panicked")));
-        Ok(([up??, down??], client))
+        let mut pumps = Vec::new();
+        for (near, far, cuts) in lines.drain(..) {
+            let (one, other) = (near.try_clone()?, far.try_clone()?);
+            pumps.push(scope.spawn(move || pump(one, other, cuts[0])));
+            pumps.push(scope.spawn(move || pump(far, near, cuts[1])));
+        }
+        let client = secured_session(client);
+        let mut moved = [0; 2];
+        for (pump, count) in pumps.into_iter().zip(0..) {
+            let bytes = pump.join().map_err(|_| anyhow!("a thread panicked"))??;
+            if let Some(moved) = moved.get_mut(count) {
+                *moved = bytes;
+            }
+        }
+        Ok((moved, client))
     })
 }
 
@@ -298,16 +317,17 @@ fn secured_session(stream: TcpStream) -> Result<()> {
     one.leave()
 }
 
-/// On the upstream's TLS leg: within its handshake, its records, its end.
-#[test]
-fn a_line_that_fails_within_tls() -> Result<()> {
+/// Within the handshake, the records, the end of a leg's TLS: closed without its farewell,
+/// reset, cut in a record, or gone silent.
+fn a_line_that_fails(line: Side) -> Result<()> {
     let _alone = alone();
     let postgres = Postgres::setup().tls(Key::P256).auth("trust").start()?;
     let ground = Ground::start()?;
     let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;
+    let mut once = |cuts| by_a_line(&ground, &mut dialer, postgres.port(), line, cuts);
     let mut totals = [0; 2];
     for _ in 0..5 {
-        let (moved, client) = by_a_line(&ground, &mut dialer, postgres.port(), [None; 2])?;
+        let (moved, client) = once([None; 2])?;
         client.with_context(|| ground.agent.tail())?;
         totals = moved;
     }
@@ -320,7 +340,7 @@ fn a_line_that_fails_within_tls() -> Result<()> {
                 let mut cuts = [None; 2];
                 cuts[direction] = Some((fault, at));
                 let began = Instant::now();
-                let (_, client) = by_a_line(&ground, &mut dialer, postgres.port(), cuts)?;
+                let (_, client) = once(cuts)?;
                 let context = || format!("{fault:?} at {at} of {total}{}", ground.agent.tail());
                 ensure!(began.elapsed() < PATIENCE, "it took {:?}: {}", began.elapsed(), context());
                 match client {
@@ -337,17 +357,85 @@ fn a_line_that_fails_within_tls() -> Result<()> {
     }
     eprintln!("{count} faults, {whole} sessions came to their end all the same");
     ensure!(whole * 4 < count, "{whole} of {count} took no harm");
-    let over = |it: &Status| it.open == 0 && it.enforcers.iter().all(|one| one.sessions == 0);
-    let status = ground.agent.wait_status("every session's end", Duration::from_secs(15), over)?;
-    ensure!(status.enforcers.len() == 1 && status.enforcers[0].restarts == 0, "{status:?}");
-    wait::until("descriptors to be where they were", Duration::from_secs(15), || {
-        let now = ground.held()?;
-        let same = before.iter().all(|(pid, was)| now.get(pid).is_none_or(|now| *now <= *was + 4));
-        Ok(same.then_some(()))
+    ground.is_as_before(&before)?;
+    once([None; 2])?.1.with_context(|| ground.agent.tail())
+}
+
+#[test]
+fn a_line_to_the_server_that_fails_within_tls() -> Result<()> {
+    a_line_that_fails(Side::Server)
+}
+
+#[test]
+fn a_line_to_the_client_that_fails_within_tls() -> Result<()> {
+    a_line_that_fails(Side::Client)
+}
+
+/// What is no TLS, where the client's is to be: before the handshake, within it, and behind
+/// it. The server hears of nothing but the end.
+#[test]
+fn what_is_no_tls_ends_the_session_and_is_recorded() -> Result<()> {
+    let _alone = alone();
+    let postgres = Postgres::setup().tls(Key::P256).auth("trust").start()?;
+    let root = Cgroup::fresh()?;
+    let work = root.child("work")?;
+    let agent = Agent::start(&root, Plan::postgres([postgres.port()]))?;
+    let mut dialer = Dialer::start(&Place::new().cgroup(&work))?;
+    let mut open = || dialer.open(SocketAddr::from((Ipv4Addr::LOCALHOST, postgres.port())));
+    // A record, with the beginning of what such a message has.
+    let hello = [&[22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3][..], &[7; 250]].concat();
+    let long = [&[23, 3, 3, 0xff, 0xff][..], &[0; 0xffff]].concat();
+    let garbage: [(&str, Vec<u8>); 5] = [
+        ("another protocol", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        ("zeros", vec![0; 300]),
+        ("a message that is none", hello),
+        ("a record before its time", [&[23, 3, 3, 0, 32][..], &[1; 32]].concat()),
+        ("a record that is too long", long),
+    ];
+    let observer = agent.observe()?;
+    let mut cases = 0;
+    for (what, bytes) in &garbage {
+        for within in [false, true] {
+            let context = || format!("{what}, within a session: {within}{}", agent.tail());
+            let mut one = Connection::new(open()?, Arc::default())?;
+            if within {
+                ensure!(one.ask_for_tls(&tls::Terms::any()?)?, "no TLS");
+                let parameters = [("user", "app"), ("database", "app")];
+                one.send(&message::startup(message::PROTOCOL, &parameters))?;
+                one.until(b'Z')?;
+            } else {
+                one.send(&message::untyped(message::TLS, &[]))?;
+                ensure!(one.byte()? == Some(b'S'), "no TLS");
+            }
+            let began = Instant::now();
+            let mut raw = one.socket()?.try_clone()?;
+            let _ = raw.write_all(bytes);
+            raw.set_read_timeout(Some(PATIENCE))?;
+            // An alert at most, and the end.
+            let mut heard = Vec::new();
+            let ended = raw.read_to_end(&mut heard);
+            let timed_out = ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+            ensure!(!timed_out && heard.len() < 64, "{heard:?}: {}", context());
+            ensure!(began.elapsed() < PATIENCE, "{:?}: {}", began.elapsed(), context());
+            cases += 1;
+        }
+    }
+    wait::until("the records", Duration::from_secs(10), || {
+        let events = observer.events()?;
+        let closed = events.iter().filter_map(|event| event.closing.as_ref()?.carried.as_ref());
+        let faults = closed.filter_map(|carried| carried.fault.as_deref());
+        let ours = faults.filter(|fault| fault.starts_with("TLS with the client failed: "));
+        Ok((ours.count() == cases).then_some(()))
     })
-    .with_context(|| format!("before: {before:?}, now: {:?}", ground.held()))?;
-    let (_, client) = by_a_line(&ground, &mut dialer, postgres.port(), [None; 2])?;
-    client.with_context(|| ground.agent.tail())
+    .with_context(|| format!("{:?}", observer.events()))?;
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND \
+                backend_type = 'client backend'";
+    wait::until("the server's sessions to be over", Duration::from_secs(10), || {
+        Ok((postgres.admin("app", left)?.trim() == "0").then_some(()))
+    })?;
+    let status = agent.status()?;
+    ensure!(status.enforcers.len() == 1 && status.enforcers[0].restarts == 0, "{status:?}");
+    Ok(())
 }
 
 /// What one side may say that nobody knows; nothing of it reaches the other.

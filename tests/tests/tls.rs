@@ -205,6 +205,45 @@ fn a_client_without_tls_is_carried_by_tls_where_the_settings_say_so() -> Result<
     carried.says("localhost", "sslmode=require", "hello|t")
 }
 
+#[test]
+fn a_server_without_tls_is_not_talked_to_where_the_settings_ask_for_it() -> Result<()> {
+    let _alone = alone();
+    let postgres = Postgres::setup().auth("trust").setting("log_connections=on").start()?;
+    let before = postgres.log().matches("connection authorized").count();
+    let root = Cgroup::fresh()?;
+    let work = root.child("work")?;
+    let none: [u16; 0] = [];
+    let always = format!("[[protect]]\nto = {}\nupstream_tls = \"always\"\n", postgres.port());
+    let agent = Agent::start(&root, Plan::postgres(none).setting(&always))?;
+    let observer = agent.observe()?;
+    let dsn = |mode: &str| {
+        format!("host=127.0.0.1 port={} user=app dbname=app sslmode={mode}", postgres.port())
+    };
+    const WHY: &str = "the server can't be reached by TLS: it speaks none";
+    for mode in ["disable", "allow", "prefer"] {
+        let mut psql = Place::new().cgroup(&work).command(program("psql")?)?;
+        let output = psql.args(["-XAtc", "SELECT 'hello'"]).arg(dsn(mode)).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && output.stdout.is_empty(), "{mode}: {output:?}");
+        ensure!(said.contains(&format!("FATAL:  {WHY}")), "{mode}: {said}{}", agent.tail());
+        ensure!(said.contains("upstream_tls = \"always\""), "{mode}: {said}");
+    }
+    // Who asks for TLS hears the server's own no.
+    let mut psql = Place::new().cgroup(&work).command(program("psql")?)?;
+    let output = psql.args(["-XAtc", "SELECT 'hello'"]).arg(dsn("require")).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(said.contains("server does not support SSL, but SSL was required"), "{said}");
+    wait::until("the records", Duration::from_secs(10), || {
+        let events = observer.events()?;
+        let closed = events.iter().filter_map(|event| event.closing.as_ref()?.carried.as_ref());
+        let told = closed.filter(|carried| carried.fault.as_deref() == Some(WHY)).count();
+        Ok((told >= 3).then_some(()))
+    })?;
+    let after = postgres.log().matches("connection authorized").count();
+    ensure!(before == after, "the server has had a session: {}", postgres.log());
+    Ok(())
+}
+
 /// A role that the server lets in by a certificate alone, which the client hasn't.
 #[test]
 fn the_settings_certificate_is_shown_to_a_server_that_asks_for_one() -> Result<()> {

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, binary};
-use tidegate_tests::certificates::Authority;
+use tidegate_tests::certificates::{Authority, Pair};
 use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::diff::plan;
 use tidegate_tests::drivers::{class_path, node};
@@ -364,5 +364,125 @@ fn each_runtime_believes_by_the_variables_that_are_written_for_it() -> Result<()
         let text = std::fs::read_to_string(out.join(name))?;
         ensure!(!text.contains("JAVA") && !text.contains("truststore"), "{name}: {text}");
     }
+    Ok(())
+}
+
+/// The company's own people trust its root, and have nothing else to do.
+#[test]
+fn a_companys_intermediate_is_believed_by_the_companys_root_alone() -> Result<()> {
+    let _alone = alone();
+    let company = Authority::fresh()?;
+    let issuing = company.intermediate("the company's issuing CA")?;
+    let below = issuing.intermediate("this host's CA")?;
+    let house = House::new()?;
+    let psql = |root: &std::path::Path, mode: &str| -> Result<Output> {
+        let mut psql = house.client(program("psql")?)?;
+        let dsn = format!(
+            "host=localhost hostaddr=127.0.0.1 port={} user=app dbname=app sslmode={mode} \
+             sslrootcert={} gssencmode=disable",
+            house.postgres.port(),
+            root.display()
+        );
+        Ok(psql.args(["-XAtc", "SELECT 'hello'"]).arg(dsn).output()?)
+    };
+    let believes = |root: &std::path::Path| -> Result<bool> {
+        let mut all = Vec::new();
+        for mode in ["verify-ca", "verify-full"] {
+            let output = psql(root, mode)?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let refused = said.contains("certificate verify failed");
+            ensure!(output.status.success() != refused, "{said}{}", house.agent.tail());
+            all.push(output.status.success());
+        }
+        ensure!(all[0] == all[1], "verify-ca and verify-full differ");
+        Ok(all[0])
+    };
+    let text = |path: PathBuf| path.display().to_string();
+    let stranger = Authority::fresh()?;
+    ensure!(!believes(&company.root())?, "it is believed before it is there");
+    // One below the root, and one below that: what stands between goes with the leaf.
+    for (authority, chain) in [(&issuing, None), (&below, Some(issuing.root()))] {
+        let Pair { certificate, key } = authority.pair();
+        let (certificate, key) = (text(certificate), text(key));
+        let mut words = vec!["rotate", "--from-cert", &certificate, "--from-key", &key];
+        let chain = chain.map(text);
+        words.extend(chain.iter().flat_map(|chain| ["--chain", chain]));
+        house.must(None, &words)?;
+        house.agent.must(&["reload"])?;
+        ensure!(believes(&company.root())?, "{words:?}");
+        ensure!(!believes(&stranger.root())?, "{words:?}");
+        // By name too, and not by another.
+        let mut other = house.client(program("psql")?)?;
+        let dsn = format!(
+            "host=elsewhere.test hostaddr=127.0.0.1 port={} user=app dbname=app \
+             sslmode=verify-full sslrootcert={} gssencmode=disable",
+            house.postgres.port(),
+            company.root().display()
+        );
+        let output = other.args(["-XAtc", "SELECT 1"]).arg(dsn).output()?;
+        ensure!(!output.status.success(), "it is believed to be elsewhere.test");
+    }
+    // What is sent is all that leads to the root, and the root is no part of it.
+    let mut openssl = house.client("openssl")?;
+    openssl.args(["s_client", "-starttls", "postgres", "-showcerts", "-verify_return_error"]);
+    openssl.arg("-CAfile").arg(company.root());
+    openssl.args(["-connect", &format!("127.0.0.1:{}", house.postgres.port())]);
+    let output = openssl.output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(said.matches("BEGIN CERTIFICATE").count() == 3, "{said}");
+    ensure!(said.contains("Verify return code: 0 (ok)"), "{said}");
+    // Without what stands between nobody would be led to the root: it is told at once.
+    let Pair { certificate, key } = below.pair();
+    let (certificate, key) = (text(certificate), text(key));
+    let stray = text(stranger.root());
+    let words = ["rotate", "--from-cert", &certificate, "--from-key", &key, "--chain", &stray];
+    let output = house.ca(None, &words)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success() && said.contains("which hasn't signed it"), "{said}");
+    Ok(())
+}
+
+/// systemd itself reads it, in a unit that is never started.
+#[test]
+fn the_drop_in_is_one_that_systemd_takes_and_names_what_is_there() -> Result<()> {
+    let _alone = alone();
+    let house = House::new()?;
+    let out = house.trust();
+    house.must(None, &["trust", "--java", "--out", &out.display().to_string()])?;
+    let folder = house.folder.path();
+    let unit = folder.join("led.service");
+    std::fs::write(&unit, "[Service]\nType=oneshot\nExecStart=/bin/true\n")?;
+    let drop_in = folder.join("led.service.d");
+    std::fs::create_dir(&drop_in)?;
+    let verified = |text: &str| -> Result<String> {
+        std::fs::write(drop_in.join("tidegate.conf"), text)?;
+        let mut analyze = Command::new("systemd-analyze");
+        let output = analyze.args(["verify", "--man=no"]).arg(&unit).output();
+        let output = output.context("install systemd, of which systemd-analyze is a part")?;
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let text = std::fs::read_to_string(out.join("systemd.conf"))?;
+    let said = verified(&text)?;
+    ensure!(said.is_empty(), "systemd says of it: {said}");
+    for broken in [text.replace("EnvironmentFile", "EnvironmentsFile"), text.replace("=-/", "=-")] {
+        ensure!(!verified(&broken)?.is_empty(), "systemd says nothing of `{broken}`");
+    }
+    let file = text.lines().find_map(|line| line.strip_prefix("EnvironmentFile=-"));
+    let file = file.with_context(|| text.clone())?;
+    let env = std::fs::read_to_string(file).with_context(|| file.to_owned())?;
+    let mut named = 0;
+    for line in env.lines() {
+        // As systemd reads such a file: a name, and all that stands behind the sign, where
+        // none of these begins something else.
+        let (name, value) = line.split_once('=').with_context(|| line.to_owned())?;
+        let plain = |sign: char| sign.is_ascii_uppercase() || sign == '_';
+        ensure!(name.chars().all(plain) && !name.is_empty(), "{line}");
+        ensure!(!value.contains(['"', '\'', '\\', '#', ';', '$']), "{line}");
+        for path in value.split([' ', '=']).filter(|word| word.starts_with('/')) {
+            ensure!(std::path::Path::new(path).is_file(), "{line}: `{path}` is not there");
+            named += 1;
+        }
+    }
+    ensure!(named >= 4, "{env}");
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! Where a password comes from: a file, stdin, or a terminal without echo.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
@@ -48,16 +50,24 @@ fn typed(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let quiet = Quiet::new(&terminal).map_err(cannot)?;
     let mut out = &terminal;
     out.write_all(prompt.as_bytes()).map_err(cannot)?;
-    let mut line = Zeroizing::new(String::new());
-    BufReader::new(&terminal).read_line(&mut line).map_err(cannot)?;
+    // A terminal gives a line at a time.
+    let mut typed = Zeroizing::new([0; LONGEST_LINE]);
+    let length = (&terminal).read(&mut *typed).map_err(cannot)?;
     drop(quiet);
     out.write_all(b"\n").map_err(cannot)?;
-    let length = line.trim_end_matches(['\r', '\n']).len();
-    line.truncate(length);
-    Ok(line)
+    let line = typed.get(..length).unwrap_or_default();
+    if line.ends_with(&[INTERRUPT]) {
+        return Err(Failure::text(Exit::Failed, "interrupted"));
+    }
+    let line = str::from_utf8(line)
+        .map_err(|_| Failure::text(Exit::Usage, "the password is not in UTF-8"))?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// A terminal that doesn't show what is typed, for as long as this lives.
+///
+/// INVARIANT: nobody who types can end the process meanwhile, which would leave the terminal
+/// like that: an interrupt ends the line.
 struct Quiet<'t> {
     terminal: &'t File,
     before: Termios,
@@ -67,7 +77,8 @@ impl<'t> Quiet<'t> {
     fn new(terminal: &'t File) -> std::io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        quiet.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
         tcsetattr(terminal, OptionalActions::Flush, &quiet)?;
         Ok(Self { terminal, before })
     }
@@ -81,3 +92,7 @@ impl Drop for Quiet<'_> {
 }
 
 const MOST: u64 = 8 << 20;
+/// Ctrl-C.
+const INTERRUPT: u8 = 3;
+/// What the kernel takes as one line.
+const LONGEST_LINE: usize = 4096;

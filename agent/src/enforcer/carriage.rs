@@ -77,6 +77,11 @@ impl<I: Io> Carriage<I> {
         matches!(self, Self::Postgres(carriage) if carriage.waits_for_server())
     }
 
+    /// Whether it is the server's TLS that is waited for.
+    pub fn awaits_tls_of_server(&self) -> bool {
+        matches!(self, Self::Postgres(carriage) if carriage.awaits_tls_of_server())
+    }
+
     /// Whether it is over but for what somebody is still to take.
     pub fn is_ending(&self) -> bool {
         matches!(self, Self::Postgres(carriage) if carriage.is_ending())

@@ -293,6 +293,12 @@ impl<I: Io> Carriage<I> {
             && matches!(&self.stage, Stage::Login(login) if !login.awaits_client())
     }
 
+    /// Whether it is the server that hasn't answered a request for TLS, or goes on with it.
+    pub fn awaits_tls_of_server(&self) -> bool {
+        self.doomed.is_none()
+            && matches!(&self.stage, Stage::Asked(_) | Stage::AskedForUs(_) | Stage::Upstream(_))
+    }
+
     /// Whether it is over but for what somebody is still to take.
     #[inline]
     pub fn is_ending(&self) -> bool {

@@ -153,6 +153,24 @@ impl Authority {
         self.facts.not_after <= now
     }
 
+    /// Whether each certificate of the chain is of whom the one before it names: clients
+    /// would be led nowhere.
+    fn leads_on(&self) -> Result<(), String> {
+        let parsed = self.chain.iter().map(|Der(der)| X509Certificate::from_der(der));
+        let parsed: Vec<_> = parsed.map_while(|one| Some(one.ok()?.1)).collect();
+        for (one, above) in parsed.iter().zip(parsed.iter().skip(1)) {
+            if one.issuer().as_raw() != above.subject().as_raw() {
+                return Err(format!(
+                    "`{}` is followed by `{}`, which hasn't signed it: `{}` belongs there",
+                    one.subject(),
+                    above.subject(),
+                    one.issuer()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Names are written anew in a leaf, not copied: one that comes out another
     /// leads no client to its CA.
     fn proves_itself(&self) -> Result<(), String> {

@@ -76,8 +76,11 @@ impl<I: Io> Sessions<I> {
                 self.deadlines.opens(key);
             } else if live.carriage.opens() {
                 let within = self.deadlines.patience.opening;
-                let end =
-                    live.carriage.late(format!("its client has not logged in within {within:?}"));
+                let who = match live.carriage.awaits_tls_of_server() {
+                    true => "the server has not set up TLS",
+                    false => "its client has not logged in",
+                };
+                let end = live.carriage.late(format!("{who} within {within:?}"));
                 self.end(key, end);
             }
         }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::super::rig::{Dice, Ends, PATIENCE, Rig, connection, ended, exchange, flow, reset};
 use super::*;
+use crate::enforcer::relay::Io;
 
 fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut got = Vec::new();

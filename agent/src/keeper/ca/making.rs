@@ -80,7 +80,11 @@ pub fn import(certificate: &Path, key: &Path, chain: Option<&Path>) -> Result<Ma
         pem.extend(super::read(chain)?);
     }
     let key_pem = super::read(key)?;
-    Authority::from_pem(&pem, &key_pem, certificate, key)?;
+    let authority = Authority::from_pem(&pem, &key_pem, certificate, key)?;
+    authority.leads_on().map_err(|what| CaError::Unusable {
+        path: chain.unwrap_or(certificate).display().to_string(),
+        what,
+    })?;
     let text = |bytes: Vec<u8>, path: &Path| {
         String::from_utf8(bytes).map_err(|_| CaError::Unusable {
             path: path.display().to_string(),

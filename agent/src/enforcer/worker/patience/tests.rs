@@ -109,23 +109,82 @@ fn a_server_that_takes_its_time_over_a_login_and_a_session_that_rests_are_not() 
     }
 }
 
+/// What a client's request for TLS and the server's yes to it look like.
+fn agree_on_tls(ends: &mut Ends) {
+    let request = [0, 0, 0, 8, 4, 210, 22, 47];
+    ends.client.write_all(&request).unwrap();
+    hears(&mut ends.server, &request);
+    ends.server.write_all(b"S").unwrap();
+    hears(&mut ends.client, b"S");
+}
+
+fn client() -> rustls::ClientConnection {
+    let config = rustls::ClientConfig::builder()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap()
+}
+
+/// The server's part of a handshake, to its end.
+fn shake(server: &mut TcpStream) {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let der = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], der)
+        .unwrap();
+    let mut tls = rustls::ServerConnection::new(std::sync::Arc::new(config)).unwrap();
+    while tls.is_handshaking() {
+        tls.complete_io(server).unwrap();
+    }
+}
+
+/// Before its first message, within it, and before its last.
+#[test]
+fn a_client_that_stalls_in_its_handshake_is_given_up() {
+    let mut rig = rig(SHORT, LONG);
+    let mut hello = Vec::new();
+    client().write_tls(&mut hello).unwrap();
+    for said in [0, 1, 5, 60, hello.len()] {
+        let mut ends = connect(&mut rig);
+        agree_on_tls(&mut ends);
+        ends.client.write_all(&hello[..said]).unwrap();
+        if said == hello.len() {
+            shake(&mut ends.server);
+            // Its answer has come, and nothing comes back.
+            ends.client.read_exact(&mut [0; 5]).unwrap();
+        }
+        let closing = end_of(&rig, ends, End::Fault);
+        assert_eq!(fault(&closing), "its client has not logged in within 300ms", "{said}");
+    }
+}
+
+#[test]
+fn a_server_that_stalls_before_there_is_tls_is_given_up_and_named() {
+    let mut rig = rig(SHORT, LONG);
+    for hello in [false, true] {
+        let mut ends = connect(&mut rig);
+        if hello {
+            agree_on_tls(&mut ends);
+            client().write_tls(&mut ends.client).unwrap();
+        } else {
+            ends.client.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).unwrap();
+        }
+        ends.server.read_exact(&mut [0; 5]).unwrap();
+        let closing = end_of(&rig, ends, End::Fault);
+        assert_eq!(fault(&closing), "the server has not set up TLS within 300ms", "{hello}");
+    }
+}
+
 /// The server goes while TLS is set up: the client would be told so within TLS, and never
 /// goes on with it.
 #[test]
 fn a_doomed_client_that_stalls_in_its_handshake_is_given_up() {
     let mut rig = rig(LONG, SHORT);
     let mut ends = connect(&mut rig);
-    let request = [0, 0, 0, 8, 4, 210, 22, 47];
-    ends.client.write_all(&request).unwrap();
-    hears(&mut ends.server, &request);
-    ends.server.write_all(b"S").unwrap();
-    hears(&mut ends.client, b"S");
-    let config = rustls::ClientConfig::builder()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut tls = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-    tls.write_tls(&mut ends.client).unwrap();
+    agree_on_tls(&mut ends);
+    client().write_tls(&mut ends.client).unwrap();
     // Its own hello to the server has come.
     ends.server.read_exact(&mut [0; 5]).unwrap();
     ends.server.shutdown(Shutdown::Both).unwrap();
