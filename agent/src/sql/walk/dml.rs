@@ -31,6 +31,7 @@ impl<'t> Walk<'t, '_> {
         };
         let object = self.range(range, Uses::of(Use::Written));
         self.target(object);
+        self.catalog_written(range);
         let relation = range.relname().unwrap_or_default();
         let alias = range.alias().and_then(Alias::aliasname).unwrap_or(relation);
         self.item(Item {

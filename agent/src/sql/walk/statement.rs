@@ -177,6 +177,7 @@ impl<'t> Walk<'t, '_> {
                 outputs.push(Output { name: None, star: true, sources });
             }
             if of.is_from {
+                self.catalog_written(range);
                 self.levels.push(Level::default());
                 self.item(Item {
                     alias: range.relname().unwrap_or_default(),
