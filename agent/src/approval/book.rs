@@ -23,8 +23,8 @@ pub struct Book {
 pub struct Asked<'a> {
     pub flow: &'a Arc<Flow>,
     pub asked: HoldAsked,
-    /// It can wait for it.
-    pub waits: bool,
+    /// It can wait for it, for so many milliseconds at most.
+    pub waits: Option<u64>,
 }
 
 /// What somebody who may says.
@@ -82,7 +82,7 @@ impl Book {
         if let Some((pass, change)) = self.pass(now, flow, &asked) {
             return (HoldAnswer::Passes(pass), change);
         }
-        if !waits
+        if waits.is_none()
             && let Some(hold) = self.holds.iter_mut().find(|hold| {
                 hold.state == HoldState::Waiting
                     && !hold.waits
@@ -111,7 +111,12 @@ impl Book {
             return (HoldAnswer::Full { why: why.into() }, None);
         }
         let id = self.fresh(number);
-        let until = later(now, if waits { self.times.wait } else { self.times.open });
+        // Who is to approve sees for how long that helps: the session may give up sooner.
+        let until = match waits.map(Duration::from_millis) {
+            Some(patience) => later(now, self.times.wait.min(patience)),
+            None => later(now, self.times.open),
+        };
+        let waits = waits.is_some();
         self.holds.push(Hold {
             schema: HOLD_SCHEMA,
             id: id.clone(),
