@@ -259,7 +259,11 @@ impl Book {
     pub fn expire(&mut self, now: Timestamp) -> Vec<HoldId> {
         let mut expired = Vec::new();
         for hold in &mut self.holds {
-            if hold.state == HoldState::Waiting && hold.until <= now {
+            // A session that gives up sooner than we do says so itself: its word is
+            // under way.
+            let gives_up = hold.waits && hold.until < later(hold.since, self.times.wait);
+            let until = if gives_up { later(hold.until, UNDER_WAY) } else { hold.until };
+            if hold.state == HoldState::Waiting && until <= now {
                 hold.state = HoldState::Expired { at: now };
                 expired.push(hold.id.clone());
             }
@@ -353,6 +357,9 @@ fn checked(reason: &str) -> Result<&str, ApprovalError> {
 fn later(now: Timestamp, by: Duration) -> Timestamp {
     Timestamp(now.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }
+
+/// A word of a session's own end is here by then.
+const UNDER_WAY: Duration = Duration::from_secs(5);
 
 const MOST_OPEN: usize = 1_000;
 /// Of one user in one cgroup.

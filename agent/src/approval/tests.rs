@@ -352,7 +352,11 @@ fn one_whose_session_gives_up_sooner_is_shown_to_end_then() {
     };
     assert_eq!(ask(Some(60_000)), later(1));
     assert_eq!(ask(Some(3_600_000)), later(15), "hold_wait");
-    assert_eq!(book.expire(later(1)).len(), 1);
+    // It says so itself; who never does is forgotten all the same.
+    assert_eq!(book.expire(later(1)), []);
+    assert_eq!(book.expire(later(2)).len(), 1);
+    let error = book.decide(later(3), "bab-bub", &somebody(), once(), "late").unwrap_err();
+    assert!(error.to_string().contains("expired already"), "{error}");
 }
 
 #[test]

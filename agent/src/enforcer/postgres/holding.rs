@@ -139,12 +139,6 @@ impl Holding {
             HoldWord::End(HoldEnd::Denied { by, reason }) => {
                 self.refuse(Why::Denied { by, reason });
             }
-            // The keeper knows when the session gives up, too.
-            HoldWord::End(HoldEnd::Expired)
-                if self.until.is_some_and(|until| until <= Timestamp::now()) =>
-            {
-                self.refuse(Why::Gone(Withdrawal::TimedOut));
-            }
             HoldWord::End(HoldEnd::Expired) => self.refuse(Why::Expired),
             HoldWord::Gone(why) => self.refuse(Why::Gone(why)),
         }
