@@ -1,13 +1,19 @@
 //! What a decision costs: answered by the cache, and ruled anew, with the default
 //! policies alone and with 200.
 //!
-//! `cargo bench -p tidegate --bench policy [-- --json]`
+//! `cargo bench -p tidegate --bench policy [-- --json | --check]`: the last fails where a
+//! promise is broken.
+
+#[path = "shared/measure.rs"]
+mod measure;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use measure::{Report, Took};
 use tidegate::model::{ActorKind, Group, GroupKind, Principal, Timestamp};
 use tidegate::policy::{
     Cache, Circumstances, Layers, NoCatalog, Question, Scene, Set, Source, Stance, Subject, Target,
@@ -21,33 +27,10 @@ const REPORT: &str = "WITH m AS (SELECT date_trunc('month', o.created_at) AS mon
      JOIN order_items i ON i.order_id = o.id JOIN products p ON p.id = i.product_id WHERE \
      o.created_at >= $1 GROUP BY 1, 2) SELECT month, region, total FROM m ORDER BY 1, 2";
 
-fn measure(mut call: impl FnMut()) -> Duration {
-    const CALLS: u32 = 2_000;
-    const ROUNDS: usize = 15;
-    let mut rounds: Vec<Duration> = (0..ROUNDS)
-        .map(|_| {
-            let begun = Instant::now();
-            for _ in 0..CALLS {
-                call();
-            }
-            begun.elapsed() / CALLS
-        })
-        .collect();
-    rounds.sort();
-    rounds.get(rounds.len() / 2).copied().unwrap_or_default()
-}
-
-fn report(case: &str, path: &str, took: Duration, json: bool) {
-    let nanos = took.as_nanos();
-    if json {
-        println!(
-            "{{\"bench\":\"policy\",\"case\":\"{case}\",\"path\":\"{path}\",\"metric\":\"time\",\
-             \"value\":{nanos},\"unit\":\"ns\"}}"
-        );
-    } else {
-        println!("{case:<12} {path:<16} {nanos:>8} ns");
-    }
-}
+/// What a decision may cost with 200 policies: one that was made before, and a new one
+/// about an OLTP statement.
+const HIT: Duration = Duration::from_micros(1);
+const MISS: Duration = Duration::from_micros(200);
 
 /// Policies as operators write them: by group, by table, by condition. `named`: some
 /// of them tell one table from another, so that each table is asked about.
@@ -96,8 +79,8 @@ fn many(count: usize, named: bool, broad: bool) -> Source {
     Source { name: "own.cedar".into(), text: text.into() }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let json = std::env::args().any(|argument| argument == "--json");
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let mut report = Report::new("policy");
     let group = |kind, name: &str| Group { kind, name: name.into() };
     let subject = Subject::new(Principal {
         kind: ActorKind::Service,
@@ -135,8 +118,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let own = extra.map(|count: usize| many(count - shipped, named, broad));
         let begun = Instant::now();
         let set = Set::load(&Layers { own: own.into_iter().collect(), ..Layers::default() })?;
-        report("load", path, begun.elapsed(), json);
-        for (case, text) in [("lookup", LOOKUP), ("write", WRITE), ("report", REPORT)] {
+        if report.wants(None) {
+            report.line("load", path, &Took::once(begun.elapsed()), None);
+        }
+        for (case, text, bound) in
+            [("lookup", LOOKUP, Some(MISS)), ("write", WRITE, Some(MISS)), ("report", REPORT, None)]
+        {
             let facts = Arc::new(cell.read(text.as_bytes(), &state));
             let question = Question {
                 subject: &subject,
@@ -147,12 +134,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 catalog: &NoCatalog,
             };
             let stance = Stance::Shadow;
-            let miss = measure(|| drop(black_box(set.decide(&question, stance))));
-            report(case, &format!("miss, {path}"), miss, json);
+            if report.wants(bound) {
+                let miss = Took::of(|| drop(black_box(set.decide(&question, stance))));
+                report.line(case, &format!("miss, {path}"), &miss, bound);
+            }
             let cache = Cache::new(10_000);
-            let hit = measure(|| drop(black_box(cache.decide(&set, &question, stance))));
-            report(case, &format!("hit, {path}"), hit, json);
+            let hit = Took::of(|| drop(black_box(cache.decide(&set, &question, stance))));
+            report.line(case, &format!("hit, {path}"), &hit, Some(HIT));
         }
     }
-    Ok(())
+    Ok(report.outcome())
 }

@@ -1,11 +1,16 @@
 //! Facts of a point lookup, an ORM's select and a report: read anew and from the
-//! cache. `cargo bench --bench sql`; one line a case, and the same as JSON with
-//! `--json`.
+//! cache. `cargo bench --bench sql`; one line a case, the same as JSON with `--json`,
+//! and `--check` fails where a promise is broken.
+
+#[path = "shared/measure.rs"]
+mod measure;
 
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use measure::{Report, Took};
 use tidegate::sql::{Cache, Cell, LexingState, cell};
 
 const LOOKUP: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = $1";
@@ -28,44 +33,26 @@ r.revenue, r.buyers, r.place, round(100 * (r.revenue - r.before) / nullif(r.befo
 as growth, coalesce(t.target, 0) as target from ranked r left join targets t on \
 t.region = r.region and t.month = r.month where r.place <= 10 order by r.month, r.place";
 
-/// The median of a few rounds, for one call.
-fn measure(mut call: impl FnMut()) -> Duration {
-    const CALLS: u32 = 2_000;
-    let mut rounds: Vec<Duration> = (0..15)
-        .map(|_| {
-            let begun = Instant::now();
-            for _ in 0..CALLS {
-                call();
-            }
-            begun.elapsed() / CALLS
-        })
-        .collect();
-    rounds.sort();
-    rounds.get(rounds.len() / 2).copied().unwrap_or_default()
-}
+/// What facts may cost: of an OLTP statement read anew, and of any that was read before.
+const COLD: Duration = Duration::from_micros(15);
+const CACHED: Duration = Duration::from_micros(1);
 
-fn report(case: &str, path: &str, took: Duration, json: bool) {
-    let nanos = took.as_nanos();
-    if json {
-        println!(
-            "{{\"bench\":\"sql\",\"case\":\"{case}\",\"path\":\"{path}\",\"metric\":\"time\",\
-             \"value\":{nanos},\"unit\":\"ns\"}}"
-        );
-    } else {
-        println!("{case:<12} {path:<10} {nanos:>8} ns");
-    }
-}
-
-fn main() -> std::io::Result<()> {
-    let json = std::env::args().any(|argument| argument == "--json");
+fn main() -> std::io::Result<ExitCode> {
+    let mut report = Report::new("sql");
     let cell = Cell::start(cell::Settings::default())?;
     let cache = Cache::new(64 * 1024 * 1024);
     let state = LexingState::default();
-    for (case, text) in [("lookup", LOOKUP), ("orm", ORM), ("report", REPORT)] {
-        let grammar = measure(|| drop(black_box(pg_raw_parse::parse(text))));
-        report(case, "grammar", grammar, json);
+    let cold = [("lookup", LOOKUP, Some(COLD)), ("orm", ORM, Some(COLD)), ("report", REPORT, None)];
+    for (case, text, bound) in cold {
+        if report.wants(None) {
+            let grammar = Took::of(|| drop(black_box(pg_raw_parse::parse(text))));
+            report.line(case, "grammar", &grammar, None);
+        }
         let text = text.as_bytes();
-        report(case, "cold", measure(|| drop(black_box(Cell::quick(text, &state)))), json);
+        if report.wants(bound) {
+            let cold = Took::of(|| drop(black_box(Cell::quick(text, &state))));
+            report.line(case, "cold", &cold, bound);
+        }
         let (facts_tx, facts_rx) = std::sync::mpsc::sync_channel(1);
         let through_worker = || {
             let facts_tx = facts_tx.clone();
@@ -73,9 +60,15 @@ fn main() -> std::io::Result<()> {
             cell.submit(text.into(), &state, reply);
             drop(black_box(facts_rx.recv()));
         };
-        report(case, "worker", measure(through_worker), json);
+        if report.wants(None) {
+            report.line(case, "worker", &Took::of(through_worker), None);
+        }
         cache.put(text, &state, &Arc::new(cell.read(text, &state)));
-        report(case, "cached", measure(|| drop(black_box(cache.get(text, &state)))), json);
+        let cached = Took::of(|| drop(black_box(cache.get(text, &state))));
+        report.line(case, "cached", &cached, Some(CACHED));
+    }
+    if !report.wants(None) {
+        return Ok(report.outcome());
     }
     let hostile = [
         ("or-chain", format!("select 1 where 1=1{}", " or 1=1".repeat(9_000))),
@@ -91,7 +84,7 @@ fn main() -> std::io::Result<()> {
     for (case, text) in &hostile {
         let begun = Instant::now();
         drop(black_box(cell.read(text.as_bytes(), &state)));
-        report(case, "once", begun.elapsed(), json);
+        report.line(case, "once", &Took::once(begun.elapsed()), None);
     }
-    Ok(())
+    Ok(report.outcome())
 }

@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::setup::{self, need};
 use crate::workspace::{self, Profile};
@@ -13,7 +13,8 @@ use crate::{build, step, test};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Which bench (all, if none is named), and what it is told: `--json` gives
-    /// one JSON line a value
+    /// one JSON line a value; `--check` holds what is promised of `sql` and `policy`
+    /// against the best of many rounds, and fails where that is broken
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
@@ -32,9 +33,58 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         command.args(["bench", "-p", "tidegate", "--bench", "audit"]);
         return step::shown("audit", command.current_dir(workspace::root()));
     }
+    if let Some(benches) = of_one_call(&arguments.rest)? {
+        for bench in benches {
+            let told = arguments.rest.iter().filter(|word| word.starts_with('-'));
+            let mut command = Command::new(env!("CARGO"));
+            command.args(["bench", "-p", "tidegate", "--bench", bench, "--"]).args(told);
+            step::shown(bench, command.current_dir(workspace::root()))?;
+        }
+        return Ok(());
+    }
     test::as_root("benches attach kernel programs and make cgroups", "bench")?;
     need(setup::BENCH)?;
     let agent = build::agent(Profile::Release)?;
     let bench = build::companion("bench")?;
     step::shown("bench", Command::new(bench).args(&arguments.rest).env("TIDEGATE_BIN", agent))
+}
+
+/// Benches of single calls, which need no server and say what they promise.
+const ONE_CALL: [&str; 2] = ["sql", "policy"];
+
+/// Those of them that are asked for; `None`: others are.
+fn of_one_call(rest: &[String]) -> Result<Option<Vec<&'static str>>> {
+    let named: Vec<&str> =
+        rest.iter().map(String::as_str).filter(|w| !w.starts_with('-')).collect();
+    let check = rest.iter().any(|word| word == "--check");
+    let ours: Vec<&str> = ONE_CALL.into_iter().filter(|bench| named.contains(bench)).collect();
+    match (ours.len() == named.len(), named.is_empty(), check) {
+        (_, true, true) => Ok(Some(ONE_CALL.to_vec())),
+        (_, true, false) => Ok(None),
+        (true, ..) => Ok(Some(ours)),
+        (false, _, false) if ours.is_empty() => Ok(None),
+        _ => {
+            bail!("`--check` and {} stand alone: no other bench has promises", ONE_CALL.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_one_call;
+
+    #[test]
+    fn what_is_promised_is_checked_by_itself() {
+        let of = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            of_one_call(&words).map_err(drop)
+        };
+        assert_eq!(of(&["--check"]), Ok(Some(vec!["sql", "policy"])));
+        assert_eq!(of(&["policy", "--check"]), Ok(Some(vec!["policy"])));
+        assert_eq!(of(&["sql", "--json"]), Ok(Some(vec!["sql"])));
+        assert_eq!(of(&[]), Ok(None));
+        assert_eq!(of(&["postgres", "--json"]), Ok(None));
+        assert_eq!(of(&["postgres", "--check"]), Err(()));
+        assert_eq!(of(&["sql", "postgres"]), Err(()));
+    }
 }

@@ -23,8 +23,8 @@ pub struct Book {
 pub struct Asked<'a> {
     pub flow: &'a Arc<Flow>,
     pub asked: HoldAsked,
-    /// It can wait for it.
-    pub waits: bool,
+    /// It can wait for it, for so many milliseconds at most.
+    pub waits: Option<u64>,
 }
 
 /// What somebody who may says.
@@ -82,7 +82,7 @@ impl Book {
         if let Some((pass, change)) = self.pass(now, flow, &asked) {
             return (HoldAnswer::Passes(pass), change);
         }
-        if !waits
+        if waits.is_none()
             && let Some(hold) = self.holds.iter_mut().find(|hold| {
                 hold.state == HoldState::Waiting
                     && !hold.waits
@@ -111,7 +111,12 @@ impl Book {
             return (HoldAnswer::Full { why: why.into() }, None);
         }
         let id = self.fresh(number);
-        let until = later(now, if waits { self.times.wait } else { self.times.open });
+        // Who is to approve sees for how long that helps: the session may give up sooner.
+        let until = match waits.map(Duration::from_millis) {
+            Some(patience) => later(now, self.times.wait.min(patience)),
+            None => later(now, self.times.open),
+        };
+        let waits = waits.is_some();
         self.holds.push(Hold {
             schema: HOLD_SCHEMA,
             id: id.clone(),
@@ -254,7 +259,11 @@ impl Book {
     pub fn expire(&mut self, now: Timestamp) -> Vec<HoldId> {
         let mut expired = Vec::new();
         for hold in &mut self.holds {
-            if hold.state == HoldState::Waiting && hold.until <= now {
+            // A session that gives up sooner than we do says so itself: its word is
+            // under way.
+            let gives_up = hold.waits && hold.until < later(hold.since, self.times.wait);
+            let until = if gives_up { later(hold.until, UNDER_WAY) } else { hold.until };
+            if hold.state == HoldState::Waiting && until <= now {
                 hold.state = HoldState::Expired { at: now };
                 expired.push(hold.id.clone());
             }
@@ -348,6 +357,9 @@ fn checked(reason: &str) -> Result<&str, ApprovalError> {
 fn later(now: Timestamp, by: Duration) -> Timestamp {
     Timestamp(now.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }
+
+/// A word of a session's own end is here by then.
+const UNDER_WAY: Duration = Duration::from_secs(5);
 
 const MOST_OPEN: usize = 1_000;
 /// Of one user in one cgroup.

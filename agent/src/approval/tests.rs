@@ -77,6 +77,7 @@ fn ask(book: &mut Book, flow: &Arc<Flow>, asked: HoldAsked, waits: bool) -> Hold
         number += 1;
         number
     };
+    let waits = waits.then_some(u64::MAX);
     book.ask(NOW, Asked { flow, asked, waits }, numbers).0
 }
 
@@ -335,10 +336,27 @@ fn time_ends_what_waits_and_what_was_granted() {
     assert_eq!(book.expire(later(15)), [HoldId(id(&waits))]);
     assert!(book.get(&id(&noted)).unwrap().grant.is_some());
     let number = || 99;
-    let again = Asked { flow: &flow, asked: asked("DELETE FROM u"), waits: false };
+    let again = Asked { flow: &flow, asked: asked("DELETE FROM u"), waits: None };
     assert!(!passes(&book.ask(later(60), again, number).0));
     book.expire(later(60));
     assert_eq!(book.get(&id(&noted)).unwrap().grant, None);
+}
+
+#[test]
+fn one_whose_session_gives_up_sooner_is_shown_to_end_then() {
+    let (mut book, flow) = (book(), flow());
+    let mut ask = |patience_ms| {
+        let asked = Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: patience_ms };
+        let answer = book.ask(NOW, asked, || 7).0;
+        book.get(&id(&answer)).unwrap().until
+    };
+    assert_eq!(ask(Some(60_000)), later(1));
+    assert_eq!(ask(Some(3_600_000)), later(15), "hold_wait");
+    // It says so itself; who never does is forgotten all the same.
+    assert_eq!(book.expire(later(1)), []);
+    assert_eq!(book.expire(later(2)).len(), 1);
+    let error = book.decide(later(3), "bab-bub", &somebody(), once(), "late").unwrap_err();
+    assert!(error.to_string().contains("expired already"), "{error}");
 }
 
 #[test]
@@ -389,7 +407,7 @@ fn nobody_fills_the_book_for_the_others() {
         book.expire(now);
         let (answer, _) = book.ask(
             now,
-            Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: true },
+            Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: Some(u64::MAX) },
             || 200_000 + number,
         );
         let HoldAnswer::Waits { id, .. } = answer else { panic!("{answer:?}") };
@@ -430,7 +448,7 @@ fn who_asks_and_withdraws_again_and_again_is_slowed() {
         }
     }
     assert_eq!(taken, 150);
-    let again = Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: true };
+    let again = Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: Some(u64::MAX) };
     assert!(matches!(book.ask(later(1), again, || 9).0, HoldAnswer::Waits { .. }));
 }
 
@@ -442,7 +460,7 @@ fn that_an_approval_is_used_is_told_once() {
     book.decide(NOW, &id(&noted), &somebody(), hour, "ok").unwrap();
     let steps: Vec<_> = (0..3)
         .map(|_| {
-            let again = Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: false };
+            let again = Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: None };
             book.ask(NOW, again, || 9).1.map(|change| change.step)
         })
         .collect();

@@ -63,8 +63,14 @@ pub enum ToKeeper {
     /// One more connection to a live flow's destination is wanted.
     Dial { request: u64, flow: FlowId },
     /// A statement of a live flow needs an approval. `waits`: it can wait for
-    /// one.
-    Hold { request: u64, flow: FlowId, asked: Box<HoldAsked>, waits: bool },
+    /// one, where its session lets it so for `patience_ms` at most.
+    Hold {
+        request: u64,
+        flow: FlowId,
+        asked: Box<HoldAsked>,
+        waits: bool,
+        patience_ms: Option<u64>,
+    },
     /// It waits no longer.
     Withdraw { request: u64, why: Withdrawal },
     /// Something that is to be known after this enforcer.

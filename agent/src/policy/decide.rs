@@ -342,6 +342,8 @@ pub(super) fn ask(
     context: Context,
     entities: &Entities,
 ) -> Option<Response> {
+    #[cfg(test)]
+    tests::ASKED.set(tests::ASKED.get() + 1);
     let action = uid("Action", action.as_str());
     let request =
         Request::new(subject.uid().clone(), action, resource.clone(), context, None).ok()?;
@@ -441,4 +443,4 @@ impl<'s> Things<'s> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -56,7 +56,8 @@ impl Set {
         }
     }
 
-    /// One answer for each column, in order. Equal columns are asked about once.
+    /// One answer for each column, in order. Those that no policy tells apart are asked
+    /// about once.
     pub fn reveal(
         &self,
         subject: &Subject,
@@ -71,11 +72,14 @@ impl Set {
         let Some((context, slice)) = context.zip(slice) else {
             return columns.iter().map(|_| masked()).collect();
         };
+        let alike = |one: &Viewed<'_>, other: &Viewed<'_>| {
+            one == other || !slice.tells_names && one.class == other.class
+        };
         let mut known: Vec<(Viewed<'_>, Sight)> = Vec::new();
         columns
             .iter()
             .map(|column| {
-                if let Some((_, sight)) = known.iter().find(|(other, _)| other == column) {
+                if let Some((_, sight)) = known.iter().find(|(other, _)| alike(other, column)) {
                     return sight.clone();
                 }
                 let (uid, entities) = entities(scene, column);

@@ -166,16 +166,6 @@ pub fn class(name: &str) -> CallClass {
     }
 }
 
-/// One of the tables that the server keeps its own definitions in.
-pub fn is_catalog(name: &str) -> bool {
-    name.strip_prefix("pg_").is_some_and(|name| CATALOGS.contains(&name))
-}
-
-/// … and those among them that say who may do what.
-pub fn is_catalog_of_rights(name: &str) -> bool {
-    name.strip_prefix("pg_").is_some_and(|name| CATALOGS_OF_RIGHTS.contains(&name))
-}
-
 fn kind(letter: Option<&str>) -> FunctionKind {
     match letter {
         Some("a") => FunctionKind::Aggregate,
@@ -224,77 +214,6 @@ static TYPES: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("builtin/types.txt").lines().collect());
 
 const FUNCTION_LIST: &str = include_str!("builtin/functions.txt");
-
-/// Without their `pg_`.
-const CATALOGS: &[&str] = &[
-    "aggregate",
-    "am",
-    "amop",
-    "amproc",
-    "attrdef",
-    "attribute",
-    "auth_members",
-    "authid",
-    "cast",
-    "class",
-    "collation",
-    "constraint",
-    "conversion",
-    "database",
-    "db_role_setting",
-    "default_acl",
-    "depend",
-    "description",
-    "enum",
-    "event_trigger",
-    "extension",
-    "foreign_data_wrapper",
-    "foreign_server",
-    "foreign_table",
-    "index",
-    "inherits",
-    "init_privs",
-    "language",
-    "largeobject",
-    "largeobject_metadata",
-    "namespace",
-    "opclass",
-    "operator",
-    "opfamily",
-    "parameter_acl",
-    "partitioned_table",
-    "policy",
-    "proc",
-    "publication",
-    "publication_namespace",
-    "publication_rel",
-    "range",
-    "replication_origin",
-    "rewrite",
-    "seclabel",
-    "sequence",
-    "shdepend",
-    "shdescription",
-    "shseclabel",
-    "statistic",
-    "statistic_ext",
-    "statistic_ext_data",
-    "subscription",
-    "subscription_rel",
-    "tablespace",
-    "transform",
-    "trigger",
-    "ts_config",
-    "ts_config_map",
-    "ts_dict",
-    "ts_parser",
-    "ts_template",
-    "type",
-    "user_mapping",
-];
-
-const CATALOGS_OF_RIGHTS: &[&str] =
-    &["authid", "auth_members", "default_acl", "init_privs", "parameter_acl", "user_mapping"];
 
 /// Of those that aren't in the first list.
 const AGGREGATES_SINCE: &[&str] = &["any_value"];

@@ -10,6 +10,7 @@ mod alter;
 mod body;
 mod bound;
 mod calls;
+mod catalogs;
 mod define;
 mod dml;
 mod expr;

@@ -16,6 +16,7 @@ use crate::config::{self, Overrides, Settings};
 use crate::mask::{Corrections, holds_dots};
 use crate::model::{ActorKind, Principal, Timestamp, Trace};
 use crate::policy::trial::named_group;
+use crate::policy::vocabulary::Action;
 use crate::policy::{
     Circumstances, Layers, NoCatalog, Question, Scene, Set, Source, Stance, Subject, Supposed,
     Target, Transaction, Verdict, Why,
@@ -26,8 +27,8 @@ use crate::sql::{Cell, Facts, LexingState, cell, constants};
 /// Says what a statement does, whether it may run, by which policies, and what of its
 /// result is masked
 ///
-/// It exits with 0 if the statement may run, 3 if it is refused and 4 if it waits for
-/// an approval. The policies are those of the settings, unless others are named. Nothing
+/// What is refused at its login is told so, whatever its statement is. It exits with 0
+/// if the statement may run, 3 if it is refused and 4 if it waits for an approval. The policies are those of the settings, unless others are named. Nothing
 /// is run, and no database is asked: what a column holds is told by its name, by
 /// `--masked` and by what `tidegate classify set` has kept.
 #[derive(Debug, Args)]
@@ -257,20 +258,30 @@ impl Explain {
             Question { catalog: &Supposed { masked: &masked, scanned: &[] }, ..question };
         let verdict = set.decide(&question, stance);
         let ruling = Arc::clone(verdict.ruling());
+        let session = set.connect(&subject, &scene, &Circumstances::new(now));
+        let turned_away = !session.allows() && stance == Stance::Enforced;
         let words = match &verdict {
+            _ if turned_away => Some(session.words()),
             Verdict::Refuse(refusal) => Some(refusal.words()),
             Verdict::Hold(hold) => Some(hold.words()),
+            Verdict::Allow(_) if !session.allows() => Some(session.words()),
             Verdict::Allow(_) => (!ruling.allows()).then(|| ruling.words()),
         };
         let would = match &verdict {
+            _ if turned_away => None,
+            Verdict::Allow(_) if !session.allows() => Some("would_refuse"),
             Verdict::Allow(permit) => permit.would(),
             _ => None,
         };
-        let asked = set.asked(&question).into_iter();
-        let approvers = ruling.approvers().unwrap_or_default();
+        let login = (Action::Connect, "the database".to_owned());
+        let asked = std::iter::once(login).chain(set.asked(&question));
+        // No approval is for a login.
+        let approvers = ruling.approvers().filter(|_| !turned_away).unwrap_or_default();
+        let of_statement = set.ruling_on_each(&question);
+        let causes = session.causes.iter().chain(&of_statement.causes);
         Ok(Explanation {
             schema: SCHEMA,
-            verdict: verdict.as_str(),
+            verdict: if turned_away { "refuse" } else { verdict.as_str() },
             would,
             message: words.as_ref().map(|words| words.message.clone()),
             detail: words.as_ref().and_then(|words| words.detail.clone()),
@@ -286,12 +297,7 @@ impl Explain {
             asked: asked
                 .map(|(action, thing)| Asked { action: action.to_string(), thing })
                 .collect(),
-            decided_by: set
-                .ruling_on_each(&question)
-                .causes
-                .iter()
-                .map(Decided::by_cause)
-                .collect(),
+            decided_by: causes.map(Decided::by_cause).collect(),
             flags: ruling.flags.iter().map(|policy| Decided::by_policy(policy)).collect(),
             shown: shown(set, &question, &known, stance == Stance::Shadow),
             facts: Arc::clone(&facts),

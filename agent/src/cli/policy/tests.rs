@@ -82,6 +82,34 @@ fn an_explanation_is_this() {
 }
 
 #[test]
+fn who_may_not_log_in_is_told_so() {
+    let own = r#"@id("own/no-agents") @reason("no agents here") forbid (principal in Kind::"agent",
+               action == Action::"connect", resource);
+           @id("own/no-web") @reason("not from the web") forbid (principal in Kind::"service",
+               action == Action::"connect", resource);"#;
+    let folder = Folder::new("logins", &[("own.cedar", own)]);
+    let path = folder.0.display().to_string();
+    let told = |who: &str| {
+        let line = ["explain", "select 1", "--as", who, "--policies", &path];
+        let super::What::Explain(explain) = command(&line) else { panic!("another command") };
+        let settings = Settings::default();
+        let set = explain.set(&settings).unwrap();
+        let cell = Cell::start(cell::Settings::default()).unwrap();
+        explain.explain(&set, &settings, &cell, Timestamp(0)).unwrap()
+    };
+    let agent = told("agent");
+    assert_eq!((agent.verdict, agent.would), ("refuse", None));
+    assert_eq!(agent.decided_by[0].policy.as_deref(), Some("own/no-agents"));
+    assert_eq!(agent.decided_by[0].action.as_deref(), Some("connect"));
+    assert!(agent.message.unwrap().contains("no agents here"));
+    assert!(agent.approvers.is_empty());
+    let service = told("service");
+    assert_eq!((service.verdict, service.would), ("allow", Some("would_refuse")));
+    assert_eq!(told("terminal").verdict, "allow");
+    assert_eq!(told("terminal").asked[0].action, "connect");
+}
+
+#[test]
 fn what_operators_said_of_columns_counts() {
     let word = |column: &str, class: Option<&str>| ColumnWord {
         server: None,

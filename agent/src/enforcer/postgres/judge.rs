@@ -5,38 +5,34 @@
 //! which settings a text will be read – is judged by the strictest reading.
 
 mod asked;
+mod deciding;
 mod following;
 mod kept;
+mod recording;
+mod understanding;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+pub(super) use self::deciding::Passing;
+use self::recording::{Request, number};
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
-use super::holding::{self, Asking, Holding, Promise, of_portal};
-use super::numbered::large_object;
-use super::parameters;
+use super::holding::{Asking, Holding, Promise, Told, of_portal};
 use super::principal::principal;
 use super::settings::{Given, Settings};
-use super::sights::Viewer;
 use super::streams;
 use super::temporary::{Rest, Temporary};
 use super::writeback;
-use crate::audit::{self, Connection, LogError, Way};
+use crate::audit::{Connection, LogError};
 use crate::enforcer::means::{Destination, Means};
 use crate::enforcer::seats::Seats;
-use crate::mask::postgres::plan::ColumnName;
-use crate::mask::{Catalog, Class, Hand, Mask};
-use crate::model::{ActorKind, Carried, Flow, Pooling, Timestamp, Trace};
-use crate::policy::values::Value;
+use crate::mask::{Catalog, Hand};
+use crate::model::{ActorKind, Carried, Flow, Pooling, Trace};
 use crate::policy::vocabulary::Fact;
-use crate::policy::{
-    Circumstances, Question, RevealScope, Ruling, Scene, Set, Sight, Stance, Subject, Target,
-    Transaction, Verdict, Viewed, Words,
-};
+use crate::policy::{Ruling, Scene, Subject, Target, Verdict, Words};
 use crate::sql::facts::{Call, CallClass, Facts, Origin, Statement, Verb};
-use crate::sql::{Cell, Encoding, LexingState, Strings};
+use crate::sql::{Encoding, LexingState, Strings};
 use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
 use kept::{Broken, Kept};
@@ -87,14 +83,6 @@ pub struct Known<'k> {
     pub values: Option<Bind<'k>>,
     /// Its answer will be masked.
     pub masked: bool,
-}
-
-/// What decides about a request beside its text and its session.
-#[derive(Clone, Copy)]
-pub(super) struct Passing<'p> {
-    pub lifted: &'p [String],
-    pub carries: Trace,
-    pub values: Option<&'p [Value]>,
 }
 
 /// What comes of a request.
@@ -203,32 +191,8 @@ impl Judge {
     ) -> Judgement {
         let Known { read, held, values, masked } = known;
         let questioned = std::mem::take(&mut self.questioned);
-        let statement = match runs {
-            Runs::Query(text) => match self.understand(text, session, means, read) {
-                Some(statement) => statement,
-                None => return Judgement::Read,
-            },
-            Runs::Parse(parse) => match self.understand(parse.query, session, means, read) {
-                Some(statement) => statement,
-                None => return Judgement::Read,
-            },
-            Runs::Bind(_, known) => match known {
-                Some(known) if known.certain => Arc::clone(&known.value.permit.statement),
-                _ => unknown("which statement is bound can't be told"),
-            },
-            Runs::Execute(_, known) => match known {
-                Some(known) if known.certain && known.value.certain => {
-                    Arc::clone(&known.value.permit.statement)
-                }
-                _ => unknown("which portal is executed can't be told"),
-            },
-            Runs::FunctionCall(call) => match large_object(call.function) {
-                Some(text) => match self.understand(text, session, means, None) {
-                    Some(statement) => statement,
-                    None => return Judgement::Read,
-                },
-                None => unknown("a function is called by its number"),
-            },
+        let Some(statement) = self.statement(runs, session, means, read) else {
+            return Judgement::Read;
         };
         self.look_up();
         // What only this text puts in doubt, the server can't clear up; nor is it asked for
@@ -265,45 +229,18 @@ impl Judge {
         }
         // It was for the request that came next.
         let promised = self.promised.take();
+        let request = Request { runs, serial, statement: &statement, session, means, log };
         if let Some((holding, refused)) = held.and_then(|held| Some((held, held.refused()?))) {
-            let told = Some(refused.told());
-            return match self.record(
-                runs,
-                serial,
-                &statement,
-                &verdict,
-                session,
-                (means, log),
-                told,
-            ) {
-                Ok(intent) => {
-                    self.turn_away(serial, &intent);
-                    holding.judgement(refused, number(&intent))
-                }
-                Err(error) => Judgement::Unrecorded(error),
-            };
+            let judgement = |record| holding.judgement(refused, record);
+            return self.refuse(&request, &verdict, refused.told(), judgement);
         }
         if masked
             && session.is_replication()
             && matches!(verdict, Verdict::Allow(_))
             && matches!(runs, Runs::Query(text) if streams::is_command(text))
         {
-            let told = Some(holding::Told::refused());
-            return match self.record(
-                runs,
-                serial,
-                &statement,
-                &verdict,
-                session,
-                (means, log),
-                told,
-            ) {
-                Ok(intent) => {
-                    self.turn_away(serial, &intent);
-                    Judgement::Refuse(streams::refusal().refusal(number(&intent)))
-                }
-                Err(error) => Judgement::Unrecorded(error),
-            };
+            let judgement = |record| Judgement::Refuse(streams::refusal().refusal(record));
+            return self.refuse(&request, &verdict, Told::refused(), judgement);
         }
         if let (Runs::Parse(_), true) = (runs, verdict.ruling().awaits_values())
             && let Some(permit) = verdict.to_prepare(&statement.facts)
@@ -356,14 +293,14 @@ impl Judge {
         if let (Runs::Parse(_), Some(held), Some(pass)) = (runs, held, &pass) {
             self.promised = self.promise(runs, &statement, held, pass, session, values);
         }
-        let told = pass.as_ref().map(|pass| holding::Told::of(pass));
+        let told = pass.as_ref().map(|pass| Told::of(pass));
         let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
         if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
             self.ran(&statement, session);
         }
-        let recorded = self.record(runs, serial, &statement, &verdict, session, (means, log), told);
+        let recorded = self.record(&request, &verdict, told);
         if let (Ok(intent), Verdict::Refuse(_) | Verdict::Hold(_)) = (&recorded, &verdict) {
             self.turn_away(serial, intent);
         }
@@ -390,81 +327,6 @@ impl Judge {
                 Judgement::Refuse(Words { hint, ..words }.refusal(number(&intent)))
             }
         }
-    }
-
-    /// Its end is to be told too, though nobody answers for it.
-    fn turn_away(&mut self, serial: u64, intent: &Intent) {
-        if let Intent::Recorded(intent) = intent {
-            self.turned_away.push_back((serial, Arc::clone(intent)));
-        }
-    }
-
-    /// Puts the request into the log, before anything comes of it.
-    #[expect(clippy::too_many_arguments, reason = "all that is told of it")]
-    fn record(
-        &self,
-        runs: &Runs<'_, Judged>,
-        serial: u64,
-        statement: &Understood,
-        verdict: &Verdict,
-        session: &Session<Judged>,
-        (means, log): (&Means, &Connection),
-        told: Option<holding::Told<'_>>,
-    ) -> Result<Intent, LogError> {
-        let (way, portal) = match runs {
-            Runs::Query(_) => (Way::Query, None),
-            Runs::Parse(_) => (Way::Parse, None),
-            Runs::Bind(..) => (Way::Bind, None),
-            Runs::Execute(_, portal) => (Way::Execute, portal.as_ref()),
-            Runs::FunctionCall(_) => (Way::FunctionCall, None),
-        };
-        let refused = told.is_some_and(|told| told.verdict != audit::Verdict::Approved);
-        let allowed = matches!(verdict, Verdict::Allow(_)) && !refused;
-        if allowed && way == Way::Parse {
-            return Ok(Intent::Prepares);
-        }
-        // The first Execute of a portal is what its Bind was recorded for.
-        if let Some(Intent::Recorded(of_bind)) = portal.map(|known| &known.value.permit.intent)
-            && allowed
-            && !of_bind.used.swap(true, Ordering::Relaxed)
-        {
-            return Ok(Intent::Recorded(Arc::clone(of_bind)));
-        }
-        let decided = match verdict {
-            Verdict::Allow(permit) => match permit.would() {
-                None => audit::Verdict::Allowed,
-                Some("would_hold") => audit::Verdict::WouldHold,
-                Some(_) => audit::Verdict::WouldRefuse,
-            },
-            Verdict::Refuse(_) => audit::Verdict::Refused,
-            Verdict::Hold(_) => audit::Verdict::Held,
-        };
-        let decided = told.map_or(decided, |told| told.verdict);
-        let known = statement.subject.as_ref().and_then(|subject| {
-            means.shared.subjects.knowing(subject, &statement.facts, &self.catalog)
-        });
-        let subject = known.as_deref().or(statement.subject.as_deref());
-        let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
-        let entry = audit::Statement {
-            hold: told.and_then(|told| told.hold),
-            approver: told.and_then(|told| told.approver),
-            grounds: Some(verdict.ruling().grounds()),
-            parameters: &parameters,
-            in_transaction: session.in_transaction(),
-            ..audit::Statement::new(serial, way, subject, decided)
-        };
-        let sealed = log.intent(&entry)?;
-        let used = AtomicBool::new(way != Way::Bind);
-        Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
-    }
-
-    /// The record of a request that was refused. They are asked for in order.
-    pub fn turned_away(&mut self, serial: u64) -> Option<Arc<Recorded>> {
-        while self.turned_away.front().is_some_and(|(earlier, _)| *earlier < serial) {
-            self.turned_away.pop_front();
-        }
-        let (found, recorded) = self.turned_away.front()?;
-        (*found == serial).then(|| Arc::clone(recorded))
     }
 
     /// A request has ended: what it changed counts from now on.
@@ -516,51 +378,6 @@ impl Judge {
         }
     }
 
-    fn understand(
-        &self,
-        text: &[u8],
-        session: &Session<Judged>,
-        means: &Means,
-        read: Option<Arc<Understood>>,
-    ) -> Option<Arc<Understood>> {
-        let mut uncertain;
-        let reading = if session.is_waiting_for(self.unsettled) {
-            uncertain = self.reading.clone();
-            uncertain.strings = Strings::Uncertain;
-            &uncertain
-        } else {
-            &self.reading
-        };
-        let cache = &means.shared.texts;
-        let understood = match read {
-            Some(read) => read,
-            None => {
-                if let Some(known) = cache.get(text, reading) {
-                    return Some(known);
-                }
-                let facts = Cell::quick(text, reading)?;
-                let known = means.shared.known();
-                Arc::new(Understood::new(text, reading, facts, known, &means.marks))
-            }
-        };
-        cache.put(text, reading, &understood);
-        Some(understood)
-    }
-
-    /// How the text is to be read by whoever reads it elsewhere.
-    pub fn reading(&self, session: &Session<Judged>) -> LexingState {
-        let mut reading = self.reading.clone();
-        if session.is_waiting_for(self.unsettled) {
-            reading.strings = Strings::Uncertain;
-        }
-        reading
-    }
-
-    /// Whether the client reads UTF-8.
-    pub fn is_unicode(&self) -> bool {
-        self.reading.encoding == Encoding::Utf8
-    }
-
     pub(super) fn has_terminal(&self) -> bool {
         self.terminal
     }
@@ -586,104 +403,6 @@ impl Judge {
     /// How masks are written for this client.
     pub(super) fn hand(&self, means: &Means) -> Hand {
         Hand { key: means.marks.clone(), unicode: self.is_unicode() }
-    }
-
-    pub(super) fn decide(
-        &self,
-        statement: &Understood,
-        session: &Session<Judged>,
-        means: &Means,
-        passing: Passing<'_>,
-    ) -> Verdict {
-        let Passing { lifted, carries, values } = passing;
-        let policies = &means.policies;
-        let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
-            .map(|name| {
-                Some(Arc::clone(&session.executed(name.as_bytes())?.permit.statement.facts))
-            })
-            .collect();
-        let transaction = match session.transaction() {
-            Said::Open => Transaction::Open,
-            Said::Failed => Transaction::Failed,
-            Said::Idle if session.in_transaction() => Transaction::Pipeline,
-            Said::Idle => Transaction::Idle,
-        };
-        let question = Question {
-            subject: &self.subject,
-            scene: &self.scene,
-            facts: &statement.facts,
-            prepared: &prepared,
-            circumstances: Circumstances {
-                transaction,
-                lifted,
-                carries,
-                parameters: values,
-                ..Circumstances::new(Timestamp::now())
-            },
-            catalog: &Viewer { judge: self, means },
-        };
-        means.shared.rulings.decide(&policies.set, &question, self.stance(means))
-    }
-
-    /// What is bound to a request, where a policy asks for it at all. `None`: it can't be
-    /// told, or comes later.
-    fn values(
-        &self,
-        runs: &Runs<'_, Judged>,
-        statement: &Understood,
-        means: &Means,
-    ) -> Option<Arc<[Value]>> {
-        if !means.policies.set.reads_any(Fact::Parameters) {
-            return None;
-        }
-        let unicode = self.is_unicode();
-        match runs {
-            // What an EXECUTE gives is written in its text, as expressions.
-            Runs::Query(_) => {
-                let prepares = |one: &Statement| one.verb == Verb::Prepare;
-                let by_name = Set::executes(&statement.facts).next().is_some()
-                    || statement.facts.running().any(prepares);
-                (!by_name).then(Arc::default)
-            }
-            Runs::Parse(_) => None,
-            Runs::Bind(bind, known) => {
-                let types = known.as_ref().map_or(&[][..], |known| known.value.parameters());
-                Some(parameters::values(bind.parameters, bind.formats, types, unicode))
-            }
-            Runs::Execute(_, portal) => {
-                let portal = portal.as_ref().filter(|known| known.certain && known.value.certain);
-                portal?.value.permit.values.clone()
-            }
-            Runs::FunctionCall(call) => {
-                Some(parameters::values(call.arguments, call.formats, &[], unicode))
-            }
-        }
-    }
-
-    pub fn stance(&self, means: &Means) -> Stance {
-        means.policies.stance(self.kind, &self.names)
-    }
-
-    /// What the policies can say of this actor's sight at all.
-    pub fn scope_of_reveal(&self, means: &Means) -> RevealScope {
-        means.policies.set.scope_of_reveal(&self.subject, &self.scene)
-    }
-
-    /// What is done to a class, in a column or wherever it turns up.
-    pub fn mask(&self, means: &Means, class: Class, column: ColumnName<'_>) -> Mask {
-        let ColumnName { schema, table, column } = column;
-        let path = class.path();
-        let viewed = Viewed { schema, table, column, class: &path };
-        let circumstances = Circumstances::new(Timestamp::now());
-        let sights =
-            means.policies.set.reveal(&self.subject, &self.scene, &circumstances, &[viewed]);
-        match sights.into_iter().next() {
-            Some(Sight::Clear { .. }) => Mask::Keep,
-            Some(Sight::Masked { mask: Some(mask), .. }) => {
-                mask.parse().unwrap_or_else(|_| class.default_mask())
-            }
-            Some(Sight::Masked { mask: None, .. }) | None => class.default_mask(),
-        }
     }
 }
 
@@ -719,32 +438,6 @@ fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Under
     }
     let known = session.portal(handle.as_bytes()).filter(|known| known.certain)?;
     Some(Arc::clone(&known.value.permit.statement))
-}
-
-/// What is bound to a statement, or given to a function.
-fn bound<'f>(runs: &Runs<'f, Judged>, kept: bool) -> Vec<audit::Parameter<'f>> {
-    match runs {
-        Runs::Bind(bind, known) => {
-            let types = known.as_ref().map_or(&[][..], |known| known.value.parameters());
-            parameters::told(bind.parameters, bind.formats, types, kept)
-        }
-        Runs::FunctionCall(call) => parameters::told(call.arguments, call.formats, &[], kept),
-        _ => Vec::new(),
-    }
-}
-
-/// The record's name, for who reads the refusal.
-fn number(intent: &Intent) -> String {
-    match intent {
-        Intent::Recorded(recorded) => {
-            recorded.sealed.record().map_or_else(|| "none".into(), |record| record.to_string())
-        }
-        Intent::Prepares => "none".into(),
-    }
-}
-
-fn unknown(why: &str) -> Arc<Understood> {
-    Arc::new(Understood::unknown(why))
 }
 
 /// A path that no server would show: nothing is known of it.

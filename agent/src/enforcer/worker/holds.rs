@@ -53,7 +53,10 @@ impl<I: Io> Sessions<I> {
         let waits = waits && !self.holds.closed;
         self.requests += 1;
         let request = self.requests;
-        self.told.push(ToKeeper::Hold { request, flow, asked: Box::new(asked), waits });
+        let patience_ms =
+            patience.map(|patience| u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        let asked = Box::new(asked);
+        self.told.push(ToKeeper::Hold { request, flow, asked, waits, patience_ms });
         if let Some(cancel) = &cancel {
             let post = self.post.clone();
             let cancelled = move || {

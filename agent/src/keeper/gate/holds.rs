@@ -55,7 +55,7 @@ impl Gate {
         request: u64,
         flow: FlowId,
         asked: HoldAsked,
-        waits: bool,
+        waits: Option<u64>,
     ) {
         let answer = match self.ask_to_hold(worker, request, flow, asked, waits) {
             Ok(answer) => answer,
@@ -70,7 +70,7 @@ impl Gate {
         request: u64,
         flow: FlowId,
         asked: HoldAsked,
-        waits: bool,
+        waits: Option<u64>,
     ) -> Result<HoldAnswer, &'static str> {
         let of = Arc::clone(&self.open_of(worker, flow)?.flow);
         check_asked(&asked)?;

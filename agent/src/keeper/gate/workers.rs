@@ -87,7 +87,8 @@ impl Gate {
                 self.on_sign(id, request, flow, Wanted { names, key, chain });
             }
             ToKeeper::Dial { request, flow } => self.on_dial(id, request, flow),
-            ToKeeper::Hold { request, flow, asked, waits } => {
+            ToKeeper::Hold { request, flow, asked, waits, patience_ms } => {
+                let waits = waits.then_some(patience_ms.unwrap_or(u64::MAX));
                 self.on_hold(id, request, flow, *asked, waits);
             }
             ToKeeper::Withdraw { request, why } => self.on_withdraw(id, request, why),

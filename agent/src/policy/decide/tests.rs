@@ -1,6 +1,20 @@
+use std::cell::Cell;
+use std::fmt::Write as _;
+
 use crate::model::ActorKind;
 use crate::policy::testing::{Asker, source, with};
 use crate::policy::{Role, Scene, Set, Stance, Target, Verdict};
+
+thread_local! {
+    /// Requests that were put to the engine.
+    pub static ASKED: Cell<u32> = const { Cell::new(0) };
+}
+
+pub fn asked(ask: impl FnOnce()) -> u32 {
+    ASKED.set(0);
+    ask();
+    ASKED.get()
+}
 
 fn default() -> Set {
     Set::embedded().unwrap_or_else(|mistakes| panic!("{mistakes}"))
@@ -208,4 +222,52 @@ fn a_connection_can_be_refused() {
         refused.words().message,
         "tidegate: connect on the database is refused: not on this server"
     );
+}
+
+/// A SELECT of so many tables.
+fn tables(count: usize) -> String {
+    let mut text = String::from("select 1 from t0");
+    for number in 1..count {
+        let _ = write!(text, ", t{number}");
+    }
+    text
+}
+
+#[test]
+fn tables_that_no_policy_tells_apart_are_asked_about_once() {
+    let asker = Asker::new(ActorKind::Agent, None);
+    let requests = |set: &Set, text: &str| asked(|| drop(asker.ask(set, text)));
+    let set = default();
+    for count in [1, 2, 50, 500] {
+        assert_eq!(requests(&set, &tables(count)), 1, "{count} tables");
+    }
+    // By action, bound and kind: what policies may tell apart.
+    let text = format!("{}; delete from a; delete from b; delete from c where d = 1", tables(9));
+    assert_eq!(requests(&set, &text), 4, "each statement by itself");
+    let text = "with a as (delete from b), c as (delete from d), e as (insert into f values (1)), \
+                g as (insert into h values (2)) select 1 from i, j, k";
+    assert_eq!(requests(&set, text), 3);
+    // Each, where a policy names one; no more than there are, however often they occur.
+    let named = with(
+        r#"@id("a") @reason("b") forbid (principal, action == Action::"read", resource is Table)
+           when { resource.name == "t7" };"#,
+    );
+    // A name without a schema may be the server's own, too.
+    assert_eq!(requests(&named, &tables(50)), 2 * 50);
+    let often = format!("select 1 from {}", vec!["public.t0"; 50].join(" a, "));
+    assert_eq!(requests(&named, &often), 1);
+    assert_eq!(asker.told(&named, &tables(50)), "refuse a");
+}
+
+#[test]
+fn however_much_a_text_does_there_is_an_end_to_what_is_asked() {
+    let asker = Asker::new(ActorKind::Agent, None);
+    let named = with(
+        r#"@id("a") @reason("b") forbid (principal, action == Action::"read", resource is Table)
+           when { resource.name == "nobody" };"#,
+    );
+    let requests = asked(|| assert_eq!(asker.told(&named, &tables(1_024)), "allow"));
+    assert_eq!(requests, 2_048);
+    let requests = asked(|| assert_eq!(asker.told(&named, &tables(1_025)), "refuse TooMuch"));
+    assert_eq!(requests, 0);
 }

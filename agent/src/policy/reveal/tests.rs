@@ -1,5 +1,6 @@
 use super::{Sight, Viewed};
 use crate::model::{ActorKind, Group, GroupKind};
+use crate::policy::decide::tests::asked;
 use crate::policy::testing::{Asker, actor, with};
 use crate::policy::{Set, Subject};
 
@@ -50,4 +51,28 @@ fn a_class_a_table_and_a_group_can_be_named() {
     actor.groups.push(Group { kind: GroupKind::Team, name: "support".into() });
     support.subject = Subject::new(actor);
     assert_eq!(seen(&set, &support), ["clear support", "masked partial never", "clear support"]);
+}
+
+#[test]
+fn columns_of_one_class_that_no_policy_tells_apart_are_asked_about_once() {
+    let tables: Vec<String> = (0..40).map(|number| format!("t{number}")).collect();
+    let columns: Vec<Viewed<'_>> = tables
+        .iter()
+        .flat_map(|table| [Viewed { table, ..EMAIL }, Viewed { table, ..CARD }])
+        .collect();
+    let asker = Asker::new(ActorKind::Terminal, None);
+    let requests = |set: &Set| {
+        let seen = || set.reveal(&asker.subject, &asker.scene, &asker.circumstances, &columns);
+        asked(|| assert_eq!(seen().len(), columns.len()))
+    };
+    let by_class = with(
+        r#"@id("a") permit (principal, action == Action::"reveal",
+               resource in Class::"person");"#,
+    );
+    assert_eq!(requests(&by_class), 2);
+    let by_name = with(
+        r#"@id("a") permit (principal, action == Action::"reveal", resource)
+               when { resource.table == "t7" };"#,
+    );
+    assert_eq!(requests(&by_name), 80);
 }

@@ -1,6 +1,6 @@
 use super::super::cell::Cell;
 use super::super::effect::{ColumnUse, Step};
-use super::super::facts::{Bound, Doubt, ObjectKind, Output, Part, Statement, Verb, Way};
+use super::super::facts::{Bound, Doubt, ObjectKind, Output, Part, Setting, Statement, Verb, Way};
 use super::*;
 
 fn statement(text: &str) -> Statement {
@@ -283,4 +283,28 @@ fn a_setting_named_by_a_condition_is_that_one() {
     ] {
         assert_eq!(settings(&text), ["*"], "{text}");
     }
+}
+
+#[test]
+fn what_a_session_s_transactions_begin_with_is_a_setting_of_its_own() {
+    let settings = |text: &str| -> Vec<String> {
+        statement(text).session.iter().map(|one| one.setting.to_string()).collect()
+    };
+    assert_eq!(settings("SET TRANSACTION READ ONLY"), ["transaction_read_only"]);
+    assert_eq!(
+        settings("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
+        ["default_transaction_read_only"]
+    );
+}
+
+#[test]
+fn an_update_of_pg_settings_sets_settings() {
+    let any = |text: &str| {
+        let session = statement(text).session;
+        session.iter().any(|one| &*one.setting == "*" && one.value == Setting::Dynamic)
+    };
+    assert!(any("UPDATE pg_settings SET setting = 'evil' WHERE name = 'search_path'"));
+    assert!(any("WITH a AS (UPDATE pg_catalog.pg_settings SET setting = $1 RETURNING 1) SELECT 1"));
+    assert!(!any("UPDATE own.pg_settings SET setting = 'x' WHERE name = 'search_path'"));
+    assert!(!any("SELECT setting FROM pg_settings"));
 }

@@ -6,11 +6,8 @@ use pg_raw_parse::nodes::{
 };
 use pg_raw_parse::{Node, raw};
 
-use super::super::builtin;
 use super::super::effect::{ColumnUse, Effect, Path, Step, Use, Uses};
-use super::super::facts::{
-    Bound, Doubt, Fill, ObjectKind, Scope, SessionEffect, Setting, Source, Verb,
-};
+use super::super::facts::{Bound, Doubt, Fill, ObjectKind, Source, Verb};
 use super::bound::{Target, of_condition};
 use super::scope::{Given, Gives, Item, Level, Name};
 use super::{Role, Walk};
@@ -34,7 +31,7 @@ impl<'t> Walk<'t, '_> {
         };
         let object = self.range(range, Uses::of(Use::Written));
         self.target(object);
-        self.written_by_hand(range);
+        self.catalog_written(range);
         let relation = range.relname().unwrap_or_default();
         let alias = range.alias().and_then(Alias::aliasname).unwrap_or(relation);
         self.item(Item {
@@ -44,28 +41,6 @@ impl<'t> Walk<'t, '_> {
             gives: Gives::Relation(object),
         });
         Some(Written { object, alias, relation })
-    }
-
-    /// The server's own tables: whoever writes there defines and grants without saying so,
-    /// and the view of the settings sets them.
-    pub(super) fn written_by_hand(&mut self, range: &'t RangeVar) {
-        if !matches!(range.schemaname(), None | Some("pg_catalog")) {
-            return;
-        }
-        let name = range.relname().unwrap_or_default();
-        if builtin::is_catalog(name) {
-            self.effect(Effect::Alter);
-            if builtin::is_catalog_of_rights(name) {
-                self.effect(Effect::Grant);
-            }
-        } else if name == "pg_settings" {
-            self.guarded_setting(None);
-            self.session(SessionEffect {
-                setting: "*".into(),
-                value: Setting::Dynamic,
-                scope: Scope::Session,
-            });
-        }
     }
 
     /// `SET a = …, (b, c) = …` and the column list of INSERT.

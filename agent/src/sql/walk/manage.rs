@@ -169,8 +169,10 @@ impl<'t> Walk<'t, '_> {
             for option in of.args() {
                 if let Node::DefElem(option) = option {
                     self.exprs([option.arg()].into_iter(), Role::READ, &mut Vec::new());
+                    let name = option.defname().unwrap_or("transaction");
+                    let default = || format!("default_{name}").into();
                     self.session(SessionEffect {
-                        setting: option.defname().unwrap_or("transaction").into(),
+                        setting: if session { default() } else { name.into() },
                         value: Setting::Dynamic,
                         scope: if session { Scope::Session } else { Scope::Transaction },
                     });

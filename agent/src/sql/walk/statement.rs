@@ -161,9 +161,6 @@ impl<'t> Walk<'t, '_> {
             };
             let used = if of.is_from { Use::Written } else { Use::Read };
             let object = self.range(range, Uses::of(used));
-            if of.is_from {
-                self.written_by_hand(range);
-            }
             let used = if of.is_from { ColumnUse::Written } else { ColumnUse::Returned };
             let mut outputs = Vec::new();
             for name in of.attlist().iter().filter_map(Node::as_str) {
@@ -180,6 +177,7 @@ impl<'t> Walk<'t, '_> {
                 outputs.push(Output { name: None, star: true, sources });
             }
             if of.is_from {
+                self.catalog_written(range);
                 self.levels.push(Level::default());
                 self.item(Item {
                     alias: range.relname().unwrap_or_default(),

@@ -1,0 +1,90 @@
+//! What a request would run: its text's facts, or those of what was prepared.
+
+use std::sync::Arc;
+
+use super::Judge;
+use crate::enforcer::means::Means;
+use crate::enforcer::postgres::gate::{Judged, Understood};
+use crate::enforcer::postgres::numbered::large_object;
+use crate::sql::{Cell, Encoding, LexingState, Strings};
+use crate::wire::postgres::session::{Runs, Session};
+
+impl Judge {
+    /// `None`: the text is too long to be read here. `read`: what it was understood as
+    /// elsewhere.
+    pub(super) fn statement(
+        &self,
+        runs: &Runs<'_, Judged>,
+        session: &Session<Judged>,
+        means: &Means,
+        read: Option<Arc<Understood>>,
+    ) -> Option<Arc<Understood>> {
+        Some(match runs {
+            Runs::Query(text) => self.understand(text, session, means, read)?,
+            Runs::Parse(parse) => self.understand(parse.query, session, means, read)?,
+            Runs::Bind(_, known) => match known {
+                Some(known) if known.certain => Arc::clone(&known.value.permit.statement),
+                _ => unknown("which statement is bound can't be told"),
+            },
+            Runs::Execute(_, known) => match known {
+                Some(known) if known.certain && known.value.certain => {
+                    Arc::clone(&known.value.permit.statement)
+                }
+                _ => unknown("which portal is executed can't be told"),
+            },
+            Runs::FunctionCall(call) => match large_object(call.function) {
+                Some(text) => self.understand(text, session, means, None)?,
+                None => unknown("a function is called by its number"),
+            },
+        })
+    }
+
+    fn understand(
+        &self,
+        text: &[u8],
+        session: &Session<Judged>,
+        means: &Means,
+        read: Option<Arc<Understood>>,
+    ) -> Option<Arc<Understood>> {
+        let mut uncertain;
+        let reading = if session.is_waiting_for(self.unsettled) {
+            uncertain = self.reading.clone();
+            uncertain.strings = Strings::Uncertain;
+            &uncertain
+        } else {
+            &self.reading
+        };
+        let cache = &means.shared.texts;
+        let understood = match read {
+            Some(read) => read,
+            None => {
+                if let Some(known) = cache.get(text, reading) {
+                    return Some(known);
+                }
+                let facts = Cell::quick(text, reading)?;
+                let known = means.shared.known();
+                Arc::new(Understood::new(text, reading, facts, known, &means.marks))
+            }
+        };
+        cache.put(text, reading, &understood);
+        Some(understood)
+    }
+
+    /// How the text is to be read by whoever reads it elsewhere.
+    pub fn reading(&self, session: &Session<Judged>) -> LexingState {
+        let mut reading = self.reading.clone();
+        if session.is_waiting_for(self.unsettled) {
+            reading.strings = Strings::Uncertain;
+        }
+        reading
+    }
+
+    /// Whether the client reads UTF-8.
+    pub fn is_unicode(&self) -> bool {
+        self.reading.encoding == Encoding::Utf8
+    }
+}
+
+fn unknown(why: &str) -> Arc<Understood> {
+    Arc::new(Understood::unknown(why))
+}

@@ -1,0 +1,110 @@
+//! What it means to write to a table of the server's own: its rows are the objects of
+//! the database, who owns them and who may what with them; `pg_settings` writes the
+//! session's settings.
+
+use pg_raw_parse::nodes::RangeVar;
+
+use super::super::effect::Effect;
+use super::super::facts::{Scope, SessionEffect, Setting};
+use super::Walk;
+
+impl<'t> Walk<'t, '_> {
+    /// A superuser may do this with INSERT, UPDATE, DELETE, MERGE and COPY, as to any table.
+    pub(super) fn catalog_written(&mut self, range: &'t RangeVar) {
+        let name = range.relname().unwrap_or_default();
+        if !range.schemaname().is_none_or(|schema| schema == "pg_catalog") {
+            return;
+        }
+        if name == "pg_settings" {
+            // Its rule calls set_config, for everybody and for whichever rows are meant.
+            self.guarded_setting(None);
+            self.session(SessionEffect {
+                setting: "*".into(),
+                value: Setting::Dynamic,
+                scope: Scope::Session,
+            });
+        }
+        if CATALOGS.binary_search(&name).is_ok() {
+            for effect in [Effect::Create, Effect::Alter, Effect::Drop, Effect::Grant] {
+                self.effect(effect);
+            }
+        }
+    }
+}
+
+/// Of all versions. In order.
+const CATALOGS: &[&str] = &[
+    "pg_aggregate",
+    "pg_am",
+    "pg_amop",
+    "pg_amproc",
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_auth_members",
+    "pg_authid",
+    "pg_cast",
+    "pg_class",
+    "pg_collation",
+    "pg_constraint",
+    "pg_conversion",
+    "pg_database",
+    "pg_db_role_setting",
+    "pg_default_acl",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_foreign_table",
+    "pg_index",
+    "pg_inherits",
+    "pg_init_privs",
+    "pg_language",
+    "pg_largeobject_metadata",
+    "pg_namespace",
+    "pg_opclass",
+    "pg_operator",
+    "pg_opfamily",
+    "pg_parameter_acl",
+    "pg_partitioned_table",
+    "pg_policy",
+    "pg_proc",
+    "pg_publication",
+    "pg_publication_namespace",
+    "pg_publication_rel",
+    "pg_range",
+    "pg_replication_origin",
+    "pg_rewrite",
+    "pg_seclabel",
+    "pg_sequence",
+    "pg_shdepend",
+    "pg_shdescription",
+    "pg_shseclabel",
+    "pg_statistic",
+    "pg_statistic_ext",
+    "pg_statistic_ext_data",
+    "pg_subscription",
+    "pg_subscription_rel",
+    "pg_tablespace",
+    "pg_transform",
+    "pg_trigger",
+    "pg_ts_config",
+    "pg_ts_config_map",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_type",
+    "pg_user_mapping",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::CATALOGS;
+
+    #[test]
+    fn they_are_found() {
+        assert!(CATALOGS.is_sorted());
+    }
+}
