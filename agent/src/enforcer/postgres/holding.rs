@@ -386,7 +386,7 @@ impl Judge {
         if Set::executes(&statement.facts).next().is_some() {
             return Err("it runs a prepared statement by its name: run that statement's own text");
         }
-        let reading = self.reading(session);
+        let reading = self.reading();
         let text = readable(&text, &reading)?;
         let path =
             self.known_path().ok_or("its search_path isn't known: set it by itself first")?;

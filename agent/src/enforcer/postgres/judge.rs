@@ -6,12 +6,14 @@
 
 mod asked;
 mod following;
+mod unsaid;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::unsaid::Unsaid;
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::{self, Asking, Holding, Promise, of_portal};
 use super::numbered::large_object;
@@ -55,8 +57,8 @@ pub struct Judge {
     settings: Settings,
     /// The request that comes next has had its question to the server.
     questioned: bool,
-    /// The latest request after which texts may be read otherwise.
-    unsettled: u64,
+    /// In what the server may read the next text otherwise than it has said.
+    unsaid: Unsaid,
     /// What was refused and is in the log: how that ended is recorded too.
     turned_away: VecDeque<(u64, Arc<Recorded>)>,
     temporary: Temporary,
@@ -132,7 +134,7 @@ impl Judge {
             reading: LexingState::default(),
             settings,
             questioned: false,
-            unsettled: 0,
+            unsaid: Unsaid::default(),
             turned_away: VecDeque::new(),
             temporary: Temporary::default(),
             own: None,
@@ -185,14 +187,32 @@ impl Judge {
         log: &Connection,
         known: Known<'_>,
     ) -> Judgement {
+        let unsaid = self.unsaid;
+        let judgement = self.weigh(runs, serial, session, means, log, known);
+        // What doesn't run, or comes again, has changed nothing.
+        if !matches!(judgement, Judgement::Release(_)) {
+            self.unsaid = unsaid;
+        }
+        judgement
+    }
+
+    fn weigh(
+        &mut self,
+        runs: &Runs<'_, Judged>,
+        serial: u64,
+        session: &Session<Judged>,
+        means: &Means,
+        log: &Connection,
+        known: Known<'_>,
+    ) -> Judgement {
         let Known { read, held, values, masked } = known;
         let questioned = std::mem::take(&mut self.questioned);
         let statement = match runs {
-            Runs::Query(text) => match self.understand(text, session, means, read) {
+            Runs::Query(text) => match self.understand(text, means, read) {
                 Some(statement) => statement,
                 None => return Judgement::Read,
             },
-            Runs::Parse(parse) => match self.understand(parse.query, session, means, read) {
+            Runs::Parse(parse) => match self.understand(parse.query, means, read) {
                 Some(statement) => statement,
                 None => return Judgement::Read,
             },
@@ -207,7 +227,7 @@ impl Judge {
                 _ => unknown("which portal is executed can't be told"),
             },
             Runs::FunctionCall(call) => match large_object(call.function) {
-                Some(text) => match self.understand(text, session, means, None) {
+                Some(text) => match self.understand(text, means, None) {
                     Some(statement) => statement,
                     None => return Judgement::Read,
                 },
@@ -480,6 +500,7 @@ impl Judge {
         };
         self.temporary.rests(rest);
         self.settings.rests(rest);
+        self.unsaid.rests(rest);
         self.look_up();
     }
 
@@ -503,14 +524,12 @@ impl Judge {
     fn understand(
         &self,
         text: &[u8],
-        session: &Session<Judged>,
         means: &Means,
         read: Option<Arc<Understood>>,
     ) -> Option<Arc<Understood>> {
-        let mut uncertain;
-        let reading = if session.is_waiting_for(self.unsettled) {
-            uncertain = self.reading.clone();
-            uncertain.strings = Strings::Uncertain;
+        let uncertain;
+        let reading = if self.unsaid.anything() {
+            uncertain = self.reading();
             &uncertain
         } else {
             &self.reading
@@ -532,11 +551,9 @@ impl Judge {
     }
 
     /// How the text is to be read by whoever reads it elsewhere.
-    pub fn reading(&self, session: &Session<Judged>) -> LexingState {
+    pub fn reading(&self) -> LexingState {
         let mut reading = self.reading.clone();
-        if session.is_waiting_for(self.unsettled) {
-            reading.strings = Strings::Uncertain;
-        }
+        self.unsaid.put_into(&mut reading);
         reading
     }
 

@@ -59,7 +59,7 @@ impl<'t> Walk<'t, '_> {
                 self.effect(Effect::Grant);
             }
         } else if name == "pg_settings" {
-            self.guarded_setting(None);
+            self.effect(Effect::Administer);
             self.session(SessionEffect {
                 setting: "*".into(),
                 value: Setting::Dynamic,

@@ -532,7 +532,12 @@ pub(super) fn listed<'t>(
     }
     // true IN (id = 1, id <> 1)
     if let (Some(value), Node::NodeList(list)) = (literal_truth(value), list) {
-        let shapes = list.iter().map(|one| shape(one, negated == value, target));
+        let negated = negated == value;
+        let arms: Vec<_> = list.iter().take(super::MOST_ARMS).collect();
+        if complementary(&arms, negated) {
+            return Shape::Open;
+        }
+        let shapes = list.iter().map(|one| shape(one, negated, target));
         return shapes.max().unwrap_or(Shape::Open);
     }
     if negated {
