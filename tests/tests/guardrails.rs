@@ -729,8 +729,6 @@ play("a block", "DO $$BEGIN PERFORM public.aside(); END$$", read, "RESET search_
 play("made up", "SELECT set_config('search_path', lower('BOSS'), false)", read)
 play("in one", "SELECT set_config('search_path', lower('BOSS'), false); " + read)
 play("written out", "SELECT public.aside() IS NULL; SELECT wage FROM public.wages")
-play("by names",
-     "SELECT set_config(new_value => 'boss', setting_name => 'search_path', is_local => false)", read)
 play("cut", "SELECT set_config('search_pathology'::varchar(11), 'bosses'::varchar(4), false)", read)
 play("by a view", "UPDATE pg_settings SET setting = 'boss' WHERE name = 'search_path'", read)
 play("not run", "SET search_path = boss",
@@ -751,7 +749,6 @@ play("taken back", "SET search_path = public", "BEGIN", "DO $$BEGIN PERFORM publ
                     made up boss wages\n\
                     in one wages\n\
                     written out False\n\
-                    by names boss wages\n\
                     cut boss wages\n\
                     by a view boss wages\n\
                     not run ok 0 wages\n\

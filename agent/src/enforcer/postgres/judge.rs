@@ -187,24 +187,6 @@ impl Judge {
         log: &Connection,
         known: Known<'_>,
     ) -> Judgement {
-        let unsaid = self.unsaid;
-        let judgement = self.weigh(runs, serial, session, means, log, known);
-        // What doesn't run, or comes again, has changed nothing.
-        if !matches!(judgement, Judgement::Release(_)) {
-            self.unsaid = unsaid;
-        }
-        judgement
-    }
-
-    fn weigh(
-        &mut self,
-        runs: &Runs<'_, Judged>,
-        serial: u64,
-        session: &Session<Judged>,
-        means: &Means,
-        log: &Connection,
-        known: Known<'_>,
-    ) -> Judgement {
         let Known { read, held, values, masked } = known;
         let questioned = std::mem::take(&mut self.questioned);
         let statement = match runs {
@@ -358,7 +340,7 @@ impl Judge {
             }
         }
         if let (Runs::Parse(_), Some(held), Some(pass)) = (runs, held, &pass) {
-            self.promised = self.promise(runs, &statement, held, pass, session, values);
+            self.promised = self.promise(runs, &statement, held, pass, values);
         }
         let told = pass.as_ref().map(|pass| holding::Told::of(pass));
         let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));

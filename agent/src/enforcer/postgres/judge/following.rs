@@ -11,7 +11,6 @@ impl Judge {
     /// What running it may change about how the next text is read, and by whom it is run.
     pub(super) fn follow(&mut self, statement: &Understood, serial: u64) {
         let facts = &statement.facts;
-        self.unsaid.follow(facts);
         if facts.session().next().is_some() || unsaid::is_opaque(facts) {
             self.settings.follow(facts, serial);
         }
@@ -20,7 +19,7 @@ impl Judge {
     /// It was let through, and so was the code that it calls or a cursor of it.
     pub(super) fn ran(&mut self, statement: &Understood, session: &Session<Judged>) {
         self.settings.ran(&statement.facts);
-        self.unsaid.ran(&statement.facts);
+        self.unsaid.follow(&statement.facts);
         let fetches = |one: &Statement| matches!(one.verb, Verb::Fetch | Verb::Move);
         if statement.facts.running().any(fetches) {
             match behind(statement, session) {

@@ -366,6 +366,9 @@ pub(super) fn comparison<'t>(
         };
     }
     // id = id + 0, id <= abs(id): the column compared with itself.
+    if target.again && !target.inner && name == "=" && back::alike(left, right) {
+        return Shape::Open;
+    }
     if (equals || matches!(name, "<" | ">")) && own.len() == 1 && own == others {
         return Shape::Open;
     }
