@@ -10,6 +10,8 @@ use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program, run};
 use tidegate_tests::scene::alone;
 use tidegate_tests::venv;
+use tidegate_tests::wire::message::{self, TEXT, bind, execute, parse, sync};
+use tidegate_tests::wire::{Connection, Message};
 
 struct Guarded {
     agent: Agent,
@@ -487,6 +489,59 @@ with psycopg.connect(sys.argv[1].replace("user=app", "user=clerk"), autocommit=T
 }
 
 #[test]
+fn what_a_setting_changes_counts_before_the_server_says_so() -> Result<()> {
+    let _alone = alone();
+    let postgres = Postgres::setup().auth("trust").start()?;
+    postgres.psql("app", "CREATE TABLE customers AS SELECT 1 AS id, 'c'::text AS name")?;
+    let count = || postgres.psql("app", "SELECT count(*) FROM customers");
+    let root = Cgroup::fresh()?;
+    let work = root.child("work")?;
+    let agent = Agent::start(&root, Plan::postgres([postgres.port()]).policy("enforce"))?;
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, postgres.port()));
+    let mut led = Dialer::start(&Place::new().cgroup(&work))?;
+    let ours = |answer: &[Message]| {
+        let errors = answer.iter().filter(|message| message.kind == b'E');
+        let texts: Vec<_> = errors.filter_map(|error| error.field(b'M')).collect();
+        ensure!(texts.iter().any(|text| text.starts_with("tidegate: ")), "{texts:?}");
+        ensure!(count()?.trim() == "1", "{}", agent.tail());
+        Ok(())
+    };
+    // The server says what a setting is before it is ready, not before a Flush.
+    let mut one = Pooled::open(led.open(at)?)?.0;
+    let set = message::once("SET standard_conforming_strings = off", &[], TEXT);
+    one.send(&[set, message::flush()].concat())?;
+    while one.receive()?.context("the session has ended")?.kind != b'C' {}
+    let text = r"DELETE FROM customers WHERE name = '\' || ' or true or name = ' --'";
+    ours(&one.ask(&[message::once(text, &[], TEXT), sync()].concat())?)?;
+    // In the other character set the backslash belongs to the character before it.
+    let mut one = Pooled::open(led.open(at)?)?.0;
+    let text = "SELECT E'\u{81}\\'; DROP TABLE customers; --'";
+    let set = message::query("SET client_encoding = 'SJIS'");
+    let mut answer = one.ask(&[set, message::query(text)].concat())?;
+    answer.extend(one.until(b'Z')?);
+    ours(&answer)?;
+    // What ends a transaction takes its settings back.
+    let mut one = Pooled::open(led.open(at)?)?.0;
+    one.query("BEGIN")?;
+    one.query("SET standard_conforming_strings = off")?;
+    let text = r"SELECT '\'; DROP TABLE customers; --'";
+    let mut answer = one.ask(&[message::query("ROLLBACK"), message::query(text)].concat())?;
+    answer.extend(one.until(b'Z')?);
+    ours(&answer)?;
+    // Near misses: what is read alike either way, and what waits for the answer.
+    let mut one = Pooled::open(led.open(at)?)?.0;
+    let set = message::query("SET standard_conforming_strings = off");
+    let plain = message::query("SELECT 'caf\u{e9}', $$\\$$");
+    let mut answer = one.ask(&[set, plain].concat())?;
+    answer.extend(one.until(b'Z')?);
+    ensure!(answer.iter().any(|message| message.kind == b'D'), "{answer:?}{}", agent.tail());
+    one.query("SET client_encoding = 'SJIS'")?;
+    let answer = one.query("SELECT 'plain'")?;
+    ensure!(answer.iter().any(|message| message.kind == b'D'), "{answer:?}{}", agent.tail());
+    Ok(())
+}
+
+#[test]
 fn a_bare_name_is_asked_about_where_the_server_would_find_it() -> Result<()> {
     let _alone = alone();
     let guarded = Guarded::start("enforce")?;
@@ -532,8 +587,6 @@ play("a block", "DO $$BEGIN PERFORM public.aside(); END$$", read, "RESET search_
 play("made up", "SELECT set_config('search_path', lower('BOSS'), false)", read)
 play("in one", "SELECT set_config('search_path', lower('BOSS'), false); " + read)
 play("written out", "SELECT public.aside() IS NULL; SELECT wage FROM public.wages")
-play("by names",
-     "SELECT set_config(new_value => 'boss', setting_name => 'search_path', is_local => false)", read)
 play("cut", "SELECT set_config('search_pathology'::varchar(11), 'bosses'::varchar(4), false)", read)
 play("by a view", "UPDATE pg_settings SET setting = 'boss' WHERE name = 'search_path'", read)
 play("not run", "SET search_path = boss",
@@ -554,7 +607,6 @@ play("taken back", "SET search_path = public", "BEGIN", "DO $$BEGIN PERFORM publ
                     made up boss wages\n\
                     in one wages\n\
                     written out False\n\
-                    by names boss wages\n\
                     cut boss wages\n\
                     by a view boss wages\n\
                     not run ok 0 wages\n\

@@ -445,7 +445,7 @@ impl Carrying {
         let known = held.take().filter(|held| held.span == ticket.span());
         let (read, hold) = known.map_or((None, None), |held| {
             // What was read under other settings means something else now.
-            let same = held.reading.is_some_and(|reading| reading == judge.reading(session));
+            let same = held.reading.is_some_and(|reading| reading == judge.reading());
             (held.understood.filter(|_| same), held.hold)
         });
         let serial = ticket.serial();
@@ -497,7 +497,7 @@ impl Carrying {
             }
             Judgement::Ask => {
                 // What was read of it is still read when it comes again.
-                let reading = judge.reading(session);
+                let reading = judge.reading();
                 *held = (read.is_some() || hold.is_some()).then(|| Held {
                     span: ticket.span(),
                     reading: read.is_some().then_some(reading),
@@ -542,7 +542,7 @@ impl Carrying {
                     Ok(_) => &[],
                     Err(fault) => return Err(WireError::new(WireSide::Client, fault)),
                 };
-                let reading = judge.reading(session);
+                let reading = judge.reading();
                 turn.asks.push(Ask::Read { text: text.into(), reading: reading.clone() });
                 *held = Some(Held {
                     span: ticket.span(),

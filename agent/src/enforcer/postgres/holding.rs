@@ -330,7 +330,7 @@ impl Judge {
         session: &Session<Judged>,
         values: Option<Bind<'_>>,
     ) -> Result<Asking, &'static str> {
-        let asked = self.asked(runs, statement, verdict.ruling(), session, values)?;
+        let asked = self.asked(runs, statement, verdict.ruling(), values)?;
         if asked.weight() > MOST_ASKED {
             return Err(TOO_LONG);
         }
@@ -347,10 +347,9 @@ impl Judge {
         statement: &Understood,
         held: &Holding,
         pass: &Arc<HoldPass>,
-        session: &Session<Judged>,
         values: Option<Bind<'_>>,
     ) -> Option<Promise> {
-        let asked = self.asked(runs, statement, &held.ruling, session, values).ok()?;
+        let asked = self.asked(runs, statement, &held.ruling, values).ok()?;
         Some(Promise { asked, pass: Arc::clone(pass) })
     }
 
@@ -359,7 +358,6 @@ impl Judge {
         runs: &Runs<'_, Judged>,
         statement: &Understood,
         ruling: &Ruling,
-        session: &Session<Judged>,
         values: Option<Bind<'_>>,
     ) -> Result<HoldAsked, &'static str> {
         let length = match runs {
@@ -386,7 +384,7 @@ impl Judge {
         if Set::executes(&statement.facts).next().is_some() {
             return Err("it runs a prepared statement by its name: run that statement's own text");
         }
-        let reading = self.reading(session);
+        let reading = self.reading();
         let text = readable(&text, &reading)?;
         let path =
             self.known_path().ok_or("its search_path isn't known: set it by itself first")?;

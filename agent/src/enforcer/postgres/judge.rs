@@ -10,6 +10,7 @@ mod following;
 mod kept;
 mod recording;
 mod understanding;
+mod unsaid;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub(super) use self::deciding::Passing;
 use self::recording::{Request, number};
+use self::unsaid::Unsaid;
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::{Asking, Holding, Promise, Told, of_portal};
 use super::principal::principal;
@@ -54,8 +56,8 @@ pub struct Judge {
     settings: Settings,
     /// The request that comes next has had its question to the server.
     questioned: bool,
-    /// The latest request after which texts may be read otherwise.
-    unsettled: u64,
+    /// In what the server may read the next text otherwise than it has said.
+    unsaid: Unsaid,
     /// What was refused and is in the log: how that ended is recorded too.
     turned_away: VecDeque<(u64, Arc<Recorded>)>,
     temporary: Temporary,
@@ -134,7 +136,7 @@ impl Judge {
             reading: LexingState::default(),
             settings,
             questioned: false,
-            unsettled: 0,
+            unsaid: Unsaid::default(),
             turned_away: VecDeque::new(),
             temporary: Temporary::default(),
             own: None,
@@ -191,7 +193,7 @@ impl Judge {
     ) -> Judgement {
         let Known { read, held, values, masked } = known;
         let questioned = std::mem::take(&mut self.questioned);
-        let Some(statement) = self.statement(runs, session, means, read) else {
+        let Some(statement) = self.statement(runs, means, read) else {
             return Judgement::Read;
         };
         self.look_up();
@@ -291,7 +293,7 @@ impl Judge {
             }
         }
         if let (Runs::Parse(_), Some(held), Some(pass)) = (runs, held, &pass) {
-            self.promised = self.promise(runs, &statement, held, pass, session, values);
+            self.promised = self.promise(runs, &statement, held, pass, values);
         }
         let told = pass.as_ref().map(|pass| Told::of(pass));
         let told = told.filter(|_| matches!(verdict, Verdict::Allow(_)));
@@ -358,6 +360,7 @@ impl Judge {
         };
         self.temporary.rests(rest);
         self.settings.rests(rest);
+        self.unsaid.rests(rest);
         self.look_up();
     }
 

@@ -107,7 +107,7 @@ impl Settings {
 
     /// Whether a bare name may lie in any schema.
     pub fn is_anywhere(&self) -> bool {
-        self.anywhere && self.path.reported.is_none()
+        self.anywhere
     }
 
     fn lose_place(&mut self) {
@@ -332,10 +332,17 @@ impl Settings {
             self.lose_place();
         }
         self.all(|followed| followed.rests(end));
+        // Before it rests, the server has said what it is now.
+        if self.path.reported.is_some() {
+            self.changed |= std::mem::take(&mut self.anywhere);
+        }
     }
 
     /// What the server says by itself.
     pub fn report(&mut self, path: Option<&str>, login: Option<&str>) {
+        if self.path.reported.is_none() && path.is_some() {
+            self.anywhere = false;
+        }
         let path = self.path.report(path);
         self.changed |= self.login.report(login) || path;
     }

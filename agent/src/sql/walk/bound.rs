@@ -7,7 +7,7 @@ mod back;
 mod depends;
 mod idle;
 
-use pg_raw_parse::nodes::{A_Expr, CaseExpr, SelectStmt, SubLink};
+use pg_raw_parse::nodes::{A_Expr, CaseExpr, SelectStmt, SubLink, WithClause};
 use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use self::depends::{columns, same};
@@ -21,6 +21,10 @@ pub(super) struct Target<'t> {
     /// counts.
     pub(super) alias: Option<&'t str>,
     pub(super) relation: &'t str,
+    /// Names under which WITH gives all its rows back.
+    given: [&'t str; 4],
+    /// It is joined with itself: by the same column each row finds itself.
+    again: bool,
     /// Within a subquery that has tables of its own: bare names are theirs.
     inner: bool,
     depth: u32,
@@ -28,10 +32,21 @@ pub(super) struct Target<'t> {
 
 impl<'t> Target<'t> {
     pub(super) fn new(alias: &'t str, relation: &'t str) -> Self {
-        Self { alias: Some(alias), relation, inner: false, depth: 0 }
+        Self { alias: Some(alias), relation, ..Self::ANY }
     }
 
-    const ANY: Self = Self { alias: None, relation: "", inner: false, depth: 0 };
+    /// With what stands beside it in its statement.
+    pub(super) fn beside(
+        self,
+        with: Option<&'t WithClause>,
+        others: impl Iterator<Item = Node<'t>>,
+    ) -> Self {
+        let target = back::with(self, with);
+        Self { again: back::meets_itself(others, target), ..target }
+    }
+
+    const ANY: Self =
+        Self { alias: None, relation: "", given: [""; 4], again: false, inner: false, depth: 0 };
 
     fn deeper(self) -> Option<Self> {
         (self.depth < DEEPEST).then_some(Self { depth: self.depth + 1, ..self })

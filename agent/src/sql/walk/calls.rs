@@ -173,7 +173,9 @@ impl<'t> Walk<'t, '_> {
         let setting = name.and_then(exact).or_else(|| self.only_value(name?));
         let value = argument(call, 1, "new_value").and_then(exact);
         let local = argument(call, 2, "is_local").and_then(exact_truth);
-        self.guarded_setting(setting);
+        if let Some(name) = setting {
+            self.guarded_setting(name);
+        }
         self.session(SessionEffect {
             // A setting whose name is a value may be any.
             setting: setting.map_or_else(|| "*".into(), |name| name.to_lowercase().into()),
@@ -185,17 +187,17 @@ impl<'t> Walk<'t, '_> {
         });
     }
 
-    /// What a setting does beyond the session's own texts; `None`: it may be any.
-    pub(super) fn guarded_setting(&mut self, name: Option<&str>) {
-        match name.map(str::to_lowercase).as_deref() {
+    /// What a setting does beyond the session's own texts.
+    pub(super) fn guarded_setting(&mut self, name: &str) {
+        match name.to_lowercase().as_str() {
             // Triggers and rules stop firing.
-            None | Some("session_replication_role") => self.effect(Effect::Administer),
+            "session_replication_role" => self.effect(Effect::Administer),
             // Libraries are loaded.
-            Some("session_preload_libraries" | "local_preload_libraries")
-            | Some("dynamic_library_path" | "shared_preload_libraries") => {
-                self.effect(Effect::UnsafeIo);
-            }
-            Some(_) => {}
+            "session_preload_libraries"
+            | "local_preload_libraries"
+            | "dynamic_library_path"
+            | "shared_preload_libraries" => self.effect(Effect::UnsafeIo),
+            _ => {}
         }
     }
 

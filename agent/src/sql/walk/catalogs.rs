@@ -17,7 +17,7 @@ impl<'t> Walk<'t, '_> {
         }
         if name == "pg_settings" {
             // Its rule calls set_config, for everybody and for whichever rows are meant.
-            self.guarded_setting(None);
+            self.effect(Effect::Administer);
             self.session(SessionEffect {
                 setting: "*".into(),
                 value: Setting::Dynamic,

@@ -232,7 +232,8 @@ impl<'t> Walk<'t, '_> {
             self.from(item);
         }
         if let Some(written) = &written {
-            let target = Target::new(written.alias, written.relation);
+            let target = Target::new(written.alias, written.relation)
+                .beside(of.with_clause(), of.from_clause().iter());
             self.bound(of_condition(of.where_clause(), target));
             for target in of.target_list() {
                 self.assigned(written.object, target);
@@ -259,7 +260,8 @@ impl<'t> Walk<'t, '_> {
             self.from(item);
         }
         if let Some(written) = &written {
-            let target = Target::new(written.alias, written.relation);
+            let target = Target::new(written.alias, written.relation)
+                .beside(of.with_clause(), of.using_clause().iter());
             self.bound(of_condition(of.where_clause(), target));
         }
         self.filter(of.where_clause());
@@ -298,7 +300,8 @@ impl<'t> Walk<'t, '_> {
         written: &Written<'t>,
     ) {
         use raw::CmdType as C;
-        let target = Target::new(written.alias, written.relation);
+        let target = Target::new(written.alias, written.relation)
+            .beside(merge.with_clause(), std::iter::once(merge.source_relation()));
         self.filter(of.condition());
         let unmatched = of.match_kind == raw::MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE;
         match of.command_type {

@@ -182,7 +182,7 @@ impl<'t> Walk<'t, '_> {
         }
         let (value, scope) = self.setting(of);
         if let Some(name) = &name {
-            self.guarded_setting(Some(name));
+            self.guarded_setting(name);
         }
         self.session(SessionEffect {
             setting: name.map_or_else(|| "*".into(), Into::into),

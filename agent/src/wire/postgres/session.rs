@@ -263,11 +263,6 @@ impl<G: Gate> Session<G> {
     }
 
     /// Whether this request, or one before it, waits for its answer.
-    pub fn is_waiting_for(&self, serial: u64) -> bool {
-        self.is_outstanding(serial)
-    }
-
-    /// Whether this request, or one before it, waits for its answer.
     fn is_outstanding(&self, serial: u64) -> bool {
         self.queue.front().is_some_and(|head| head.serial <= serial)
     }

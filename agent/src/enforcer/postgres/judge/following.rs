@@ -1,10 +1,9 @@
 //! What a session's own statements change about those behind them: how texts are read,
 //! by whose rights they run, and where bare names lie.
 
-use super::{Judge, LOST, behind};
+use super::{Judge, LOST, behind, unsaid};
 use crate::enforcer::postgres::gate::{Judged, Understood};
 use crate::policy::{Scene, Target};
-use crate::sql::Effect;
 use crate::sql::facts::{Statement, Verb};
 use crate::wire::postgres::session::Session;
 
@@ -12,27 +11,27 @@ impl Judge {
     /// What running it may change about how the next text is read, and by whom it is run.
     pub(super) fn follow(&mut self, statement: &Understood, serial: u64) {
         let facts = &statement.facts;
-        let opaque = !facts.understood()
-            || facts.effects().contains(Effect::Execute)
-            || facts.effects().contains(Effect::Unknown);
-        if facts.session().next().is_none() && !opaque {
-            return;
+        if facts.session().next().is_some() || unsaid::is_opaque(facts) {
+            self.settings.follow(facts, serial);
         }
-        self.unsettled = serial;
-        self.settings.follow(facts, serial);
     }
 
     /// It was let through, and so was the code that it calls or a cursor of it.
     pub(super) fn ran(&mut self, statement: &Understood, session: &Session<Judged>) {
         self.settings.ran(&statement.facts);
+        self.unsaid.follow(&statement.facts);
         let fetches = |one: &Statement| matches!(one.verb, Verb::Fetch | Verb::Move);
         if statement.facts.running().any(fetches) {
             match behind(statement, session) {
                 Some(behind) => {
+                    self.unsaid.follow(&behind.facts);
                     self.settings.fetched(&behind.facts);
                     self.settings.ran(&behind.facts);
                 }
-                None => self.settings.code_ran(),
+                None => {
+                    self.unsaid.code_ran();
+                    self.settings.code_ran();
+                }
             }
         }
     }

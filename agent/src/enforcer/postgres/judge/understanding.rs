@@ -6,8 +6,8 @@ use super::Judge;
 use crate::enforcer::means::Means;
 use crate::enforcer::postgres::gate::{Judged, Understood};
 use crate::enforcer::postgres::numbered::large_object;
-use crate::sql::{Cell, Encoding, LexingState, Strings};
-use crate::wire::postgres::session::{Runs, Session};
+use crate::sql::{Cell, Encoding, LexingState};
+use crate::wire::postgres::session::Runs;
 
 impl Judge {
     /// `None`: the text is too long to be read here. `read`: what it was understood as
@@ -15,13 +15,12 @@ impl Judge {
     pub(super) fn statement(
         &self,
         runs: &Runs<'_, Judged>,
-        session: &Session<Judged>,
         means: &Means,
         read: Option<Arc<Understood>>,
     ) -> Option<Arc<Understood>> {
         Some(match runs {
-            Runs::Query(text) => self.understand(text, session, means, read)?,
-            Runs::Parse(parse) => self.understand(parse.query, session, means, read)?,
+            Runs::Query(text) => self.understand(text, means, read)?,
+            Runs::Parse(parse) => self.understand(parse.query, means, read)?,
             Runs::Bind(_, known) => match known {
                 Some(known) if known.certain => Arc::clone(&known.value.permit.statement),
                 _ => unknown("which statement is bound can't be told"),
@@ -33,7 +32,7 @@ impl Judge {
                 _ => unknown("which portal is executed can't be told"),
             },
             Runs::FunctionCall(call) => match large_object(call.function) {
-                Some(text) => self.understand(text, session, means, None)?,
+                Some(text) => self.understand(text, means, None)?,
                 None => unknown("a function is called by its number"),
             },
         })
@@ -42,14 +41,12 @@ impl Judge {
     fn understand(
         &self,
         text: &[u8],
-        session: &Session<Judged>,
         means: &Means,
         read: Option<Arc<Understood>>,
     ) -> Option<Arc<Understood>> {
-        let mut uncertain;
-        let reading = if session.is_waiting_for(self.unsettled) {
-            uncertain = self.reading.clone();
-            uncertain.strings = Strings::Uncertain;
+        let uncertain;
+        let reading = if self.unsaid.anything() {
+            uncertain = self.reading();
             &uncertain
         } else {
             &self.reading
@@ -71,11 +68,9 @@ impl Judge {
     }
 
     /// How the text is to be read by whoever reads it elsewhere.
-    pub fn reading(&self, session: &Session<Judged>) -> LexingState {
+    pub fn reading(&self) -> LexingState {
         let mut reading = self.reading.clone();
-        if session.is_waiting_for(self.unsettled) {
-            reading.strings = Strings::Uncertain;
-        }
+        self.unsaid.put_into(&mut reading);
         reading
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Errs to the strict side: a join that may leave all rows is taken to do so.
 
-use pg_raw_parse::nodes::{JoinExpr, SelectStmt};
+use pg_raw_parse::nodes::{JoinExpr, SelectStmt, WithClause};
 use pg_raw_parse::{Node, raw};
 
 use super::super::names;
@@ -30,7 +30,7 @@ pub(super) fn gives_back<'t>(query: &'t SelectStmt, value: Node<'t>, target: Tar
     if query.values_lists().iter().any(|row| columns(row, target) == own) {
         return Shape::Open;
     }
-    if outer { left_by(query) } else { rows(query, query, target) }
+    if outer { left_by(query) } else { rows(query, target) }
 }
 
 /// The same of an array: `ARRAY(SELECT …)`, `(SELECT array_agg(…) …)`. `None`: it is none.
@@ -53,7 +53,7 @@ pub(super) fn of_array<'t>(node: Node<'t>, value: Node<'t>, target: Target<'t>) 
 pub(super) fn asks_for<'t>(node: Node<'t>, function: &str, target: Target<'t>) -> bool {
     let Node::SubLink(of) = node else { return false };
     let Node::SelectStmt(query) = of.subselect() else { return false };
-    gives(query, function) && rows(query, query, target) == Shape::Open
+    gives(query, function) && rows(query, target) == Shape::Open
 }
 
 /// Whether a query is of one value, which this function makes.
@@ -85,14 +85,26 @@ pub(super) fn apart_from_itself<'t>(
 
 fn finds_itself(condition: Node<'_>) -> bool {
     let Node::A_Expr(of) = condition else { return false };
+    of.kind == raw::A_Expr_Kind::AEXPR_OP
+        && names::of_list(of.name()).name == "="
+        && alike(of.lexpr(), of.rexpr())
+}
+
+/// Whether both are columns of one name.
+pub(super) fn alike(one: Node<'_>, other: Node<'_>) -> bool {
     let last = |node| match node {
         Node::ColumnRef(of) => of.fields().iter().filter_map(Node::as_str).last(),
         _ => None,
     };
-    of.kind == raw::A_Expr_Kind::AEXPR_OP
-        && names::of_list(of.name()).name == "="
-        && last(of.lexpr()).is_some()
-        && last(of.lexpr()) == last(of.rexpr())
+    last(one).is_some() && last(one) == last(other)
+}
+
+/// Whether all of the target's rows stand among what it is joined with.
+pub(super) fn meets_itself<'t>(
+    mut others: impl Iterator<Item = Node<'t>>,
+    target: Target<'t>,
+) -> bool {
+    others.any(|item| reached(item, target) == Shape::Open)
 }
 
 fn left_by(query: &SelectStmt) -> Shape {
@@ -102,49 +114,60 @@ fn left_by(query: &SelectStmt) -> Shape {
     }
 }
 
+/// The target, with the names under which this gives all its rows back. Each of its
+/// queries is looked at once, by what the names before it mean.
+pub(super) fn with<'t>(mut target: Target<'t>, of: Option<&'t WithClause>) -> Target<'t> {
+    for cte in of.into_iter().flat_map(|with| with.ctes()) {
+        let Node::SelectStmt(query) = cte.ctequery() else { continue };
+        if rows(query, target) == Shape::Open
+            && let Some(free) = target.given.iter_mut().find(|name| name.is_empty())
+        {
+            *free = cte.ctename().unwrap_or_default();
+        }
+    }
+    target
+}
+
 /// How many of the target's rows a query gives; those that it never looks at are few.
-fn rows<'t>(query: &'t SelectStmt, within: &'t SelectStmt, target: Target<'t>) -> Shape {
+fn rows<'t>(query: &'t SelectStmt, target: Target<'t>) -> Shape {
     let Some(target) = target.deeper() else { return Shape::Open };
     if limited(query) {
         return Shape::Some;
     }
     if query.op != raw::SetOperation::SETOP_NONE {
         let arms = [query.larg(), query.rarg()].into_iter().flatten();
-        return arms.map(|arm| rows(arm, within, target)).max().unwrap_or(Shape::Open);
+        return arms.map(|arm| rows(arm, target)).max().unwrap_or(Shape::Open);
     }
-    let from = query.from_clause().iter().map(|item| reached(item, query, target));
+    let target = with(target, query.with_clause());
+    let from = query.from_clause().iter().map(|item| reached(item, target));
     from.max().unwrap_or(Shape::Some).min(left_by(query))
 }
 
-fn reached<'t>(item: Node<'t>, query: &'t SelectStmt, target: Target<'t>) -> Shape {
+fn reached<'t>(item: Node<'t>, target: Target<'t>) -> Shape {
     let Some(target) = target.deeper() else { return Shape::Open };
     match item {
         Node::RangeVar(of) => {
-            let mut ctes = query.with_clause().into_iter().flat_map(|with| with.ctes());
-            match ctes.find(|cte| cte.ctename() == of.relname()).map(|cte| cte.ctequery()) {
-                Some(Node::SelectStmt(of)) => rows(of, query, target),
-                Some(_) => Shape::Some,
-                None if of.relname() == Some(target.relation) => Shape::Open,
-                None => Shape::Some,
-            }
+            let name = of.relname().unwrap_or_default();
+            let all = name == target.relation || target.given.contains(&name);
+            if all && !name.is_empty() { Shape::Open } else { Shape::Some }
         }
         Node::RangeSubselect(of) => match of.subquery() {
-            Node::SelectStmt(inner) => rows(inner, query, target),
+            Node::SelectStmt(inner) => rows(inner, target),
             _ => Shape::Some,
         },
         Node::RangeTableSample(of) => {
             let all = of.args().iter().any(|share| integer(share).is_none_or(|share| share >= 100));
-            if all { reached(of.relation(), query, target) } else { Shape::Some }
+            if all { reached(of.relation(), target) } else { Shape::Some }
         }
-        Node::JoinExpr(of) => joined(of, query, target),
+        Node::JoinExpr(of) => joined(of, target),
         _ => Shape::Some,
     }
 }
 
-fn joined<'t>(of: &'t JoinExpr, query: &'t SelectStmt, target: Target<'t>) -> Shape {
+fn joined<'t>(of: &'t JoinExpr, target: Target<'t>) -> Shape {
     use raw::JoinType as J;
-    let left = reached(of.larg(), query, target);
-    let right = reached(of.rarg(), query, target);
+    let left = reached(of.larg(), target);
+    let right = reached(of.rarg(), target);
     match of.jointype {
         J::JOIN_LEFT => left,
         J::JOIN_RIGHT => right,

@@ -366,6 +366,9 @@ pub(super) fn comparison<'t>(
         };
     }
     // id = id + 0, id <= abs(id): the column compared with itself.
+    if target.again && !target.inner && name == "=" && back::alike(left, right) {
+        return Shape::Open;
+    }
     if (equals || matches!(name, "<" | ">")) && own.len() == 1 && own == others {
         return Shape::Open;
     }
@@ -532,7 +535,12 @@ pub(super) fn listed<'t>(
     }
     // true IN (id = 1, id <> 1)
     if let (Some(value), Node::NodeList(list)) = (literal_truth(value), list) {
-        let shapes = list.iter().map(|one| shape(one, negated == value, target));
+        let negated = negated == value;
+        let arms: Vec<_> = list.iter().take(super::MOST_ARMS).collect();
+        if complementary(&arms, negated) {
+            return Shape::Open;
+        }
+        let shapes = list.iter().map(|one| shape(one, negated, target));
         return shapes.max().unwrap_or(Shape::Open);
     }
     if negated {
