@@ -18,6 +18,8 @@ use crate::model::Workload;
 
 /// For one question, all in all.
 const WITHIN: Duration = Duration::from_millis(150);
+/// … where no connect waits for the answer.
+const PATIENTLY: Duration = Duration::from_secs(3);
 /// How long an answer, or the want of one, holds.
 const FRESH: Duration = Duration::from_secs(300);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -42,7 +44,23 @@ pub(super) struct Runtimes {
 
 impl Runtimes {
     pub fn new(sockets: Vec<PathBuf>) -> Self {
-        Self::by(sockets, Box::new(OverSocket))
+        Self::by(sockets, Box::new(OverSocket { within: WITHIN }))
+    }
+
+    /// For who has the time: a runtime that is slow is heard out.
+    pub fn patient(sockets: Vec<PathBuf>) -> Self {
+        Self::by(sockets, Box::new(OverSocket { within: PATIENTLY }))
+    }
+
+    pub fn sockets(&self) -> &[PathBuf] {
+        &self.sockets
+    }
+
+    /// What somebody more patient was told of a container.
+    pub fn keep(&mut self, found: &Workload) {
+        if let Some(container) = &found.container {
+            self.known.insert(container.clone(), (Instant::now(), Some(found.clone())));
+        }
     }
 
     fn by(sockets: Vec<PathBuf>, way: Box<dyn Ask>) -> Self {
@@ -112,7 +130,9 @@ impl Runtimes {
 }
 
 #[derive(Debug)]
-struct OverSocket;
+struct OverSocket {
+    within: Duration,
+}
 
 impl Ask for OverSocket {
     fn owner(&self, socket: &Path) -> Option<u32> {
@@ -122,14 +142,14 @@ impl Ask for OverSocket {
     }
 
     fn ask(&self, path: &Path, question: &str) -> io::Result<Vec<u8>> {
-        let until = Instant::now() + WITHIN;
+        let until = Instant::now() + self.within;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         // Where its backlog is full this fails instead of waiting.
         connect(&socket, &SocketAddrUnix::new(path)?)?;
         let mut stream = UnixStream::from(socket);
         stream.set_nonblocking(false)?;
-        stream.set_write_timeout(Some(WITHIN))?;
+        stream.set_write_timeout(Some(self.within))?;
         stream.write_all(question.as_bytes())?;
         let mut answer = Vec::new();
         let mut block = [0; 16 * 1024];

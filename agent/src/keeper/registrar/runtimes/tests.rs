@@ -112,7 +112,7 @@ fn over_a_real_socket() {
         }
         listener.accept().unwrap()
     });
-    let way = OverSocket;
+    let way = OverSocket { within: WITHIN };
     assert_eq!(way.owner(&path), Some(rustix::process::geteuid().as_raw()));
     assert_eq!(way.owner(&folder), None);
     for _ in 0..2 {
