@@ -48,8 +48,10 @@ const CROWD: [(Kind, usize); 5] = [
     (Kind::Sudo, 200),
 ];
 const AT_A_TIME: usize = 32;
-/// Of a thousand: what takes too long on a busy machine is told as far as it is
-/// known, and says so.
+/// Of a thousand. All of these wait in their connect, so none can end unread; but a
+/// connect waits 1.5 s for what is read of its process, and two readers of one user's
+/// that take longer than 300 ms count as hanging. A machine with more to do than it can
+/// may come to either. Such a record has `complete: false` and the hook's own facts.
 const MOST_LATE: usize = 5;
 /// Nobody's uid.
 const UID: u32 = 4242;
@@ -257,14 +259,14 @@ fn a_thousand_short_sessions_of_five_kinds_are_recorded_right() -> Result<()> {
         let labelled = |hit: &&Value| label(hit).is_some();
         Ok((hits.iter().filter(labelled).count() >= 1000).then_some(hits))
     })?;
-    let (mut wrong, mut late) = (Vec::new(), 0);
+    let (mut wrong, mut late) = (Vec::new(), Vec::new());
     for hit in &hits {
         let Some(label) = label(hit) else { continue };
         let (kind, pid) = expected.remove(&label).with_context(|| format!("{label} twice"))?;
         let told: Told = serde_json::from_value(hit["process"].clone())
             .with_context(|| format!("{label}: {}", hit["process"]))?;
         if !told.actor.complete {
-            late += 1;
+            late.push(format!("{kind:?}: {}", told.actor.reason));
             continue;
         }
         if let Err(error) = programs.is_right(kind, pid, &told.process, &told.actor) {
@@ -273,7 +275,8 @@ fn a_thousand_short_sessions_of_five_kinds_are_recorded_right() -> Result<()> {
     }
     ensure!(expected.is_empty(), "{} have no record", expected.len());
     ensure!(wrong.is_empty(), "{} of 1000 are wrong, first: {}", wrong.len(), wrong[0]);
-    ensure!(late <= MOST_LATE, "{late} of 1000 were not complete");
+    println!("{} of 1000 were not complete: {late:?}", late.len());
+    ensure!(late.len() <= MOST_LATE, "{} of 1000 were not complete: {late:?}", late.len());
     Ok(())
 }
 

@@ -24,8 +24,7 @@ pub(super) fn of(facts: &Facts, found: &Found) -> Vec<Provenance> {
         Source::Missing => None,
     };
     let pod = workload.pod_name.as_ref().and(facts.pod_named_by);
-    [
-        (Some(Origin::Hook), "process", Certain),
+    let rest = [
         (command, "command", Claimed),
         (seen.exe.as_ref().map(|_| Origin::Proc), "program", Certain),
         ((!facts.ancestors.is_empty()).then_some(Origin::Proc), "ancestry", Certain),
@@ -40,8 +39,8 @@ pub(super) fn of(facts: &Facts, found: &Found) -> Vec<Provenance> {
     .into_iter()
     .filter_map(|(origin, facts, confidence)| {
         Some(Provenance { facts: facts.to_owned(), origin: origin?, confidence })
-    })
-    .collect()
+    });
+    std::iter::once(Provenance::of_hook()).chain(rest).collect()
 }
 
 #[cfg(test)]

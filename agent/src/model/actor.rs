@@ -239,6 +239,14 @@ pub struct Switch {
     pub to: String,
 }
 
+impl Provenance {
+    /// Of what every connect has: its process, its user, its cgroup.
+    pub fn of_hook() -> Self {
+        let (origin, confidence) = (Origin::Hook, Confidence::Certain);
+        Self { facts: "process".to_owned(), origin, confidence }
+    }
+}
+
 impl Kind {
     pub const ALL: [Self; 6] = [
         Self::Terminal,
@@ -262,9 +270,10 @@ impl Kind {
 }
 
 impl Actor {
-    /// Nothing could be found out.
+    /// Nothing could be found out but what the hook itself took.
     pub fn unknown(reason: &str) -> Self {
-        Self { reason: cut(reason, LONGEST_VALUE), ..Self::default() }
+        let sources = vec![Provenance::of_hook()];
+        Self { reason: cut(reason, LONGEST_VALUE), sources, ..Self::default() }
     }
 
     /// `agent claude-code`, `service`
