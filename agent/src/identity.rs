@@ -12,11 +12,13 @@ pub mod elf;
 mod environment;
 mod facts;
 mod file;
+pub mod journal;
 mod kinds;
 mod person;
 pub mod redact;
 pub mod runtime;
 pub mod script;
+mod sources;
 pub mod token;
 
 pub use directory::Directory;
@@ -61,8 +63,9 @@ pub fn actor(facts: &Facts, known: &Known) -> Actor {
     let mut person = person::of(facts);
     let found = known.directory.look_up(facts, person.as_ref());
     if let Some(person) = &mut person {
-        person.name = found.person.map(|name| cut(&name, LONGEST_NAME));
+        person.name = found.person.as_deref().map(|name| cut(name, LONGEST_NAME));
     }
+    let sources = sources::of(facts, &found);
     let environment = &facts.environment;
     let mut actor = Actor {
         kind: placed.kind,
@@ -77,6 +80,7 @@ pub fn actor(facts: &Facts, known: &Known) -> Actor {
         person,
         teams: found.teams,
         groups: found.groups,
+        sources,
         attributes: Vec::new(),
     };
     // The node's word first: a process's own never takes its place.

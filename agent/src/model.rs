@@ -3,6 +3,7 @@
 mod actor;
 mod address;
 mod carried;
+mod enriched;
 mod event;
 mod flow;
 mod grounds;
@@ -24,11 +25,12 @@ mod trace;
 pub use actor::{
     Actor, Ancestor, Attribute, Confidence, Kind, LONGEST_COMMAND, LONGEST_NAME, LONGEST_PATH,
     LONGEST_VALUE, MOST_ANCESTORS, MOST_ATTRIBUTES, MOST_GROUPS, MOST_LOOKED_AT, MOST_SWITCHES,
-    Origin, Person, Program, ProgramFile, Relation, SERVICE_ACCOUNT, Sourced, Switch, Via, cut,
-    cut_front,
+    Origin, Person, Program, ProgramFile, Provenance, Relation, SERVICE_ACCOUNT, Sourced, Switch,
+    Via, cut, cut_front,
 };
 pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Admission, Carried, TlsCarried};
+pub use enriched::Enriched;
 pub use event::{Closing, End, Event, EventKind, RefusedWhy, SCHEMA as EVENT_SCHEMA};
 pub use flow::{CANARY_RULE, Flow, FlowId, Mode, SocketKind};
 pub use grounds::Grounds;

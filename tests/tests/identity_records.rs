@@ -2,7 +2,9 @@
 //! record tells the right process, script and ancestry.
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -46,8 +48,10 @@ const CROWD: [(Kind, usize); 5] = [
     (Kind::Sudo, 200),
 ];
 const AT_A_TIME: usize = 32;
-/// Of a thousand: what takes too long on a busy machine is told as far as it is
-/// known, and says so.
+/// Of a thousand. All of these wait in their connect, so none can end unread; but a
+/// connect waits 1.5 s for what is read of its process, and two readers of one user's
+/// that take longer than 300 ms count as hanging. A machine with more to do than it can
+/// may come to either. Such a record has `complete: false` and the hook's own facts.
 const MOST_LATE: usize = 5;
 /// Nobody's uid.
 const UID: u32 = 4242;
@@ -255,14 +259,14 @@ fn a_thousand_short_sessions_of_five_kinds_are_recorded_right() -> Result<()> {
         let labelled = |hit: &&Value| label(hit).is_some();
         Ok((hits.iter().filter(labelled).count() >= 1000).then_some(hits))
     })?;
-    let (mut wrong, mut late) = (Vec::new(), 0);
+    let (mut wrong, mut late) = (Vec::new(), Vec::new());
     for hit in &hits {
         let Some(label) = label(hit) else { continue };
         let (kind, pid) = expected.remove(&label).with_context(|| format!("{label} twice"))?;
         let told: Told = serde_json::from_value(hit["process"].clone())
             .with_context(|| format!("{label}: {}", hit["process"]))?;
         if !told.actor.complete {
-            late += 1;
+            late.push(format!("{kind:?}: {}", told.actor.reason));
             continue;
         }
         if let Err(error) = programs.is_right(kind, pid, &told.process, &told.actor) {
@@ -271,7 +275,73 @@ fn a_thousand_short_sessions_of_five_kinds_are_recorded_right() -> Result<()> {
     }
     ensure!(expected.is_empty(), "{} have no record", expected.len());
     ensure!(wrong.is_empty(), "{} of 1000 are wrong, first: {}", wrong.len(), wrong[0]);
-    ensure!(late <= MOST_LATE, "{late} of 1000 were not complete");
+    println!("{} of 1000 were not complete: {late:?}", late.len());
+    ensure!(late.len() <= MOST_LATE, "{} of 1000 were not complete: {late:?}", late.len());
+    Ok(())
+}
+
+const ID: &str = "3f4c9d6b1a2e5f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
+
+/// Answers like Docker's own socket, though later than a connect waits.
+fn slow_runtime(path: &Path) -> Result<()> {
+    let listener = UnixListener::bind(path)?;
+    let json = format!(
+        r#"{{"Id":"{ID}","Name":"/shop-web-1","Image":"sha256:00","Config":{{"Image":"registry:5000/shop/web:1","Labels":{{"io.kubernetes.pod.name":"web-5c9f","io.kubernetes.pod.namespace":"shop"}}}}}}"#
+    );
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let json = json.clone();
+            std::thread::spawn(move || {
+                let mut question = [0; 4096];
+                let _ = stream.read(&mut question);
+                std::thread::sleep(Duration::from_millis(800));
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let _ = write!(stream, "{head}{:x}\r\n{json}\r\n0\r\n\r\n", json.len());
+            });
+        }
+    });
+    Ok(())
+}
+
+/// The connect goes on without the runtime's answer, and what was frozen stays. The
+/// answer is a record of its own, by which the statement is found.
+#[test]
+fn what_a_runtime_says_too_late_is_a_record_of_its_own() -> Result<()> {
+    let _alone = alone();
+    let folder = TempFolder::fresh()?;
+    let socket = folder.path().join("docker.sock");
+    slow_runtime(&socket)?;
+    let postgres = Postgres::setup().auth("trust").start()?;
+    let root = Cgroup::fresh()?;
+    let slice = root.child("system.slice")?;
+    let container = slice.child(&format!("docker-{ID}.scope"))?;
+    let plan = Plan::postgres([postgres.port()])
+        .setting("[identity]")
+        .setting(&format!("runtimes = [\"{}\"]", socket.display()));
+    let agent = Agent::start(&root, plan)?;
+    let url = format!("postgres://app@127.0.0.1:{}/app?sslmode=disable", postgres.port());
+    let mut psql = Place::new().cgroup(&container).command(program("psql")?)?;
+    psql.args(["-XAtqc", "SELECT 7 AS lucky", &url]).env("PGGSSENCMODE", "disable");
+    let began = std::time::Instant::now();
+    run(&mut psql)?;
+    ensure!(began.elapsed() < Duration::from_millis(800), "the client waited for the runtime");
+
+    for asked in [["--pod", "shop/web-5c9f"], ["--pod", "web-5c9f"], ["--command", "shop/web"]] {
+        let hits = until("the statement to be found", Duration::from_secs(20), || {
+            let asked = [&asked[..], &["--kind", "statement"]].concat();
+            let hits = agent.search(&asked)?;
+            Ok((!hits.is_empty()).then_some(hits))
+        })?;
+        ensure!(hits.len() == 1, "{asked:?}: {hits:?}");
+        ensure!(hits[0]["process"]["workload"]["image"].is_null(), "it was overwritten");
+    }
+    let told = agent.search(&["--kind", "enriched"])?;
+    ensure!(told.len() == 1, "{told:?}");
+    let facts = told[0]["facts"]["facts"].as_array().context("no facts")?;
+    let image = facts.iter().find(|fact| fact["name"] == "image").context("no image")?;
+    ensure!(image["value"] == "registry:5000/shop/web:1", "{image}");
+    ensure!(image["origin"] == "runtime" && image["confidence"] == "certain", "{image}");
+    agent.verified(&[])?;
     Ok(())
 }
 

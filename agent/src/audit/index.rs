@@ -9,6 +9,7 @@
 
 mod build;
 mod definitions;
+mod learnt;
 mod processes;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use build::{Ended, Progress, SPAN, counts, unpacked};
+pub use learnt::whose;
 pub use processes::{Born, namesakes};
 
 use super::store::{Folder, StoreError, segments};
@@ -170,6 +172,13 @@ CREATE VIRTUAL TABLE IF NOT EXISTS process_words USING fts5(
 CREATE TABLE IF NOT EXISTS ancestors(
     tgid INTEGER NOT NULL, started INTEGER NOT NULL, process INTEGER NOT NULL,
     PRIMARY KEY(tgid, started, process)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS processes_born ON processes(tgid, started);
+CREATE TABLE IF NOT EXISTS learnt(
+    id INTEGER PRIMARY KEY, tgid INTEGER NOT NULL, started INTEGER NOT NULL, boot TEXT,
+    uid INTEGER, container TEXT, name TEXT NOT NULL, value TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS learnt_values ON learnt(name, value);
+CREATE VIRTUAL TABLE IF NOT EXISTS learnt_words USING fts5(
+    body, content='', tokenize = \"unicode61 tokenchars '_'\");
 CREATE TABLE IF NOT EXISTS flows(
     id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, process INTEGER NOT NULL,
     destination TEXT, rule TEXT, database TEXT, role TEXT, uses INTEGER NOT NULL DEFAULT 0);

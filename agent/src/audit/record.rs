@@ -224,6 +224,7 @@ bodies! {
     Lost(Told) = 53, "lost";
     Recovered(Told) = 54, "recovered";
     Observed(Told) = 55, "observed";
+    Enriched(Told) = 56, "enriched";
 }
 
 impl Body {
@@ -258,7 +259,8 @@ impl Body {
             | Self::Flood(told)
             | Self::Lost(told)
             | Self::Recovered(told)
-            | Self::Observed(told) => Some(told.at),
+            | Self::Observed(told)
+            | Self::Enriched(told) => Some(told.at),
             other => other.head().map(|head| head.at),
         }
     }

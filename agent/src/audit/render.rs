@@ -75,7 +75,8 @@ pub fn render(id: RecordId, body: &Body, known: &mut dyn Known) -> Value {
         | Body::Flood(told)
         | Body::Lost(told)
         | Body::Recovered(told)
-        | Body::Observed(told) => Some(parsed(&told.json)),
+        | Body::Observed(told)
+        | Body::Enriched(told) => Some(parsed(&told.json)),
     };
     if let Some(facts) = facts {
         out.insert(body.word().into(), facts);

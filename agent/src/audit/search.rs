@@ -11,7 +11,9 @@ use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::index::{BLOCK, Born, Ended, Index, IndexError, SPAN, counts, namesakes, unpacked};
+use super::index::{
+    BLOCK, Born, Ended, Index, IndexError, SPAN, counts, namesakes, unpacked, whose,
+};
 use super::record::{self, Body, KINDS, RecordId, Standing};
 use super::render::{self, Definitions, parsed};
 use super::statement::STAR;
@@ -573,7 +575,8 @@ fn columns(query: &Query) -> Vec<String> {
 fn flows(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen>> {
     let mut who = Where::default();
     who.any(&query.user, |value| {
-        format!("user = {value} OR uid = CAST({value} AS INTEGER) AND {value} GLOB '[0-9]*' OR person = {value}")
+        format!("user = {value} OR uid = CAST({value} AS INTEGER) AND {value} GLOB '[0-9]*' OR person = {value}
+             OR {}", whose(&["user", "person.user"], &format!("learnt.value = {value}")))
     });
     who.any(&query.exe, |value| {
         format!("exe = {value} OR exe LIKE '%/' || {value} OR comm = {value}")
@@ -583,12 +586,19 @@ fn flows(database: &Connection, query: &Query) -> rusqlite::Result<Option<Chosen
     who.any(&query.pod, |value| {
         format!(
             "substr(pod, 1, length({value})) = {value} OR pod_name = {value}
-             OR namespace || '/' || pod_name = {value}"
+             OR namespace || '/' || pod_name = {value} OR {}",
+            whose(&["pod_name"], &format!("learnt.value = {value}"))
         )
     });
     let command: Vec<String> = query.command.iter().map(|words| quoted(words)).collect();
     who.any(&command, |value| {
-        format!("id IN (SELECT rowid FROM process_words WHERE process_words MATCH {value})")
+        let learnt = format!(
+            "learnt.id IN (SELECT rowid FROM learnt_words WHERE learnt_words MATCH {value})"
+        );
+        format!(
+            "id IN (SELECT rowid FROM process_words WHERE process_words MATCH {value}) OR {}",
+            whose(&["image", "container_name", "namespace", "pod_name"], &learnt)
+        )
     });
     who.any(&query.agent, |value| format!("agent = {value}"));
     who.born(&query.process, ("tgid", "started"), |is_it| is_it);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::{ProgramFile, Relation, Sourced, Workload};
+use crate::model::{Origin, ProgramFile, Relation, Source, Sourced, Workload};
 
 /// One process as it was at one moment. Its arguments are redacted already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +82,10 @@ pub struct Facts {
     pub workload: Workload,
     /// The service account of its pod, `namespace/name`.
     pub account: Option<Sourced<String>>,
+    /// Who says its pod's name and namespace.
+    pub pod_named_by: Option<Origin>,
+    /// Where the arguments come from.
+    pub command: Source,
     /// Nothing was left out for want of time.
     pub complete: bool,
 }

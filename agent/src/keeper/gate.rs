@@ -59,7 +59,7 @@ use crate::config::Settings;
 use crate::control;
 use crate::identity::Known;
 use crate::model::{
-    Adopted, Caller, DatabaseName, Flow, FlowId, LogCaller, LogNote, Process, ProcessKey,
+    Adopted, Caller, DatabaseName, Enriched, Flow, FlowId, LogCaller, LogNote, Process, ProcessKey,
     StatusReport, Timestamp,
 };
 use asked::Redials;
@@ -117,6 +117,8 @@ pub enum Order {
     Adopted(Vec<Adopted>),
     /// Who is behind a connect that is held back.
     Known(Box<Answer>),
+    /// What was learnt of a process after its connect.
+    Enriched(Box<Enriched>),
     /// What the signer answers a worker.
     Signed {
         worker: WorkerId,

@@ -11,6 +11,7 @@
 //! likes: a worker that hangs is replaced, and who has hung two is not read
 //! again while they hang.
 
+mod afterwards;
 mod files;
 mod kin;
 mod logins;
@@ -19,6 +20,7 @@ mod names;
 mod pods;
 mod proc;
 mod runtimes;
+mod told;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -33,8 +35,10 @@ use super::processes::{Cgroups, arguments};
 use crate::config::IdentitySettings;
 use crate::identity::{self, Directory, Facts, Kinds, Known, Seen, redact};
 use crate::model::{
-    Actor, MOST_ANCESTORS, Process, ProcessKey, Relation, Source, Sourced, Workload, cut, cut_front,
+    Actor, MOST_ANCESTORS, Origin, Process, ProcessKey, Relation, Source, Sourced, Workload, cut,
+    cut_front,
 };
+use afterwards::{Afterwards, Open};
 use files::Files;
 use kin::Kin;
 use logins::Logins;
@@ -95,6 +99,7 @@ struct Desk {
     more: Condvar,
     orders: Orders,
     office: Office,
+    afterwards: Afterwards,
 }
 
 /// What is remembered from one reading to the next.
@@ -143,7 +148,7 @@ impl Registrar {
         orders: Orders,
     ) -> io::Result<Self> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let names = Arc::new(Names::default());
+        let names = Names::start()?;
         let office = Office {
             boot: boot.trim().to_owned(),
             known: RwLock::new(Arc::new(known)),
@@ -155,7 +160,10 @@ impl Registrar {
             pods: RwLock::new(pods(settings)),
             cgroups: Mutex::new(Cgroups::new(cgroup_mount)),
         };
-        let desk = Arc::new(Desk { pile: Mutex::default(), more: Condvar::new(), orders, office });
+        let (afterwards, open_rx) = Afterwards::new();
+        let (pile, more) = (Mutex::default(), Condvar::new());
+        let desk = Arc::new(Desk { pile, more, orders, office, afterwards });
+        afterwards::start(&desk, open_rx)?;
         for _ in 0..WORKERS {
             hire(&desk, &mut lock(&desk.pile))?;
         }
@@ -278,18 +286,26 @@ impl Desk {
                 continue;
             };
             drop(pile);
-            let (process, actor) = self.office.find_out(&flow);
+            let (process, actor, open) = self.office.find_out(&flow);
             let (cookie, connected_at) = (flow.cookie, flow.connected_at);
-            let answer = Answer { cookie, connected_at, process, actor: Arc::new(actor) };
+            let answer = Answer { cookie, connected_at, process, actor };
             if !self.orders.send(Order::Known(Box::new(answer))) {
                 return;
+            }
+            // Of the one who was told of, not before.
+            if let Some(open) = open {
+                self.afterwards.find_out(open);
             }
         }
     }
 }
 
 impl Office {
-    fn find_out(&self, flow: &RawFlow) -> (Process, Actor) {
+    fn runtimes(&self) -> Arc<Runtimes> {
+        Arc::clone(&self.runtimes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn find_out(&self, flow: &RawFlow) -> (Process, Arc<Actor>, Option<Open>) {
         let known = Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner));
         let key = ProcessKey { tgid: flow.tgid, started: flow.started, exec: flow.exec };
         let line = self.kin.line(key, &self.memory);
@@ -304,7 +320,10 @@ impl Office {
             seen.real_uid = flow.uid;
         }
         (seen.uid, seen.gid) = (flow.uid, flow.gid);
-        seen.user = self.kin.names.user(flow.uid);
+        seen.user = match seen.workload.container {
+            None => self.kin.names.user_of_host(flow.uid),
+            Some(_) => self.kin.names.user(flow.uid),
+        };
         seen.group = self.kin.names.group(flow.gid);
         if flow.started != 0 {
             seen.started = flow.started;
@@ -328,21 +347,26 @@ impl Office {
             self.look_at_file(ancestor, Duration::ZERO);
         }
         let mut process = process;
-        let runtimes = Arc::clone(&self.runtimes.read().unwrap_or_else(PoisonError::into_inner));
-        process.workload = runtimes.describe(process.workload.clone());
+        process.workload = self.runtimes().describe(process.workload.clone());
+        let (key, login) = self.logins.of(&seen, &ancestors, &self.memory).unzip();
+        let by_runtime = process.workload.pod_name.is_some();
         let account = self.look_at_pod(flow, &mut process.workload);
+        let pod_named_by = if by_runtime { Origin::Runtime } else { Origin::Kubelet };
         let facts = Facts {
             boot: self.boot.clone(),
-            login: self.logins.of(&seen, &ancestors, &self.memory),
+            login,
             process: seen,
             ancestors,
             environment: environment.unwrap_or_default(),
             workload: process.workload.clone(),
+            pod_named_by: Some(pod_named_by),
+            command: process.command_source,
             account,
             complete,
         };
-        let actor = identity::actor(&facts, &known);
-        (process, actor)
+        let actor = Arc::new(identity::actor(&facts, &known));
+        let open = Open::of(&facts, &process, &actor, key);
+        (process, actor, open)
     }
 
     /// What the node itself says of its pod; what the runtime has said stays.

@@ -70,6 +70,11 @@ pub enum Origin {
     Kubelet,
     /// The host's lists of users: its files, or whom its name service asks.
     Host,
+    /// Taken in the kernel's hook, in the process's own context.
+    #[serde(rename = "kernel-hook")]
+    Hook,
+    /// Read from /proc while the process sat in its connect.
+    Proc,
 }
 
 /// How sure a fact is, the least sure first.
@@ -101,6 +106,14 @@ pub struct Attribute {
     pub confidence: Confidence,
 }
 
+/// Where a group of facts comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    pub facts: String,
+    pub origin: Origin,
+    pub confidence: Confidence,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     pub kind: Kind,
@@ -123,6 +136,8 @@ pub struct Actor {
     /// From the directory file.
     pub teams: Vec<String>,
     pub groups: Vec<String>,
+    /// Of each group of facts that is known.
+    pub sources: Vec<Provenance>,
     pub attributes: Vec<Attribute>,
 }
 
@@ -224,6 +239,14 @@ pub struct Switch {
     pub to: String,
 }
 
+impl Provenance {
+    /// Of what every connect has: its process, its user, its cgroup.
+    pub fn of_hook() -> Self {
+        let (origin, confidence) = (Origin::Hook, Confidence::Certain);
+        Self { facts: "process".to_owned(), origin, confidence }
+    }
+}
+
 impl Kind {
     pub const ALL: [Self; 6] = [
         Self::Terminal,
@@ -247,9 +270,10 @@ impl Kind {
 }
 
 impl Actor {
-    /// Nothing could be found out.
+    /// Nothing could be found out but what the hook itself took.
     pub fn unknown(reason: &str) -> Self {
-        Self { reason: cut(reason, LONGEST_VALUE), ..Self::default() }
+        let sources = vec![Provenance::of_hook()];
+        Self { reason: cut(reason, LONGEST_VALUE), sources, ..Self::default() }
     }
 
     /// `agent claude-code`, `service`

@@ -15,7 +15,7 @@ pub struct ProcessKey {
 }
 
 /// Where a fact comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// Taken in the hook, in the process's own context.
@@ -23,6 +23,7 @@ pub enum Source {
     /// Read from /proc right afterwards.
     Proc,
     /// The process had ended before it could be read.
+    #[default]
     Missing,
 }
 

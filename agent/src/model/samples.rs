@@ -6,8 +6,8 @@ use super::{
     HoldApproval, HoldAsked, HoldEvent, HoldGrant, HoldId, HoldLiteral, HoldParameter, HoldState,
     HoldStep, HookReport, Kind, LogReport, Losses, Mode, NamespaceReport, Origin,
     OriginalDestination, ParsersReport, Peer, Person, PolicyMode, PolicyReport, Process,
-    ProcessKey, Program, ProgramFile, Reach, RefusedWhy, Relation, SocketKind, Source, Sourced,
-    StatusReport, Timestamp, TlsCarried, Varying, Verdict, Via, Workload,
+    ProcessKey, Program, ProgramFile, Provenance, Reach, RefusedWhy, Relation, SocketKind, Source,
+    Sourced, StatusReport, Timestamp, TlsCarried, Varying, Verdict, Via, Workload,
 };
 
 pub const AT: Timestamp = Timestamp(1_795_222_800_123_456_000);
@@ -96,6 +96,11 @@ pub fn actor() -> Actor {
         }),
         teams: vec!["payments".into()],
         groups: vec!["dba".into()],
+        sources: vec![Provenance {
+            facts: "process".into(),
+            origin: Origin::Hook,
+            confidence: Confidence::Certain,
+        }],
         attributes: vec![Attribute {
             name: "otel.service.name".into(),
             value: "shop".into(),

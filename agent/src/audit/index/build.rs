@@ -10,7 +10,7 @@ use std::path::Path;
 use foldhash::{HashMap, HashMapExt as _};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{definitions, processes};
+use super::{definitions, learnt, processes};
 use crate::audit::Verdict;
 use crate::audit::frame::SEGMENT_HEAD;
 use crate::audit::record::{self, Back, Body, Intent, Outcome, RecordId};
@@ -335,6 +335,10 @@ impl Taker<'_> {
     fn event(&mut self, id: RecordId, body: &Body) -> rusqlite::Result<()> {
         let seen = match body {
             Body::Observed(told) => processes::observed(self.database, &told.json)?,
+            Body::Enriched(told) => {
+                learnt::learn(self.database, &told.json)?;
+                processes::observed(self.database, &told.json)?
+            }
             _ => None,
         };
         if let Some(seen) = &seen {

@@ -6,7 +6,10 @@ use crate::audit::record::Body;
 use crate::audit::search::{Hit, Query};
 use crate::audit::statement::Touched;
 use crate::audit::{Connection, Ending, Log, Outcome, Sealed, Sequencer, Statement, Verdict, Way};
-use crate::model::{Carried, EventKind, Grounds, LogTerms, Mode, samples};
+use crate::model::{
+    Attribute, Carried, Confidence, Enriched, EventKind, Flow, Grounds, LogTerms, Mode, Origin,
+    samples,
+};
 use crate::sql::Strings;
 
 struct Filled {
@@ -221,6 +224,70 @@ fn who_it_was_is_found_by_names_and_words_too() {
     assert_eq!(found(Query { command: vec!["nightly other".into()], ..query() }), [""; 0]);
     // A statement's words are its own.
     assert_eq!(found(Query { words: Some("nightly".into()), ..query() }), [""; 0]);
+}
+
+#[test]
+fn what_was_learnt_later_finds_what_went_before_and_replaces_nothing() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let nameless = |pid: u32, uid: u32, started: u64| {
+        let mut flow = samples::flow();
+        flow.id.cookie = started + u64::from(uid);
+        (flow.process.key.tgid, flow.process.key.started) = (pid, started);
+        (flow.process.uid, flow.process.user) = (uid, None);
+        flow.process.workload = crate::model::Workload::default();
+        flow.process.workload.container = Some("c".into());
+        flow
+    };
+    let fact = |name: &str, value: &str| Attribute {
+        name: name.into(),
+        value: value.into(),
+        origin: Origin::Host,
+        confidence: Confidence::Certain,
+    };
+    let all = [
+        (nameless(700, 1200, 9_000_000_000), "SELECT hers"),
+        // The same number: by another user, and at another time.
+        (nameless(700, 1300, 9_000_000_000), "SELECT his"),
+        (nameless(700, 1200, 8_000_000_000), "SELECT earlier"),
+    ];
+    let learnt = Enriched {
+        process: all[0].0.process.clone(),
+        boot: all[0].0.actor.boot.clone(),
+        facts: vec![
+            fact("user", "alice"),
+            fact("image", "registry:5000/shop/web:1"),
+            fact("namespace", "shop"),
+            fact("pod_name", "web-1"),
+        ],
+    };
+    for (serial, (flow, sql)) in (0..).zip(&all) {
+        run(&log.connection(Arc::new(flow.clone())), &log, serial, sql, vec![]);
+    }
+    log.tell(Body::Enriched, &crate::audit::render::parsed(&learnt.event())).unwrap();
+    let again = Arc::new(Flow { rule: "again".into(), ..all[0].0.clone() });
+    run(&log.connection(again), &log, 9, "SELECT after", vec![]);
+    let mut index = Index::open(&Folder::new(&scratch.0)).unwrap();
+    index.catch_up(&mut || true).unwrap();
+    let found = |query: Query| texts(&index.search(&query).unwrap());
+    let one = |text: &str| vec![text.to_owned()];
+    let hers = ["SELECT after", "SELECT hers"];
+    assert_eq!(found(Query { user: one("alice"), ..query() }), hers);
+    assert_eq!(found(Query { command: one("shop/web"), ..query() }), hers);
+    for pod in ["web-1", "shop/web-1"] {
+        assert_eq!(found(Query { pod: one(pod), ..query() }), hers, "{pod}");
+    }
+    for pod in ["shop", "other/web-1"] {
+        assert_eq!(found(Query { pod: one(pod), ..query() }), [""; 0], "{pod}");
+    }
+    assert_eq!(found(Query { user: one("bob"), ..query() }), [""; 0]);
+    assert_eq!(found(Query { user: one("registry:5000/shop/web:1"), ..query() }), [""; 0]);
+    // The record itself is found by who it was; the process stays as it was told.
+    let hits = index.search(&Query { user: one("alice"), ..query() }).unwrap();
+    let told = hits.iter().find(|hit| hit.kind == "enriched").unwrap();
+    assert_eq!(told.facts.as_ref().unwrap()["facts"][0]["value"], "alice");
+    let before = hits.iter().find(|hit| hit.kind == "statement").unwrap();
+    assert!(before.process.as_ref().unwrap()["user"].is_null());
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn all() -> Vec<Body> {
         Body::Lost(told()),
         Body::Recovered(told()),
         Body::Observed(told()),
+        Body::Enriched(told()),
     ]
 }
 

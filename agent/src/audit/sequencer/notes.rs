@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::audit::log::{Log, LogError};
 use crate::audit::record::{Body, RecordId};
 use crate::audit::render::parsed;
-use crate::model::{LogCaller, LogNote, Verdict};
+use crate::model::{Enriched, LogCaller, LogNote, Verdict};
 
 /// Records what happened at a time.
 pub(super) fn tell(log: &Log, at: u64, note: &LogNote) -> Result<RecordId, LogError> {
@@ -32,7 +32,15 @@ pub(super) fn tell(log: &Log, at: u64, note: &LogNote) -> Result<RecordId, LogEr
             }
             log.tell_of(at, Body::Read, &facts)
         }
-        LogNote::Observed { event } => log.tell_of(at, Body::Observed, &parsed(event)),
+        LogNote::Observed { event } => {
+            let mut event = parsed(event);
+            let learnt = event.get("event").is_some_and(|word| word == Enriched::EVENT);
+            if let Some(facts) = event.as_object_mut().filter(|_| learnt) {
+                facts.remove("event");
+            }
+            let kind = if learnt { Body::Enriched } else { Body::Observed };
+            log.tell_of(at, kind, &event)
+        }
     }
 }
 

@@ -69,6 +69,9 @@ impl Gate {
                 }
                 Order::Adopted(adopted) => self.parts.adopted = adopted,
                 Order::Known(answer) => self.on_known(*answer),
+                Order::Enriched(learnt) => {
+                    self.parts.observers.note(LogNote::Observed { event: learnt.event() });
+                }
                 Order::Signed { worker, request, leaf } => self.signed(worker, request, leaf),
                 Order::Holds(wanted, caller, done) => {
                     let _ = done.send(self.on_holds_order(*wanted, caller));

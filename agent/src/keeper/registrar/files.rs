@@ -83,6 +83,18 @@ impl Files {
         Some(ProgramFile { device, inode, build_id: known.build_id, sha256 })
     }
 
+    /// The hash of a file that was looked at before, as far as it is there within
+    /// `patience`.
+    pub fn hash_of(&self, file: &ProgramFile, patience: Duration) -> Option<String> {
+        let known = lock(&self.hashes.known);
+        let is_it = |key: &&Key| (key.0, key.1) == (file.device, file.inode);
+        // Of one that was written anew meanwhile nobody can tell which it was.
+        let mut all = known.keys().filter(is_it).copied();
+        let (key, None) = (all.next()?, all.next()) else { return None };
+        drop(known);
+        self.wait(key, patience)
+    }
+
     fn hash(&self, key: Key, build_id: Option<&str>, file: File) -> bool {
         let mut known = lock(&self.hashes.known);
         if known.len() >= MOST_KNOWN {

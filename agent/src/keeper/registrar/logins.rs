@@ -29,7 +29,11 @@ const MOST_KNOWN: usize = 1024;
 const SHOWN_KEYS: &str = "/tmp/sshauth.";
 const LONGEST_KEY: u64 = 16 * 1024;
 
-/// By the sshd that serves it: its pid and start.
+/// The sshds that serve a login, by pid and start: the nearest to the session first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LoginKey(pub Vec<(u32, u64)>);
+
+/// By the sshd that is nearest.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
     known: Mutex<HashMap<(u32, u64), Login>>,
@@ -37,13 +41,19 @@ pub(super) struct Logins {
 
 impl Logins {
     /// Of the sshd nearest to the process, if it descends from one.
-    pub fn of(&self, process: &Seen, ancestors: &[Seen], memory: &Memory) -> Option<Login> {
+    pub fn of(
+        &self,
+        process: &Seen,
+        ancestors: &[Seen],
+        memory: &Memory,
+    ) -> Option<(LoginKey, Login)> {
         let is_sshd = |seen: &Seen| matches!(seen.program(), "sshd" | "sshd-session");
         let nearest = ancestors.iter().position(is_sshd)?;
         let daemons: Vec<&Seen> = ancestors.iter().skip(nearest).filter(|s| is_sshd(s)).collect();
-        let key = daemons.first().map(|sshd| (sshd.pid, sshd.started))?;
+        let all = LoginKey(daemons.iter().map(|sshd| (sshd.pid, sshd.started)).collect());
+        let key = *all.0.first()?;
         if let Some(known) = lock(&self.known).get(&key) {
-            return Some(known.clone());
+            return Some((all, known.clone()));
         }
         let peer = daemons.iter().find_map(|sshd| peer_of(sshd.pid));
         let logged = daemons.iter().find_map(|sshd| logged(sshd.pid));
@@ -67,7 +77,20 @@ impl Logins {
             known.clear();
         }
         known.insert(key, login.clone());
-        Some(login)
+        Some((all, login))
+    }
+
+    /// What was found in a log of a login that is known.
+    pub fn logged(&self, key: &LoginKey) -> Option<Accepted> {
+        lock(&self.known).get(key.0.first()?)?.logged.clone()
+    }
+
+    /// The same, once it was found.
+    pub fn keep(&self, key: &LoginKey, found: &Accepted) {
+        let mut known = lock(&self.known);
+        if let Some(login) = key.0.first().and_then(|key| known.get_mut(key)) {
+            login.logged.get_or_insert_with(|| found.clone());
+        }
     }
 }
 

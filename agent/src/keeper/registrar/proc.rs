@@ -88,6 +88,11 @@ fn told_in(folder: &Path, pid: u32, mark: Mark, names: &Names, memory: &Memory) 
     let login_uid = number("loginuid");
     let raw = memory.read(pid, uid, || command_line(folder)).flatten().unwrap_or_default();
     let cgroups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
+    let workload = cgroup::of_process(&cgroups);
+    let named = |uid| match workload.container {
+        None => names.user_of_host(uid),
+        Some(_) => names.user(uid),
+    };
     // Several numbers: the host's first, the innermost namespace's last.
     let inner = field("NSpid").unwrap_or_default().split_whitespace().skip(1).last();
     Some(Seen {
@@ -97,8 +102,8 @@ fn told_in(folder: &Path, pid: u32, mark: Mark, names: &Names, memory: &Memory) 
         uid,
         real_uid,
         gid,
-        user: names.user(uid),
-        real_user: names.user(real_uid),
+        user: named(uid),
+        real_user: named(real_uid),
         group: names.group(gid),
         comm: String::from_utf8_lossy(&comm).trim_end_matches('\n').to_owned(),
         script: script::of(exe.as_deref(), &raw, current.as_deref()),
@@ -107,11 +112,11 @@ fn told_in(folder: &Path, pid: u32, mark: Mark, names: &Names, memory: &Memory) 
         folder: current,
         terminal: terminal(mark.terminal),
         login_uid,
-        login_user: login_uid.and_then(|uid| names.user(uid)),
+        login_user: login_uid.and_then(|uid| names.user_of_host(uid)),
         login_session: login_uid.and_then(|_| number("sessionid")),
         effective: field("CapEff").and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0),
         inner_pid: inner.and_then(|pid| pid.parse().ok()),
-        workload: cgroup::of_process(&cgroups),
+        workload,
         ..Seen::default()
     })
 }

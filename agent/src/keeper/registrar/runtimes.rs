@@ -23,10 +23,12 @@ use super::lock;
 use crate::identity::runtime::{AnswerError, Described, Exchange, Heard, Question, Tongue};
 use crate::model::Workload;
 
-/// For one container, all in all.
+/// While a connect waits for it.
 const WITHIN: Duration = Duration::from_millis(150);
 /// Nobody's connect waits for this one.
 const WITHIN_GREETING: Duration = Duration::from_secs(5);
+/// … where no connect waits for the answer.
+const PATIENTLY: Duration = Duration::from_secs(3);
 /// How long an answer, or the want of one, holds.
 const FRESH: Duration = Duration::from_secs(300);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -48,6 +50,8 @@ pub(super) trait Ask: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub(super) struct Runtimes {
     sockets: Vec<PathBuf>,
+    /// For one container, all in all.
+    within: Duration,
     way: Box<dyn Ask>,
     memory: Mutex<Memory>,
 }
@@ -65,8 +69,25 @@ impl Runtimes {
         Self::by(sockets, Box::new(OverSocket))
     }
 
+    /// For who has the time: a runtime that is slow is heard out.
+    pub fn patient(sockets: Vec<PathBuf>) -> Self {
+        Self { within: PATIENTLY, ..Self::new(sockets) }
+    }
+
+    pub fn sockets(&self) -> &[PathBuf] {
+        &self.sockets
+    }
+
+    /// What somebody more patient was told of a container.
+    pub fn keep(&self, found: &Workload) {
+        if let Some(container) = &found.container {
+            let known = (Instant::now() + FRESH, Some(found.clone()));
+            lock(&self.memory).known.insert(container.clone(), known);
+        }
+    }
+
     fn by(sockets: Vec<PathBuf>, way: Box<dyn Ask>) -> Self {
-        Self { sockets, way, memory: Mutex::default() }
+        Self { sockets, within: WITHIN, way, memory: Mutex::default() }
     }
 
     /// A workload with what its runtime says of its container.
@@ -84,7 +105,7 @@ impl Runtimes {
         {
             return known.clone().unwrap_or(workload);
         }
-        let found = self.ask(&workload, now + WITHIN);
+        let found = self.ask(&workload, now + self.within);
         let whole = found.as_ref().is_some_and(|found| found.whole);
         let until = now + if whole { FRESH } else { ASK_AGAIN };
         let found = found.map(|found| found.workload);
