@@ -25,16 +25,14 @@ impl Told {
     /// What is told where `[audit] text` is this.
     fn with(text: &str) -> Result<Self> {
         let postgres = Postgres::setup().auth("trust").start()?;
-        for sql in [
-            "CREATE TABLE customers (id bigint, email text, note text)",
-            "CREATE ROLE clerk LOGIN",
-        ] {
+        for sql in
+            ["CREATE TABLE customers (id bigint, email text, note text)", "CREATE ROLE clerk LOGIN"]
+        {
             postgres.admin("app", sql)?;
         }
         let root = Cgroup::fresh()?;
         let work = root.child("work")?;
-        let plan =
-            Plan::postgres([postgres.port()]).setting(&format!("audit.text = \"{text}\""));
+        let plan = Plan::postgres([postgres.port()]).setting(&format!("audit.text = \"{text}\""));
         let agent = Agent::start(&root, plan)?;
         let place = Place::new().cgroup(&work);
         // Nothing of it stands in a command line.

@@ -10,9 +10,7 @@ use super::{Group, Log, LogError, Sealed, Shared, State, micros};
 use crate::audit::record::{self, Back, Body, Head, OnFlow};
 use crate::audit::redact;
 use crate::audit::says::HIDDEN;
-use crate::audit::statement::{
-    self, Outcome, PROCESS, Reach, Statement, TransactionEnd, key_of,
-};
+use crate::audit::statement::{self, Outcome, PROCESS, Reach, Statement, TransactionEnd, key_of};
 use crate::model::{Carried, Closing, Durability, Flow, LONGEST_VALUE, Mode, cut};
 
 /// For one session; its records bear its process's own count.
@@ -145,11 +143,7 @@ impl Connection {
         Sealed { writer, position: None, summed: false }
     }
 
-    fn try_intent(
-        &self,
-        shared: &Shared,
-        statement: &Statement<'_>,
-    ) -> Result<Sealed, LogError> {
+    fn try_intent(&self, shared: &Shared, statement: &Statement<'_>) -> Result<Sealed, LogError> {
         let at = micros();
         let mut state = shared.lock();
         let (position, summed) = match self.allowance(shared, &mut state, at)? {
@@ -318,7 +312,6 @@ impl Connection {
             Err(error) => Err(error),
         }
     }
-
 }
 
 /// How a statement is told whose workload is over its rate.

@@ -49,7 +49,10 @@ struct Bucket {
 pub enum Allowance {
     Whole,
     /// Statements that are alike are told together, for so many microseconds at a time.
-    Together { reach: Reach, window: u64 },
+    Together {
+        reach: Reach,
+        window: u64,
+    },
 }
 
 impl Floods {

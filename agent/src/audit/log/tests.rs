@@ -84,7 +84,7 @@ pub fn flow(pid: u32, mode: Mode) -> Arc<crate::model::Flow> {
     Arc::new(flow)
 }
 
-fn closing() -> crate::model::Closing {
+pub fn closing() -> crate::model::Closing {
     crate::model::Closing {
         flow: samples::flow().id,
         bytes_up: 1,
