@@ -49,6 +49,8 @@
 //! ```
 
 mod columns;
+#[cfg(test)]
+mod documented;
 pub mod export;
 pub mod frame;
 pub mod index;

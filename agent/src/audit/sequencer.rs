@@ -9,6 +9,9 @@ mod keeping;
 mod notes;
 mod recovery;
 
+#[cfg(test)]
+pub(super) use notes::tell as tell_note;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -675,6 +675,16 @@ fn the_log_is_set_by_audit() {
 }
 
 #[test]
+fn the_log_s_document_shows_what_holds_where_nothing_is_set() {
+    let document = include_str!("../../../docs/audit.md");
+    let block = document.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(parse(block, "f").unwrap().audit, AuditSettings::default());
+    for setting in file::AUDIT {
+        assert!(block.contains(&format!("\n{setting} = ")), "{setting}");
+    }
+}
+
+#[test]
 fn approvals_are_set_by_their_table() {
     let text = "[approvals]\ngroup = \"dba\"\nhold_wait = \"5m\"\nopen_for = \"2h\"\n";
     let expected = ApprovalSettings {

@@ -84,7 +84,7 @@ pub fn flow(pid: u32, mode: Mode) -> Arc<crate::model::Flow> {
     Arc::new(flow)
 }
 
-fn closing() -> crate::model::Closing {
+pub fn closing() -> crate::model::Closing {
     crate::model::Closing {
         flow: samples::flow().id,
         bytes_up: 1,
@@ -343,11 +343,11 @@ fn a_workload_that_floods_is_named_and_told_together_and_never_refused() {
     let other = log.connection(Arc::new(other));
     // Always new texts, always new connections: nothing is like anything before.
     let (mut statements, mut bytes) = (0_u64, 0);
-    for pid in 0..3_000 {
+    for pid in 0..600 {
         let connection = log.connection(flow(pid, Mode::Strict));
         connection.opened().unwrap();
-        for name in 0..5 {
-            let sql = format!("SELECT c{pid}_{name} AS {}", "x".repeat(200));
+        for name in 0..4 {
+            let sql = format!("SELECT c{pid}_{name} AS {}", "x".repeat(1_500));
             let subject = log.subject(&sql, Strings::Standard, None);
             let statement = Statement::new(name, Way::Query, Some(&subject), Verdict::Allowed);
             let sealed = connection.intent(&statement).unwrap();

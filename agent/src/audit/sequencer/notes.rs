@@ -8,7 +8,7 @@ use crate::audit::render::parsed;
 use crate::model::{Enriched, LogCaller, LogNote, Verdict};
 
 /// Records what happened at a time.
-pub(super) fn tell(log: &Log, at: u64, note: &LogNote) -> Result<RecordId, LogError> {
+pub(in crate::audit) fn tell(log: &Log, at: u64, note: &LogNote) -> Result<RecordId, LogError> {
     match note {
         LogNote::Started { version } => {
             log.tell_of(at, Body::Agent, &json!({ "what": "started", "version": version }))
