@@ -1,9 +1,11 @@
 //! TLS on both legs: what clients can believe, and what they are told.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tidegate_tests::agent::{Agent, Observer, Plan};
 use tidegate_tests::certificates::{Key, Pair};
 use tidegate_tests::cgroup::Cgroup;
@@ -11,7 +13,8 @@ use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program};
 use tidegate_tests::scene::alone;
-use tidegate_tests::wait;
+use tidegate_tests::wire::message;
+use tidegate_tests::{ports, wait};
 
 struct Carried {
     agent: Agent,
@@ -241,6 +244,62 @@ fn a_server_without_tls_is_not_talked_to_where_the_settings_ask_for_it() -> Resu
     })?;
     let after = postgres.log().matches("connection authorized").count();
     ensure!(before == after, "the server has had a session: {}", postgres.log());
+    Ok(())
+}
+
+/// What it says in plain text isn't passed on as the server's: that says who is on the way.
+#[test]
+fn a_server_that_answers_a_request_for_tls_by_an_error_is_told_as_that() -> Result<()> {
+    let _alone = alone();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, ports::fresh()?))?;
+    let port = listener.local_addr()?.port();
+    let root = Cgroup::fresh()?;
+    let work = root.child("work")?;
+    let none: [u16; 0] = [];
+    let always = format!("[[protect]]\nto = {port}\nupstream_tls = \"always\"\n");
+    let agent = Agent::start(&root, Plan::postgres(none).setting(&always))?;
+    let server = std::thread::spawn(move || -> Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        stream.read_exact(&mut [0; 8])?;
+        stream.write_all(&message::typed(b'E', b"SFATAL\0C53300\0Mtype your password\0\0"))?;
+        // It waits for the end.
+        let _ = stream.read(&mut [0; 8]);
+        Ok(())
+    });
+    let mut psql = Place::new().cgroup(&work).command(program("psql")?)?;
+    let dsn = format!("host=127.0.0.1 port={port} user=app dbname=app sslmode=disable");
+    let output = psql.args(["-XAtc", "SELECT 'hello'"]).arg(dsn).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let told = said.contains("can't be reached by TLS: it answered with an error");
+    ensure!(told && !said.contains("password"), "{said}{}", agent.tail());
+    server.join().map_err(|_| anyhow!("the server's thread panicked"))?
+}
+
+/// Each way to verify, with a server that is who it should be, one of another name, and one
+/// that no trusted root has signed: who gets in, and what a client that verifies makes of it.
+#[test]
+fn each_way_to_verify_does_what_it_says() -> Result<()> {
+    let _alone = alone();
+    for (verify, right, named, strange) in [
+        ("mirror", [true, true], [true, false], [true, false]),
+        ("full", [true, true], [false, false], [false, false]),
+        ("ca", [true, true], [true, false], [false, false]),
+        // What is configured alone is signed, whoever the server is.
+        ("none", [true, true], [true, true], [true, true]),
+    ] {
+        for (case, expected) in [("right", right), ("named", named), ("strange", strange)] {
+            let name = if case == "named" { "elsewhere.test" } else { "localhost" };
+            let roots = if case == "strange" || verify == "none" { "" } else { "ROOTS\n" };
+            let more = format!("verify = \"{verify}\"\nserver_name = \"{name}\"\n{roots}");
+            let carried = Carried::start(&more)?;
+            let full = format!("sslmode=verify-full {}", carried.trusted());
+            let came: Vec<bool> = ["sslmode=require", &full]
+                .into_iter()
+                .map(|dsn| Ok(carried.psql(name, dsn)?.status.success()))
+                .collect::<Result<_>>()?;
+            ensure!(came == expected, "{verify}, {case}: {came:?}{}", carried.agent.tail());
+        }
+    }
     Ok(())
 }
 

@@ -240,7 +240,7 @@ fn fits(who: &Who, flow: &Flow) -> bool {
     let process = &flow.process;
     let path = process.exe.as_ref().map(|path| path.to_string_lossy());
     let group = process.cgroup.as_deref().unwrap_or_default();
-    let in_unit = |unit: &String| group.split('/').any(|part| part == unit);
+    let in_unit = |name: &String| units(group, *user).any(|unit| unit == name);
     let under = |wanted: &String| {
         let wanted = wanted.trim_end_matches('/');
         let rest = process.cgroup.as_deref().and_then(|group| group.strip_prefix(wanted));
@@ -250,6 +250,19 @@ fn fits(who: &Who, flow: &Flow) -> bool {
         && unit.as_ref().is_none_or(in_unit)
         && user.is_none_or(|user| process.uid == user)
         && cgroup.as_ref().is_none_or(under)
+}
+
+/// The slices and the unit that a cgroup lies in, as far as an administrator has named them:
+/// what lies below a unit, its own processes may call as they like. So may a user below his
+/// session manager: that counts where this very user is asked for.
+fn units(group: &str, user: Option<u32>) -> impl Iterator<Item = &str> {
+    let manager = user.map(|uid| format!("user@{uid}.service"));
+    let mut below = false;
+    group.split('/').filter(|part| !part.is_empty()).take_while(move |part| {
+        let counts = !below;
+        below |= !part.ends_with(".slice") && manager.as_deref() != Some(part);
+        counts
+    })
 }
 
 fn store(roots: &[Der]) -> RootCertStore {

@@ -78,6 +78,37 @@ fn all_that_is_said_of_a_process_must_be_so() {
     }
 }
 
+/// Whoever may make cgroups of his own calls them as he likes.
+#[test]
+fn a_unit_is_one_that_an_administrator_has_named() {
+    const USERS: &str = "/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service";
+    for (group, who, fitting) in [
+        (USERS, unit("shop.service"), false),
+        (USERS, unit("app.slice"), false),
+        (USERS, unit("user@1000.service"), true),
+        (USERS, unit("user-1000.slice"), true),
+        // The user is asked for too: what he says is said of himself.
+        (USERS, Who { user: Some(1000), ..unit("shop.service") }, true),
+        (USERS, Who { user: Some(1000), ..unit("other.service") }, false),
+        ("/system.slice/docker-1.scope/shop.service", unit("shop.service"), false),
+        ("/system.slice/docker-1.scope/shop.service", unit("docker-1.scope"), true),
+        ("/system.slice/other.service/shop.service", unit("shop.service"), false),
+        ("/docker/1/system.slice/shop.service", unit("shop.service"), false),
+        ("/a.slice/a-b.slice/shop.service", unit("shop.service"), true),
+        ("/shop.service", unit("shop.service"), true),
+    ] {
+        let mut flow = flow();
+        flow.process.cgroup = Some(group.into());
+        assert_eq!(fits(&who, &flow), fitting, "{who:?} in {group}");
+        // Another user's session manager is nobody's that is asked for.
+        flow.process.uid = 1001;
+        assert!(
+            !fits(&Who { user: Some(1001), ..unit("shop.service") }, &flow)
+                || !group.contains("user@")
+        );
+    }
+}
+
 /// A process that is gone before it could be read.
 #[test]
 fn of_whom_nothing_is_known_nothing_fits_but_everybody() {

@@ -62,10 +62,14 @@ impl<I: Io> Carriage<I> {
                 return Ok(false);
             }
             Some(TlsAnswer::Tls) => self.upstream.framer.consume_framed(),
-            // The stage is one in which the client hears it.
-            Some(_) => {
+            // The stage is one in which the client hears it. What a server says in plain
+            // text, anybody on the way may have said.
+            Some(answer) => {
                 self.stage = Stage::AskedForUs(opened);
-                return Err(Fault::fatal(no_tls("it speaks none")));
+                return Err(Fault::fatal(no_tls(match answer {
+                    TlsAnswer::Error => "it answered with an error (see its own log)",
+                    _ => "it speaks none",
+                })));
             }
         }
         let secured = self.secure_upstream(&Hello::default());
