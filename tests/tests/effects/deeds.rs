@@ -109,7 +109,7 @@ BEGIN
         ) AS written
         $query$, key, acl, catalog, acl || ',relpages,reltuples,relallvisible,relfilenode,'
         'relhasindex,relhasrules,relhastriggers,relhassubclass,reltoastrelid,relfrozenxid,'
-        'relminmxid,relchecks', since, CASE key WHEN 'oid' THEN key ELSE '0' END);
+        'relminmxid,relchecks,datfrozenxid,datminmxid', since, CASE key WHEN 'oid' THEN key ELSE '0' END);
 END
 $$;
 CREATE FUNCTION watch.keys(catalog text, key text) RETURNS SETOF text
