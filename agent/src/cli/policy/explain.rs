@@ -244,6 +244,10 @@ impl Explain {
         };
         let corrections = Corrections::of(0, &settings.classes.words, Some(server), database)
             .map_err(|error| Failure::text(Exit::Usage, error))?;
+        if let Some(alone) = self.masked.iter().find(|path| !path.contains('.')) {
+            let error = format!("`{alone}` names no table: write TABLE.COLUMN");
+            return Err(Failure::text(Exit::Usage, error));
+        }
         let known = Known { masked: &self.masked, corrections };
         let question = Question {
             subject: &subject,

@@ -18,6 +18,7 @@ pub(super) struct TestFile {
 /// Files as given, folders by their `.cedar` files. Nothing given: the operator's
 /// own, where there are any.
 pub(super) fn policies(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    let named = !paths.is_empty();
     let own = [PathBuf::from(FOLDER)];
     let paths = match paths {
         [] if Path::new(FOLDER).is_dir() => own.as_slice(),
@@ -26,7 +27,14 @@ pub(super) fn policies(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut all = Vec::new();
     for path in paths {
         if path.is_dir() {
-            for file in listed(path, ".cedar")? {
+            let files = listed(path, ".cedar")?;
+            if named && files.is_empty() {
+                let shown = path.display();
+                let why = "policies are files called NAME.cedar, and those of folders within it";
+                let error = format!("there are no policies in `{shown}`: {why} are not read");
+                return Err(Failure::text(Exit::Usage, error));
+            }
+            for file in files {
                 all.push(source(&file)?);
             }
         } else {

@@ -224,3 +224,21 @@ fn a_folder_s_policies_and_tests_are_found() {
     let missing = files::policies(&[folder.0.join("nowhere")]).err().unwrap();
     assert!(missing.error.unwrap().to_string().starts_with("cannot read `"));
 }
+
+#[test]
+fn what_would_have_been_passed_over_is_told() {
+    let folder = Folder::new("nothing", &[("policies.txt", "")]);
+    let path = folder.0.clone();
+    let over = super::Over { paths: vec![path.clone()], packs: vec![], bare: false };
+    let Err(failure) = over.set() else { panic!("nothing is a set") };
+    let told = failure.to_string();
+    assert!(told.contains("NAME.cedar") && told.contains(&*path.to_string_lossy()), "{told}");
+
+    let line = ["explain", "select email from customers", "--masked", "email"];
+    let super::What::Explain(explain) = command(&line) else { panic!("another command") };
+    let set = explain.set(&Settings::default()).unwrap();
+    let cell = Cell::start(cell::Settings::default()).unwrap();
+    let told = explain.explain(&set, &Settings::default(), &cell, Timestamp(0));
+    let Err(failure) = told else { panic!("a column of no table") };
+    assert_eq!(failure.to_string(), "`email` names no table: write TABLE.COLUMN");
+}

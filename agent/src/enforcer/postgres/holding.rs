@@ -360,12 +360,18 @@ impl Judge {
         ruling: &Ruling,
         values: Option<Bind<'_>>,
     ) -> Result<HoldAsked, &'static str> {
-        let length = match runs {
+        let text = match runs {
             Runs::Query(text) => text.len(),
             Runs::Parse(parse) => parse.query.len(),
             Runs::Bind(_, Some(known)) => known.value.text().map_or(0, |text| text.len()),
             _ => 0,
         };
+        let bound = match runs {
+            Runs::Bind(bind, _) => Some(bind),
+            _ => values.as_ref(),
+        };
+        let bound = bound.into_iter().flat_map(|bind| bind.parameters.iter().flatten());
+        let length = bound.fold(text, |sum, value| sum.saturating_add(value.len()));
         // Not even looked at: that takes as long as it is long, and others wait.
         if length > MOST_ASKED {
             return Err(TOO_LONG);

@@ -12,7 +12,7 @@ impl<'t> Walk<'t, '_> {
     /// A superuser may do this with INSERT, UPDATE, DELETE, MERGE and COPY, as to any table.
     pub(super) fn catalog_written(&mut self, range: &'t RangeVar) {
         let name = range.relname().unwrap_or_default();
-        if !range.schemaname().is_none_or(|schema| schema == "pg_catalog") {
+        if range.schemaname().is_some_and(|schema| schema != "pg_catalog") {
             return;
         }
         if name == "pg_settings" {
