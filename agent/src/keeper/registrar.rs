@@ -31,9 +31,7 @@ use super::gate::{Order, Orders};
 use super::processes::{Cgroups, arguments};
 use crate::config::IdentitySettings;
 use crate::identity::{self, Directory, Facts, Kinds, Known, Seen, redact};
-use crate::model::{
-    Actor, MOST_ANCESTORS, Process, ProcessKey, Relation, Source, Workload, cut, cut_front,
-};
+use crate::model::{Actor, MOST_ANCESTORS, Process, ProcessKey, Relation, Source, cut, cut_front};
 use files::Files;
 use kin::Kin;
 use logins::Logins;
@@ -358,7 +356,7 @@ impl Office {
         let comm = flow.comm.get(..end).unwrap_or_default();
         let cgroup = lock(&self.cgroups).path(flow.cgroup, flow.tgid);
         let by_id = cgroup.as_deref().map(identity::cgroup::of_path).unwrap_or_default();
-        let workload = if says_nothing(&by_id) { seen.workload.clone() } else { by_id };
+        let workload = identity::cgroup::fuller(by_id, seen.workload.clone());
         let (command, command_cut, command_source) = if block.is_empty() {
             let source = if seen.arguments.is_empty() { Source::Missing } else { Source::Proc };
             (seen.arguments.clone(), false, source)
@@ -383,10 +381,6 @@ impl Office {
             workload,
         }
     }
-}
-
-fn says_nothing(workload: &Workload) -> bool {
-    workload.container.is_none() && workload.unit.is_none() && workload.pod.is_none()
 }
 
 /// A path as a flow carries it.
