@@ -25,21 +25,24 @@ const IMAGE: &str = "/runtime.v1.ImageService/ImageStatus";
 const PLAIN_CONTAINER: &str = "/containerd.services.containers.v1.Containers/Get";
 const PLAIN_IMAGE: &str = "/containerd.services.images.v1.Images/Get";
 
-const CONTAINERD: &[(&str, &[u8])] = &[
+/// By the question that they answer.
+type Answers = &'static [(&'static str, &'static [u8])];
+
+const CONTAINERD: Answers = &[
     (LIST, recorded!("containerd-containers.bin")),
     (SANDBOX, recorded!("containerd-sandbox.bin")),
     (IMAGE, recorded!("containerd-image.bin")),
 ];
-const NOT_THE_KUBELETS: &[(&str, &[u8])] = &[
+const NOT_THE_KUBELETS: Answers = &[
     (LIST, recorded!("containerd-nobody.bin")),
     (PLAIN_CONTAINER, recorded!("containerd-plain.bin")),
     (PLAIN_IMAGE, recorded!("containerd-plain-image.bin")),
 ];
-const DOCKERS: &[(&str, &[u8])] = &[
+const DOCKERS: Answers = &[
     ("/containers/", recorded!("docker-container.http")),
     ("/images/sha256:8d91125a", recorded!("docker-image.http")),
 ];
-const PODMANS: &[(&str, &[u8])] = &[
+const PODMANS: Answers = &[
     ("/containers/", recorded!("podman-container.http")),
     ("/images/sha256:8d91125a", recorded!("podman-image.http")),
 ];
@@ -226,7 +229,7 @@ fn what_is_told_stays_when_the_rest_is_not() {
 }
 
 /// Every recorded answer, with a question that it answers.
-fn all() -> Vec<(Tongue, &'static [(&'static str, &'static [u8])], Workload)> {
+fn all() -> Vec<(Tongue, Answers, Workload)> {
     vec![
         (Tongue::Cri, CONTAINERD, cgroup::of_process(POD)),
         (Tongue::Cri, NOT_THE_KUBELETS, cgroup::of_path(PLAIN)),

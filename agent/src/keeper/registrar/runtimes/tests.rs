@@ -232,7 +232,7 @@ fn who_hangs_up_drips_or_floods_costs_nothing_but_the_answer() {
     let floods = Served::by("floods.sock", |mut stream| {
         // Pings that want an answer, of which none is read.
         let mut flood = b"\0\0\0\x04\0\0\0\0\0".to_vec();
-        flood.extend(b"\0\0\x08\x06\0\0\0\0\012345678".repeat(100_000));
+        flood.extend(b"\0\0\x08\x06\0\0\0\0\x0012345678".repeat(100_000));
         let _ = stream.write_all(&flood);
     });
     for question in &questions {
