@@ -82,8 +82,12 @@ pub struct Workload {
     pub runtime: Option<String>,
     pub pod: Option<String>,
     pub image: Option<String>,
+    pub image_digest: Option<String>,
     pub container_name: Option<String>,
+    pub pod_name: Option<String>,
+    pub namespace: Option<String>,
     pub managed: Option<bool>,
+    pub labels: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

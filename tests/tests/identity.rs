@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tidegate_tests::agent::Plan;
 use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::clients::{Clients, Language};
@@ -17,9 +19,21 @@ use tidegate_tests::scene::{Scene, alone};
 use tidegate_tests::seen::{Actor, Event, Flow};
 use tidegate_tests::wait::until_true;
 
-const ID: &str = "3f4c9d6b1a2e5f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
+const ID: &str = "10a335c490cd61fb4a8388556bda74203f5301a3d2033939d918c0a805d602c4";
+const IMAGE: &str = "127.0.0.1:5000/shop/web:1.2";
+const DIGEST: &str = "sha256:5cc6976f382da72ed8d297620b031a1fb1c1eb28e6d39faeb84f726803bf4d0f";
+const POD: &str = "6a1f2c3d-0b1e-4c5d-8e9f-a0b1c2d3e4f5";
+const IN_POD: &str = "51fdaefb295c7ecbaa6cf81ff49737b551543c7a8a6e3aaf96e03bc9159575fa";
+const POD_DIGEST: &str = "sha256:9770eb0956afe20e94248ecd7c553ecfb29cca18df9b31c66384b5373afe3008";
 /// Nobody's uid.
 const UID: u32 = 4242;
+
+/// What a real runtime answered: as the agent's own tests have it.
+macro_rules! recorded {
+    ($name:literal) => {
+        include_bytes!(concat!("../../agent/src/identity/runtime/fixtures/", $name)).as_slice()
+    };
+}
 
 fn flow_of(event: &Event) -> Result<&Flow> {
     event.flow.as_ref().context("an opening without a flow")
@@ -241,24 +255,39 @@ fn secrets_in_command_lines_are_told_to_nobody() -> Result<()> {
     Ok(())
 }
 
-/// Answers like Docker's own socket, for one container.
-fn runtime(path: &std::path::Path) -> Result<std::thread::JoinHandle<()>> {
+/// As a real Docker and a real containerd answered, each question of a connection of
+/// its own.
+const DOCKER: [(&str, &[u8]); 2] = [
+    ("GET /containers/10a335c4", recorded!("docker-container.http")),
+    ("GET /images/sha256:8d91125a", recorded!("docker-image.http")),
+];
+const CONTAINERD: [(&str, &[u8]); 3] = [
+    ("/runtime.v1.RuntimeService/ListContainers", recorded!("containerd-containers.bin")),
+    ("/runtime.v1.RuntimeService/PodSandboxStatus", recorded!("containerd-sandbox.bin")),
+    ("/runtime.v1.ImageService/ImageStatus", recorded!("containerd-image.bin")),
+];
+
+/// Answers on a runtime's socket, these once in their order: that is enough for all,
+/// as answers are kept.
+fn runtime(path: &Path, answers: &'static [(&str, &[u8])]) -> Result<JoinHandle<Result<()>>> {
     let listener = UnixListener::bind(path)?;
-    let json = format!(
-        r#"{{"Id":"{ID}","Name":"/shop-web-1","Image":"sha256:00","Config":{{"Image":"shop/web:1","Labels":{{"com.docker.compose.service":"web"}}}},"HostConfig":{{"RestartPolicy":{{"Name":"always"}}}}}}"#
-    );
     Ok(std::thread::spawn(move || {
-        // One question is enough for all: the answer is kept.
-        if let Ok((mut stream, _)) = listener.accept() {
+        for (expected, answer) in answers {
+            let (mut stream, _) = listener.accept()?;
             let mut question = [0; 4096];
-            let length = stream.read(&mut question).unwrap_or(0);
+            let length = stream.read(&mut question)?;
             let asked = String::from_utf8_lossy(&question[..length]).into_owned();
-            if asked.starts_with(&format!("GET /containers/{ID}/json ")) {
-                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-                let _ = write!(stream, "{head}{:x}\r\n{json}\r\n0\r\n\r\n", json.len());
-            }
+            ensure!(asked.contains(expected), "{asked} and not {expected}");
+            stream.write_all(answer)?;
+            // Its closing is waited for: what it says to our settings is of no matter.
+            stream.read_to_end(&mut Vec::new())?;
         }
+        Ok(())
     }))
+}
+
+fn joined(answering: JoinHandle<Result<()>>) -> Result<()> {
+    answering.join().map_err(|_| anyhow!("the runtime gave up"))?
 }
 
 #[test]
@@ -266,7 +295,7 @@ fn a_container_is_told_and_who_enters_it() -> Result<()> {
     let _alone = alone();
     let folder = TempFolder::fresh()?;
     let socket = folder.path().join("docker.sock");
-    let answering = runtime(&socket)?;
+    let answering = runtime(&socket, &DOCKER)?;
     let scene = Scene::with(|port| {
         Plan::unread([port])
             .setting("[identity]")
@@ -285,7 +314,8 @@ fn a_container_is_told_and_who_enters_it() -> Result<()> {
     let workload = &process.workload;
     ensure!(workload.container.as_deref() == Some(ID), "{workload:?}");
     ensure!(workload.runtime.as_deref() == Some("docker"), "{workload:?}");
-    ensure!(workload.image.as_deref() == Some("shop/web:1"), "{workload:?}");
+    ensure!(workload.image.as_deref() == Some(IMAGE), "{workload:?}");
+    ensure!(workload.image_digest.as_deref() == Some(DIGEST), "{workload:?}");
     ensure!(workload.container_name.as_deref() == Some("shop-web-1"), "{workload:?}");
     ensure!(workload.managed == Some(true), "{workload:?}");
     ensure!((actor.kind.as_str(), actor.confidence.as_deref()) == ("service", Some("certain")));
@@ -320,11 +350,44 @@ fn a_container_is_told_and_who_enters_it() -> Result<()> {
     entered?;
     let Flow { process, actor, .. } = opened(&scene, "--entered")?;
     ensure!(process.workload.container.as_deref() == Some(ID), "{process:?}");
-    ensure!(process.workload.image.as_deref() == Some("shop/web:1"), "the answer was not kept");
+    ensure!(process.workload.image.as_deref() == Some(IMAGE), "the answer was not kept");
     ensure!(actor.kind == "unplaced" && actor.reason.contains("entered container"), "{actor:?}");
     ensure!(actor.person.context("nobody came in")?.via == "exec");
-    let _ = answering.join();
-    Ok(())
+    joined(answering)
+}
+
+#[test]
+fn a_pod_is_told_by_the_kubelets_interface() -> Result<()> {
+    let _alone = alone();
+    let folder = TempFolder::fresh()?;
+    let socket = folder.path().join("containerd.sock");
+    let answering = runtime(&socket, &CONTAINERD)?;
+    let scene = Scene::with(|port| {
+        Plan::unread([port])
+            .setting("[identity]")
+            .setting(&format!("runtimes = [\"{}\"]", socket.display()))
+    })?;
+    let clients = Clients::fresh()?;
+    let mut cgroup = scene.root.child("kubepods")?;
+    let mut around = Vec::new();
+    for part in ["burstable", &format!("pod{POD}"), IN_POD] {
+        let inner = cgroup.child(part)?;
+        around.push(std::mem::replace(&mut cgroup, inner));
+    }
+    let words = clients.words(Language::Python, scene.echo.v4(), "--in-pod");
+    run(&mut command(&Place::new().cgroup(&cgroup), &words)?)?;
+    let workload = opened(&scene, "--in-pod")?.process.workload;
+    ensure!(workload.container.as_deref() == Some(IN_POD), "{workload:?}");
+    ensure!(workload.pod.as_deref() == Some(POD), "{workload:?}");
+    ensure!(workload.image.as_deref() == Some("registry.example/shop/web:1.2"), "{workload:?}");
+    ensure!(workload.image_digest.as_deref() == Some(POD_DIGEST), "{workload:?}");
+    ensure!(workload.pod_name.as_deref() == Some("web-5c9f"), "{workload:?}");
+    ensure!(workload.namespace.as_deref() == Some("shop"), "{workload:?}");
+    let labels = workload.labels.iter().map(|(name, value)| format!("{name}={value}"));
+    let labels = labels.collect::<Vec<_>>().join(" ");
+    ensure!(labels == "app=web io.kubernetes.container.name=web team=shop", "{labels}");
+    ensure!(workload.managed == Some(true), "{workload:?}");
+    joined(answering)
 }
 
 const POD: &str = "0c1a4a2e-5a77-4a3b-9c65-3f0d5a7e8b90";

@@ -31,6 +31,13 @@ pub fn of_process(text: &str) -> Workload {
     best
 }
 
+/// What the kernel's own path says, of the hierarchy of version 2, unless the process's
+/// others say more: on a host that still keeps containers in version 1, a container is
+/// in the other only where its runtime is.
+pub fn fuller(own: Workload, others: Workload) -> Workload {
+    if weight(&others) > weight(&own) { others } else { own }
+}
+
 /// The path in the hierarchy of version 2.
 pub fn unified(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
@@ -113,6 +120,10 @@ fn container<'p>(part: &'p str, before: &str) -> Option<(&'p str, Option<&'stati
         if prefix.ends_with("conmon") {
             return None;
         }
+        // So is the folder of a pod of podman's.
+        if prefix.is_empty() && before == "libpod_parent" {
+            return None;
+        }
         let runtime = match prefix {
             "" => of_folder(before),
             _ if prefix.ends_with("cri-containerd") => Some("containerd"),
@@ -142,7 +153,6 @@ fn container<'p>(part: &'p str, before: &str) -> Option<(&'p str, Option<&'stati
 fn of_folder(folder: &str) -> Option<&'static str> {
     match folder {
         "docker" | "buildkit" | "docker.slice" => Some("docker"),
-        "libpod_parent" => Some("podman"),
         "default" => Some("containerd"),
         _ => None,
     }

@@ -91,6 +91,19 @@ impl Tongue {
         if name.contains("containerd") || name.contains("cri") { Self::Cri } else { Self::Docker }
     }
 
+    /// Which runtime it is that listens there, where the name of the socket says it.
+    pub fn runtime(socket: &Path) -> Option<&'static str> {
+        let name = socket.file_name().unwrap_or_default().to_string_lossy();
+        [
+            ("containerd", "containerd"),
+            ("crio", "cri-o"),
+            ("docker", "docker"),
+            ("podman", "podman"),
+        ]
+        .into_iter()
+        .find_map(|(part, runtime)| name.contains(part).then_some(runtime))
+    }
+
     /// Whether it is the one to ask first about a workload.
     pub fn suits(self, workload: &Workload) -> bool {
         let cri = match workload.runtime.as_deref() {

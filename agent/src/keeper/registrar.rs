@@ -405,7 +405,7 @@ impl Office {
         let comm = flow.comm.get(..end).unwrap_or_default();
         let cgroup = lock(&self.cgroups).path(flow.cgroup, flow.tgid);
         let by_id = cgroup.as_deref().map(identity::cgroup::of_path).unwrap_or_default();
-        let workload = if says_nothing(&by_id) { seen.workload.clone() } else { by_id };
+        let workload = identity::cgroup::fuller(by_id, seen.workload.clone());
         let (command, command_cut, command_source) = if block.is_empty() {
             let source = if seen.arguments.is_empty() { Source::Missing } else { Source::Proc };
             (seen.arguments.clone(), false, source)
@@ -434,10 +434,6 @@ impl Office {
 
 fn pods(settings: &IdentitySettings) -> Arc<Pods> {
     Arc::new(Pods::new(settings.kubelet.clone(), settings.pod_logs.clone()))
-}
-
-fn says_nothing(workload: &Workload) -> bool {
-    workload.container.is_none() && workload.unit.is_none() && workload.pod.is_none()
 }
 
 /// A path as a flow carries it.

@@ -135,6 +135,7 @@ fn paths_of_every_runtime() {
             "- | user-libpod_pod_ID.slice | podman | OUTER | - | - | -",
         ),
         ("/libpod_parent/libpod-ID", "- | - | podman | ID | - | - | -"),
+        ("/libpod_parent/OUTER/libpod-ID", "- | - | podman | ID | - | - | -"),
         (
             "/system.slice/web.service/libpod-payload-ID",
             "- | system.slice | podman | ID | - | - | -",
@@ -220,6 +221,32 @@ fn whole_files_of_hosts() {
     assert_eq!(of("no such thing\n:\n::\n0:\n"), "- | - | - | - | - | - | -");
     assert_eq!(unified("1:a:/x\n0::/y\n"), Some("/y"));
     assert_eq!(unified("1:a:/x\n"), None);
+}
+
+/// As they stood in /proc of real containers, with the runtimes' cgroupfs drivers, on a
+/// host with hierarchies of both versions.
+#[test]
+fn whole_files_of_real_containers() {
+    let of = |text: &str| {
+        let found = of_process(text);
+        let id = found.container.clone().unwrap();
+        line(&found).replace(&id, "ID")
+    };
+    assert_eq!(of(include_str!("fixtures/docker")), "- | - | docker | ID | - | - | -");
+    assert_eq!(of(include_str!("fixtures/podman")), "- | - | podman | ID | - | - | -");
+    assert_eq!(of(include_str!("fixtures/containerd-pod")), "- | - | - | ID | - | UID | burstable");
+}
+
+#[test]
+fn a_container_in_version_1_is_found_where_version_2_has_its_runtime() {
+    let whole = of_process(&filled(DOCKER_V1));
+    let kernels = of_path(unified(DOCKER_V1).unwrap());
+    assert_eq!(kernels.unit.as_deref(), Some("containerd.service"));
+    assert_eq!(line(&fuller(kernels, whole)), "- | - | docker | ID | - | - | -");
+    // Where both say as much, and where only one could be read, the kernel's holds.
+    let (own, others) = (path("/docker/ID"), path("/docker/OUTER"));
+    assert_eq!(fuller(own.clone(), others), own);
+    assert_eq!(fuller(own.clone(), Workload::default()), own);
 }
 
 #[test]

@@ -92,8 +92,10 @@ impl Runtimes {
 
     /// A workload with what its runtime says of its container.
     pub fn describe(&self, workload: Workload) -> Workload {
-        let Some(container) = workload.container.clone().filter(|_| !self.sockets.is_empty())
-        else {
+        // A container in another has its runtime in there. Were this host's asked, who may
+        // make cgroups in a container could pass for any other by the name of one.
+        let asked = workload.outer.is_empty() && !self.sockets.is_empty();
+        let Some(container) = workload.container.clone().filter(|_| asked) else {
             return workload;
         };
         if !container.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
@@ -141,6 +143,10 @@ impl Runtimes {
             };
             match Tongue::of(&socket).describe(workload, &mut ask) {
                 Ok(mut found) => {
+                    // Of the kubelet's paths some don't say whose container it is.
+                    let runtime = &mut found.workload.runtime;
+                    *runtime =
+                        runtime.take().or_else(|| Tongue::runtime(&socket).map(str::to_owned));
                     if owner != 0 {
                         found.workload.managed = None;
                     }

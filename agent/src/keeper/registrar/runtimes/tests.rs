@@ -103,6 +103,29 @@ fn a_socket_of_another_owner_is_not_believed() {
     assert!(found.image.is_some() && found.managed.is_none());
 }
 
+#[test]
+fn a_container_within_another_is_not_looked_up_outside() {
+    let asked = Arc::<AtomicUsize>::default();
+    let runtimes = runtimes(Recorded { asked: Arc::clone(&asked), ..Recorded::default() });
+    let outer = ID.replace('1', "2");
+    // Made by whoever is in the outer one, by the name of one that the host has.
+    let forged = cgroup::of_path(&format!("/system.slice/docker-{outer}.scope/docker/{ID}"));
+    assert_eq!(forged.container.as_deref(), Some(ID));
+    assert_eq!(runtimes.describe(forged.clone()), forged);
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_path_that_names_no_runtime_gets_it_from_who_knew_the_container() {
+    let by = |socket: &str| {
+        Runtimes::by(vec![socket.into()], Box::new(Recorded::default()))
+            .describe(cgroup::of_path(&format!("/actions_job/{ID}")))
+            .runtime
+    };
+    assert_eq!(by("/run/docker.sock").as_deref(), Some("docker"));
+    assert_eq!(by("/run/a.sock"), None);
+}
+
 /// A folder with a socket in it, on which one connection after the other is served.
 struct Served {
     folder: PathBuf,
@@ -209,7 +232,7 @@ fn who_hangs_up_drips_or_floods_costs_nothing_but_the_answer() {
     let floods = Served::by("floods.sock", |mut stream| {
         // Pings that want an answer, of which none is read.
         let mut flood = b"\0\0\0\x04\0\0\0\0\0".to_vec();
-        flood.extend(b"\0\0\x08\x06\0\0\0\0\012345678".repeat(100_000));
+        flood.extend(b"\0\0\x08\x06\0\0\0\0\x0012345678".repeat(100_000));
         let _ = stream.write_all(&flood);
     });
     for question in &questions {
