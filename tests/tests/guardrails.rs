@@ -236,8 +236,9 @@ play("on commit drop", "BEGIN", own.replace(" AS SELECT", " ON COMMIT DROP AS SE
      "DELETE FROM customers", "COMMIT", "DELETE FROM customers")
 play("discarded", own, "DISCARD TEMP", "DELETE FROM customers")
 play("a view", "CREATE TEMP VIEW customers AS SELECT * FROM public.customers", "DELETE FROM customers")
-play("a view, then perhaps a table",
-     "CREATE TEMP VIEW customers AS SELECT * FROM public.customers",
+few = "CREATE TEMP VIEW customers AS SELECT * FROM public.customers WHERE id = 7"
+play("a view of a few", few, "DELETE FROM customers")
+play("a view, then perhaps a table", few,
      "CREATE TEMP TABLE IF NOT EXISTS customers (id int)", "DELETE FROM customers")
 play("a path set", own, "SET search_path = public, pg_temp", "DELETE FROM customers",
      "SET search_path = public", "DELETE FROM customers")
@@ -264,7 +265,8 @@ print("left", ask(psycopg.connect(dsn), count))
                     committed ok ok ok ok 0\n\
                     on commit drop ok ok ok ok refused\n\
                     discarded ok ok refused\n\
-                    a view ok refused\n\
+                    a view refused refused\n\
+                    a view of a few ok refused\n\
                     a view, then perhaps a table ok ok refused\n\
                     a path set ok ok refused ok ok\n\
                     a path at the start ok refused\n\
