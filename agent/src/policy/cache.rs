@@ -93,6 +93,7 @@ impl Cache {
         let prepared = question.prepared.iter().flatten();
         let effects =
             prepared.map(|facts| facts.effects()).fold(question.facts.effects(), Effects::union);
+        let effects = question.facts.later().fold(effects, |all, one| all.union(one.effects));
         let reads: FactSet = set.reads(effects);
         let fleeting = reads.contains(Fact::Hour)
             || reads.contains(Fact::Weekday)

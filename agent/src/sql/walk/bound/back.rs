@@ -93,7 +93,7 @@ fn finds_itself(condition: Node<'_>) -> bool {
 /// Whether both are columns of one name.
 pub(super) fn alike(one: Node<'_>, other: Node<'_>) -> bool {
     let last = |node| match node {
-        Node::ColumnRef(of) => of.fields().iter().filter_map(Node::as_str).last(),
+        Node::ColumnRef(of) => of.fields().iter().filter_map(Node::as_str).next_back(),
         _ => None,
     };
     last(one).is_some() && last(one) == last(other)
