@@ -390,12 +390,12 @@ fn a_pod_is_told_by_the_kubelets_interface() -> Result<()> {
     joined(answering)
 }
 
-const POD: &str = "0c1a4a2e-5a77-4a3b-9c65-3f0d5a7e8b90";
+const CLUSTER_POD: &str = "0c1a4a2e-5a77-4a3b-9c65-3f0d5a7e8b90";
 
 /// A pod's token as the API server makes it, but for the signature.
 fn token(namespace: &str, account: &str) -> Result<String> {
     let payload = format!(
-        r#"{{"iss":"https://kubernetes.default.svc","kubernetes.io":{{"namespace":"{namespace}","pod":{{"name":"web-5c9f","uid":"{POD}"}},"serviceaccount":{{"name":"{account}","uid":"9fd2"}}}},"sub":"system:serviceaccount:{namespace}:{account}"}}"#
+        r#"{{"iss":"https://kubernetes.default.svc","kubernetes.io":{{"namespace":"{namespace}","pod":{{"name":"web-5c9f","uid":"{CLUSTER_POD}"}},"serviceaccount":{{"name":"{account}","uid":"9fd2"}}}},"sub":"system:serviceaccount:{namespace}:{account}"}}"#
     );
     let encode = "printf %s \"$0\" | basenc --base64url --wrap=0 | tr -d =";
     let encoded = Command::new("sh").args(["-c", encode, &payload]).output()?.stdout;
@@ -414,11 +414,11 @@ fn a_pods_service_account_is_told_and_has_its_teams() -> Result<()> {
     let (kubelet, logs) = (folder.path().join("kubelet"), folder.path().join("logs"));
     let volume = kubelet
         .join("pods")
-        .join(POD)
+        .join(CLUSTER_POD)
         .join("volumes/kubernetes.io~projected/kube-api-access-x7z2q");
     std::fs::create_dir_all(&volume)?;
     std::fs::write(volume.join("token"), token("shop", "web")?)?;
-    std::fs::create_dir_all(logs.join(format!("shop_web-5c9f_{POD}")))?;
+    std::fs::create_dir_all(logs.join(format!("shop_web-5c9f_{CLUSTER_POD}")))?;
     let scene = Scene::with(|port| {
         Plan::unread([port])
             .setting("[identity]")
@@ -429,7 +429,7 @@ fn a_pods_service_account_is_told_and_has_its_teams() -> Result<()> {
     let clients = Clients::fresh()?;
     let pods = scene.root.child("kubepods.slice")?;
     let slice = pods.child("kubepods-burstable.slice")?;
-    let pod = slice.child(&format!("kubepods-burstable-pod{}.slice", POD.replace('-', "_")))?;
+    let pod = slice.child(&format!("kubepods-burstable-pod{}.slice", CLUSTER_POD.replace('-', "_")))?;
     let container = pod.child(&format!("cri-containerd-{ID}.scope"))?;
     let other = token("bank", "teller")?;
     let told = |container: &Cgroup, label: &str| -> Result<Flow> {
@@ -454,11 +454,11 @@ fn a_pods_service_account_is_told_and_has_its_teams() -> Result<()> {
     ensure!(flow.actor.teams == ["checkout"], "{:?}", flow.actor);
     ensure!(flow.actor.groups == ["shop-pods"], "{:?}", flow.actor);
     let workload = &flow.process.workload;
-    ensure!(workload.pod.as_deref() == Some(POD), "{workload:?}");
+    ensure!(workload.pod.as_deref() == Some(CLUSTER_POD), "{workload:?}");
 
     // A pod that this node's kubelet doesn't know: its own word, which gives nothing.
-    std::fs::remove_dir_all(kubelet.join("pods").join(POD))?;
-    std::fs::remove_dir_all(logs.join(format!("shop_web-5c9f_{POD}")))?;
+    std::fs::remove_dir_all(kubelet.join("pods").join(CLUSTER_POD))?;
+    std::fs::remove_dir_all(logs.join(format!("shop_web-5c9f_{CLUSTER_POD}")))?;
     scene.agent.must(&["reload"])?;
     let flow = told(&container, "--of-another")?;
     ensure!(account(&flow) == Some(("bank/teller".into(), "claimed".into())), "{:?}", flow.actor);
