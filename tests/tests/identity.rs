@@ -429,7 +429,8 @@ fn a_pods_service_account_is_told_and_has_its_teams() -> Result<()> {
     let clients = Clients::fresh()?;
     let pods = scene.root.child("kubepods.slice")?;
     let slice = pods.child("kubepods-burstable.slice")?;
-    let pod = slice.child(&format!("kubepods-burstable-pod{}.slice", CLUSTER_POD.replace('-', "_")))?;
+    let pod =
+        slice.child(&format!("kubepods-burstable-pod{}.slice", CLUSTER_POD.replace('-', "_")))?;
     let container = pod.child(&format!("cri-containerd-{ID}.scope"))?;
     let other = token("bank", "teller")?;
     let told = |container: &Cgroup, label: &str| -> Result<Flow> {
