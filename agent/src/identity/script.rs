@@ -158,6 +158,14 @@ fn read(one: &Interpreter, arguments: &[String], folder: Option<&Path>) -> Optio
         if one.code.contains(&argument) || is_bundle(argument, one) {
             return Some(INLINE.to_owned());
         }
+        // What follows are the arguments of what comes by the standard input.
+        if one.names.contains(&"bash") && argument == "-s" {
+            return None;
+        }
+        // A name to be looked for where programs lie.
+        if argument == "-S" && (one.names.contains(&"ruby") || one.names.contains(&"perl")) {
+            return rest.find(|next| !next.starts_with('-')).map(str::to_owned);
+        }
         if one.value.contains(&argument) {
             rest.next();
         }

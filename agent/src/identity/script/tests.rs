@@ -34,6 +34,12 @@ fn scripts_of_every_interpreter() {
             Some("/usr/lib/node_modules/npm/bin/npm-cli.js"),
         ),
         ("/usr/bin/deno", "deno run main.ts", Some("/srv/app/main.ts")),
+        // By the standard input, with arguments; and by the folders of programs.
+        ("/usr/bin/bash", "sh -s -- install", None),
+        ("/usr/bin/bash", "bash -x -s stable", None),
+        ("/usr/bin/ruby3.1", "ruby -S rake db:migrate", Some("rake")),
+        ("/usr/bin/ruby3.1", "ruby -S -w rake", Some("rake")),
+        ("/usr/bin/perl", "perl -S ack", Some("ack")),
         // A script's address may hold credentials.
         (
             "/usr/bin/deno",

@@ -28,8 +28,8 @@ struct Reading {
 }
 
 impl Memory {
-    /// Reads, unless this process hangs a reader, or this user two. root's
-    /// processes are the host's own, and never left out for each other.
+    /// Reads, unless this process hangs a reader, or this user two. Root is a user
+    /// like any other here: a container's root has its number too.
     pub fn read<T>(&self, pid: u32, uid: u32, work: impl FnOnce() -> T) -> Option<T> {
         if !self.may_of(pid, uid) {
             return None;
