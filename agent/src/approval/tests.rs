@@ -347,15 +347,16 @@ fn one_whose_session_gives_up_sooner_is_shown_to_end_then() {
     let (mut book, flow) = (book(), flow());
     let mut ask = |patience_ms| {
         let asked = Asked { flow: &flow, asked: asked("DELETE FROM t"), waits: patience_ms };
-        let answer = book.ask(NOW, asked, || 7).0;
-        book.get(&id(&answer)).unwrap().until
+        let id = id(&book.ask(NOW, asked, || 7).0);
+        (book.get(&id).unwrap().until, id)
     };
-    assert_eq!(ask(Some(60_000)), later(1));
-    assert_eq!(ask(Some(3_600_000)), later(15), "hold_wait");
+    let (until, sooner) = ask(Some(60_000));
+    assert_eq!(until, later(1));
+    assert_eq!(ask(Some(3_600_000)).0, later(15), "hold_wait");
     // It says so itself; who never does is forgotten all the same.
     assert_eq!(book.expire(later(1)), []);
     assert_eq!(book.expire(later(2)).len(), 1);
-    let error = book.decide(later(3), "bab-bub", &somebody(), once(), "late").unwrap_err();
+    let error = book.decide(later(3), &sooner, &somebody(), once(), "late").unwrap_err();
     assert!(error.to_string().contains("expired already"), "{error}");
 }
 
