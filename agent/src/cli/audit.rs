@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, Page};
-use crate::audit::export::{self, ExportError, Form};
+use crate::audit::export::{self, ExportError, Exported, Form};
 use crate::audit::index::{Index, IndexError};
 use crate::audit::record::RecordId;
 use crate::audit::tiles::{Published, TilesError, publish};
@@ -272,7 +272,7 @@ impl Verify {
         become_owner(&folder)?;
         let verified = verify(&folder, &key, held.as_deref()).map_err(|error| match error {
             VerifyError::Store(error) => store(error),
-            error @ VerifyError::Held(_) => Failure::new(Exit::Usage, error),
+            error @ (VerifyError::Held(_) | VerifyError::Many(_)) => Failure::new(Exit::Usage, error),
         })?;
         match self.output {
             Format::Table | Format::Wide => {
@@ -352,12 +352,22 @@ impl Export {
         };
         let span = (self.since.map(search::Moment::micros), self.until.map(search::Moment::micros));
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let count = export::export(&folder, form, span, &mut out).map_err(|error| match error {
+        let exported = export::export(&folder, form, span, &mut out);
+        let Exported { records, unread, broken } = exported.map_err(|error| match error {
             ExportError::Store(error) => store(error),
             ExportError::Write(error) => error.into(),
         })?;
-        super::say(&format!("{count} records"));
-        Ok(Exit::Ok)
+        super::say(&format!("{records} records"));
+        for error in &broken {
+            super::say(&format!("a segment is left out: {error}"));
+        }
+        if unread > 0 {
+            super::say(&format!(
+                "{unread} records are left out: they are damaged or not where they belong \
+                 (`tidegate audit verify` says which), or of a newer tidegate"
+            ));
+        }
+        Ok(if unread == 0 && broken.is_empty() { Exit::Ok } else { Exit::Failed })
     }
 }
 
