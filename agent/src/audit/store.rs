@@ -121,7 +121,7 @@ fn stem(writer: u64, first: u64) -> String {
 
 /// Opens what somebody else laid down, to read it: nobody is kept waiting by a pipe,
 /// and no link leads out of the folder.
-pub(super) fn look_into(path: &Path) -> io::Result<File> {
+pub fn look_into(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     if file.metadata()?.is_file() {

@@ -57,6 +57,15 @@ impl Checkpoint {
         format!("{origin}\n{size}\n{root}\nbatch {writer} {first} {count} {at}\n")
     }
 
+    /// The leaf that a record is, if this head brought it in.
+    pub fn leaf_of(&self, writer: u64, position: u64) -> Option<u64> {
+        let batch = self.batch;
+        let offset = position.checked_sub(batch.first)?;
+        let brought = writer == batch.writer && offset < batch.count;
+        let start = self.size.checked_sub(batch.count).filter(|_| brought)?;
+        start.checked_add(offset)
+    }
+
     fn parse(body: &str) -> Result<Self, NoteError> {
         let wrong = NoteError::Malformed;
         let mut lines = body.strip_suffix('\n').ok_or(wrong("it is cut"))?.split('\n');
@@ -170,7 +179,8 @@ impl FromStr for VerifierKey {
             let verifier = Self { name: name.into(), key };
             (verifier.to_string() == text.trim()).then_some(verifier)
         };
-        read().ok_or_else(|| NoteError::Key(text.trim().into()))
+        // What was taken for a key may be a whole file of something else.
+        read().ok_or_else(|| NoteError::Key(text.trim().chars().take(SHOWN).collect()))
     }
 }
 
@@ -251,6 +261,8 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// Characters of what is no key.
+const SHOWN: usize = 80;
 /// Of a note, with the signatures of many witnesses.
 const LONGEST: u64 = 64 * 1024;
 /// The kind of signature, in keys and their ids.

@@ -86,7 +86,11 @@ impl Auditor<'_> {
             if covered.contains(&position) {
                 return;
             }
-            if position < covered.start { unproven += 1 } else { tail += 1 }
+            if position < covered.start {
+                unproven += 1
+            } else {
+                tail += 1
+            }
             seen.take(payload);
             let id = RecordId { writer: start.writer, position };
             match record::identify(payload) {

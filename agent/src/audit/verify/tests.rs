@@ -10,7 +10,12 @@ use crate::model::{LogTerms, LogWelcome, Mode, TextKept};
 use crate::sql::Strings;
 
 /// Writes statements to a log and has it signed in some batches.
-pub(super) fn write(scratch: &Scratch, keeper: &Keeper, statements: u64, terms: &LogTerms) -> LogWelcome {
+pub(super) fn write(
+    scratch: &Scratch,
+    keeper: &Keeper,
+    statements: u64,
+    terms: &LogTerms,
+) -> LogWelcome {
     let welcome = keeper.welcome(terms.clone());
     let log = Log::open(&scratch.0, &welcome).unwrap();
     let mut work = Work::new(
@@ -366,7 +371,7 @@ fn what_was_removed_in_order_leaves_a_log_that_is_whole() {
     assert!(old.remarks.iter().any(|remark| remark.contains("removed since")));
     // What is left is proven on.
     let id = RecordId { writer: welcome.writer, position: 0 };
-    let proof = prove(&Folder::new(&scratch.0), id).unwrap();
+    let proof = prove(&Folder::new(&scratch.0), key().verifier(), id).unwrap();
     proof.verify(key().verifier()).unwrap();
     // Gone without a word: the record of the removal is missing.
     std::fs::write(scratch.0.join("tree/base"), "0\n").unwrap();
@@ -381,7 +386,7 @@ fn a_proof_stands_alone_and_no_changed_one_does() {
     let size = keeper.0.lock().unwrap().size();
     for position in 0..size {
         let id = RecordId { writer: 1, position };
-        let proof = prove(&folder, id).unwrap();
+        let proof = prove(&folder, key().verifier(), id).unwrap();
         let proven = proof.verify(key().verifier()).unwrap();
         assert_eq!(proven.record["record"], id.to_string());
         if proven.record["kind"] == "statement" {
@@ -390,7 +395,7 @@ fn a_proof_stands_alone_and_no_changed_one_does() {
         }
     }
     let id = RecordId { writer: 1, position: size - 2 };
-    let proof = prove(&folder, id).unwrap();
+    let proof = prove(&folder, key().verifier(), id).unwrap();
     let text = serde_json::to_string(&proof).unwrap();
     let mut found = 0;
     for at in 0..text.len() {
@@ -403,6 +408,6 @@ fn a_proof_stands_alone_and_no_changed_one_does() {
         found += 1;
     }
     assert!(found > 100);
-    let late = prove(&folder, RecordId { writer: 1, position: size });
+    let late = prove(&folder, key().verifier(), RecordId { writer: 1, position: size });
     assert!(matches!(late, Err(ProofError::Absent(_))));
 }

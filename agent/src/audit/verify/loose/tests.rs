@@ -196,11 +196,10 @@ fn nobody_is_kept_waiting_by_a_pipe_or_led_out_of_the_folder() {
             let kind = rustix::fs::FileType::Fifo;
             rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
         };
-        let makes: [&dyn Fn(&Path); 3] = [
-            &pipe,
-            &|path: &Path| fs::create_dir(path).unwrap(),
-            &|path: &Path| std::os::unix::fs::symlink(&there, path).unwrap(),
-        ];
+        let makes: [&dyn Fn(&Path); 3] =
+            [&pipe, &|path: &Path| fs::create_dir(path).unwrap(), &|path: &Path| {
+                std::os::unix::fs::symlink(&there, path).unwrap()
+            }];
         for make in makes {
             make(&path);
             finds(&check(&copied.0, None), what);
