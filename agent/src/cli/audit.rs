@@ -357,7 +357,9 @@ impl Tiles {
         let key = own_key(folder.path())?;
         let published = publish(&folder, &key, &self.to).map_err(|error| match error {
             TilesError::Store(error) => store(error),
-            error @ TilesError::Altered => Failure::new(Exit::Integrity, error),
+            error @ (TilesError::Altered | TilesError::Shorter { .. }) => {
+                Failure::new(Exit::Integrity, error)
+            }
             error => Failure::new(Exit::Failed, error),
         })?;
         let Published { size, written, from } = published;
