@@ -375,11 +375,9 @@ impl<'k> Auditor<'k> {
             let range = first.zip(last).map_or_else(String::new, |(first, last)| {
                 format!("of the records {} to {}", first.id, last.id)
             });
-            self.find(
-                first.map(|one| one.id),
-                Some(start),
-                format!("one {range} was changed together with its hash"),
-            );
+            // The root alone doesn't say which.
+            let what = format!("one {range} was changed together with its hash");
+            self.find(None, Some(start), what);
         }
     }
 
