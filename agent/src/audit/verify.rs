@@ -390,6 +390,10 @@ impl<'k> Auditor<'k> {
                 format!("the first {base} records are gone, and no record says who let them go"),
             );
         }
+        if heads.is_empty() {
+            let nothing = "there is no signed checkpoint: nothing is proven at all";
+            self.verified.remarks.push(nothing.into());
+        }
         self.look_at_segments(heads);
         self.judge_held(heads);
         self.verified

@@ -98,13 +98,13 @@ impl Segment {
 
     fn open_live(path: &Path) -> Result<Self, StoreError> {
         let mut bytes = Vec::new();
-        let read = look_into(path)
-            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-            .map_err(StoreError::io("read", path))?;
-        if read as u64 > LARGEST {
+        let file = look_into(path).map_err(StoreError::io("open", path))?;
+        let length = file.metadata().map_err(StoreError::io("look at", path))?.len();
+        if length > LARGEST {
             let why = "it is longer than a segment can be";
             return Err(StoreError::NoSegment { path: path.to_owned(), why });
         }
+        file.take(LARGEST).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
         let start = Start::from_bytes(&bytes).ok_or_else(|| StoreError::NoSegment {
             path: path.to_owned(),
             why: "its head is damaged",

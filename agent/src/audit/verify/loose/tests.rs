@@ -246,3 +246,17 @@ fn a_checkpoint_is_held_as_it_lies_in_the_log() {
     assert!(matches!(none, Err(VerifyError::Held(_))), "{none:?}");
     assert_eq!(segments::files(&Folder::new(&scratch.0)).unwrap().len(), 1);
 }
+
+#[test]
+fn a_log_of_which_nothing_is_left_is_not_taken_for_one_that_is_proven() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    write(&scratch, &keeper, 12, &small());
+    let last = notes(&scratch.0).pop().unwrap();
+    fs::remove_dir_all(scratch.0.join("tree")).unwrap();
+    let tail = check(&scratch.0, None);
+    assert!(tail.tail > 12 && tail.remarks[0].contains("nothing is proven at all"), "{tail:#?}");
+    fs::remove_file(segment(&scratch.0)).unwrap();
+    let verified = check(&scratch.0, None);
+    assert!(verified.remarks[0].contains("nothing is proven at all"), "{verified:#?}");
+    finds(&check(&scratch.0, Some(&last)), "cut off");
+}
