@@ -7,7 +7,7 @@
 #![no_main]
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -85,7 +85,8 @@ fn live(bytes: &[u8]) {
     file.extend(framed(rest));
     file.extend(rest.iter().take(usize::from(*torn & 15)));
     file.resize(file.len() + usize::from(*torn >> 4), 0);
-    read_back("live", &file, RecordId { writer, position: first });
+    let path = Folder::new(HERE.clone()).live(writer, first);
+    read_back(&path, &file, RecordId { writer, position: first });
 }
 
 /// A sealed segment: the header's numbers, how its blocks are cut, the blocks.
@@ -114,7 +115,8 @@ fn sealed(bytes: &[u8]) {
     for _ in 0..=times {
         file.extend_from_slice(&raw.0);
     }
-    read_back("sealed", &file, RecordId { writer, position: first.wrapping_add(count / 2) });
+    let path = Folder::new(HERE.clone()).sealed(writer, first);
+    read_back(&path, &file, RecordId { writer, position: first.wrapping_add(count / 2) });
 }
 
 /// A block as it is stored and its raw length: compressed here, or as it came.
@@ -133,13 +135,12 @@ static HERE: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// Everything that readers of the log ask of a segment.
-fn read_back(kind: &str, bytes: &[u8], wanted: RecordId) {
+fn read_back(path: &Path, bytes: &[u8], wanted: RecordId) {
     let folder = Folder::new(HERE.clone());
-    let path = HERE.join(format!("segments/000001-000000000000.{kind}"));
-    std::fs::File::create(&path)
+    std::fs::File::create(path)
         .and_then(|mut file| file.write_all(bytes))
         .expect("a segment cannot be written");
-    if let Ok(segment) = Segment::open(&path) {
+    if let Ok(segment) = Segment::open(path) {
         let positions = segment.positions();
         let _ = segment.each(positions.start, |_, one| payload(one));
         let _ = segment.each(wanted.position, |position, _| assert!(position >= wanted.position));
@@ -152,7 +153,7 @@ fn read_back(kind: &str, bytes: &[u8], wanted: RecordId) {
         payload(one);
     }
     let _ = segments.around(wanted).map(Segment::count);
-    std::fs::remove_file(&path).expect("the segment cannot be removed");
+    std::fs::remove_file(path).expect("the segment cannot be removed");
 }
 
 fn numbers<const COUNT: usize>(bytes: &[u8]) -> Option<([u64; COUNT], &[u8])> {

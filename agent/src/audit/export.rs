@@ -27,19 +27,37 @@ pub enum ExportError {
 /// Microseconds since 1970; from, and before.
 pub type Span = (Option<u64>, Option<u64>);
 
-/// Writes every record of a time, each writer's in its order. Gives how many.
+/// What was written, and what could not be: that keeps nothing else back.
+#[derive(Debug, Default)]
+pub struct Exported {
+    pub records: u64,
+    /// Of segments that can be read, those that are damaged, stand in another's place, or are of a
+    /// kind that isn't known here.
+    pub unread: u64,
+    /// Whole segments.
+    pub broken: Vec<StoreError>,
+}
+
+/// Writes every record of a time, each writer's in its order.
 pub fn export(
     folder: &Folder,
     form: Form,
     (since, until): Span,
     out: &mut impl Write,
-) -> Result<u64, ExportError> {
-    let mut count = 0;
+) -> Result<Exported, ExportError> {
+    let mut exported = Exported::default();
     if form == Form::Csv {
         writeln!(out, "{}", COLUMNS.map(|(name, _)| name).join(","))?;
     }
-    for path in segments::files(folder)?.values() {
-        let Some(segment) = Segment::still(path)? else { continue };
+    for ((writer, _), path) in segments::files(folder)? {
+        let segment = match Segment::still(&path) {
+            Ok(Some(segment)) => segment,
+            Ok(None) => continue,
+            Err(error) => {
+                exported.broken.push(error);
+                continue;
+            }
+        };
         if let Segment::Sealed(sealed) = &segment
             && (since.is_some_and(|since| sealed.latest < since)
                 || until.is_some_and(|until| sealed.earliest >= until))
@@ -48,8 +66,16 @@ pub fn export(
         }
         let mut known = Definitions::default();
         let mut failed = None;
-        segment.each(0, |_, payload| {
-            let Ok((id, body)) = record::decode(payload) else { return };
+        let mut read = 0;
+        // How it ended is told by how much was read.
+        let _ = segment.each(0, |position, payload| {
+            read += 1;
+            let here = RecordId { writer, position };
+            let Some((id, body)) = record::decode(payload).ok().filter(|(id, _)| *id == here)
+            else {
+                exported.unread += 1;
+                return;
+            };
             known.learn(id, &body);
             let Some(at) = body.at().filter(|_| failed.is_none()) else { return };
             if since.is_some_and(|since| at < since) || until.is_some_and(|until| at >= until) {
@@ -57,16 +83,17 @@ pub fn export(
             }
             let record = render(id, &body, &mut known);
             if let Some(line) = line(form, id, at, &record) {
-                count += 1;
+                exported.records += 1;
                 failed = writeln!(out, "{line}").err();
             }
-        })?;
+        });
         if let Some(error) = failed {
             return Err(error.into());
         }
+        exported.unread += segment.count().saturating_sub(read);
     }
     out.flush()?;
-    Ok(count)
+    Ok(exported)
 }
 
 /// `None`: this form doesn't speak of such records.

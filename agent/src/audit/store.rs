@@ -20,8 +20,12 @@ pub mod sealed;
 pub mod segments;
 pub mod tree;
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 pub use live::Live;
 pub use segments::{Segment, Segments};
@@ -102,11 +106,28 @@ impl Folder {
     }
 
     pub fn live(&self, writer: u64, first: u64) -> PathBuf {
-        self.segments().join(format!("{writer:06}-{first:012}.live"))
+        self.segments().join(stem(writer, first) + ".live")
     }
 
     pub fn sealed(&self, writer: u64, first: u64) -> PathBuf {
-        self.segments().join(format!("{writer:06}-{first:012}.sealed"))
+        self.segments().join(stem(writer, first) + ".sealed")
+    }
+}
+
+/// A segment's name, as the order of names is that of the records.
+fn stem(writer: u64, first: u64) -> String {
+    format!("{writer:06}-{first:012}")
+}
+
+/// Opens what somebody else laid down, to read it: nobody is kept waiting by a pipe,
+/// and no link leads out of the folder.
+pub fn look_into(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no ordinary file"))
     }
 }
 
@@ -115,7 +136,7 @@ impl Folder {
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     use std::io::Write;
     let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new).map_err(StoreError::io("make", &new))?;
+    let mut file = File::create(&new).map_err(StoreError::io("make", &new))?;
     file.write_all(bytes).and_then(|()| file.sync_data()).map_err(StoreError::io("write", &new))?;
     std::fs::rename(&new, path).map_err(StoreError::io("rename", &new))
 }

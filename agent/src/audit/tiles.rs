@@ -9,11 +9,12 @@
 //! whole tile is never written again.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::store::{Folder, StoreError, Tree, replace};
 use crate::ledger::merkle::Hash;
-use crate::ledger::{VerifierKey, note};
+use crate::ledger::{Checkpoint, VerifierKey, note};
 
 /// What has been published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,17 @@ pub enum TilesError {
     Key(#[from] note::NoteError),
     #[error("the log is not as it was signed: `tidegate audit verify` says where")]
     Altered,
+    #[error(
+        "`{path}` holds the tree of another log: publish this one in a folder of its own",
+        path = .0.display()
+    )]
+    Another(PathBuf),
+    #[error(
+        "`{path}` holds a checkpoint of {published} records, and the log is of {size}: its end was \
+         cut off",
+        path = .to.display()
+    )]
+    Shorter { to: PathBuf, published: u64, size: u64 },
 }
 
 /// Brings a folder up to the last head.
@@ -52,6 +64,7 @@ pub fn publish(folder: &Folder, key: &VerifierKey, to: &Path) -> Result<Publishe
         return Err(TilesError::Altered);
     }
     let from = tree.base().end();
+    follows(&mut tree, &head, key, to)?;
     let mut written = 0;
     let mut level = 0;
     let mut span = 1_u64;
@@ -76,6 +89,32 @@ pub fn publish(folder: &Folder, key: &VerifierKey, to: &Path) -> Result<Publishe
     }
     write(&to.join("checkpoint"), last.as_bytes())?;
     Ok(Published { size: head.size, written, from })
+}
+
+/// Whoever has seen what lies there must find it again in what comes.
+fn follows(
+    tree: &mut Tree,
+    head: &Checkpoint,
+    key: &VerifierKey,
+    to: &Path,
+) -> Result<(), TilesError> {
+    let path = to.join("checkpoint");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StoreError::io("read", &path)(error).into()),
+    };
+    let Ok(published) = key.open(&text) else { return Err(TilesError::Another(to.to_owned())) };
+    if published.size > head.size {
+        let (to, size) = (to.to_owned(), head.size);
+        return Err(TilesError::Shorter { to, published: published.size, size });
+    }
+    // Before what was removed there is nothing to hold it against.
+    let held = published.size > tree.base().end();
+    if held && tree.subtree(0, published.size) != Some(published.root) {
+        return Err(TilesError::Altered);
+    }
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {

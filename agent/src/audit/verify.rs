@@ -4,17 +4,21 @@
 //! the root that was signed, the stored hashes, if *they* lead there, tell which
 //! record is not what it was. What can't be proven is counted and told.
 
+mod loose;
 mod proof;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::frame::Start;
 use super::record::{self, Body, RecordId};
 use super::store::segments::Lookup;
-use super::store::{Folder, Segment, Segments, StoreError, Tree};
+use super::store::{Folder, Segments, StoreError, Tree};
 use crate::ledger::merkle::{self, Hash, Range};
-use crate::ledger::{Checkpoint, NoteError, VerifierKey};
+use crate::ledger::{Checkpoint, NoteError, VerifierKey, note};
+
+use loose::Seen;
 
 pub use proof::{Proof, ProofError, Proven, prove};
 
@@ -31,6 +35,8 @@ pub struct Verified {
     pub signed_until: Option<String>,
     /// Records behind the last head: nothing is proven of them.
     pub tail: u64,
+    /// Records before the first head that is left: nothing is proven of them any more.
+    pub unproven: u64,
     /// The size of the head that was held against this log, and that it is in it.
     pub held: Option<u64>,
     /// The first is the earliest.
@@ -55,6 +61,8 @@ pub enum VerifyError {
     Store(#[from] StoreError),
     #[error("the checkpoint that the log is held against: {0}")]
     Held(NoteError),
+    #[error("{0} checkpoints stand in the file that the log is held against: leave one in it")]
+    Many(usize),
 }
 
 impl Verified {
@@ -73,7 +81,23 @@ pub fn verify(
     key: &VerifierKey,
     held: Option<&str>,
 ) -> Result<Verified, VerifyError> {
-    let held = held.map(|note| key.open(note)).transpose().map_err(VerifyError::Held)?;
+    let held = held.map(|note| open_held(note, key)).transpose()?;
+    for _ in 0..ATTEMPTS {
+        let verified = once(folder, key, held.clone())?;
+        // What retention took meanwhile is not missing.
+        let base = Tree::open(folder).map_or(verified.removed, |tree| tree.base().end());
+        if verified.is_whole() || base == verified.removed {
+            return Ok(verified);
+        }
+    }
+    once(folder, key, held)
+}
+
+fn once(
+    folder: &Folder,
+    key: &VerifierKey,
+    held: Option<Checkpoint>,
+) -> Result<Verified, VerifyError> {
     let mut auditor = Auditor::new(folder, key, held)?;
     let heads = auditor.heads();
     for head in &heads {
@@ -82,6 +106,15 @@ pub fn verify(
         }
     }
     Ok(auditor.finish(&heads))
+}
+
+/// The one note of a file, with whatever empty lines came along.
+fn open_held(text: &str, key: &VerifierKey) -> Result<Checkpoint, VerifyError> {
+    match note::split(text).as_slice() {
+        [one] => key.open(one).map_err(VerifyError::Held),
+        [] => Err(VerifyError::Held(NoteError::Malformed("nothing is in it"))),
+        many => Err(VerifyError::Many(many.len())),
+    }
 }
 
 struct Auditor<'k> {
@@ -93,6 +126,8 @@ struct Auditor<'k> {
     tree: Range,
     /// How far each writer's records are in it.
     writers: BTreeMap<u64, u64>,
+    /// What was read of each segment.
+    seen: BTreeMap<(u64, u64), Seen>,
     /// Up to where the log itself says that records were removed.
     told_removed: u64,
     held: Option<Checkpoint>,
@@ -136,6 +171,7 @@ impl<'k> Auditor<'k> {
             removed: tree.end(),
             signed_until: None,
             tail: 0,
+            unproven: 0,
             held: None,
             findings,
             remarks: Vec::new(),
@@ -147,6 +183,7 @@ impl<'k> Auditor<'k> {
             segments,
             tree,
             writers: BTreeMap::new(),
+            seen: BTreeMap::new(),
             told_removed: 0,
             held,
             held_seen: false,
@@ -180,7 +217,8 @@ impl<'k> Auditor<'k> {
     /// be judged.
     fn batch(&mut self, head: &Checkpoint) -> bool {
         let batch = head.batch;
-        let Some(start) = head.size.checked_sub(batch.count) else {
+        let end = batch.first.checked_add(batch.count);
+        let Some((start, end)) = head.size.checked_sub(batch.count).zip(end) else {
             self.find(None, None, "a signed checkpoint contradicts itself");
             return false;
         };
@@ -199,7 +237,7 @@ impl<'k> Auditor<'k> {
         if start > self.tree.end() && !self.bridge(start) {
             return false;
         }
-        let known = self.writers.insert(batch.writer, batch.first + batch.count);
+        let known = self.writers.insert(batch.writer, end);
         if known.is_some_and(|known| known != batch.first) {
             self.find(None, Some(start), "a signed checkpoint skips records of its writer");
         }
@@ -294,15 +332,19 @@ impl<'k> Auditor<'k> {
         let mut all = Vec::new();
         for position in batch.first..batch.first + batch.count {
             let id = RecordId { writer: batch.writer, position };
+            let segment = self.segments.around(id).map(|segment| segment.start());
             let hash = match self.segments.payload(id) {
                 Lookup::Payload(payload) => {
-                    if let Ok((found, KIND_REMOVED)) = record::identify(payload) {
-                        debug_assert_eq!(found, id);
-                        self.told_removed = self.told_removed.max(removed_before(payload));
+                    if let Some(Start { writer, first, .. }) = segment {
+                        self.seen.entry((writer, first)).or_default().take(payload);
                     }
                     match record::identify(payload) {
                         Ok((found, _)) if found != id => {
                             Err(format!("record {found} stands in its place"))
+                        }
+                        Ok((_, KIND_REMOVED)) => {
+                            self.told_removed = self.told_removed.max(removed_before(payload));
+                            Ok(merkle::leaf(payload))
                         }
                         _ => Ok(merkle::leaf(payload)),
                     }
@@ -333,11 +375,9 @@ impl<'k> Auditor<'k> {
             let range = first.zip(last).map_or_else(String::new, |(first, last)| {
                 format!("of the records {} to {}", first.id, last.id)
             });
-            self.find(
-                first.map(|one| one.id),
-                Some(start),
-                format!("one {range} was changed together with its hash"),
-            );
+            // The root alone doesn't say which.
+            let what = format!("one {range} was changed together with its hash");
+            self.find(None, Some(start), what);
         }
     }
 
@@ -350,27 +390,11 @@ impl<'k> Auditor<'k> {
                 format!("the first {base} records are gone, and no record says who let them go"),
             );
         }
-        for segment in self.segments.iter() {
-            let covered = self.writers.get(&segment.start().writer).copied();
-            // A writer of whom no head speaks: all of it is tail.
-            let behind = segment.positions().end.saturating_sub(
-                covered.unwrap_or(segment.start().first).max(segment.start().first),
-            );
-            self.verified.tail += behind;
-            if let Segment::Live { torn: true, .. } = segment {
-                self.verified.remarks.push(format!(
-                    "behind record {}-{} lie bytes that are no whole record",
-                    segment.start().writer,
-                    segment.positions().end
-                ));
-            }
+        if heads.is_empty() {
+            let nothing = "there is no signed checkpoint: nothing is proven at all";
+            self.verified.remarks.push(nothing.into());
         }
-        if self.verified.tail > 0 {
-            self.verified.remarks.push(format!(
-                "{} records behind the last checkpoint: nothing is proven of them yet",
-                self.verified.tail
-            ));
-        }
+        self.look_at_segments(heads);
         self.judge_held(heads);
         self.verified
     }
@@ -428,6 +452,8 @@ fn removed_before(payload: &[u8]) -> u64 {
 
 const KIND_REMOVED: u8 = 51;
 const MOST_FINDINGS: usize = 100;
+/// While retention is at work.
+const ATTEMPTS: usize = 3;
 
 #[cfg(test)]
 mod tests;

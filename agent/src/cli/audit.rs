@@ -6,7 +6,7 @@ mod page;
 mod search;
 
 use std::ffi::OsString;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -14,9 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, Page};
-use crate::audit::export::{self, ExportError, Form};
+use crate::audit::export::{self, ExportError, Exported, Form};
 use crate::audit::index::{Index, IndexError};
 use crate::audit::record::RecordId;
+use crate::audit::store::look_into;
 use crate::audit::tiles::{Published, TilesError, publish};
 use crate::audit::verify::{Proof, ProofError, VerifyError};
 use crate::audit::{Folder, StoreError, prove, verify};
@@ -93,6 +94,9 @@ struct Prove {
     record: RecordId,
     #[command(flatten)]
     place: Where,
+    /// The public key, or a file that holds it [default: the log's own]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
 }
 
 /// Publishes the log's tree, for mirrors and witnesses
@@ -218,11 +222,17 @@ fn typed(arguments: impl Iterator<Item = OsString>) -> String {
     }
 }
 
-/// The key beside a log.
+/// The key beside a log: above it, where only root writes, or in it, where a copy was
+/// put together. In an agent's log it was put there by whoever the log is proven
+/// against; so where both are there, they must agree.
 fn own_key(folder: &Path) -> Result<VerifierKey, Failure> {
-    let places = [folder.join("key.pub"), folder.join("../key.pub")];
-    let text = places.iter().find_map(|path| std::fs::read_to_string(path).ok());
-    let Some(text) = text else {
+    let places = [folder.join("../key.pub"), folder.join("key.pub")];
+    let mut found = places.iter().filter_map(|path| {
+        let mut text = String::new();
+        look_into(path).ok()?.take(LONGEST_KEY).read_to_string(&mut text).ok()?;
+        Some(text)
+    });
+    let Some(text) = found.next() else {
         return Err(Failure::text(
             Exit::Failed,
             format!(
@@ -232,6 +242,16 @@ fn own_key(folder: &Path) -> Result<VerifierKey, Failure> {
             ),
         ));
     };
+    if found.any(|other| other.trim() != text.trim()) {
+        return Err(Failure::text(
+            Exit::Failed,
+            format!(
+                "the `key.pub` in `{}` is not the one above it: name the log's own, as you have it \
+                 from elsewhere, with `--key`",
+                folder.display()
+            ),
+        ));
+    }
     text.parse().map_err(|error| Failure::new(Exit::Failed, anyhow::Error::new(error)))
 }
 
@@ -246,6 +266,10 @@ fn key(named: Option<&str>, folder: Option<&Path>) -> Result<VerifierKey, Failur
         );
         return own_key(folder);
     };
+    named_key(named)
+}
+
+fn named_key(named: &str) -> Result<VerifierKey, Failure> {
     let text = match named.parse::<VerifierKey>() {
         Ok(key) => return Ok(key),
         Err(_) => std::fs::read_to_string(named).unwrap_or_else(|_| named.to_owned()),
@@ -272,7 +296,9 @@ impl Verify {
         become_owner(&folder)?;
         let verified = verify(&folder, &key, held.as_deref()).map_err(|error| match error {
             VerifyError::Store(error) => store(error),
-            error @ VerifyError::Held(_) => Failure::new(Exit::Usage, error),
+            error @ (VerifyError::Held(_) | VerifyError::Many(_)) => {
+                Failure::new(Exit::Usage, error)
+            }
         })?;
         match self.output {
             Format::Table | Format::Wide => {
@@ -288,9 +314,8 @@ impl Verify {
     fn proof(&self, path: &Path) -> Result<Exit, Failure> {
         let key = key(self.key.as_deref(), None)?;
         let broken = |error: ProofError| Failure::new(Exit::Integrity, error);
-        let proof: Proof = serde_json::from_str(&read(path)?)
-            .map_err(|error| broken(ProofError::Malformed(error.to_string())))?;
-        let proven = proof.verify(&key).map_err(broken)?;
+        let proven = Proof::read(&read(path)?).and_then(|proof| proof.verify(&key));
+        let proven = proven.map_err(broken)?;
         match self.output {
             Format::Table | Format::Wide => {
                 let mut out = output::stdout();
@@ -307,9 +332,16 @@ impl Prove {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
         self.place.tell();
+        let key = match &self.key {
+            Some(named) => named_key(named)?,
+            None => own_key(folder.path())?,
+        };
         become_owner(&folder)?;
-        let proof = prove(&folder, self.record).map_err(|error| match error {
+        let proof = prove(&folder, &key, self.record).map_err(|error| match error {
             ProofError::Store(error) => store(error),
+            error @ (ProofError::Wrong(_) | ProofError::Misplaced(_)) => {
+                Failure::new(Exit::Integrity, error)
+            }
             error => Failure::new(Exit::Failed, error),
         })?;
         output::document(Format::Json, &proof)?;
@@ -325,7 +357,9 @@ impl Tiles {
         let key = own_key(folder.path())?;
         let published = publish(&folder, &key, &self.to).map_err(|error| match error {
             TilesError::Store(error) => store(error),
-            error @ TilesError::Altered => Failure::new(Exit::Integrity, error),
+            error @ (TilesError::Altered | TilesError::Shorter { .. }) => {
+                Failure::new(Exit::Integrity, error)
+            }
             error => Failure::new(Exit::Failed, error),
         })?;
         let Published { size, written, from } = published;
@@ -352,12 +386,22 @@ impl Export {
         };
         let span = (self.since.map(search::Moment::micros), self.until.map(search::Moment::micros));
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let count = export::export(&folder, form, span, &mut out).map_err(|error| match error {
+        let exported = export::export(&folder, form, span, &mut out);
+        let Exported { records, unread, broken } = exported.map_err(|error| match error {
             ExportError::Store(error) => store(error),
             ExportError::Write(error) => error.into(),
         })?;
-        super::say(&format!("{count} records"));
-        Ok(Exit::Ok)
+        super::say(&format!("{records} records"));
+        for error in &broken {
+            super::say(&format!("a segment is left out: {error}"));
+        }
+        if unread > 0 {
+            super::say(&format!(
+                "{unread} records are left out: they are damaged or not where they belong \
+                 (`tidegate audit verify` says which), or of a newer tidegate"
+            ));
+        }
+        Ok(if unread == 0 && broken.is_empty() { Exit::Ok } else { Exit::Failed })
     }
 }
 
@@ -411,12 +455,18 @@ fn become_owner(folder: &Folder) -> Result<(), Failure> {
     use rustix::process::{Gid, Uid, geteuid};
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-    let path = folder.segments();
-    let owner = std::fs::metadata(&path).map_err(StoreError::io("look at", &path));
-    let owner = owner.map_err(store)?;
-    if !geteuid().is_root() || owner.uid() == 0 {
+    if !geteuid().is_root() {
         return Ok(());
     }
+    // A link is whose who made it, wherever it leads.
+    let (here, there) = (folder.path().to_owned(), folder.segments());
+    let looked = [&here, &there].map(|path| {
+        std::fs::symlink_metadata(path).map_err(StoreError::io("look at", path)).map_err(store)
+    });
+    let [here, there] = looked;
+    let Some(owner) = [here?, there?].into_iter().find(|owner| owner.uid() != 0) else {
+        return Ok(());
+    };
     let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
     // There is no other thread yet.
     set_thread_groups(&[])
@@ -440,6 +490,8 @@ fn index_failure(error: IndexError) -> Failure {
     }
 }
 
+/// Bytes of a key's file.
+const LONGEST_KEY: u64 = 4_096;
 /// Characters of a command that are recorded.
 const LONGEST_COMMAND: usize = 4_000;
 
@@ -454,5 +506,33 @@ mod tests {
         assert_eq!(told(&words), r"audit search 'o'\''clock now' --since 7d --sqlstate 42501");
         assert_eq!(told(&["a", "", "; rm"]), "a '' '; rm'");
         assert_eq!(told(&["a".repeat(5_000).as_str()]).chars().count(), 4_001);
+    }
+    /// The folder of an agent's log is the enforcer's, and the one above it root's.
+    #[test]
+    fn a_key_that_was_put_into_a_log_does_not_stand_for_the_one_above_it() {
+        let base = std::env::temp_dir().join(format!("tg-keys-{}", std::process::id()));
+        let log = base.join("log");
+        std::fs::create_dir_all(&log).unwrap();
+        let named = |seed| {
+            let key = crate::ledger::SigningKey::from_seed("tidegate/x", &[seed; 32]).unwrap();
+            key.verifier().clone()
+        };
+        let (own, other) = (named(1), named(2));
+        let put = |folder: &Path, text: &str| std::fs::write(folder.join("key.pub"), text).unwrap();
+        put(&base, &format!("{own}\n"));
+        assert_eq!(own_key(&log).unwrap(), own);
+        put(&log, &own.to_string());
+        assert_eq!(own_key(&log).unwrap(), own);
+        put(&log, &other.to_string());
+        assert!(own_key(&log).unwrap_err().to_string().contains("--key"));
+        // A copy that was put together elsewhere.
+        std::fs::remove_file(base.join("key.pub")).unwrap();
+        assert_eq!(own_key(&log).unwrap(), other);
+        // A link to what only root may read is not followed, nor is it told.
+        std::fs::write(base.join("secret"), "root:$6$hunter2").unwrap();
+        std::fs::remove_file(log.join("key.pub")).unwrap();
+        std::os::unix::fs::symlink(base.join("secret"), log.join("key.pub")).unwrap();
+        assert!(!own_key(&log).unwrap_err().to_string().contains("hunter2"));
+        std::fs::remove_dir_all(base).unwrap();
     }
 }

@@ -2,6 +2,7 @@
 //! extension line: which records of which writer brought the tree to its size.
 
 use std::fmt;
+use std::io::{self, BufRead, Read};
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -54,6 +55,15 @@ impl Checkpoint {
         let Self { origin, size, root, batch: Batch { writer, first, count }, at } = self;
         let root = STANDARD.encode(root);
         format!("{origin}\n{size}\n{root}\nbatch {writer} {first} {count} {at}\n")
+    }
+
+    /// The leaf that a record is, if this head brought it in.
+    pub fn leaf_of(&self, writer: u64, position: u64) -> Option<u64> {
+        let batch = self.batch;
+        let offset = position.checked_sub(batch.first)?;
+        let brought = writer == batch.writer && offset < batch.count;
+        let start = self.size.checked_sub(batch.count).filter(|_| brought)?;
+        start.checked_add(offset)
     }
 
     fn parse(body: &str) -> Result<Self, NoteError> {
@@ -169,7 +179,8 @@ impl FromStr for VerifierKey {
             let verifier = Self { name: name.into(), key };
             (verifier.to_string() == text.trim()).then_some(verifier)
         };
-        read().ok_or_else(|| NoteError::Key(text.trim().into()))
+        // What was taken for a key may be a whole file of something else.
+        read().ok_or_else(|| NoteError::Key(text.trim().chars().take(SHOWN).collect()))
     }
 }
 
@@ -181,23 +192,40 @@ pub fn peek(note: &str) -> Option<Checkpoint> {
 
 /// Notes one behind the other, each ended by an empty line after a signature.
 pub fn split(text: &str) -> Vec<String> {
+    // Out of memory nothing fails.
+    read(text.as_bytes()).unwrap_or_default()
+}
+
+/// Notes as [`split`] tells them apart. What is no text, or longer than a note can be,
+/// comes out as a note that nobody signed.
+pub fn read(mut from: impl BufRead) -> io::Result<Vec<String>> {
     let mut notes = Vec::new();
     let mut note = String::new();
     let mut signed = false;
-    for line in text.lines() {
-        if line.is_empty() && signed {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if from.by_ref().take(LONGEST).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() && signed {
             notes.push(std::mem::take(&mut note));
             signed = false;
             continue;
         }
-        signed |= line.starts_with("— ");
-        note.push_str(line);
-        note.push('\n');
+        signed |= text.starts_with("— ");
+        if note.len() as u64 <= LONGEST {
+            note.push_str(text);
+            note.push('\n');
+        }
     }
     if !note.trim().is_empty() {
         notes.push(note);
     }
-    notes
+    Ok(notes)
 }
 
 /// The private key. Never shown.
@@ -233,6 +261,10 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// Characters of what is no key.
+const SHOWN: usize = 80;
+/// Of a note, with the signatures of many witnesses.
+const LONGEST: u64 = 64 * 1024;
 /// The kind of signature, in keys and their ids.
 const ED25519_KIND: u8 = 1;
 

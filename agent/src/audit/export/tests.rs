@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::audit::frame::{self, Found};
 use crate::audit::log::tests::{Keeper, Scratch, flow, small};
 use crate::audit::statement::Touched;
 use crate::audit::{Ending, Log, Outcome, Statement, Verdict, Way};
@@ -156,10 +157,54 @@ fn a_record_is_told_once_while_its_segment_is_being_sealed() {
     assert!(!live.exists());
     std::fs::write(&live, &bytes).unwrap();
     let mut out = Vec::new();
-    assert_eq!(export(&folder, Form::Jsonl, (None, None), &mut out).unwrap(), 5);
+    assert_eq!(export(&folder, Form::Jsonl, (None, None), &mut out).unwrap().records, 5);
     // … and just afterwards, for who has seen the live one in the list.
     std::fs::remove_file(&live).unwrap();
     assert_eq!(Segment::still(&live).unwrap().unwrap().count(), 8);
     std::fs::remove_file(live.with_extension("sealed")).unwrap();
     assert!(Segment::still(&live).unwrap().is_none());
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_and_keeps_nothing_back() {
+    let scratch = written();
+    let folder = Folder::new(&scratch.0);
+    let live = segments::paths(&folder).unwrap().remove(0);
+    let bytes = std::fs::read(&live).unwrap();
+    let (places, end) = segments::places(&bytes, frame::SEGMENT_HEAD);
+    let mut payloads: Vec<Vec<u8>> = Vec::new();
+    for place in &places {
+        let Found::Record { payload, .. } = frame::at(&bytes, *place) else { panic!() };
+        payloads.push(payload.to_vec());
+    }
+    let told = |payloads: &[Vec<u8>]| {
+        let mut changed = bytes[..frame::SEGMENT_HEAD].to_vec();
+        payloads.iter().for_each(|payload| frame::push(payload, &mut changed));
+        std::fs::write(&live, changed).unwrap();
+        let exported = export(&folder, Form::Jsonl, (None, None), &mut Vec::new()).unwrap();
+        (exported.records, exported.unread, exported.broken.len())
+    };
+    assert_eq!((told(&payloads), end), ((5, 0, 0), end));
+    // A kind of a newer tidegate, text that is none, and one in another's place.
+    let last = payloads.len() - 1;
+    let changed = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let mut payloads = payloads.clone();
+        change(&mut payloads);
+        told(&payloads)
+    };
+    assert_eq!(changed(&|payloads| payloads[last][1] = 63), (4, 1, 0));
+    assert_eq!(changed(&|payloads| payloads[last][0] = 9), (4, 1, 0));
+    assert_eq!(changed(&|payloads| payloads[0][8] = 0xff), (5, 1, 0));
+    assert_eq!(changed(&|payloads| payloads.push(payloads[last].clone())), (5, 1, 0));
+    // A segment that is none doesn't keep the others back, nor does a damaged block.
+    std::fs::write(folder.sealed(0, 0), b"TGSEAL").unwrap();
+    assert_eq!(told(&payloads), (5, 0, 1));
+    std::fs::remove_file(folder.sealed(0, 0)).unwrap();
+    let whole = std::fs::read(&live).unwrap();
+    let sealed = crate::audit::store::sealed::seal(&folder, &live, &whole).unwrap();
+    let mut bytes = std::fs::read(&sealed).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&sealed, bytes).unwrap();
+    let exported = export(&folder, Form::Jsonl, (None, None), &mut Vec::new()).unwrap();
+    assert_eq!((exported.records, exported.unread), (0, payloads.len() as u64));
 }

@@ -83,21 +83,21 @@ impl Build {
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Progress, BuildError> {
         let mut progress = Progress::default();
-        let paths = segments::paths(folder)?;
+        let files = segments::files(folder)?;
         let nexts = nexts(database)?;
-        for (index, path) in paths.iter().enumerate() {
+        let mut later = files.keys().skip(1);
+        for ((writer, first), path) in &files {
+            let after = later.next();
             if !go_on() {
                 progress.stopped = true;
                 return Ok(progress);
             }
-            let Some((writer, first)) = segments::start_of(path) else { continue };
-            let next = nexts.get(&writer).copied().unwrap_or(0);
-            let after = paths.get(index + 1).and_then(|path| segments::start_of(path));
-            let end = after.filter(|(of, at)| *of == writer && *at > first).map(|(_, at)| at);
-            if is_done(path, first, end, next) {
+            let next = nexts.get(writer).copied().unwrap_or(0);
+            let end = after.filter(|(of, _)| of == writer).map(|(_, at)| *at);
+            if is_done(path, *first, end, next) {
                 continue;
             }
-            match self.take_in(database, path, (writer, first)) {
+            match self.take_in(database, path, (*writer, *first)) {
                 Ok(records) => progress.records += records,
                 // Sealed or removed a moment ago: the next time finds it.
                 Err(BuildError::Store(StoreError::Io { error, .. }))
@@ -138,6 +138,8 @@ impl Build {
         let mut take = |position: u64, payload: &[u8]| {
             if taker.failed.is_none()
                 && let Ok((id, body)) = record::decode(payload)
+                // One that stands in another's place is none of this log's.
+                && id == (RecordId { writer, position })
                 && let Err(error) = taker.take(id, &body, position >= next)
             {
                 taker.failed = Some(error);

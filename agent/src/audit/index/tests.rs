@@ -12,6 +12,8 @@ use crate::model::{
 };
 use crate::sql::Strings;
 
+mod forged;
+
 struct Filled {
     scratch: Scratch,
     log: Log,

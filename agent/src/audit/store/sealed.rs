@@ -17,7 +17,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use zstd::bulk::Decompressor;
 
-use super::{Folder, StoreError};
+use super::{Folder, StoreError, look_into};
 use crate::audit::frame::{self, Found, SEGMENT_HEAD, Start};
 use crate::audit::record;
 
@@ -148,7 +148,7 @@ pub fn seal(folder: &Folder, live: &Path, bytes: &[u8]) -> Result<PathBuf, Store
 
 impl Sealed {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = File::open(path).map_err(StoreError::io("open", path))?;
+        let file = look_into(path).map_err(StoreError::io("open", path))?;
         let no = |why| StoreError::NoSegment { path: path.to_owned(), why };
         let mut begin = [0; 16];
         file.read_exact_at(&mut begin, 0).map_err(|_| no("it is cut"))?;

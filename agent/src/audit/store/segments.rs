@@ -1,13 +1,12 @@
 //! All segments of a folder, to read records by their names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::sealed::{Raw, Sealed};
-use super::{Folder, StoreError};
+use super::{Folder, StoreError, look_into};
 use crate::audit::frame::{self, Found, SEGMENT_HEAD, Start};
 use crate::audit::record::RecordId;
 
@@ -54,7 +53,7 @@ pub fn follow(
     mut take: impl FnMut(&[u8]),
 ) -> Result<usize, StoreError> {
     let failed = || StoreError::io("read", path);
-    let file = File::open(path).map_err(failed())?;
+    let file = look_into(path).map_err(failed())?;
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = file.read_at(&mut buffer, place as u64).map_err(failed())?;
@@ -81,14 +80,31 @@ pub fn follow(
 }
 
 impl Segment {
+    /// INVARIANT: it is the one that its file is called for; readers that know only the
+    /// name and those that know only the head see the same.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if path.extension().is_some_and(|extension| extension == "sealed") {
-            return Sealed::open(path).map(Self::Sealed);
+        let segment = if path.extension().is_some_and(|extension| extension == "sealed") {
+            Self::Sealed(Sealed::open(path)?)
+        } else {
+            Self::open_live(path)?
+        };
+        let Start { writer, first, .. } = segment.start();
+        if start_of(path).is_some_and(|named| named != (writer, first)) {
+            let why = "it is another one, by its head, than its name says";
+            return Err(StoreError::NoSegment { path: path.to_owned(), why });
         }
+        Ok(segment)
+    }
+
+    fn open_live(path: &Path) -> Result<Self, StoreError> {
         let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .map_err(StoreError::io("read", path))?;
+        let file = look_into(path).map_err(StoreError::io("open", path))?;
+        let length = file.metadata().map_err(StoreError::io("look at", path))?.len();
+        if length > LARGEST {
+            let why = "it is longer than a segment can be";
+            return Err(StoreError::NoSegment { path: path.to_owned(), why });
+        }
+        file.take(LARGEST).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
         let start = Start::from_bytes(&bytes).ok_or_else(|| StoreError::NoSegment {
             path: path.to_owned(),
             why: "its head is damaged",
@@ -100,6 +116,7 @@ impl Segment {
         let torn = frame::at(&bytes, end) == Found::Torn
             || bytes.get(end..).is_some_and(|rest| !is_empty(rest));
         bytes.truncate(end);
+        bytes.shrink_to_fit();
         Ok(Self::Live { path: path.to_owned(), start, bytes, places, torn })
     }
 
@@ -295,10 +312,13 @@ impl Segments {
     }
 }
 
-/// A segment's writer and first position, by its file's name.
+/// A segment's writer and first position, by its file's name. There is one way to
+/// write it, so that no two files can be called for the same.
 pub fn start_of(path: &Path) -> Option<(u64, u64)> {
-    let (writer, first) = path.file_stem()?.to_str()?.split_once('-')?;
-    Some((writer.parse().ok()?, first.parse().ok()?))
+    let stem = path.file_stem()?.to_str()?;
+    let (writer, first) = stem.split_once('-')?;
+    let (writer, first) = (writer.parse().ok()?, first.parse().ok()?);
+    (super::stem(writer, first) == stem).then_some((writer, first))
 }
 
 /// The files of all segments, in order.
@@ -330,3 +350,5 @@ pub fn files(folder: &Folder) -> Result<BTreeMap<(u64, u64), PathBuf>, StoreErro
 /// What is read of a segment at once, and the room of its longest record.
 const CHUNK: usize = 256 * 1024;
 const LONGEST: usize = frame::HEAD + frame::LONGEST;
+/// Of a live one: what the settings allow.
+const LARGEST: u64 = 1 << 30;

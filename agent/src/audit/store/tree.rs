@@ -2,15 +2,16 @@
 //! whoever verifies computes it anew, and these say *where* something is wrong.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::fs::{File, TryLockError};
+use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Folder, StoreError, replace};
+use super::{Folder, StoreError, look_into, replace};
 use crate::ledger::merkle::{self, Hash, Range};
 use crate::ledger::note;
 
@@ -90,7 +91,8 @@ impl Tree {
         let number = index / PER_FILE;
         if !self.read.contains_key(&number) {
             let mut bytes = Vec::new();
-            File::open(self.path(number)).ok()?.read_to_end(&mut bytes).ok()?;
+            let file = look_into(&self.path(number)).ok()?;
+            file.take(PER_FILE * 32).read_to_end(&mut bytes).ok()?;
             let leaves = bytes.as_chunks::<32>().0.to_vec();
             // Verifying goes through them in order; two are enough.
             if self.read.len() > 1 {
@@ -200,25 +202,26 @@ impl Tree {
     /// All signed heads, as they stand there.
     pub fn notes(&self) -> Result<Vec<String>, StoreError> {
         // Not while one is being added; a copy elsewhere has no writers.
-        let lock = File::open(self.folder.join("lock"));
-        let _held = lock.and_then(|lock| lock.lock_shared().map(|()| lock));
+        let path = self.folder.join("lock");
+        let _held = look_into(&path).ok().map(|lock| shared(lock, &path)).transpose()?;
         self.read_notes()
     }
 
     fn read_notes(&self) -> Result<Vec<String>, StoreError> {
         let path = self.folder.join(CHECKPOINTS);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(note::split(&text)),
+        match look_into(&path).and_then(|file| note::read(BufReader::new(file))) {
+            Ok(notes) => Ok(notes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(StoreError::io("read", &path)(error)),
         }
     }
 }
 
-fn read_base(folder: &std::path::Path) -> Result<Range, StoreError> {
+fn read_base(folder: &Path) -> Result<Range, StoreError> {
     let path = folder.join("base");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let mut text = String::new();
+    match look_into(&path).and_then(|file| file.take(LONGEST_BASE).read_to_string(&mut text)) {
+        Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Range::empty(0)),
         Err(error) => return Err(StoreError::io("read", &path)(error)),
     };
@@ -233,4 +236,21 @@ fn read_base(folder: &std::path::Path) -> Result<Range, StoreError> {
     read().ok_or_else(|| StoreError::Damaged { path: path.clone(), why: "it can't be read".into() })
 }
 
+/// Whoever adds a head holds it for a moment only.
+fn shared(lock: File, path: &Path) -> Result<File, StoreError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match lock.try_lock_shared() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(StoreError::io("lock", path)(error.into())),
+        }
+    }
+}
+
 const CHECKPOINTS: &str = "checkpoints";
+/// More than a number and 64 hashes.
+const LONGEST_BASE: u64 = 8 * 1024;
+const PATIENCE: Duration = Duration::from_secs(10);

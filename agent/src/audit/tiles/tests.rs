@@ -128,3 +128,30 @@ fn tiles_are_called_as_the_specification_says() {
     assert_eq!(called(0, 1_234_067, 256), "tile/0/x001/x234/067");
     assert_eq!(called(1, 1_000, 1), "tile/1/x001/000.p/1");
 }
+
+#[test]
+fn what_was_published_is_never_taken_back_or_mixed_with_another_log() {
+    let (mut growing, to) = (Growing::new(), Scratch::new());
+    growing.grow(300);
+    growing.publish(&to.0);
+    let heads = growing.scratch.0.join("tree/checkpoints");
+    let shorter = fs::read_to_string(&heads).unwrap();
+    growing.grow(300);
+    growing.publish(&to.0);
+    let published = fs::read(to.0.join("checkpoint")).unwrap();
+    fs::write(&heads, shorter).unwrap();
+    let error = publish(&growing.folder(), key().verifier(), &to.0).unwrap_err();
+    assert!(matches!(error, TilesError::Shorter { .. }), "{error}");
+    assert_eq!(fs::read(to.0.join("checkpoint")).unwrap(), published);
+    // Another history under the same key, and another log.
+    let mut fork = Growing::new();
+    fork.grow(800);
+    let error = publish(&fork.folder(), key().verifier(), &to.0).unwrap_err();
+    assert!(matches!(error, TilesError::Altered), "{error}");
+    let foreign = crate::ledger::SigningKey::from_seed("tidegate/host-2", &[1; 32]).unwrap();
+    let (head, other) = (head(&to.0), Scratch::new());
+    fs::write(other.0.join("checkpoint"), foreign.sign(&head)).unwrap();
+    let error = publish(&fork.folder(), key().verifier(), &other.0).unwrap_err();
+    assert!(matches!(error, TilesError::Another(_)), "{error}");
+    assert!(!other.0.join("tile").exists());
+}

@@ -1,6 +1,6 @@
 //! One record, proven to somebody who sees no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,8 +18,6 @@ use crate::ledger::{Checkpoint, NoteError, VerifierKey, merkle, note};
 pub struct Proof {
     pub schema: u32,
     pub record: RecordId,
-    /// The signed head, as a C2SP checkpoint.
-    pub checkpoint: String,
     /// The record, and what it refers to.
     pub leaves: Vec<Leaf>,
 }
@@ -33,6 +31,9 @@ pub struct Leaf {
     pub payload: String,
     /// From the leaf to the root, in base64.
     pub path: Vec<String>,
+    /// The signed head that brought it in, as a C2SP checkpoint. It says whose record
+    /// stands at this place: what is written later can't stand for it.
+    pub checkpoint: String,
 }
 
 /// What a proof has shown.
@@ -62,26 +63,25 @@ pub enum ProofError {
     Note(#[from] NoteError),
     #[error("record {0} doesn't lead to the signed root: it is not what was recorded")]
     Wrong(String),
-    #[error("the proof speaks of record {named}, and holds record {held}")]
-    Another { named: RecordId, held: RecordId },
+    #[error("record {0} was put into the log at another place than the signed head says")]
+    Misplaced(RecordId),
+    #[error("the proof lacks record {0}, which it speaks of")]
+    Lacking(RecordId),
     #[error("record {0}: {1}")]
     Record(RecordId, RecordError),
 }
 
 /// Takes what proves one record out of the log.
-pub fn prove(folder: &Folder, id: RecordId) -> Result<Proof, ProofError> {
+pub fn prove(folder: &Folder, key: &VerifierKey, id: RecordId) -> Result<Proof, ProofError> {
     let mut segments = Segments::read(folder)?;
     let mut tree = Tree::open(folder)?;
-    let mut heads: Vec<(Checkpoint, String)> =
+    let heads: Vec<(Checkpoint, String)> =
         tree.notes()?.into_iter().filter_map(|text| Some((note::peek(&text)?, text))).collect();
-    heads.sort_by_key(|(head, _)| head.size);
-    let Some((last, checkpoint)) = heads.last().cloned() else { return Err(ProofError::Tail(id)) };
-    let place = |id: RecordId| {
-        heads.iter().find_map(|(head, _)| {
-            let batch = head.batch;
-            let offset = id.position.checked_sub(batch.first)?;
-            (batch.writer == id.writer && offset < batch.count)
-                .then(|| head.size - batch.count + offset)
+    // Who signed a head is asked of those alone that are wanted: there may be millions.
+    let brought_in = |RecordId { writer, position }| {
+        heads.iter().find_map(|(head, text)| {
+            let index = head.leaf_of(writer, position)?;
+            key.open(text).ok().map(|head| (head, text, index))
         })
     };
     let mut leaves = Vec::new();
@@ -98,52 +98,65 @@ pub fn prove(folder: &Folder, id: RecordId) -> Result<Proof, ProofError> {
             Lookup::Damaged(why) => return Err(ProofError::Unreadable(id, why)),
         };
         let (_, body) = record::decode(&payload).map_err(|e| ProofError::Record(id, e))?;
-        let referred = body.refers().into_iter().filter_map(|back| id.position.checked_sub(back));
-        wanted.extend(referred.map(|position| RecordId { position, ..id }));
-        let index = place(id).ok_or(ProofError::Tail(id))?;
-        let path = merkle::inclusion(index, last.size, &mut |begin, end| tree.subtree(begin, end))
+        wanted.extend(referred(id, &body));
+        let (head, checkpoint, index) = brought_in(id).ok_or(ProofError::Tail(id))?;
+        let path = merkle::inclusion(index, head.size, &mut |begin, end| tree.subtree(begin, end))
             .ok_or(ProofError::Hashes(id))?;
         leaves.push(Leaf {
             index,
             payload: STANDARD.encode(payload),
             path: path.iter().map(|hash| STANDARD.encode(hash)).collect(),
+            checkpoint: checkpoint.clone(),
         });
     }
-    Ok(Proof { schema: SCHEMA, record: id, checkpoint, leaves })
+    let proof = Proof { schema: SCHEMA, record: id, leaves };
+    // One that proves nothing is of no use to anybody.
+    proof.verify(key)?;
+    Ok(proof)
+}
+
+/// What a record can't be shown without.
+fn referred(id: RecordId, body: &Body) -> impl Iterator<Item = RecordId> {
+    let positions = body.refers().into_iter().filter_map(move |back| id.position.checked_sub(back));
+    positions.map(move |position| RecordId { position, ..id })
 }
 
 impl Proof {
+    pub fn read(text: &str) -> Result<Self, ProofError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let malformed = |error: serde_json::Error| ProofError::Malformed(error.to_string());
+        let Version { schema } = serde_json::from_str(text).map_err(malformed)?;
+        known_schema(schema)?;
+        serde_json::from_str(text).map_err(malformed)
+    }
+
     /// Shows the record, if it is in the log that this key signs.
     pub fn verify(&self, key: &VerifierKey) -> Result<Proven, ProofError> {
-        if self.schema != SCHEMA {
-            let why = format!("it is of schema {}, and {SCHEMA} is known here", self.schema);
-            return Err(ProofError::Malformed(why));
-        }
-        let head = key.open(&self.checkpoint)?;
-        let malformed = |why: &str| ProofError::Malformed(why.into());
+        known_schema(self.schema)?;
         let mut known = Leaves(BTreeMap::new());
+        let mut signed = None;
         for leaf in &self.leaves {
-            let payload =
-                STANDARD.decode(&leaf.payload).map_err(|_| malformed("a record is cut"))?;
-            let path = leaf
-                .path
-                .iter()
-                .map(|hash| STANDARD.decode(hash).ok()?.try_into().ok())
-                .collect::<Option<Vec<_>>>()
-                .ok_or_else(|| malformed("a hash is none"))?;
-            let root = merkle::root_of(leaf.index, head.size, merkle::leaf(&payload), &path);
-            let named = record::identify(&payload)
-                .map_or_else(|_| format!("at {}", leaf.index), |(id, _)| id.to_string());
-            if root != Some(head.root) {
-                return Err(ProofError::Wrong(named));
+            let (id, body, head) = leaf.open(key)?;
+            if id == self.record {
+                signed = Some(head);
             }
-            let (id, body) =
-                record::decode(&payload).map_err(|error| malformed(&error.to_string()))?;
             known.0.insert(id, body);
         }
-        let Some(body) = known.0.get(&self.record).cloned() else {
-            let held = known.0.keys().next().copied().ok_or_else(|| malformed("it is empty"))?;
-            return Err(ProofError::Another { named: self.record, held });
+        // All that it speaks of, so that nobody leaves out who it was.
+        let mut wanted = vec![self.record];
+        let mut shown = BTreeSet::new();
+        while let Some(id) = wanted.pop() {
+            let body = known.0.get(&id).ok_or(ProofError::Lacking(id))?;
+            if shown.insert(id) {
+                wanted.extend(referred(id, body));
+            }
+        }
+        let lacking = ProofError::Lacking(self.record);
+        let Some((head, body)) = signed.zip(known.0.get(&self.record).cloned()) else {
+            return Err(lacking);
         };
         Ok(Proven {
             origin: head.origin,
@@ -151,6 +164,40 @@ impl Proof {
             signed: head.at.to_string(),
             record: render::render(self.record, &body, &mut known),
         })
+    }
+}
+
+fn known_schema(schema: u32) -> Result<(), ProofError> {
+    if schema == SCHEMA {
+        return Ok(());
+    }
+    let why = format!("it is of schema {schema}, and {SCHEMA} is known here");
+    Err(ProofError::Malformed(why))
+}
+
+impl Leaf {
+    /// The record, and the head that brought it in.
+    fn open(&self, key: &VerifierKey) -> Result<(RecordId, Body, Checkpoint), ProofError> {
+        let malformed = |why: &str| ProofError::Malformed(why.into());
+        let head = key.open(&self.checkpoint)?;
+        let payload = STANDARD.decode(&self.payload).map_err(|_| malformed("a record is cut"))?;
+        let path = self
+            .path
+            .iter()
+            .map(|hash| STANDARD.decode(hash).ok()?.try_into().ok())
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| malformed("a hash is none"))?;
+        let root = merkle::root_of(self.index, head.size, merkle::leaf(&payload), &path);
+        if root != Some(head.root) {
+            let named = record::identify(&payload)
+                .map_or_else(|_| format!("at {}", self.index), |(id, _)| id.to_string());
+            return Err(ProofError::Wrong(named));
+        }
+        let (id, body) = record::decode(&payload).map_err(|error| malformed(&error.to_string()))?;
+        if head.leaf_of(id.writer, id.position) != Some(self.index) {
+            return Err(ProofError::Misplaced(id));
+        }
+        Ok((id, body, head))
     }
 }
 
@@ -162,4 +209,8 @@ impl Known for Leaves {
     }
 }
 
-const SCHEMA: u32 = 1;
+/// Since each record stands under the head that brought it in.
+const SCHEMA: u32 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -168,7 +168,15 @@ fn what_was_signed_is_never_contradicted_by_an_older_head() {
     // A head that can't be reached any more is not signed on: another log begins.
     put_back();
     std::fs::write(tree.join("leaves-00000000"), [7; 640]).unwrap();
-    let (_, other, begun) = files::open(&scratch.0, owner()).unwrap();
+    let (files, other, begun) = files::open(&scratch.0, owner()).unwrap();
     assert_ne!(other.verifier(), key.verifier());
     assert_eq!(begun.size(), 0);
+    // Nor does anything that lies there keep the keeper waiting.
+    let tree = files.log.join("tree");
+    std::fs::create_dir_all(&tree).unwrap();
+    drop(files);
+    let (mode, kind) = (rustix::fs::Mode::RUSR, rustix::fs::FileType::Fifo);
+    rustix::fs::mknodat(rustix::fs::CWD, tree.join("checkpoints"), kind, mode, 0).unwrap();
+    let (_, third, _) = files::open(&scratch.0, owner()).unwrap();
+    assert_ne!(third.verifier(), other.verifier());
 }

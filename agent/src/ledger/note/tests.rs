@@ -59,3 +59,14 @@ fn keys_are_written_as_other_tools_write_them() {
         assert!(wrong.parse::<VerifierKey>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn what_is_no_note_comes_out_as_one_that_nobody_signed() {
+    let note = key().sign(&checkpoint());
+    let bytes = [note.as_bytes(), b"\n\xff\xfe no text\n", &[0; 300_000], b"\n\n"].concat();
+    let notes = read(bytes.as_slice()).unwrap();
+    assert_eq!(notes[0], note);
+    assert!(notes.len() == 2 && notes[1].len() < 200_000, "{}", notes.len());
+    assert!(key().verifier().open(&notes[1]).is_err());
+    assert_eq!(split(&format!("{note}\r\n{note}\n\n")), [note.clone(), note]);
+}

@@ -25,11 +25,11 @@ fn forged(first: u64, count: u64, blocks: &[(u64, u64, u64)], stored: &[u8]) -> 
     file
 }
 
-fn opened(bytes: &[u8]) -> (Scratch, Result<Segment, StoreError>) {
+fn opened(first: u64, bytes: &[u8]) -> (Scratch, Result<Segment, StoreError>) {
     let scratch = Scratch::new();
     let folder = Folder::new(&scratch.0);
     folder.prepare().unwrap();
-    let path = folder.sealed(1, 0);
+    let path = folder.sealed(1, first);
     std::fs::write(&path, bytes).unwrap();
     let segment = Segment::open(&path);
     (scratch, segment)
@@ -37,13 +37,14 @@ fn opened(bytes: &[u8]) -> (Scratch, Result<Segment, StoreError>) {
 
 #[test]
 fn positions_that_would_overflow_are_no_segment() {
-    let (_scratch, segment) = opened(&forged(u64::MAX, 2, &[], &[]));
+    let (_scratch, segment) = opened(u64::MAX, &forged(u64::MAX, 2, &[], &[]));
     assert!(matches!(segment, Err(StoreError::NoSegment { .. })), "{segment:?}");
     // Nor is a live one whose records would.
     let scratch = Scratch::new();
     let mut live = Start { writer: 1, first: u64::MAX, created: 0 }.to_bytes().to_vec();
     frame::push(b"one", &mut live);
-    let path = scratch.0.join("000001-000000000000.live");
+    let path = Folder::new(&scratch.0).live(1, u64::MAX);
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
     std::fs::write(&path, &live).unwrap();
     let segment = Segment::open(&path);
     assert!(matches!(segment, Err(StoreError::NoSegment { .. })), "{segment:?}");
@@ -52,7 +53,7 @@ fn positions_that_would_overflow_are_no_segment() {
 #[test]
 fn blocks_that_do_not_follow_one_another_are_no_segment() {
     for blocks in [[(5, 8, 8), (4, 8, 8)], [(4, 8, 8), (5, 8, 8)], [(5, 8, 8), (9, 8, 8)]] {
-        let (_scratch, segment) = opened(&forged(5, 3, &blocks, &[0; 16]));
+        let (_scratch, segment) = opened(5, &forged(5, 3, &blocks, &[0; 16]));
         assert!(matches!(segment, Err(StoreError::NoSegment { .. })), "{blocks:?}: {segment:?}");
     }
 }
@@ -66,7 +67,7 @@ fn more_records_than_the_head_counts_are_not_read() {
     let stored = zstd::bulk::compress(&raw, 1).unwrap();
     let first = u64::MAX - 2;
     let blocks = [(first, raw.len() as u64, stored.len() as u64)];
-    let (scratch, segment) = opened(&forged(first, 2, &blocks, &stored));
+    let (scratch, segment) = opened(first, &forged(first, 2, &blocks, &stored));
     let mut seen = Vec::new();
     segment.unwrap().each(0, |position, payload| seen.push((position, payload.to_vec()))).unwrap();
     assert_eq!(seen, [(first, b"one".to_vec()), (first + 1, b"two".to_vec())]);
