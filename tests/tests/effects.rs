@@ -447,7 +447,7 @@ fn fetched(name: &str) -> Result<PathBuf> {
 #[ignore = "long: cargo xtask test --all"]
 fn nothing_is_done_that_the_facts_do_not_name() -> Result<()> {
     let setup = Postgres::setup().auth("trust").setting("max_prepared_transactions=10");
-    let setup = setup.setting("autovacuum=off").setting("statement_timeout=20s");
+    let setup = setup.setting("autovacuum=off").setting("statement_timeout=120s");
     let postgres = setup.setting("allow_in_place_tablespaces=on").start()?;
     postgres.admin("postgres", "CREATE DATABASE regression TEMPLATE template0")?;
     // As pg_regress makes it.
