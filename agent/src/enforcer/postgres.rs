@@ -75,6 +75,9 @@ pub struct Carriage<I> {
     doomed: Option<Fatal>,
     /// The client began TLS without asking first.
     unasked: bool,
+    /// The server was asked for TLS and said no. It isn't asked twice: a second request
+    /// is none that it knows.
+    speaks_no_tls: bool,
     /// What the certificate is bound by that the client was shown.
     end_point: Option<EndPoint>,
     carried: Box<Carried>,
@@ -179,6 +182,7 @@ impl<I: Io> Carriage<I> {
             destination,
             doomed: None,
             unasked: false,
+            speaks_no_tls: false,
             end_point: None,
             carried: Box::default(),
             given: settings::Given::default(),

@@ -56,6 +56,15 @@ impl Observer {
         }
     }
 
+    /// How many are of this sort.
+    pub fn count(&self, wanted: impl Fn(&Event) -> bool) -> Result<usize> {
+        let seen = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.unreadable.first() {
+            None => Ok(seen.events.iter().filter(|event| wanted(event)).count()),
+            Some(line) => Err(anyhow!("an event cannot be read: {line}")),
+        }
+    }
+
     pub fn wait_for(
         &self,
         what: &str,

@@ -333,9 +333,7 @@ impl<I: Io> Carriage<I> {
             ));
         }
         if self.destination.terms.tls.upstream_always && self.upstream.tls.is_none() {
-            self.ask_for_tls()?;
-            self.stage = Stage::AskedForUs(opened);
-            return Ok(true);
+            return self.ask_for_us(opened);
         }
         let Opened { packet, login } = opened;
         match login {

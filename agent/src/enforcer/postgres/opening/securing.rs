@@ -23,6 +23,16 @@ use crate::wire::postgres::session::Greeting;
 use crate::wire::postgres::{Side as WireSide, TLS_REQUEST, TlsAnswer, WireError, write_request};
 
 impl<I: Io> Carriage<I> {
+    /// The client has opened in plain text, and the settings ask for TLS.
+    pub(super) fn ask_for_us(&mut self, opened: Opened) -> Result<bool, Fault> {
+        self.stage = Stage::AskedForUs(opened);
+        if self.speaks_no_tls {
+            return Err(Fault::fatal(no_tls("it speaks none")));
+        }
+        self.ask_for_tls()?;
+        Ok(true)
+    }
+
     pub(super) fn ask_for_tls(&mut self) -> Result<(), Fault> {
         let mut request = Vec::new();
         write_request(TLS_REQUEST, &mut request)
@@ -46,6 +56,7 @@ impl<I: Io> Carriage<I> {
             Some(TlsAnswer::No) => {
                 self.upstream.framer.consume_framed();
                 self.say_client(b"N")?;
+                self.speaks_no_tls = true;
                 self.stage = Stage::Greeting(greeting);
             }
             // An error in plain text: it is all that the server will say.
