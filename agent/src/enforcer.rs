@@ -6,6 +6,7 @@
 //! channel. It can reach nothing: the sockets that it relays between are given
 //! to it, connected. It outlives the keeper for as long as a session lasts.
 
+mod askings;
 mod cancels;
 mod carriage;
 mod catalogs;

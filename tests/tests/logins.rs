@@ -3,8 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tidegate_tests::agent::{Agent, binary};
 use tidegate_tests::certificates::Key;
 use tidegate_tests::cgroup::Cgroup;
@@ -16,6 +18,7 @@ use tidegate_tests::postgres::{Postgres, program, run};
 use tidegate_tests::scene::alone;
 use tidegate_tests::terminal::Terminal;
 use tidegate_tests::venv;
+use tidegate_tests::wait::until;
 
 struct House {
     agent: Agent,
@@ -379,6 +382,41 @@ fn what_cannot_be_bound_is_told_with_the_setting_that_would_help() -> Result<()>
         let clear = events.lines().any(|line| line.contains("cleartext"));
         ensure!(clear == prefer, "{more}: {events}");
     }
+    Ok(())
+}
+
+/// A client that can be asked in clear only at once is known by leaving. That is learnt
+/// of this program of this user, and unlearnt when it leaves then as well.
+#[test]
+fn nobody_is_asked_in_clear_because_another_left() -> Result<()> {
+    let _alone = alone();
+    let house = House::new("")?;
+    let ways = |uid: u32, count: usize| -> Result<Vec<String>> {
+        until("what is told of them", Duration::from_secs(10), || {
+            let events = house.agent.must(&["observe", "-o", "jsonl"])?;
+            let mut ways = Vec::new();
+            for line in events.lines() {
+                let event: Value = serde_json::from_str(line)?;
+                if event["event"] == "closed" && event["flow"]["process"]["uid"] == uid {
+                    let way = event["closing"]["carried"]["auth"].as_str().unwrap_or_default();
+                    ways.push(way.split(' ').next().unwrap_or_default().to_owned());
+                }
+            }
+            Ok((ways.len() >= count).then_some(ways))
+        })
+    };
+    let dsn =
+        |binding: &str| house.dsn("sailor", "of sailor", &format!("channel_binding={binding}"));
+    ensure!(house.psql(4242, &dsn("require"))?.is_err(), "it was bound to what isn't the server's");
+    house.enters(4343, &dsn("disable"), "sailor")?;
+    ensure!(ways(4343, 1)? == ["through"], "{:?}", ways(4343, 1)?);
+    // It was this user's psql that left: it is asked at once.
+    house.enters(4242, &dsn("disable"), "sailor")?;
+    // … and leaves again, so that is nothing for it.
+    ensure!(house.psql(4242, &dsn("require"))?.is_err());
+    house.enters(4242, &dsn("disable"), "sailor")?;
+    let ways = ways(4242, 4)?;
+    ensure!(ways[1] == "cleartext" && ways[3] == "through", "{ways:?}");
     Ok(())
 }
 

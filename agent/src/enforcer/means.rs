@@ -1,14 +1,14 @@
 //! What the sessions of a worker have in common: the terms in force, made
 //! ready for use.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
+use super::askings::Askings;
 use super::cancels::Cancels;
 use super::catalogs::Catalogs;
 use super::hashing::Hashing;
@@ -44,9 +44,7 @@ pub struct Shared {
     pub cancels: Cancels,
     /// Which processes of servers' have a session to themselves, as the settings say.
     pub seats: Seats,
-    /// Programs that leave when they are asked for a password in clear once
-    /// SCRAM has begun, by their file: they are asked at once.
-    pub asked_at_once: Arc<Mutex<HashSet<PathBuf>>>,
+    pub askings: Arc<Askings>,
 }
 
 /// Of one worker.
@@ -104,7 +102,7 @@ impl Shared {
             hashing: Hashing::start().map_err(|error| error.to_string())?,
             cancels: Cancels::default(),
             seats: Seats::default(),
-            asked_at_once: Arc::default(),
+            askings: Arc::default(),
         })
     }
 }
@@ -156,9 +154,10 @@ impl Means {
     }
 
     /// Whether somebody has said by name that this one isn't read. An AI agent
-    /// always is.
+    /// always is, and who couldn't be read in time may be one.
     pub fn passes(&self, flow: &Flow) -> bool {
         flow.actor.kind != Kind::Agent
+            && flow.actor.complete
             && self.passthrough.iter().any(|rule| {
                 rule.destination.as_ref().is_none_or(|name| *name == flow.rule)
                     && fits(&rule.who, flow)

@@ -146,6 +146,20 @@ fn an_ai_agent_is_read_whatever_is_said_of_it() {
     }
 }
 
+/// A process can see to it that it isn't read in time.
+#[test]
+fn who_could_not_be_read_is_read_whatever_is_said_of_it() {
+    let mut half = flow();
+    half.actor = Actor { complete: false, ..samples::actor() }.into();
+    let mut unread = flow();
+    unread.actor = Actor::unknown("its process could not be read in time").into();
+    for (who, fitting) in table() {
+        assert_eq!(means(&who, None).passes(&flow()), fitting);
+        assert!(!means(&who, None).passes(&half), "{who:?}");
+        assert!(!means(&who, None).passes(&unread), "{who:?}");
+    }
+}
+
 #[test]
 fn of_the_logins_that_fit_the_first_counts() {
     let login = |(who, role): (Who, &str)| Login {

@@ -14,7 +14,7 @@ use crate::enforcer::means::Means;
 use crate::enforcer::postgres::gate::Judged;
 use crate::enforcer::relay::Io;
 use crate::enforcer::tls::{Hello, has_postgres_alpn};
-use crate::wire::postgres::login::{Chance, Facts, Leg, Login, Over, Sends, Step};
+use crate::wire::postgres::login::{Chance, Facts, Left, Leg, Login, Over, Sends, Step};
 use crate::wire::postgres::scram::{Salted, end_point_hash};
 use crate::wire::postgres::session::Authenticating;
 use crate::wire::postgres::{Opening, Side as WireSide, WireError};
@@ -57,7 +57,8 @@ impl<I: Io> Carriage<I> {
             None => Leg::Plain,
             Some(_) => Leg::Tls(self.end_point.clone()),
         };
-        let facts = Facts { client, server, clear_at_once: self.is_asked_at_once(means) };
+        let facts =
+            Facts { client, server, clear_at_once: means.shared.askings.are_at_once(&self.flow) };
         let destination = Arc::clone(&self.destination);
         let terms = &destination.terms.auth;
         let given = destination.login(&self.flow);
@@ -185,11 +186,17 @@ impl<I: Io> Carriage<I> {
                 self.note_login(under_way);
                 self.upstream.framer.consume_framed();
                 self.client.framer.consume_framed();
-                self.carried.refused_login = match &over {
-                    Over::Client => None,
-                    Over::Server(sqlstate) => Some(sqlstate.to_string()),
-                    Over::Denied(denial) => Some(denial.sqlstate().into()),
-                };
+                match &over {
+                    Over::Client => {}
+                    Over::Server(sqlstate) => {
+                        self.carried.refused_login = Some(sqlstate.to_string());
+                    }
+                    Over::Denied(denial) => {
+                        self.carried.refused_login = Some(denial.sqlstate().into());
+                        let role = self.carried.role.as_deref().unwrap_or_default();
+                        self.carried.fault = Some(denial.message(role));
+                    }
+                }
                 let _ = self.log.session(&self.carried);
                 self.told = true;
                 self.stage = Stage::Ending;
@@ -285,26 +292,20 @@ impl<I: Io> Carriage<I> {
 
     /// The client has gone: because of what it was asked?
     pub(super) fn note_leaving(&mut self, means: &Means) {
-        if let Stage::Login(under_way) = &self.stage
-            && under_way.login.left_when_asked()
-            && let Some(exe) = self.flow.process.exe.clone()
-        {
-            let mut known = means.shared.asked_at_once.lock().unwrap_or_else(|e| e.into_inner());
-            if known.len() < MOST_KINDS {
-                known.insert(exe);
-            }
+        let Stage::Login(under_way) = &self.stage else { return };
+        let askings = &means.shared.askings;
+        match under_way.login.left() {
+            Some(Left::Switched) => askings.left_when_asked(&self.flow),
+            Some(Left::AtOnce) => askings.left_at_once(&self.flow),
+            None => {}
         }
-    }
-
-    fn is_asked_at_once(&self, means: &Means) -> bool {
-        let known = means.shared.asked_at_once.lock().unwrap_or_else(|e| e.into_inner());
-        self.flow.process.exe.as_ref().is_some_and(|exe| known.contains(exe))
     }
 
     fn note_login(&mut self, under_way: &LoggingIn) {
         let account = under_way.login.account();
+        let verifier = if account.broken { "; its verifier can't be read" } else { "" };
         self.carried.auth = Some(format!(
-            "{} ({}): client {}, server {}",
+            "{} ({}): client {}, server {}{verifier}",
             account.way, account.why, account.client, account.server
         ));
         self.carried.role = Some(
@@ -322,9 +323,6 @@ impl<I: Io> Carriage<I> {
         upstream.and(client)
     }
 }
-
-/// Programs that are remembered.
-const MOST_KINDS: usize = 4096;
 
 #[cfg(test)]
 mod tests;

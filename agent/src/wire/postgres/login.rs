@@ -71,7 +71,7 @@ pub struct Facts {
     pub server: Leg,
     /// The client is of a kind that leaves when it is asked for a password in
     /// clear after SCRAM began: it is asked at once. Seen by
-    /// [`Login::left_when_asked`] on an earlier connection.
+    /// [`Left::Switched`] on an earlier connection.
     pub clear_at_once: bool,
 }
 
@@ -165,6 +165,16 @@ pub enum Over {
     Server(Box<str>),
     /// tidegate; the client is told why.
     Denied(Denial),
+}
+
+/// When a client was asked for its password in clear, and left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// After SCRAM had begun. Its like should be asked at once
+    /// ([`Facts::clear_at_once`]).
+    Switched,
+    /// At once: its like should be asked by SCRAM again.
+    AtOnce,
 }
 
 /// A login that is under way.
@@ -303,10 +313,13 @@ impl Login {
     }
 
     /// To be asked when the client's leg ends: it went away because it was asked
-    /// for its password in clear after SCRAM had begun. Its like should be asked
-    /// at once ([`Facts::clear_at_once`]).
-    pub fn left_when_asked(&self) -> bool {
-        self.switched && matches!(self.stage, Stage::Clear(_))
+    /// for its password in clear.
+    pub fn left(&self) -> Option<Left> {
+        match self.stage {
+            Stage::Clear(_) if self.switched => Some(Left::Switched),
+            Stage::Clear(_) if self.account.why == Why::Known => Some(Left::AtOnce),
+            _ => None,
+        }
     }
 
     /// Takes a client frame.

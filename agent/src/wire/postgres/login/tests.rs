@@ -471,11 +471,17 @@ fn a_binding_to_another_certificate_is_refused() {
 fn who_leaves_when_asked_is_known_by_it() {
     let mut client = Client::new(Kind::Strict, true, b"geheim");
     let play = Scene::default().play(&mut client, &mut Server::new(Takes::Plus, true), 50).unwrap();
-    assert!(play.login.left_when_asked());
+    assert_eq!(play.login.left(), Some(Left::Switched));
     let scene = Scene { clear_at_once: true, ..Scene::default() };
     let mut client = Client::new(Kind::Strict, true, b"geheim");
     let play = scene.play(&mut client, &mut Server::new(Takes::Plus, true), 50).unwrap();
-    assert!(play.ready && !play.login.left_when_asked());
+    assert!(play.ready && play.login.left().is_none());
+    // Who takes no password in clear leaves there too.
+    let scene = Scene { clear_at_once: true, ..Scene::default() };
+    let mut client = Client::new(Kind::Require, true, b"geheim");
+    let play = scene.play(&mut client, &mut Server::new(Takes::Plus, true), 50).unwrap();
+    assert!(!play.ready);
+    assert_eq!(play.login.left(), Some(Left::AtOnce));
 }
 
 /// Whatever either side sends instead of what it should, there is an end.
