@@ -151,7 +151,7 @@ fn what_changes_something_waits_for_the_disk_and_the_other_sessions_go_on() -> R
 #[test]
 fn whatever_runs_waits_for_the_disk_and_many_wait_together() -> Result<()> {
     let _alone = alone();
-    let mut ground = Ground::start("power")?;
+    let ground = Ground::start("power")?;
     let mut sessions = (0..8).map(|_| ground.open()).collect::<Result<Vec<_>>>()?;
     let began = Instant::now();
     std::thread::scope(|scope| -> Result<()> {
@@ -171,8 +171,7 @@ fn whatever_runs_waits_for_the_disk_and_many_wait_together() -> Result<()> {
     ensure!(began.elapsed() < SLOW * 16, "{:?}", began.elapsed());
     drop(sessions);
     ensure!(ground.recorded("SELECT ?")? >= 32);
-    ground.agent.stop()?;
     let verified = ground.agent.verified(&[])?;
-    ensure!(verified.findings.is_empty() && verified.tail == 0, "{verified:?}");
+    ensure!(verified.findings.is_empty() && verified.records >= 32, "{verified:?}");
     Ok(())
 }

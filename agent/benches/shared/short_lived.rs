@@ -37,7 +37,7 @@ fn flow(usual: &Flow, number: u64) -> Flow {
         process.workload.namespace = Some("shop".into());
     }
     process.parent = Some(4_000 + small % 100);
-    let actor = flow.actor.as_mut().expect("it has one");
+    let actor = Arc::make_mut(&mut flow.actor);
     actor.name = (number % 5_000 == 7).then(|| "claude-code".into());
     let mut parent = actor.ancestry.first().expect("a parent").clone();
     parent.pid = 4_000 + small % 100;
