@@ -99,6 +99,8 @@ impl Chooser<'_> {
         for sql in from {
             let mut statement = self.database.prepare(sql)?;
             let values = self.clause.values.iter().take(statement.parameter_count());
+            #[cfg(test)]
+            tests::note_plan(self.database, sql, values.clone())?;
             let mut rows = statement.query(params_from_iter(values))?;
             while let Some(row) = rows.next()? {
                 if insert.execute([row.get::<_, i64>(0)?])? == 0 {
@@ -435,3 +437,6 @@ fn columns(query: &Query) -> Vec<String> {
 
 /// Processes of one number that are told apart by when they began.
 const MOST_STARTS: usize = 1_000;
+
+#[cfg(test)]
+mod tests;
