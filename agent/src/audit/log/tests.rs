@@ -554,6 +554,26 @@ fn nobody_waits_for_the_disk_and_it_serves_all_at_once() {
     assert!((2..=3).contains(&syncs), "{syncs}");
 }
 
+/// A disk that takes nothing: strict sessions go no further, permissive ones are counted.
+#[test]
+fn without_a_disk_only_permissive_destinations_go_on() {
+    let scratch = Scratch::new();
+    let terms = LogTerms { durability: crate::model::Durability::Power, ..small() };
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
+    let ask = |mode: Mode| {
+        let connection = log.connection(flow(7, mode));
+        let statement = Statement::new(1, Way::Query, None, Verdict::Allowed);
+        let _ = connection.intent(&statement).unwrap();
+        connection
+    };
+    let strict = ask(Mode::Strict);
+    assert!(!strict.goes_on_without_disk() && strict.owes().is_some());
+    assert_eq!(log.health().lost, 0);
+    let permissive = ask(Mode::Permissive);
+    assert!(permissive.goes_on_without_disk() && permissive.owes().is_none());
+    assert_eq!(log.health().lost, 1);
+}
+
 /// A statement behind the end of a segment has the disk bring all before it as well.
 #[test]
 fn segments_that_were_left_are_brought_to_the_disk_too() {
