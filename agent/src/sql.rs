@@ -15,6 +15,7 @@ pub mod alike;
 pub mod builtin;
 pub mod cache;
 pub mod cell;
+mod comments;
 mod constants;
 pub mod effect;
 pub mod facts;
@@ -31,6 +32,7 @@ mod walk;
 pub use alike::Alike;
 pub use cache::{Cache, Reading};
 pub use cell::Cell;
+pub use comments::{Between, Gap};
 pub use constants::constants;
 pub use effect::{ColumnUse, ColumnUses, Effect, Effects, Path, Step, Use, Uses};
 pub use facts::{Bound, Doubt, Facts, Statement, Verb};
@@ -39,7 +41,7 @@ pub use handles::session_effects;
 pub use lexer::{Kind as TokenKind, Lexer};
 pub use read::Bounds;
 pub use state::{Encoding, LexingState, Strings};
-pub use tags::{Tags, TraceContext};
+pub use tags::{Tag, Tags, TraceContext, nothing_but_tags};
 
 /// The words, strings and signs of a text with the byte behind each: for tools that
 /// cut scripts into statements.

@@ -41,6 +41,8 @@ pub struct Plan {
     pub binary: Option<PathBuf>,
     /// Where the log lies, instead of in the agent's own folder.
     pub log: Option<PathBuf>,
+    /// Of the agent's environment.
+    pub variables: Vec<(String, PathBuf)>,
 }
 
 impl Plan {
@@ -447,6 +449,9 @@ fn spawn(
         command.arg("--protect").arg(target);
     }
     command.env("NO_COLOR", "1");
+    for (name, value) in &plan.variables {
+        command.env(name, value);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child =
         command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;

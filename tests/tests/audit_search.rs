@@ -400,6 +400,19 @@ fn records_tell_all_that_is_promised() -> Result<()> {
     });
     ensure!(told, "nobody read the log, it says: {reads:?}");
 
+    // By whatever name the log is read.
+    let other = ground.folder.path().join("elsewhere");
+    std::os::unix::fs::symlink(agent.log_folder(), &other)?;
+    let other = other.display().to_string();
+    let read = agent.audit(&["export", "--since", "1d", "--dir", &other])?;
+    ensure!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    until_true("the other name to be recorded", Duration::from_secs(5), || {
+        let reads = agent.search(&["--kind", "read", "--limit", "1000"]).unwrap_or_default();
+        reads.iter().any(|hit| {
+            hit["facts"]["command"].as_str().is_some_and(|it| it.contains(other.as_str()))
+        })
+    })?;
+
     // Who became root to read it is told by the processes above.
     let script = "import os, sys\n\
                   r, w = os.pipe()\n\

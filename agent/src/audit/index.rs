@@ -19,7 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use build::{Ended, Progress, SPAN, counts, unpacked};
 pub use learnt::whose;
-pub use processes::{Born, namesakes};
+pub use processes::{Born, namesakes, starts};
 
 use super::store::{Folder, StoreError, segments};
 
@@ -139,7 +139,7 @@ const MOST_ASIDE: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Raised when the tables change: the old file is let go, and a new one built.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// `records.id` is the time in microseconds and 12 bits that make it unique, so
 /// that every index on it is in the order of time.
@@ -148,27 +148,48 @@ const VERSION: u32 = 6;
 /// finding its rows: a busy host's have hundreds of rows of the same few, and an
 /// entry for each would be half of the work. `more` tells of the blocks that follow.
 ///
+/// What is only shown of a text, a connection, a process lies apart (`…_told`): a
+/// host of short-lived processes has millions of each, and what is looked through is
+/// to be small. What many of them have in common is told once more: `actors` is all
+/// that a process is asked for by but its number and its ancestors, `places` where a
+/// connection led.
+///
 /// `classes.clear`: its cells were shown.
 ///
 /// `ended` is what is only shown of an outcome ([`Ended`]): a column costs, also one
 /// that nothing is asked of.
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS writers(writer INTEGER PRIMARY KEY, next INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS writers(
+    writer INTEGER PRIMARY KEY, next INTEGER NOT NULL, taken INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS texts(
-    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL,
-    uses INTEGER NOT NULL DEFAULT 0);
+    id INTEGER PRIMARY KEY, uses INTEGER NOT NULL DEFAULT 0, hash BLOB NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS texts_told(id INTEGER PRIMARY KEY, json TEXT NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(
     body, content='', tokenize = \"unicode61 tokenchars '_'\");
 CREATE TABLE IF NOT EXISTS touched(
     name TEXT NOT NULL, what INTEGER NOT NULL, text INTEGER NOT NULL,
     PRIMARY KEY(name, what, text)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS processes(
-    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, tgid INTEGER,
-    started INTEGER, comm TEXT, exe TEXT, uid INTEGER, user TEXT, unit TEXT, container TEXT,
-    pod TEXT, pod_name TEXT, namespace TEXT, agent TEXT, person TEXT, boot TEXT,
-    uses INTEGER NOT NULL DEFAULT 0);
-CREATE VIRTUAL TABLE IF NOT EXISTS process_words USING fts5(
+CREATE TABLE IF NOT EXISTS actors(
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, comm TEXT, exe TEXT, base TEXT,
+    uid INTEGER, user TEXT, unit TEXT, container TEXT, pod TEXT, pod_name TEXT,
+    namespace TEXT, agent TEXT, person TEXT);
+CREATE INDEX IF NOT EXISTS actors_comm ON actors(comm);
+CREATE INDEX IF NOT EXISTS actors_exe ON actors(exe);
+CREATE INDEX IF NOT EXISTS actors_base ON actors(base);
+CREATE INDEX IF NOT EXISTS actors_uid ON actors(uid);
+CREATE INDEX IF NOT EXISTS actors_user ON actors(user);
+CREATE INDEX IF NOT EXISTS actors_unit ON actors(unit);
+CREATE INDEX IF NOT EXISTS actors_container ON actors(container);
+CREATE INDEX IF NOT EXISTS actors_pod ON actors(pod);
+CREATE INDEX IF NOT EXISTS actors_pod_name ON actors(pod_name);
+CREATE INDEX IF NOT EXISTS actors_agent ON actors(agent);
+CREATE INDEX IF NOT EXISTS actors_person ON actors(person);
+CREATE VIRTUAL TABLE IF NOT EXISTS actor_words USING fts5(
     body, content='', tokenize = \"unicode61 tokenchars '_'\");
+CREATE TABLE IF NOT EXISTS processes(
+    id INTEGER PRIMARY KEY, tgid INTEGER, started INTEGER, actor INTEGER NOT NULL, boot TEXT,
+    hash BLOB NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS processes_told(id INTEGER PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS ancestors(
     tgid INTEGER NOT NULL, started INTEGER NOT NULL, process INTEGER NOT NULL,
     PRIMARY KEY(tgid, started, process)) WITHOUT ROWID;
@@ -177,12 +198,19 @@ CREATE TABLE IF NOT EXISTS learnt(
     id INTEGER PRIMARY KEY, tgid INTEGER NOT NULL, started INTEGER NOT NULL, boot TEXT,
     uid INTEGER, container TEXT, name TEXT NOT NULL, value TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS learnt_values ON learnt(name, value);
+CREATE INDEX IF NOT EXISTS learnt_born ON learnt(tgid, started);
 CREATE VIRTUAL TABLE IF NOT EXISTS learnt_words USING fts5(
     body, content='', tokenize = \"unicode61 tokenchars '_'\");
+CREATE TABLE IF NOT EXISTS places(
+    id INTEGER PRIMARY KEY, destination TEXT, rule TEXT, database TEXT, role TEXT);
+CREATE INDEX IF NOT EXISTS places_whole ON places(destination, rule, database, role);
 CREATE TABLE IF NOT EXISTS flows(
-    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json TEXT NOT NULL, process INTEGER NOT NULL,
-    destination TEXT, rule TEXT, database TEXT, role TEXT, uses INTEGER NOT NULL DEFAULT 0);
+    id INTEGER PRIMARY KEY, uses INTEGER NOT NULL DEFAULT 0, process INTEGER NOT NULL,
+    actor INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS flows_told(id INTEGER PRIMARY KEY, json TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS flows_process ON flows(process);
+CREATE INDEX IF NOT EXISTS flows_actor ON flows(actor, place);
+CREATE INDEX IF NOT EXISTS flows_place ON flows(place);
 CREATE TABLE IF NOT EXISTS phrases(
     id INTEGER PRIMARY KEY, phrase TEXT NOT NULL UNIQUE, uses INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS classes(

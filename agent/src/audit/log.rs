@@ -2,6 +2,7 @@
 //! into the mapped segment, and there they are.
 
 mod connection;
+mod disk;
 mod flood;
 mod group;
 mod segments;
@@ -20,6 +21,7 @@ use super::store::{Folder, Live, StoreError};
 use super::{Subject, record};
 use crate::model::{LogHealth, LogTerms, LogWelcome, TextKept, Timestamp};
 use crate::sql::{Facts, Strings};
+use disk::Disk;
 use flood::Floods;
 use sums::Sums;
 
@@ -69,8 +71,10 @@ pub(super) struct Shared {
     /// Records that are missing and not told of yet, and all that ever were.
     lost: AtomicU64,
     lost_ever: AtomicU64,
-    /// Up to which position the disk has it.
-    synced: Mutex<u64>,
+    disk: Disk,
+    /// Before which position the disk has it, and whose turn it is to bring it there.
+    on_disk: AtomicU64,
+    syncing: Mutex<()>,
     #[cfg(test)]
     syncs: AtomicU64,
     /// Held for as long as the process lives; its end lets go of it.
@@ -81,6 +85,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub terms: LogTerms,
     live: Option<Arc<Live>>,
+    /// Segments before it that the disk is still to be awaited for.
+    left: Vec<Arc<Live>>,
     spare: Option<Spare>,
     /// Segments that the sequencer doesn't know yet.
     handed: Vec<Arc<Live>>,
@@ -125,6 +131,7 @@ impl Log {
         let state = State {
             terms: welcome.terms.clone(),
             live: None,
+            left: Vec::new(),
             spare: None,
             handed: Vec::new(),
             position: 0,
@@ -139,6 +146,7 @@ impl Log {
             complained: None,
             group: group::Buffers::default(),
         };
+        let (disk, wanted_rx) = Disk::new();
         let log = Self(Some(Arc::new(Shared {
             folder,
             writer: welcome.writer,
@@ -146,12 +154,15 @@ impl Log {
             enough: Condvar::new(),
             lost: AtomicU64::new(0),
             lost_ever: AtomicU64::new(0),
-            synced: Mutex::new(0),
+            disk,
+            on_disk: AtomicU64::new(0),
+            syncing: Mutex::new(()),
             #[cfg(test)]
             syncs: AtomicU64::new(0),
             _lock: lock,
         })));
         if let Some(shared) = &log.0 {
+            Disk::start(shared, wanted_rx)?;
             // A log that can't be written says so now, and is tried again with
             // every record.
             let mut state = shared.lock();
@@ -252,27 +263,6 @@ impl Shared {
         if state.waiting < ENOUGH {
             drop(self.enough.wait_timeout(state, most));
         }
-    }
-
-    /// Brings everything up to a position to the disk; many that ask at once
-    /// are served by one.
-    fn sync(&self, position: u64) -> Result<(), LogError> {
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if *synced > position {
-            return Ok(());
-        }
-        let (live, until) = {
-            let state = self.lock();
-            (state.live.clone(), state.position)
-        };
-        // A segment that is left has been brought to the disk before.
-        if let Some(live) = live {
-            live.sync()?;
-        }
-        #[cfg(test)]
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        *synced = until;
-        Ok(())
     }
 
     /// A record is missing.

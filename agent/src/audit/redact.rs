@@ -2,10 +2,12 @@
 //!
 //! Works on tokens, so it works on what no grammar accepts. Passwords, keys and
 //! credentials go, whatever the settings say; `redacted` takes every literal, `full`
-//! those that stand where a column's name tells something sensitive.
+//! those that stand where a column's name tells something sensitive. What stands in
+//! comments is read in the same way.
 //! What can't be told apart (a string without an end, a backslash of which
 //! nobody knows whether it escapes) is taken as a secret to its end.
 
+mod comments;
 mod secrets;
 
 use std::ops::Range;
@@ -56,7 +58,8 @@ pub fn text(text: &str, strings: Strings, grammar: Grammar, kept: TextKept) -> R
     if kept == TextKept::Fingerprint {
         return Redacted { text: None, fingerprint, cut: false };
     }
-    let cleaner = Cleaner { strings, grammar, every_literal: kept == TextKept::Redacted };
+    let every_literal = kept == TextKept::Redacted;
+    let cleaner = Cleaner { strings, grammar, every_literal, in_comment: false };
     let clean = cleaner.clean(head, &tokens, &secret, 0);
     let short = cut(&clean, LONGEST);
     let is_cut = short.len() < clean.len() || head.len() < text.len();
@@ -66,7 +69,7 @@ pub fn text(text: &str, strings: Strings, grammar: Grammar, kept: TextKept) -> R
 
 /// The text as `redacted` keeps it, where it is short enough to be kept whole.
 pub fn without_literals(text: &str, strings: Strings, grammar: Grammar) -> String {
-    Cleaner { strings, grammar, every_literal: true }.text(text, 0)
+    Cleaner { strings, grammar, every_literal: true, in_comment: false }.text(text, 0)
 }
 
 /// The beginning, at most so many bytes, with no character cut in two.
@@ -130,6 +133,7 @@ struct Cleaner {
     strings: Strings,
     grammar: Grammar,
     every_literal: bool,
+    in_comment: bool,
 }
 
 impl Cleaner {
@@ -155,7 +159,7 @@ impl Cleaner {
                 continue;
             }
             number_ends = None;
-            push_gap(gap, near, &mut out);
+            self.push_gap(gap, near, depth, &mut out);
             behind = token.place.end;
             near = self.grammar == Grammar::Refused && (*secret || names_a_secret(token));
             if token.kind == TokenKind::Unterminated
@@ -184,6 +188,9 @@ impl Cleaner {
                 self.push_body(token.text, depth, &mut out);
             } else if token.is_literal() && (self.every_literal || sounds_secret(token.text)) {
                 out.push_str(if self.every_literal { "?" } else { SECRET });
+            } else if self.every_literal && self.in_comment && token.kind == TokenKind::QuotedName {
+                // In prose it is as often a value.
+                out.push('?');
             } else if self.every_literal && token.kind == TokenKind::Number {
                 out.push('?');
                 number_ends = Some(token.place.end);
@@ -191,7 +198,7 @@ impl Cleaner {
                 out.push_str(token.text);
             }
         }
-        push_gap(text.get(behind..).unwrap_or_default(), near, &mut out);
+        self.push_gap(text.get(behind..).unwrap_or_default(), near, depth, &mut out);
         out
     }
 
@@ -221,16 +228,6 @@ fn goes_on(token: &Token<'_>) -> bool {
         TokenKind::Number => true,
         TokenKind::Word => token.text.starts_with(['e', 'E', '_', 'x', 'X', 'o', 'b']),
         _ => token.text == ".",
-    }
-}
-
-/// White space and comments; `near`: beside a secret, of which they may be a part.
-fn push_gap(gap: &str, near: bool, out: &mut String) {
-    let beside = near && !gap.trim().is_empty();
-    if beside || sounds_secret(gap) || looks_like_credentials(gap) {
-        out.push_str(" /* … */ ");
-    } else {
-        out.push_str(gap);
     }
 }
 

@@ -19,7 +19,7 @@ use super::render::{self, Definitions, parsed};
 use super::store::Segments;
 use super::store::segments::Lookup;
 use super::{Ending, Verdict};
-use chosen::{choose_blocks, classes, flows, seen, texts};
+use chosen::{Chooser, choose_blocks};
 use clause::Where;
 
 /// All that is set must fit; of several of one kind, any.
@@ -227,15 +227,17 @@ impl Way {
 }
 
 fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
-    let chosen = [
-        (Way::Text, texts(database, query)?),
-        (Way::Flow, flows(database, query)?),
-        (Way::Class, classes(database, query)?),
-        (Way::Seen, seen(database, query)?),
-    ];
     let total: i64 =
-        database
-            .query_row("SELECT coalesce((SELECT sum(uses) FROM flows), 0)", [], |row| row.get(0))?;
+        database.query_row("SELECT coalesce(sum(taken), 0) FROM writers", [], |row| row.get(0))?;
+    let most = total / WIDE + 1_000;
+    let mut chooser = Chooser { database, clause: Where::default(), most };
+    let chosen = [
+        chooser.texts(query)?,
+        chooser.flows(query)?,
+        chooser.classes(query)?,
+        chooser.seen(query)?,
+    ];
+    let mut clause = chooser.clause;
     let kinds = kinds(query);
     let rare = query.verdict.iter().any(|verdict| verdict.code() > 1)
         && !query.verdict.is_empty()
@@ -245,21 +247,11 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
     // A narrow choice is looked up; a wide one filters what is gone through.
     let narrowest = chosen
         .iter()
-        .filter_map(|(way, chosen)| Some((*way, chosen.as_ref()?.uses)))
-        .filter(|(_, uses)| *uses < total / WIDE + 1_000)
+        .flatten()
+        .filter_map(|chosen| Some((chosen.way, chosen.uses?)))
         .min_by_key(|(_, uses)| *uses);
     let way = narrowest.map_or(if rare { Way::Rare } else { Way::Time }, |(way, _)| way);
-    let mut clause = Where::default();
-    for (own, _) in chosen.iter().filter(|(_, chosen)| chosen.is_some()) {
-        clause.parts.push(match own {
-            Way::Text => "+records.text IN (SELECT id FROM temp.texts_wanted)".into(),
-            Way::Flow => "+records.flow IN (SELECT id FROM temp.flows_wanted)".into(),
-            Way::Seen => "+records.masked IN (SELECT id FROM temp.seen_phrases)".into(),
-            _ => "(+records.text IN (SELECT id FROM temp.class_texts) OR
-                +records.masked IN (SELECT id FROM temp.class_phrases))"
-                .into(),
-        });
-    }
+    clause.parts.extend(chosen.into_iter().flatten().map(|chosen| chosen.test));
     let plus = if way.is_by_blocks() { "+" } else { "" };
     let times = [(query.since, ">="), (query.until, "<")];
     let row_at = |at: u64| i64::try_from(at.min(u64::MAX >> 13) << 12).unwrap_or(i64::MAX);
@@ -297,16 +289,20 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
         format!("records WHERE {} ORDER BY id {order}", clause.text())
     };
     let sql = format!(
-        "SELECT records.id, writer, position, kind, texts.json, verdict, ended, sqlstate,
-         flows.database, flows.role, flows.json, processes.json, cells, seen, would,
+        "SELECT records.id, writer, position, kind, texts_told.json, verdict, ended, sqlstate,
+         places.database, places.role, flows_told.json, processes_told.json, cells, seen, would,
          (SELECT phrase FROM phrases WHERE phrases.id = records.policies)
          FROM (SELECT records.* FROM {from} LIMIT {}) AS records
-         LEFT JOIN texts ON texts.id = records.text LEFT JOIN flows ON flows.id = records.flow
-         LEFT JOIN processes ON processes.id = flows.process ORDER BY records.id {order}",
+         LEFT JOIN texts_told ON texts_told.id = records.text
+         LEFT JOIN flows ON flows.id = records.flow LEFT JOIN flows_told ON flows_told.id = flows.id
+         LEFT JOIN places ON places.id = flows.place
+         LEFT JOIN processes_told ON processes_told.id = flows.process ORDER BY records.id {order}",
         query.limit
     );
     let mut statement = database.prepare(&sql)?;
-    let hits = statement.query_map(params_from_iter(clause.values), hit)?;
+    // Those of a choice that was gathered stand behind it no more.
+    let values = clause.values.into_iter().take(statement.parameter_count());
+    let hits = statement.query_map(params_from_iter(values), hit)?;
     hits.collect()
 }
 

@@ -138,7 +138,17 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let new = path.with_extension("new");
     let mut file = File::create(&new).map_err(StoreError::io("make", &new))?;
     file.write_all(bytes).and_then(|()| file.sync_data()).map_err(StoreError::io("write", &new))?;
-    std::fs::rename(&new, path).map_err(StoreError::io("rename", &new))
+    std::fs::rename(&new, path).map_err(StoreError::io("rename", &new))?;
+    sync_folder_of(path)
+}
+
+/// Brings a file's name to the disk: that of a new one, or another than it had.
+pub(super) fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
+    #[cfg(test)]
+    tests::NAMED.with_borrow_mut(|named| named.push(path.to_owned()));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(StoreError::io("bring the name to the disk of", path))
 }
 
 #[cfg(test)]

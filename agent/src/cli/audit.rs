@@ -196,20 +196,41 @@ impl Where {
         Folder::existing(&base.join(id)).map_err(store)
     }
 
-    /// Has it recorded that the log is read, and by what command. Without an agent
-    /// there is nobody to do so.
-    fn tell(&self) {
-        let Ok(settings) = self.settings() else { return };
-        if self.dir.as_ref().is_some_and(|dir| !dir.starts_with(&settings.audit.folder)) {
-            return;
+    /// Has it recorded that the log is read, and by what command: by the agent whose log
+    /// it is, whatever the settings are that were named and however the folder was. A
+    /// copy elsewhere is nobody's.
+    fn tell(&self, folder: &Folder) {
+        const UNTOLD: &str = "that the log is read is not recorded in it";
+        let usual = Where { dir: None, config: None };
+        let mut asked: Vec<PathBuf> = Vec::new();
+        let known = [self.settings(), usual.settings()];
+        if known.iter().all(Result::is_err) {
+            super::say(&format!("{UNTOLD}: the settings don't say where the agent is"));
         }
-        let order = Order::LogRead { command: typed(std::env::args_os().skip(1)) };
-        if let Ok(client) = Client::connect(&settings.control)
-            && let Ok(answers) = client.ask(&order)
-        {
-            answers.for_each(drop);
+        for settings in known.into_iter().flatten() {
+            if asked.contains(&settings.control) || !is_of(folder.path(), &settings.audit.folder) {
+                continue;
+            }
+            let order = Order::LogRead { command: typed(std::env::args_os().skip(1)) };
+            let told = Client::connect(&settings.control)
+                .and_then(|client| client.ask(&order)?.collect::<Result<Vec<_>, _>>());
+            if let Err(error) = told {
+                super::say(&format!("{UNTOLD}: {error}"));
+            }
+            asked.push(settings.control);
         }
     }
+}
+
+/// Whether a log is this one, in it, or in one of the folders in it: by what they are
+/// and not by how they are called, since links and mounts give them other names.
+fn is_of(log: &Path, base: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    let within = std::fs::read_dir(base).into_iter().flatten().flatten().map(|it| it.path());
+    let own: Vec<_> = within.chain([base.to_owned()]).filter_map(|path| identity(&path)).collect();
+    let log = std::fs::canonicalize(log).unwrap_or_else(|_| log.to_owned());
+    log.ancestors().filter_map(identity).any(|one| own.contains(&one))
 }
 
 /// As it was typed: so nothing that was asked for can be missing.
@@ -292,7 +313,7 @@ impl Verify {
         let folder = place.folder()?;
         let key = key(self.key.as_deref(), Some(folder.path()))?;
         let held = self.since.as_deref().map(read).transpose()?;
-        place.tell();
+        place.tell(&folder);
         become_owner(&folder)?;
         let verified = verify(&folder, &key, held.as_deref()).map_err(|error| match error {
             VerifyError::Store(error) => store(error),
@@ -331,7 +352,7 @@ impl Verify {
 impl Prove {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
-        self.place.tell();
+        self.place.tell(&folder);
         let key = match &self.key {
             Some(named) => named_key(named)?,
             None => own_key(folder.path())?,
@@ -352,7 +373,7 @@ impl Prove {
 impl Tiles {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
-        self.place.tell();
+        self.place.tell(&folder);
         // By who runs it: the folder is his, and nothing but hashes is read.
         let key = own_key(folder.path())?;
         let published = publish(&folder, &key, &self.to).map_err(|error| match error {
@@ -377,7 +398,7 @@ impl Tiles {
 impl Export {
     fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
-        self.place.tell();
+        self.place.tell(&folder);
         become_owner(&folder)?;
         let form = match self.format {
             ExportFormat::Jsonl => Form::Jsonl,
@@ -507,6 +528,30 @@ mod tests {
         assert_eq!(told(&["a", "", "; rm"]), "a '' '; rm'");
         assert_eq!(told(&["a".repeat(5_000).as_str()]).chars().count(), 4_001);
     }
+
+    /// Or nobody would know who has read it.
+    #[test]
+    fn a_log_is_known_by_whatever_name_it_is_read() {
+        let base = std::env::temp_dir().join(format!("tg-names-{}", std::process::id()));
+        for folder in ["log/one/segments", "logs/one", "copy/one/segments"] {
+            std::fs::create_dir_all(base.join(folder)).unwrap();
+        }
+        let link = |to: &str, name: &str| {
+            std::os::unix::fs::symlink(base.join(to), base.join(name)).unwrap();
+        };
+        link("log", "linked");
+        link("log/one", "logs/into");
+        let of = |log: &str, own: &str| is_of(&base.join(log), &base.join(own));
+        for log in ["log", "log/one", "log/../log/one", "copy/../log", "linked/one", "logs/into"] {
+            assert!(of(log, "log"), "{log}");
+            assert!(of(log, "linked"), "{log}");
+        }
+        for log in ["copy/one", "logs/one", "log/../copy", "nowhere"] {
+            assert!(!of(log, "log"), "{log}");
+        }
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
     /// The folder of an agent's log is the enforcer's, and the one above it root's.
     #[test]
     fn a_key_that_was_put_into_a_log_does_not_stand_for_the_one_above_it() {

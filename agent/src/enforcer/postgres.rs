@@ -86,6 +86,8 @@ pub struct Carriage<I> {
     log: Connection,
     /// Why its opening isn't in the log.
     unrecorded: Option<String>,
+    /// The disk is awaited: nothing goes to the server meanwhile.
+    awaits_disk: bool,
     /// How it is carried is in the log.
     told: bool,
     /// The leg that broke first.
@@ -122,6 +124,8 @@ pub enum Ask {
     List(Box<Question>),
     /// Another session is to be cancelled, at its own server.
     Cancel(Way),
+    /// That the disk has a record.
+    OnDisk(u64),
 }
 
 /// What it asked for.
@@ -138,6 +142,8 @@ pub enum Word {
     Cancel(Box<Question>, Reply),
     /// For who wanted another one cancelled: whether its server has taken that.
     Cancelled(bool),
+    /// Or why it hasn't.
+    OnDisk(Result<(), String>),
 }
 
 /// What can go wrong between the two.
@@ -188,6 +194,7 @@ impl<I: Io> Carriage<I> {
             given: settings::Given::default(),
             log,
             unrecorded,
+            awaits_disk: false,
             told: false,
             broken: None,
             cut: false,
@@ -253,10 +260,24 @@ impl<I: Io> Carriage<I> {
                 self.take_hold(word, turn.asks);
                 Ok(())
             }
+            Word::OnDisk(done) => self.take_on_disk(done),
         };
         if let Err(fault) = taken {
             // Nothing is lost by the progress: it is over, and says so again.
             let _ = self.fail(fault);
+        }
+    }
+
+    /// What was recorded is on the disk, or will never be.
+    fn take_on_disk(&mut self, done: Result<(), String>) -> Result<(), Fault> {
+        self.awaits_disk = false;
+        match done {
+            Err(why) if !self.log.goes_on_without_disk() => Err(Fault::fatal(
+                Fatal::new("58030", format!("tidegate: this statement is not run: {why}"))
+                    .detail("what can't be recorded is not run on a strict destination")
+                    .hint("see `tidegate status` on the host"),
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -4,6 +4,9 @@
 //! INVARIANT: it is the client's own word, and bounded. Only real comments are read,
 //! never what stands in a literal.
 
+use std::ops::Range;
+
+use super::comments::{Between, Gap};
 use super::lexer::{Kind, Lexer};
 use super::state::Strings;
 use crate::model::{LONGEST_NAME, LONGEST_VALUE, cut, decoded};
@@ -31,10 +34,10 @@ impl Tags {
             return tags;
         }
         for comment in comments(text, strings).into_iter().rev().take(MOST_COMMENTS) {
-            for (name, value) in pairs(comment) {
-                if name == "traceparent" {
+            for Tag { name, value, exact, .. } in pairs(comment).0 {
+                if name == TRACEPARENT {
                     tags.trace = tags.trace.take().or_else(|| TraceContext::read(&value));
-                } else {
+                } else if exact {
                     tags.add(&name, &value);
                 }
             }
@@ -71,38 +74,71 @@ impl TraceContext {
     }
 }
 
+/// One that stands in a comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    pub name: String,
+    pub value: String,
+    /// Where the value stands in the comment, without its quotes.
+    pub place: Range<usize>,
+    /// As those libraries write it; otherwise it may be a piece of SQL.
+    exact: bool,
+}
+
+/// The tags of a comment that holds nothing else.
+pub fn nothing_but_tags(comment: &str) -> Option<Vec<Tag>> {
+    let (tags, whole) = pairs(comment);
+    (whole && !tags.is_empty() && tags.iter().all(|tag| tag.exact)).then_some(tags)
+}
+
 /// `key='value',key='value'`, each URL-encoded, a quote within as `\'`; and the
-/// plainer `key:value` of marginalia.
-fn pairs(comment: &str) -> Vec<(String, String)> {
+/// plainer `key:value` of marginalia. And whether that was all.
+fn pairs(comment: &str) -> (Vec<Tag>, bool) {
     let mut found = Vec::new();
     let mut rest = comment.trim();
-    while !rest.is_empty() && found.len() < MOST_TAGS {
-        let Some(at) = rest.find(['=', ':']) else { break };
-        let name = rest.get(..at).unwrap_or_default().trim();
+    let place = |part: &str| part.as_ptr().addr().checked_sub(comment.as_ptr().addr());
+    while !rest.is_empty() {
+        let sign = rest.find(['=', ':']).filter(|_| found.len() < MOST_PAIRS);
+        let Some(at) = sign else { return (found, false) };
+        let written = rest.get(..at).unwrap_or_default();
+        let name = written.trim();
         let fine = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.%".contains(&b));
-        let after = rest.get(at + 1..).unwrap_or_default().trim_start();
-        let (value, behind) = match after.strip_prefix('\'') {
+        let behind_sign = rest.get(at + 1..).unwrap_or_default();
+        let after = behind_sign.trim_start();
+        let beside = written.len() == name.len() && behind_sign.len() == after.len();
+        let quoted = after.strip_prefix('\'');
+        let (value, behind) = match quoted {
             Some(quoted) => match closing(quoted) {
                 Some(end) => (
-                    quoted.get(..end).unwrap_or_default().replace("\\'", "'"),
-                    quoted.get(end + 1..).unwrap_or_default(),
+                    quoted.get(..end).unwrap_or_default(),
+                    quoted.get(end + 1..).unwrap_or_default().trim_start(),
                 ),
-                None => break,
+                None => return (found, false),
             },
-            None => match after.split_once(',') {
-                Some((value, behind)) => (value.trim().to_owned(), behind),
-                None => (after.trim().to_owned(), ""),
-            },
+            None => {
+                let end = after.find(',').unwrap_or(after.len());
+                (after.get(..end).unwrap_or_default().trim(), after.get(end..).unwrap_or_default())
+            }
         };
         if !fine {
             // Prose, not tags.
-            return Vec::new();
+            return (Vec::new(), false);
         }
-        found.push((decoded(name), decoded(&value)));
-        rest = behind.trim_start().trim_start_matches(',').trim_start();
+        let form = match quoted {
+            Some(_) => behind.is_empty() || behind.starts_with(','),
+            None => rest.get(at..=at) == Some(":") && !value.contains([' ', '\t', '\'', '"']),
+        };
+        let Some(from) = place(value) else { return (found, false) };
+        found.push(Tag {
+            name: decoded(name),
+            value: decoded(&value.replace("\\'", "'")),
+            place: from..from + value.len(),
+            exact: beside && form,
+        });
+        rest = behind.trim_start_matches(',').trim_start();
     }
-    found
+    (found, true)
 }
 
 fn closing(quoted: &str) -> Option<usize> {
@@ -138,46 +174,19 @@ fn comments(text: &str, strings: Strings) -> Vec<&str> {
     found
 }
 
-/// White space and comments, nothing else.
 fn of_gap<'t>(gap: &'t str, found: &mut Vec<&'t str>) {
-    let mut rest = gap.trim_start();
-    while let Some(mark) = rest.get(..2) {
-        let (inner, after) = if mark == "--" {
-            let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
-            (rest.get(2..end), rest.get(end..))
-        } else if mark == "/*" {
-            let end = block(rest);
-            (rest.get(2..end.saturating_sub(2)), rest.get(end..))
-        } else {
-            return;
-        };
-        found.extend(inner.filter(|inner| inner.len() <= LONGEST_COMMENT));
-        rest = after.unwrap_or_default().trim_start();
-    }
+    let inner = Gap(gap).filter_map(|piece| match piece {
+        Between::Line(inner) | Between::Block(inner) => Some(inner),
+        Between::Blank(_) => None,
+    });
+    found.extend(inner.filter(|inner| inner.len() <= LONGEST_COMMENT));
 }
 
-/// Where a comment ends that may hold others.
-fn block(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let (mut at, mut depth) = (0, 0_usize);
-    while let Some(pair) = bytes.get(at..at + 2) {
-        match pair {
-            b"/*" => depth += 1,
-            b"*/" => depth = depth.saturating_sub(1),
-            _ => {
-                at += 1;
-                continue;
-            }
-        }
-        at += 2;
-        if depth == 0 {
-            return at;
-        }
-    }
-    bytes.len()
-}
-
+/// The trace context's own name.
+const TRACEPARENT: &str = "traceparent";
 const MOST_TAGS: usize = 12;
+/// Of one comment.
+const MOST_PAIRS: usize = 64;
 /// Of one comment.
 const LONGEST_COMMENT: usize = 2048;
 /// Comments looked at, from the end: sqlcommenter appends its own.

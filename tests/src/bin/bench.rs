@@ -1,6 +1,7 @@
-//! `bench [NAME] [--json] [--rounds N] [--seconds N] [--only TEXT]`: see
-//! `tidegate_tests::bench`. The last two are for those with a server of their own:
-//! how long pgbench takes, and the rows whose name contains a text.
+//! `bench [NAME] [--json] [--rounds N] [--seconds N] [--only TEXT] [--check]`: see
+//! `tidegate_tests::bench`. `--seconds` and `--only` are for those with a server of their
+//! own: how long pgbench takes, and the rows whose name contains a text. `--check` fails
+//! where what is promised of `log` is broken.
 
 use std::process::ExitCode;
 
@@ -32,12 +33,13 @@ type Table = fn(&[Measure]) -> String;
 const OWN: [&str; 3] = ["postgres", "log", "masks"];
 
 fn run(arguments: &[&str]) -> Result<()> {
-    let (mut json, mut rounds, mut names) = (false, None, Vec::new());
+    let (mut json, mut check, mut rounds, mut names) = (false, false, None, Vec::new());
     let mut rows = postgres::Rows::default();
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match *argument {
             "--json" => json = true,
+            "--check" => check = true,
             "--rounds" => {
                 rounds = Some(arguments.next().copied().unwrap_or_default().parse()?);
             }
@@ -49,7 +51,7 @@ fn run(arguments: &[&str]) -> Result<()> {
             other => {
                 bail!(
                     "`{other}` is not known: bench [{}] [--json] [--rounds N] [--seconds N] \
-                     [--only TEXT]",
+                     [--only TEXT] [--check]",
                     NAMES.join("|")
                 )
             }
@@ -91,6 +93,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         }
         measures.extend(done);
     }
+    let kept = if check { log::kept(&measures) } else { Ok(()) };
     if !json {
         let of = |name: &'static str| move |measure: &mut Measure| measure.bench == name;
         let of_log: Vec<Measure> = measures.extract_if(.., of("log")).collect();
@@ -103,5 +106,5 @@ fn run(arguments: &[&str]) -> Result<()> {
             }
         }
     }
-    Ok(())
+    kept
 }

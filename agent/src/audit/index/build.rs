@@ -8,7 +8,7 @@ mod summed;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::HashMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{definitions, learnt, processes};
@@ -165,9 +165,12 @@ impl Build {
         let Left { open, last_id, taken, rows, uses, blocks } = taker.end();
         blocks.write(&work)?;
         if tail.position > next {
-            uses.count(&rows, &work)?;
-            work.prepare_cached("INSERT OR REPLACE INTO writers VALUES (?1, ?2)")?
-                .execute(params![number(writer), number(tail.position)])?;
+            uses.count(&work)?;
+            work.prepare_cached(
+                "INSERT INTO writers VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET next = ?2, taken = taken + ?3",
+            )?
+            .execute(params![number(writer), number(tail.position), number(taken)])?;
         }
         work.commit()?;
         self.last_id = last_id;
@@ -231,8 +234,6 @@ struct Rows {
     words: HashMap<u64, Box<str>>,
     /// Of words that are names of policies.
     policies: HashMap<u64, i64>,
-    /// The process of a flow's row.
-    processes: HashMap<i64, i64>,
 }
 
 /// How often a text, a flow was used.
@@ -253,15 +254,8 @@ impl Rows {
 }
 
 impl Uses {
-    fn count(&self, rows: &Rows, work: &Transaction<'_>) -> rusqlite::Result<()> {
-        let mut processes: HashMap<i64, i64> = HashMap::new();
-        for (id, uses) in &self.flows {
-            if let Some(process) = rows.processes.get(id) {
-                *processes.entry(*process).or_default() += uses;
-            }
-        }
-        let all = [("texts", &self.texts), ("flows", &self.flows), ("processes", &processes)];
-        for (table, counted) in all {
+    fn count(&self, work: &Transaction<'_>) -> rusqlite::Result<()> {
+        for (table, counted) in [("texts", &self.texts), ("flows", &self.flows)] {
             let sql = format!("UPDATE {table} SET uses = uses + ?1 WHERE id = ?2");
             let mut statement = work.prepare_cached(&sql)?;
             for (id, uses) in counted {
@@ -310,9 +304,7 @@ impl Taker<'_> {
             Body::Process(json) => processes::process(database, json)?,
             Body::Flow(flow) => {
                 let process = self.rows.at(id, flow.process).unwrap_or(0);
-                let row = definitions::flow(database, &flow.json, process)?;
-                self.rows.processes.insert(row, process);
-                row
+                definitions::flow(database, &flow.json, process)?
             }
             Body::Words(words) => {
                 self.rows.words.insert(id.position, words.clone());
@@ -345,9 +337,6 @@ impl Taker<'_> {
             }
             _ => None,
         };
-        if let Some(seen) = &seen {
-            self.rows.processes.insert(seen.flow, seen.process);
-        }
         let flow = match &seen {
             Some(seen) => Some(seen.flow),
             None => body.head().and_then(|head| self.rows.at(id, head.flow)),

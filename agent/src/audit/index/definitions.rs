@@ -28,6 +28,14 @@ pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
 
+/// What is shown of it.
+pub(super) fn tell(database: &Connection, of: &str, id: i64, json: &str) -> rusqlite::Result<()> {
+    database
+        .prepare_cached(&format!("INSERT INTO {of}_told VALUES (?1, ?2)"))?
+        .execute(params![id, json])
+        .map(drop)
+}
+
 pub fn statement(database: &Connection, json: &str) -> rusqlite::Result<i64> {
     let hash = key_of(3, json.as_bytes()).to_le_bytes();
     if let Some(id) = known(database, "texts", &hash)? {
@@ -35,10 +43,9 @@ pub fn statement(database: &Connection, json: &str) -> rusqlite::Result<i64> {
     }
     let value = parsed(json);
     let shown = text(&value, "/text").or_else(|| text(&value, "/fingerprint"));
-    database
-        .prepare_cached("INSERT INTO texts(hash, json) VALUES (?1, ?2)")?
-        .execute(params![hash.as_slice(), json])?;
+    database.prepare_cached("INSERT INTO texts(hash) VALUES (?1)")?.execute([hash.as_slice()])?;
     let id = database.last_insert_rowid();
+    tell(database, "texts", id, json)?;
     let mut words = shown.unwrap_or_default().to_owned();
     let mut touch = |name: &str, what: i64| {
         words.push(' ');
@@ -92,26 +99,54 @@ pub fn flow_under(
         return Ok(id);
     }
     let value = parsed(json);
+    let place = place(database, [text(&value, "/destination"), text(&value, "/rule"), None, None])?;
     database
         .prepare_cached(
-            "INSERT INTO flows(hash, json, process, destination, rule) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO flows(process, actor, place, hash) VALUES
+             (?1, coalesce((SELECT actor FROM processes WHERE id = ?1), 0), ?2, ?3)",
         )?
-        .execute(params![
-            hash.as_slice(),
-            json,
-            process,
-            text(&value, "/destination"),
-            text(&value, "/rule"),
-        ])?;
+        .execute(params![process, place, hash.as_slice()])?;
+    let id = database.last_insert_rowid();
+    tell(database, "flows", id, json)?;
+    Ok(id)
+}
+
+/// Where connections lead: destination, rule, database, role.
+fn place(database: &Connection, named: [Option<&str>; 4]) -> rusqlite::Result<i64> {
+    let known = database
+        .prepare_cached(
+            "SELECT id FROM places WHERE destination IS ?1 AND rule IS ?2 AND database IS ?3
+             AND role IS ?4",
+        )?
+        .query_row(named, |row| row.get(0))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    database
+        .prepare_cached(
+            "INSERT INTO places(destination, rule, database, role) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(named)?;
     Ok(database.last_insert_rowid())
 }
 
 /// Database and role, once they are known.
 pub fn session(database: &Connection, flow: i64, json: &str) -> rusqlite::Result<()> {
     let value = parsed(json);
+    let (destination, rule): (Option<String>, Option<String>) = database
+        .prepare_cached(
+            "SELECT destination, rule FROM flows JOIN places ON places.id = place
+             WHERE flows.id = ?1",
+        )?
+        .query_row([flow], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let place = place(
+        database,
+        [destination.as_deref(), rule.as_deref(), text(&value, "/database"), text(&value, "/role")],
+    )?;
     database
-        .prepare_cached("UPDATE flows SET database = ?1, role = ?2 WHERE id = ?3")?
-        .execute(params![text(&value, "/database"), text(&value, "/role"), flow])
+        .prepare_cached("UPDATE flows SET place = ?1 WHERE id = ?2")?
+        .execute([place, flow])
         .map(drop)
 }
 

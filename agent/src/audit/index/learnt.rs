@@ -48,8 +48,8 @@ pub fn learn(database: &Connection, json: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The condition that of a process's row one of these facts was learnt, by a condition
-/// on `learnt`. It had this user then, and was in this container.
+/// What makes a row of `learnt` one of a process's: it had this user then, and was in
+/// this container. Behind it these names, if they are few, and a condition.
 pub fn whose(names: &[&str], condition: &str) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
     let names = match names.as_slice() {
@@ -57,10 +57,9 @@ pub fn whose(names: &[&str], condition: &str) -> String {
         names => format!("learnt.name IN ({}) AND", names.join(", ")),
     };
     format!(
-        "processes.id IN (SELECT known.id FROM learnt JOIN processes AS known
-         ON known.tgid = learnt.tgid AND known.started = learnt.started
-         AND (known.boot IS NULL OR known.boot = learnt.boot)
-         AND known.uid = learnt.uid AND known.container IS learnt.container
-         WHERE {names} {condition})"
+        "processes.tgid = learnt.tgid AND processes.started = learnt.started
+         AND (processes.boot IS NULL OR processes.boot = learnt.boot)
+         AND actors.uid = learnt.uid AND actors.container IS learnt.container
+         AND {names} ({condition})"
     )
 }

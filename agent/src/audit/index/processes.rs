@@ -3,10 +3,10 @@
 
 use std::str::FromStr;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
-use super::definitions::{flow_under, known, text};
+use super::definitions::{flow_under, known, tell, text};
 use crate::audit::render::parsed;
 use crate::audit::statement::key_of;
 
@@ -44,31 +44,73 @@ impl Born {
         let mut all = format!("{} = {}", columns.0, self.pid);
         if let Some(started) = self.started {
             // The kernel tells of some by its clock's tick, of others more exactly.
-            all += &format!(" AND abs({} / {TICK} - {}) <= 1", columns.1, started / TICK);
+            let tick = started / TICK;
+            let (from, to) = (tick.saturating_sub(1) * TICK, (tick + 2).saturating_mul(TICK));
+            let to = to.min(i64::MAX.unsigned_abs());
+            all += &format!(" AND {0} >= {from} AND {0} < {to}", columns.1);
         }
         if let Some(boot) = &self.boot {
             let boot = bind(boot);
-            all += &format!(" AND (boot IS NULL OR substr(boot, 1, length({boot})) = {boot})");
+            all += &format!(
+                " AND (processes.boot IS NULL OR substr(processes.boot, 1, length({boot})) = {boot})"
+            );
         }
         all
     }
 }
 
+/// When those began that had a number and were ancestors. One is asked for behind the
+/// other: of the first on a host all processes descend.
+pub fn starts(database: &Connection, pid: u32) -> rusqlite::Result<Vec<i64>> {
+    let mut next = database.prepare_cached(
+        "SELECT started FROM ancestors WHERE tgid = ?1 AND started > ?2 ORDER BY started LIMIT 1",
+    )?;
+    let mut all = Vec::new();
+    loop {
+        let last = all.last().copied().unwrap_or(-1);
+        let found = next.query_row([i64::from(pid), last], |row| row.get(0)).optional()?;
+        let Some(started) = found else { return Ok(all) };
+        all.push(started);
+    }
+}
+
+/// The boots in which a number was given at a moment, as the first and the last that
+/// descend from it tell.
+fn boots(database: &Connection, pid: u32, started: i64) -> rusqlite::Result<Vec<String>> {
+    let mut boots = Vec::new();
+    for end in ["min", "max"] {
+        let sql = format!(
+            "SELECT boot FROM processes WHERE id =
+             (SELECT {end}(process) FROM ancestors WHERE tgid = ?1 AND started = ?2)"
+        );
+        let boot: Option<Option<String>> = database
+            .prepare_cached(&sql)?
+            .query_row([i64::from(pid), started], |row| row.get(0))
+            .optional()?;
+        boots.push(boot.flatten().unwrap_or_default());
+    }
+    boots.dedup();
+    Ok(boots)
+}
+
 /// The processes that had a number, where it wasn't one alone: as they can be asked for.
 pub fn namesakes(database: &Connection, pid: u32, tree: bool) -> rusqlite::Result<Vec<String>> {
-    let sql = if tree {
-        "SELECT DISTINCT ancestors.started, boot FROM ancestors JOIN processes ON id = process
-         WHERE ancestors.tgid = ?1 AND ancestors.started > 0 ORDER BY boot, ancestors.started"
+    let mut found: Vec<(u64, String)> = Vec::new();
+    if tree {
+        for started in starts(database, pid)?.into_iter().filter(|started| *started > 0) {
+            let boots = boots(database, pid, started)?;
+            found.extend(boots.into_iter().map(|boot| (started.cast_unsigned(), boot)));
+        }
     } else {
-        "SELECT DISTINCT started, boot FROM processes
-         WHERE tgid = ?1 AND started > 0 AND boot IS NOT NULL ORDER BY boot, started"
-    };
-    let mut statement = database.prepare_cached(sql)?;
-    let rows = statement.query_map([pid], |row| {
-        let boot: Option<String> = row.get(1)?;
-        Ok((row.get::<_, i64>(0)?.cast_unsigned(), boot.unwrap_or_default()))
-    })?;
-    let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut statement = database.prepare_cached(
+            "SELECT DISTINCT started, boot FROM processes
+             WHERE tgid = ?1 AND started > 0 AND boot IS NOT NULL",
+        )?;
+        let rows = statement
+            .query_map([pid], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)))?;
+        found = rows.collect::<rusqlite::Result<_>>()?;
+    }
+    found.sort_by(|one, other| (&one.1, one.0).cmp(&(&other.1, other.0)));
     found.dedup_by(|next, one| next.1 == one.1 && next.0 / TICK - one.0 / TICK <= 1);
     let boots = found.iter().any(|(_, boot)| found.iter().any(|(_, other)| other != boot));
     let named = |(started, boot): &(u64, String)| match boot.get(..8).filter(|_| boots) {
@@ -87,37 +129,20 @@ pub fn process(database: &Connection, json: &str) -> rusqlite::Result<i64> {
     let number = |pointer: &str| {
         value.pointer(pointer).and_then(Value::as_u64).and_then(|n| i64::try_from(n).ok())
     };
-    let person = ["/actor/person/name", "/actor/person/user/value"]
-        .iter()
-        .find_map(|pointer| text(&value, pointer));
+    let actor = actor(database, &value, number("/uid"))?;
     database
         .prepare_cached(
-            "INSERT INTO processes(hash, json, tgid, started, comm, exe, uid, user, unit,
-             container, pod, pod_name, namespace, agent, person, boot)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            "INSERT INTO processes(tgid, started, actor, boot, hash) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![
-            hash.as_slice(),
-            json,
             number("/key/tgid"),
             number("/key/started"),
-            text(&value, "/comm"),
-            text(&value, "/exe"),
-            number("/uid"),
-            text(&value, "/user"),
-            text(&value, "/workload/unit"),
-            text(&value, "/workload/container"),
-            text(&value, "/workload/pod"),
-            text(&value, "/workload/pod_name"),
-            text(&value, "/workload/namespace"),
-            text(&value, "/actor/name"),
-            person,
+            actor,
             text(&value, "/actor/boot"),
+            hash.as_slice(),
         ])?;
     let id = database.last_insert_rowid();
-    database
-        .prepare_cached("INSERT INTO process_words(rowid, body) VALUES (?1, ?2)")?
-        .execute(params![id, words(&value)])?;
+    tell(database, "processes", id, json)?;
     let ancestor = |tgid: Option<i64>, started: Option<i64>| {
         let Some(tgid) = tgid else { return Ok(()) };
         database
@@ -131,6 +156,60 @@ pub fn process(database: &Connection, json: &str) -> rusqlite::Result<i64> {
         let number = |key: &str| above.get(key).and_then(Value::as_i64);
         ancestor(number("pid"), number("started"))?;
     }
+    Ok(id)
+}
+
+/// All that a process is asked for by and that others have as well.
+fn actor(database: &Connection, process: &Value, uid: Option<i64>) -> rusqlite::Result<i64> {
+    let exe = text(process, "/exe");
+    let base = exe.and_then(|exe| exe.rsplit('/').next());
+    let person = ["/actor/person/name", "/actor/person/user/value"]
+        .iter()
+        .find_map(|pointer| text(process, pointer));
+    let words = words(process);
+    let named = [
+        text(process, "/comm"),
+        exe,
+        base,
+        text(process, "/user"),
+        text(process, "/workload/unit"),
+        text(process, "/workload/container"),
+        text(process, "/workload/pod"),
+        text(process, "/workload/pod_name"),
+        text(process, "/workload/namespace"),
+        text(process, "/actor/name"),
+        person,
+    ];
+    let hash = key_of(1, json!([named, uid, words]).to_string().as_bytes()).to_le_bytes();
+    if let Some(id) = known(database, "actors", &hash)? {
+        return Ok(id);
+    }
+    let [comm, exe, base, user, unit, container, pod, pod_name, namespace, agent, person] = named;
+    database
+        .prepare_cached(
+            "INSERT INTO actors(hash, comm, exe, base, uid, user, unit, container, pod, pod_name,
+             namespace, agent, person)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(params![
+            hash.as_slice(),
+            comm,
+            exe,
+            base,
+            uid,
+            user,
+            unit,
+            container,
+            pod,
+            pod_name,
+            namespace,
+            agent,
+            person,
+        ])?;
+    let id = database.last_insert_rowid();
+    database
+        .prepare_cached("INSERT INTO actor_words(rowid, body) VALUES (?1, ?2)")?
+        .execute(params![id, words])?;
     Ok(id)
 }
 
@@ -157,7 +236,6 @@ fn words(process: &Value) -> String {
 /// Who had to do with an event that the kernel or the keeper tells of.
 pub struct Observed {
     pub flow: i64,
-    pub process: i64,
     pub refused: bool,
 }
 
@@ -184,7 +262,7 @@ pub fn observed(database: &Connection, event: &str) -> rusqlite::Result<Option<O
     let key = key_of(2, format!("{process} {whereto}").as_bytes());
     let flow = flow_under(database, key, &whereto, process)?;
     let refused = event.get("event").is_some_and(|event| event == "refused");
-    Ok(Some(Observed { flow, process, refused }))
+    Ok(Some(Observed { flow, refused }))
 }
 
 /// Nanoseconds of the clock by which /proc tells starts.

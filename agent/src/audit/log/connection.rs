@@ -19,6 +19,9 @@ pub struct Connection {
     shared: Option<Arc<Shared>>,
     flow: Arc<Flow>,
     party: Arc<Party>,
+    /// Behind the last of its records that the disk is to have before anything more is
+    /// let through.
+    owed: AtomicU64,
 }
 
 /// Whose a record is. Some are written when the connection has gone.
@@ -59,7 +62,7 @@ impl Log {
             sequence,
             payer: flood::payer(&flow.process),
         });
-        Connection { shared: self.shared().cloned(), flow, party }
+        Connection { shared: self.shared().cloned(), flow, party, owed: AtomicU64::new(0) }
     }
 }
 
@@ -133,7 +136,8 @@ impl Connection {
 
     /// Records that a statement is about to be let through, refused or held.
     ///
-    /// For a strict destination an error means that it must not be let through.
+    /// For a strict destination an error means that it must not be let through. Where
+    /// the settings say so, it must not be before the disk has it: see [`Self::owes`].
     /// For a permissive one there is always a seal; if nothing could be written
     /// it says so, and the loss is counted and later recorded.
     pub fn intent(&self, statement: &Statement<'_>) -> Result<Sealed, LogError> {
@@ -146,6 +150,29 @@ impl Connection {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The record that the disk must have before anything more of this connection's is
+    /// let through ([`Log::on_disk`]). `None`: there is none, as by default.
+    #[inline]
+    pub fn owes(&self) -> Option<u64> {
+        let position = self.owed.load(Ordering::Relaxed).checked_sub(1)?;
+        let shared = self.shared.as_ref()?;
+        if shared.has_on_disk(position) {
+            self.owed.store(0, Ordering::Relaxed);
+            return None;
+        }
+        Some(position)
+    }
+
+    /// The disk doesn't take it. `false`: so nothing may be let through. Otherwise that
+    /// is counted, and later recorded.
+    pub fn goes_on_without_disk(&self) -> bool {
+        let permissive = self.flow.mode == Mode::Permissive;
+        if permissive && self.owed.swap(0, Ordering::Relaxed) > 0 {
+            self.shared.iter().for_each(|shared| shared.lose());
+        }
+        permissive
     }
 
     fn unrecorded(&self, writer: u64) -> Sealed {
@@ -168,7 +195,7 @@ impl Connection {
         };
         drop(state);
         if waits {
-            shared.sync(position)?;
+            self.owed.store(position + 1, Ordering::Relaxed);
         }
         Ok(Sealed { writer: shared.writer, position: Some(position), summed })
     }

@@ -17,10 +17,12 @@ impl State {
         };
         let start = Start { writer: shared.writer, first: self.position, created: micros() };
         if let Some(old) = &self.live {
-            if self.terms.durability != Durability::Process {
-                old.sync()?;
-            }
             old.close();
+            if self.terms.durability != Durability::Process {
+                // The sequencer may have brought some there.
+                self.left.retain(|live| !live.is_on_disk());
+                self.left.push(Arc::clone(old));
+            }
         }
         let live = Arc::new(spare.into_live(&shared.folder, start)?);
         self.handed.push(Arc::clone(&live));

@@ -185,6 +185,12 @@ fn no_text_takes_long() {
         "password for ",
         "' ",
         "\"password=\" ",
+        "/*",
+        "*/",
+        "/*/**/ 'a' */",
+        "--'",
+        "/*a='b',",
+        "/*a='1'*/",
     ] {
         let sql = part.repeat(LOOKED_AT / part.len());
         for grammar in [Grammar::Took, Grammar::Refused] {
@@ -293,11 +299,157 @@ fn what_is_no_secret_stays() {
     assert_eq!(shown(sql, TextKept::Full), sql);
     assert_eq!(
         shown(sql, TextKept::Redacted),
-        "SELECT id, ? AS y FROM t WHERE n = ? AND d > $1 /* trace 1 */ LIMIT ?"
+        "SELECT id, ? AS y FROM t WHERE n = ? AND d > $1 /* trace ? */ LIMIT ?"
     );
     let body = "DO $x$ BEGIN PERFORM f(1, 'a'); END $x$";
     assert_eq!(shown(body, TextKept::Full), body);
     assert_eq!(shown(body, TextKept::Redacted), "DO $x$ BEGIN PERFORM f(?, ?); END $x$");
+}
+
+/// SQL that somebody took out, tags, hints, prose: whatever form a comment has.
+#[test]
+fn what_stands_in_a_comment_is_cleaned_as_the_text_is() {
+    for (sql, redacted, full) in [
+        (
+            "SELECT 1 -- AND email = 'ann@shop.example'\n, 2",
+            "SELECT ? -- AND email = ?\n, ?",
+            "SELECT 1 -- AND email = [email]\n, 2",
+        ),
+        (
+            "SELECT a /* AND plan = 'gold' AND phone = '555 0100' LIMIT 5 */ FROM t",
+            "SELECT a /* AND plan = ? AND phone = ? LIMIT ? */ FROM t",
+            "SELECT a /* AND plan = 'gold' AND phone = [phone] LIMIT 5 */ FROM t",
+        ),
+        (
+            "SELECT a /* x /* plan = 'gold' -- */ y = 'z' */ FROM t",
+            "SELECT a /* x /* plan = ? -- */ y = ? */ FROM t",
+            "SELECT a /* x /* plan = 'gold' -- */ y = 'z' */ FROM t",
+        ),
+        (
+            "SELECT a -- asked by ann@shop.example\nFROM t",
+            "SELECT a -- asked by [email]\nFROM t",
+            "SELECT a -- asked by [email]\nFROM t",
+        ),
+        (
+            "/*+ IndexScan(t t_pkey) Rows(a b #10) Set(work_mem '64MB') */ SELECT a FROM t",
+            "/*+ IndexScan(t t_pkey) Rows(a b #?) Set(work_mem ?) */ SELECT a FROM t",
+            "/*+ IndexScan(t t_pkey) Rows(a b #10) Set(work_mem '64MB') */ SELECT a FROM t",
+        ),
+        // What isn't SQL: no quote is sure to open anything.
+        (
+            "SELECT a -- don't take name = 'Ann Miller' here\nFROM t",
+            "SELECT a -- don?\nFROM t",
+            "SELECT a -- don?\nFROM t",
+        ),
+        (
+            "SELECT a /* 5\" and \"Ann Miller\" */ FROM t",
+            "SELECT a /* ??*/ FROM t",
+            "SELECT a /* 5?*/ FROM t",
+        ),
+        (
+            "SELECT a /* it\\'s 'Ann' */ FROM t",
+            "SELECT a /* it\\?*/ FROM t",
+            "SELECT a /* it\\?*/ FROM t",
+        ),
+        // No end.
+        ("SELECT a /* plan = 'gold'", "SELECT a ?", "SELECT a ?"),
+        ("SELECT a /* plan /* 'gold' */", "SELECT a ?", "SELECT a ?"),
+        // Keys stay out of it.
+        (
+            "SELECT a -- pgp_sym_encrypt(a, 'hunter2')\nFROM t",
+            "SELECT a -- pgp_sym_encrypt('***', '***')\nFROM t",
+            "SELECT a -- pgp_sym_encrypt('***', '***')\nFROM t",
+        ),
+        // No grammar takes it.
+        (
+            "SELEC a FORM t -- WHERE plan = 'gold' AND email = 'x'\n",
+            "SELEC a FORM t -- WHERE plan = ? AND email = ?\n",
+            "SELEC a FORM t -- WHERE plan = 'gold' AND email = [email]\n",
+        ),
+    ] {
+        assert_eq!(shown(sql, TextKept::Redacted), redacted, "{sql}");
+        assert_eq!(shown(sql, TextKept::Full), full, "{sql}");
+    }
+}
+
+#[test]
+fn tags_stay_as_far_as_they_tell_nothing_of_a_person() {
+    let traced = "SELECT 1 /*action='show',route='%2Forders%2F42',service='shop',\
+        traceparent='00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'*/";
+    assert_eq!(shown(traced, TextKept::Redacted), traced.replacen('1', "?", 1));
+    assert_eq!(shown(traced, TextKept::Full), traced);
+    let plain = "/*application:Shop,line:app/a.rb:12*/ SELECT a FROM t";
+    assert_eq!(shown(plain, TextKept::Redacted), plain);
+    for kept in [TextKept::Redacted, TextKept::Full] {
+        assert_eq!(
+            shown("SELECT a /*route='/x',job='to%3Aann%40shop.example',email='ann'*/ FROM t", kept),
+            "SELECT a /*route='/x',job='[email]',email='[email]'*/ FROM t"
+        );
+    }
+    // A piece of SQL is none.
+    assert_eq!(
+        shown("SELECT a /* plan = 'gold' */ FROM t -- id=5", TextKept::Redacted),
+        "SELECT a /* plan = ? */ FROM t -- id=?"
+    );
+}
+
+/// However it is made, a comment stays one, and its strings go.
+#[test]
+fn no_comment_becomes_anything_else() {
+    let pieces = [
+        "/*",
+        "*/",
+        "--",
+        "'",
+        "\"",
+        "$a$",
+        "$",
+        "\n",
+        "Zorro",
+        " Zorro ",
+        "5",
+        "\\",
+        "=",
+        ":",
+        ",",
+        "E",
+        "é",
+        "@",
+        "x.example",
+        "*",
+        "/",
+        " ",
+    ];
+    let mut state = 7_u64;
+    for _ in 0..30_000 {
+        let mut inner = String::new();
+        for _ in 0..12 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            inner.push_str(pieces[(state >> 33) as usize % pieces.len()]);
+        }
+        for sql in [format!("SELECT a /*{inner}*/ FROM t"), format!("SELECT a --{inner}\nFROM t")] {
+            let before = tokens(&sql, Strings::Standard);
+            let words =
+                |all: &[Token<'_>]| all.iter().map(|it| it.text.to_owned()).collect::<Vec<_>>();
+            // Only where all of it was a comment.
+            if words(&before) != ["SELECT", "a", "FROM", "t"] {
+                continue;
+            }
+            for kept in [TextKept::Redacted, TextKept::Full] {
+                let shown = text(&sql, Strings::Standard, Grammar::Took, kept).text.unwrap();
+                assert_eq!(
+                    words(&tokens(&shown, Strings::Standard)),
+                    words(&before),
+                    "{sql}\n-> {shown}"
+                );
+            }
+            let quoted = format!("SELECT a /* '{inner}' */ FROM t");
+            if !inner.contains(['\'', '/', '"']) && inner.contains("Zorro") {
+                let shown = text(&quoted, Strings::Standard, Grammar::Took, TextKept::Redacted);
+                assert!(!shown.text.unwrap().contains("Zorro"), "{quoted}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use rusqlite::types::Value as Sql;
 
-use crate::audit::index::Born;
-
-/// A condition with its values.
+/// Conditions with their values, whose placeholders are numbered in one row.
 #[derive(Default)]
 pub(super) struct Where {
     pub parts: Vec<String>,
@@ -12,37 +10,36 @@ pub(super) struct Where {
 }
 
 impl Where {
-    /// One placeholder for each value.
-    pub fn any<V: Into<Sql> + Clone>(&mut self, values: &[V], condition: impl Fn(&str) -> String) {
-        if values.is_empty() {
-            return;
-        }
-        let mut either = Vec::new();
-        for value in values {
-            self.values.push(value.clone().into());
-            either.push(condition(&format!("?{}", self.values.len())));
-        }
-        self.parts.push(format!("({})", either.join(" OR ")));
+    /// The placeholder of a value.
+    pub fn bind(&mut self, value: impl Into<Sql>) -> String {
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
     }
 
-    /// One of these processes.
-    pub fn born(
+    pub fn numbered<V: Into<Sql> + Clone>(&mut self, values: &[V]) -> Vec<String> {
+        values.iter().map(|value| self.bind(value.clone())).collect()
+    }
+
+    /// One of these, if any is asked for.
+    pub fn each<V: Into<Sql> + Clone>(
         &mut self,
-        all: &[Born],
-        columns: (&str, &str),
-        condition: impl Fn(String) -> String,
-    ) {
-        let Self { parts, values } = self;
-        let each = all.iter().map(|born| {
-            condition(born.condition(columns, |boot| {
-                values.push(boot.to_owned().into());
-                format!("?{}", values.len())
-            }))
-        });
-        let either: Vec<String> = each.collect();
-        if !either.is_empty() {
-            parts.push(format!("({})", either.join(" OR ")));
-        }
+        values: &[V],
+        condition: impl Fn(&str) -> String,
+    ) -> Option<String> {
+        let each: Vec<String> =
+            self.numbered(values).iter().map(|value| condition(value)).collect();
+        (!each.is_empty()).then(|| format!("({})", each.join(" OR ")))
+    }
+
+    /// A column is one of these.
+    pub fn of(&mut self, column: &str, values: &[String]) -> Option<String> {
+        let values = self.numbered(values);
+        (!values.is_empty()).then(|| format!("{column} IN ({})", values.join(", ")))
+    }
+
+    pub fn any<V: Into<Sql> + Clone>(&mut self, values: &[V], condition: impl Fn(&str) -> String) {
+        let either = self.each(values, condition);
+        self.parts.extend(either);
     }
 
     pub fn text(&self) -> String {

@@ -1,10 +1,12 @@
 //! What a process that died has left: its records are brought into the tree,
 //! its torn tail is cut and told, its segments are sealed.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::Work;
-use crate::audit::frame::{self, Found};
+use crate::audit::frame::{self, Found, Start};
 use crate::audit::log::LogError;
 use crate::audit::record::Body;
 use crate::audit::store::{Segment, Segments, StoreError, sealed, segments};
@@ -141,6 +143,9 @@ impl Work {
                 continue;
             }
             let is = |wanted: &str| path.extension().is_some_and(|extension| extension == wanted);
+            if is("spare") && self.is_nameless(writer, &path)? {
+                continue;
+            }
             let sealed_too = is("live") && {
                 let sealed = path.with_extension("sealed");
                 sealed.exists() && Segment::open(&sealed).is_ok()
@@ -154,5 +159,20 @@ impl Work {
         }
         // The list is read anew by whoever asks next.
         segments::paths(&self.shared.folder).map(drop).map_err(Into::into)
+    }
+
+    /// Gives a segment its name back that a loss of power took: it has records, and
+    /// is called as it was before it had any.
+    fn is_nameless(&self, writer: u64, spare: &Path) -> Result<bool, LogError> {
+        let Ok(bytes) = std::fs::read(spare) else { return Ok(false) };
+        let start = Start::from_bytes(&bytes).filter(|start| start.writer == writer);
+        let written = frame::at(&bytes, frame::SEGMENT_HEAD) != Found::End;
+        let Some(start) = start.filter(|_| written) else { return Ok(false) };
+        let live = self.shared.folder.live(writer, start.first);
+        if live.exists() || self.shared.folder.sealed(writer, start.first).exists() {
+            return Ok(false);
+        }
+        std::fs::rename(spare, &live).map_err(StoreError::io("rename", spare))?;
+        Ok(true)
     }
 }

@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicU64;
 use super::*;
 use crate::audit::log::Connection;
 use crate::audit::log::tests::{Keeper, Scratch, flow, key, records, small};
-use crate::audit::store::Folder;
+use crate::audit::record;
+use crate::audit::store::sealed::Sealed;
+use crate::audit::store::{Folder, Segments};
 use crate::audit::{Statement, Verdict, Verified, Way, verify};
 use crate::model::Mode;
 
@@ -186,4 +188,86 @@ fn the_oldest_go_once_all_take_up_too_much_and_no_more_than_that() {
         .collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["for_size"], &told[0]["for_age"]), (&json!(1), &json!(0)));
+}
+
+/// By what its last record says, and whatever room there is.
+#[test]
+fn the_oldest_go_once_they_are_too_old_and_no_more_than_those() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let folder = Folder::new(&scratch.0);
+    let latest = |writer| Sealed::open(&folder.sealed(writer, 0)).unwrap().latest;
+    for writer in [1, 2] {
+        let mut writing = Writing::start(&scratch, &keeper);
+        writing.write(50);
+        writing.work.turn().unwrap();
+        drop(writing);
+        // Their ages are to be told apart.
+        while writer == 1 && micros() < first_moment(&folder) + 2_000_000 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let mut writing = Writing::start(&scratch, &keeper);
+    writing.work.turn().unwrap();
+    let there = || [1, 2].map(|writer| folder.sealed(writer, 0).exists());
+    assert_eq!(there(), [true, true]);
+    let mut keep = |keep_ms: u64| {
+        writing.log.set_terms(LogTerms { keep_ms, keep_bytes: 1 << 40, ..small() });
+        for _ in 0..2 {
+            writing.work.look_again = Instant::now();
+            writing.work.turn().unwrap();
+        }
+    };
+    keep(86_400_000);
+    assert_eq!(there(), [true, true]);
+    keep((micros() - latest(2)) / 1_000 + 1_000);
+    assert_eq!(there(), [false, true]);
+    keep(1);
+    assert_eq!(there(), [false, false]);
+    let verified = check(&scratch.0);
+    assert!(verified.is_whole() && verified.removed > 100, "{verified:#?}");
+    let told: Vec<serde_json::Value> = records(&folder)
+        .into_iter()
+        .filter_map(|(_, body)| match body {
+            Body::Removed(told) => serde_json::from_str(&told.json).ok(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|told| told["for_size"] == 0 && told["for_age"] == 1), "{told:?}");
+}
+
+/// When the first writer last wrote, before anybody has sealed it.
+fn first_moment(folder: &Folder) -> u64 {
+    let segments = Segments::written_by(folder, 1).unwrap();
+    let mut last = 0;
+    for segment in segments.of_writer(1) {
+        let _ = segment.each(0, |_, payload| last = last.max(record::moment(payload).unwrap_or(0)));
+    }
+    last
+}
+
+/// A loss of power may take the name that a segment was given, and not its records.
+#[test]
+fn a_segment_that_lost_its_name_is_taken_for_what_it_is() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let folder = Folder::new(&scratch.0);
+    let mut dying = Writing::start(&scratch, &keeper);
+    dying.write(50);
+    dying.work.turn().unwrap();
+    let size = keeper.0.lock().unwrap().size();
+    drop(dying);
+    std::fs::rename(folder.live(1, 0), folder.spare(1, 9)).unwrap();
+    // One that was never used.
+    Spare::make(&folder, 1, 4 << 20).unwrap();
+    let mut next = Writing::start(&scratch, &keeper);
+    next.work.turn().unwrap();
+    next.work.turn().unwrap();
+    assert!(folder.sealed(1, 0).exists());
+    let verified = check(&scratch.0);
+    assert!(verified.is_whole() && verified.records > size, "{verified:#?}");
+    let spares = std::fs::read_dir(folder.segments()).unwrap().flatten().filter(|entry| {
+        entry.file_name().to_string_lossy().starts_with("000001-")
+            && entry.path().extension().is_some_and(|extension| extension == "spare")
+    });
+    assert_eq!(spares.count(), 0);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::map::Map;
-use super::{Folder, StoreError};
+use super::{Folder, StoreError, sync_folder_of};
 use crate::audit::frame::{self, Start};
 
 #[derive(Debug)]
@@ -21,6 +21,9 @@ pub struct Live {
     count: AtomicU64,
     /// No record will follow.
     full: AtomicBool,
+    /// Its name is on the disk, and so many of its records.
+    named: AtomicBool,
+    on_disk: AtomicU64,
 }
 
 /// Room for a segment, with all its blocks: a full disk is met when it is made
@@ -72,6 +75,8 @@ impl Spare {
             end: AtomicUsize::new(frame::SEGMENT_HEAD),
             count: AtomicU64::new(0),
             full: AtomicBool::new(false),
+            named: AtomicBool::new(false),
+            on_disk: AtomicU64::new(0),
         })
     }
 }
@@ -135,9 +140,22 @@ impl Live {
         self.full.load(Ordering::Acquire)
     }
 
-    /// Brings it to the disk.
+    /// Brings it to the disk. INVARIANT: with its name, or what was promised would lie
+    /// in a file that nobody looks for.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(StoreError::io("bring to the disk", &self.path))
+        let count = self.count();
+        self.file.sync_data().map_err(StoreError::io("bring to the disk", &self.path))?;
+        if !self.named.load(Ordering::Acquire) {
+            sync_folder_of(&self.path)?;
+            self.named.store(true, Ordering::Release);
+        }
+        self.on_disk.fetch_max(count, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// All of it is there, and nothing will follow.
+    pub fn is_on_disk(&self) -> bool {
+        self.is_full() && self.on_disk.load(Ordering::Acquire) == self.count()
     }
 }
 

@@ -17,7 +17,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use zstd::bulk::Decompressor;
 
-use super::{Folder, StoreError, look_into};
+use super::{Folder, StoreError, look_into, sync_folder_of};
 use crate::audit::frame::{self, Found, SEGMENT_HEAD, Start};
 use crate::audit::record;
 
@@ -142,6 +142,7 @@ pub fn seal(folder: &Folder, live: &Path, bytes: &[u8]) -> Result<PathBuf, Store
         return Err(error);
     }
     std::fs::rename(&new, &path).map_err(StoreError::io("rename", &new))?;
+    sync_folder_of(&path)?;
     std::fs::remove_file(live).map_err(StoreError::io("remove", live))?;
     Ok(path)
 }

@@ -196,7 +196,7 @@ impl Search {
     pub fn carry_out(self) -> Result<Exit, Failure> {
         let folder = self.place.folder()?;
         let form = self.output;
-        self.place.tell();
+        self.place.tell(&folder);
         super::become_owner(&folder)?;
         let query = self.query();
         let index = up_to_date(&folder)?;

@@ -161,6 +161,9 @@ impl<I: Io> Carriage<I> {
         let (client, upstream) = (&mut self.client, &mut self.upstream);
         let mut budget = BUDGET;
         loop {
+            if awaits_disk(&self.log, &mut self.awaits_disk, turn.asks) {
+                return Ok(Pumped::Blocked);
+            }
             let passed = upstream
                 .pass(&mut self.up, &mut client.framer, turn.buffers)
                 .map_err(Fault::UpstreamTls)?;
@@ -201,6 +204,10 @@ impl<I: Io> Carriage<I> {
             if !ours.is_empty() {
                 upstream.say(&ours).map_err(Fault::UpstreamTls)?;
                 upstream.flush();
+                return Ok(Pumped::Blocked);
+            }
+            if awaits_disk(&self.log, &mut self.awaits_disk, turn.asks) {
+                asked?;
                 return Ok(Pumped::Blocked);
             }
             if self.up.is_empty() {
@@ -250,6 +257,18 @@ impl Held {
         self.reading.is_some() && self.understood.is_none()
             || self.hold.as_ref().is_some_and(Holding::waits)
     }
+}
+
+/// Whether what was judged stays here, since the disk hasn't its records. It is asked for
+/// once; where nothing is owed, as by default, this is all that it costs.
+///
+/// INVARIANT: what the log owes the disk is paid before the server gets what it tells of.
+fn awaits_disk(log: &Connection, waits: &mut bool, asks: &mut Vec<Ask>) -> bool {
+    if let (false, Some(position)) = (*waits, log.owes()) {
+        asks.push(Ask::OnDisk(position));
+        *waits = true;
+    }
+    *waits
 }
 
 enum Asked {

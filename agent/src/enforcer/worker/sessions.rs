@@ -236,6 +236,11 @@ impl<I: Io> Sessions<I> {
                 Ask::Withdraw(why) => self.withdraw(key, why),
                 Ask::List(question) => self.list(key, *question),
                 Ask::Cancel(way) => self.cancel_elsewhere(key, way),
+                Ask::OnDisk(position) => {
+                    let post = self.post.clone();
+                    let reply = Box::new(move |done| post.send(key, Word::OnDisk(done)));
+                    self.means.shared.log.on_disk(position, reply);
+                }
                 Ask::Derive(derivation) => {
                     let post = self.post.clone();
                     let reply = Box::new(move |salted| post.send(key, Word::Derived(salted)));

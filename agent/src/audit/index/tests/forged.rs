@@ -28,7 +28,7 @@ fn a_search_finds_nothing_that_verify_does_not_read() {
         let found = |word: &str| -> i64 {
             let mut index = Index::aside(&folder).unwrap().unwrap();
             index.catch_up(&mut || true).unwrap();
-            let count = "SELECT count(*) FROM texts WHERE json LIKE ?1";
+            let count = "SELECT count(*) FROM texts_told WHERE json LIKE ?1";
             let word = format!("%{word}%");
             index.database.query_row(count, [word], |row| row.get(0)).unwrap()
         };
