@@ -265,6 +265,29 @@ fn what_is_made_before_it_is_learnt_leaks_nothing() -> Result<()> {
     hunt("made.sql", &[Way::Simple])
 }
 
+/// A COPY has failed, and its data still come, in pieces: what was made is learnt behind them.
+#[test]
+fn a_catalog_is_not_asked_for_within_a_message() -> Result<()> {
+    let _alone = alone();
+    let ground = Staging::start(SEED, "")?;
+    let mut one = ground.connect()?;
+    one.query("SELECT 1")?;
+    one.send(&message::query("CREATE TABLE made (n int); COPY made FROM STDIN"))?;
+    one.until(b'G')?;
+    let late = message::copy_data(&b"1\n".repeat(150_000));
+    let (begun, rest) = late.split_at(100_000);
+    one.send(&[&message::copy_data(b"no number\n"), begun].concat())?;
+    let failed = one.until(b'Z').with_context(|| ground.agent.tail())?;
+    ensure!(
+        failed.iter().any(|message| message.field(b'C').as_deref() == Some("22P02")),
+        "{failed:?}"
+    );
+    one.send(rest)?;
+    let told = one.value("SELECT 'still here'").with_context(|| ground.agent.tail())?;
+    ensure!(told == "still here", "{told}");
+    Ok(())
+}
+
 // ---- names ------------------------------------------------------------------
 
 /// What a name stands for may change while nobody has been answered yet: whoever runs it
