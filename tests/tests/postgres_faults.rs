@@ -495,6 +495,40 @@ fn what_nobody_knows_ends_the_session_on_both_sides_and_is_recorded() -> Result<
     Ok(())
 }
 
+/// A row that goes by in pieces has no place for words of ours: the client would take them
+/// for what lies in the database.
+#[test]
+fn a_session_that_ends_within_a_row_ends_without_a_word() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start()?;
+    let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;
+    let value = [&[0, 1][..], &300_000_u32.to_be_bytes(), &[b'x'; 300_000]].concat();
+    let row = message::typed(b'D', &value);
+    let columns =
+        message::typed(b'T', b"\0\x01x\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0");
+    for (come, told) in [(100_000, false), (299_999, false), (row.len(), true)] {
+        let context = || format!("{come} bytes of the row{}", ground.agent.tail());
+        let (mut client, mut server) = ground.session(&mut dialer)?;
+        let query = message::query("SELECT x");
+        client.send(&query)?;
+        server.read_exact(&mut vec![0; query.len()])?;
+        server.write_all(&columns)?;
+        server.write_all(&row[..come])?;
+        let mut raw = client.socket()?.try_clone()?;
+        let mut heard = vec![0; columns.len() + come];
+        raw.read_exact(&mut heard).with_context(context)?;
+        client.send(&Nonsense::Unknown.bytes(Side::Client))?;
+        let mut rest = Vec::new();
+        raw.read_to_end(&mut rest).with_context(context)?;
+        ensure!(rest.starts_with(b"E") == told, "{}: {}", rest.escape_ascii(), context());
+        ensure!(told || rest.is_empty(), "{}: {}", rest.escape_ascii(), context());
+        let mut reached = Vec::new();
+        server.read_to_end(&mut reached).with_context(context)?;
+        ensure!(reached.is_empty(), "{}: {}", reached.escape_ascii(), context());
+    }
+    Ok(())
+}
+
 /// Where a side ends is in the record if that is in the middle of a message, and only then.
 #[test]
 fn a_message_that_is_cut_is_in_the_record() -> Result<()> {

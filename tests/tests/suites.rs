@@ -38,6 +38,7 @@ enum Wanted {
 
 fn same(
     name: &str,
+    leg: Leg,
     stage: impl Fn() -> Result<Stage>,
     wanted: Wanted,
     suite: impl Fn(&Way<'_>) -> Result<(Outcomes, String)>,
@@ -47,7 +48,7 @@ fn same(
         // A server of its own each time: suites leave things behind.
         let stage = stage()?;
         let begun = Instant::now();
-        let (outcomes, said) = stage.one_way(name, Leg::Plain, led, |way| suite(way))?;
+        let (outcomes, said) = stage.one_way(name, leg, led, |way| suite(way))?;
         let losses = stage.agent.status()?.losses;
         let said = format!("{said}\n{losses:?}{}", stage.agent.tail());
         let ok = outcomes.values().filter(|outcome| *outcome == "ok").count();
@@ -156,7 +157,7 @@ fn server() -> Result<Stage> {
 #[ignore = "long: cargo xtask test --all"]
 fn postgresql_regression() -> Result<()> {
     let _alone = alone();
-    same("PostgreSQL's regression tests", server, Wanted::All(217), |way| {
+    same("PostgreSQL's regression tests", Leg::Plain, server, Wanted::All(217), |way| {
         pg_regress(way, "regress/pg_regress", "regress", "parallel_schedule")
     })
 }
@@ -165,7 +166,7 @@ fn postgresql_regression() -> Result<()> {
 #[ignore = "long: cargo xtask test --all"]
 fn postgresql_isolation() -> Result<()> {
     let _alone = alone();
-    same("PostgreSQL's isolation tests", server, Wanted::All(115), |way| {
+    same("PostgreSQL's isolation tests", Leg::Plain, server, Wanted::All(115), |way| {
         pg_regress(way, "isolation/pg_isolation_regress", "isolation", "isolation_schedule")
     })
 }
@@ -195,13 +196,30 @@ fn unpacked(package: &str, version: &str, parts: &[&str]) -> Result<PathBuf> {
 #[test]
 #[ignore = "long: cargo xtask test --all"]
 fn asyncpg_itself() -> Result<()> {
+    asyncpg("asyncpg's own tests", Leg::Plain)
+}
+
+/// The same within TLS on both legs: the server takes nobody without.
+#[test]
+#[ignore = "long: cargo xtask test --all"]
+fn asyncpg_itself_within_tls() -> Result<()> {
+    asyncpg("asyncpg's own tests, within TLS", Leg::Tls)
+}
+
+fn asyncpg(name: &str, leg: Leg) -> Result<()> {
     let _alone = alone();
     let python = venv::python()?;
     // Only the tests, so that what they import is the installed one.
     let folder = unpacked("asyncpg", "0.30.0", &["tests"])?;
-    let stage =
-        || Stage::new(Postgres::setup().auth("trust").setting("max_connections=200").start()?);
-    same("asyncpg's own tests", stage, Wanted::AtLeast(150), |way| {
+    let stage = || {
+        let setup = Postgres::setup().setting("max_connections=200");
+        let setup = match leg {
+            Leg::Plain => setup.auth("trust"),
+            _ => setup.tls(Key::P256).rule("hostssl all all all trust"),
+        };
+        Stage::new(setup.start()?)
+    };
+    same(name, leg, stage, Wanted::AtLeast(150), |way| {
         let mut command = way.command(&python)?;
         // The two left out are about its source's style and its own build.
         command.args([
@@ -218,6 +236,9 @@ fn asyncpg_itself() -> Result<()> {
         ]);
         command.env("PGHOST", "127.0.0.1").env("PGPORT", way.stage.port.to_string());
         command.env("PGUSER", "app").env("PGDATABASE", "app").env("PGPASSWORD", "tide");
+        if leg != Leg::Plain {
+            command.env("PGSSLMODE", leg.mode());
+        }
         command.env("PYTHONHASHSEED", "0").current_dir(&folder);
         let output = to_the_end(&mut command, LONG)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -253,7 +274,7 @@ fn sqlalchemy_itself() -> Result<()> {
         postgres.admin("app", "GRANT ALL ON SCHEMA public, test_schema, test_schema_2 TO app")?;
         Stage::new(postgres)
     };
-    same("SQLAlchemy's own tests", stage, Wanted::AtLeast(11_000), |way| {
+    same("SQLAlchemy's own tests", Leg::Plain, stage, Wanted::AtLeast(11_000), |way| {
         let mut command = way.command(&python)?;
         command.args(["-m", "pytest", "test/dialect/postgresql", "test/dialect/test_suite.py"]);
         command.args(["-v", "--color=no", "-p", "no:logging", "-p", "no:cacheprovider"]);

@@ -287,7 +287,8 @@ impl<I: Io> Carriage<I> {
             Stage::Session(carrying) => carrying.session.is_quiet() && !carrying.session.is_over(),
             _ => false,
         };
-        if idle && self.up.is_empty() && self.down.is_empty() {
+        let within = self.client.framer.is_within();
+        if idle && !within && self.up.is_empty() && self.down.is_empty() {
             let fatal = Fatal::new(
                 words::ADMIN_SHUTDOWN,
                 "terminating connection due to administrator command",
@@ -435,7 +436,8 @@ impl<I: Io> Carriage<I> {
             // It has had its alert.
             Fault::ClientTls(_) | Fault::NoPacket(_) => None,
         };
-        // What was let through before goes out before the words of ours.
+        // What was let through before goes out before the words of ours, to the end of
+        // its last message: within one they would be what lies in the database.
         if let Some(fatal) = fatal.filter(|_| self.stage.client_hears() && self.down.is_empty()) {
             let _ = self.client.say(&fatal.encode());
         }
@@ -501,3 +503,6 @@ impl Fault {
 
 /// A client's goodbye.
 const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,12 @@
 //! row goes by all ways before the next row begins. With TLS, tidegate and
 //! PgBouncer end it on both legs and HAProxy hands it on.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::haproxy::Haproxy;
 use super::{Measure, Samples, medians};
@@ -150,12 +151,17 @@ impl Ground {
         )
     }
 
-    /// Transactions per second, and the 99th of a hundred in milliseconds.
+    /// Transactions per second, and the 99th of a hundred in milliseconds: where each has
+    /// a connection of its own, with that.
     fn pgbench(&self, way: Way, secured: bool, rows: &Rows, load: &[&str]) -> Result<(f64, f64)> {
         let log = TempFolder::fresh()?;
+        let anew = load.contains(&"-C");
         let mut pgbench: Command = self.place(way).command(program("pgbench")?)?;
         pgbench.args(["-n", "-T", &rows.seconds.to_string()]).args(load);
-        pgbench.args(["-l", "--sampling-rate=0.2"]).current_dir(log.path());
+        pgbench.arg("-l").current_dir(log.path());
+        if !anew {
+            pgbench.arg("--sampling-rate=0.2");
+        }
         pgbench.env("PGPASSWORD", "tide").arg(self.dsn(way, secured));
         let said = run_command(&mut pgbench)?;
         let number = |start: &str| -> Result<f64> {
@@ -164,15 +170,14 @@ impl Ground {
             Ok(word.with_context(|| format!("no `{start}` in {said}"))?.parse()?)
         };
         ensure!(number("number of failed transactions:")? == 0.0, "{said}");
-        let mut times: Vec<u32> = Vec::new();
+        let mut times = Vec::new();
         for file in std::fs::read_dir(log.path())?.flatten() {
-            for line in std::fs::read_to_string(file.path())?.lines() {
-                times.push(line.split(' ').nth(2).context("a short line of the log")?.parse()?);
-            }
+            let text = std::fs::read_to_string(file.path())?;
+            times.extend(if anew { turns(&text)? } else { latencies(&text)? });
         }
         times.sort_unstable();
         let p99 = times.get(times.len() * 99 / 100).context("nothing was logged")?;
-        Ok((number("tps =")?, f64::from(*p99) / 1000.0))
+        Ok((number("tps =")?, *p99 as f64 / 1000.0))
     }
 
     fn connect(&self, dialer: &mut Dialer, way: Way, secured: bool) -> Result<Connection> {
@@ -236,6 +241,69 @@ impl Ground {
     }
 }
 
+/// What pgbench calls a transaction's latency, in microseconds: it begins once there is
+/// a connection.
+fn latencies(log: &str) -> Result<Vec<u64>> {
+    let mut all = Vec::new();
+    for line in log.lines() {
+        all.push(line.split(' ').nth(2).context("a short line of the log")?.parse()?);
+    }
+    Ok(all)
+}
+
+/// From the end of a client's transaction to that of its next: with the connection that
+/// it makes between them.
+fn turns(log: &str) -> Result<Vec<u64>> {
+    let mut ends = HashMap::new();
+    let mut all = Vec::new();
+    for line in log.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [client, _, _, _, seconds, micros, ..] = words[..] else {
+            bail!("a short line of the log: {line}")
+        };
+        let end = seconds.parse::<u64>()? * 1_000_000 + micros.parse::<u64>()?;
+        if let Some(before) = ends.insert(client, end) {
+            all.push(end.saturating_sub(before));
+        }
+    }
+    Ok(all)
+}
+
+/// What is promised and doesn't hang on how busy the machine is: what a further idle
+/// session takes, without TLS and with it.
+const MOST_KIB: [f64; 2] = [32.0, 64.0];
+const RESIDENT: &str = "resident per session/KiB";
+
+/// Measures what is promised.
+pub fn promised(tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
+    let ground = Ground::start()?;
+    let mut samples = Samples::new();
+    for (order, secured) in [false, true].into_iter().enumerate() {
+        let case = idle(secured);
+        tell(&case);
+        for way in [Way::Tidegate, Way::Deciding] {
+            let key = (case.clone(), order, RESIDENT.into(), way.name());
+            samples.entry(key).or_default().push(ground.idle(way, secured)?);
+        }
+    }
+    Ok(medians("postgres", samples))
+}
+
+/// Which promises these measures break.
+pub fn broken(measures: &[Measure]) -> Vec<String> {
+    let over = |measure: &&Measure| {
+        let most =
+            [false, true].into_iter().zip(MOST_KIB).find(|(leg, _)| idle(*leg) == measure.case);
+        most.is_some_and(|(_, most)| measure.value > most)
+    };
+    let told = |one: &Measure| format!("{}, {}: {:.1} {}", one.case, one.path, one.value, one.unit);
+    measures.iter().filter(over).map(told).collect()
+}
+
+fn idle(secured: bool) -> String {
+    format!("idle sessions, {}", leg(secured))
+}
+
 pub fn run(rows: &Rows, tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
     let ground = Ground::start()?;
     let mut samples = Samples::new();
@@ -260,8 +328,8 @@ pub fn run(rows: &Rows, tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
         Ok(())
     };
     for secured in [false, true] {
-        row(format!("idle sessions, {}", leg(secured)), &Way::ALL[1..], &mut |way| {
-            Ok(vec![("resident per session/KiB", ground.idle(way, secured)?)])
+        row(idle(secured), &Way::ALL[1..], &mut |way| {
+            Ok(vec![(RESIDENT, ground.idle(way, secured)?)])
         })?;
     }
     // Made after the memory was measured, for they leave some behind.
@@ -281,7 +349,8 @@ pub fn run(rows: &Rows, tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
                 }
             }
         }
-        let churn = ["-C", "-b", "select-only", "-c", "8", "-j", "2"];
+        // It connects one client of a thread after the other, and so each has its own.
+        let churn = ["-C", "-b", "select-only", "-c", "8", "-j", "8"];
         row(format!("churn (-C) -c 8, {}", leg(secured)), &Way::ALL, &mut |way| {
             let (tps, p99) = ground.pgbench(way, secured, rows, &churn)?;
             Ok(vec![("1 transactions/s⁻¹", tps), ("2 p99/ms", p99)])
@@ -312,4 +381,46 @@ pub fn run(rows: &Rows, tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
 
 fn leg(secured: bool) -> &'static str {
     if secured { "TLS" } else { "plain" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_has_the_connection_in_it_and_a_latency_has_not() -> Result<()> {
+        // client, its how manieth, latency, script, end in seconds, and microseconds
+        let log = "0 1 500 0 1700000000 999000\n\
+                   1 1 700 0 1700000000 999500\n\
+                   0 2 500 0 1700000001 2000\n\
+                   1 2 800 0 1700000001 4500\n\
+                   0 3 600 0 1700000001 4000\n";
+        assert_eq!(latencies(log)?, [500, 700, 500, 800, 600]);
+        assert_eq!(turns(log)?, [3000, 5000, 2000]);
+        assert!(turns("0 1 500").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn more_memory_than_promised_is_told() {
+        let measure = |case: &str, value| Measure {
+            bench: "postgres".into(),
+            case: case.into(),
+            path: "tidegate".into(),
+            metric: "resident per session".into(),
+            value,
+            unit: "KiB".into(),
+        };
+        let kept = [measure("idle sessions, plain", 32.0), measure("idle sessions, TLS", 63.9)];
+        assert_eq!(broken(&kept), Vec::<String>::new());
+        let all = [
+            measure("idle sessions, plain", 32.1),
+            measure("idle sessions, TLS", 65.0),
+            measure("COPY out, TLS", 900.0),
+        ];
+        assert_eq!(
+            broken(&all),
+            ["idle sessions, plain, tidegate: 32.1 KiB", "idle sessions, TLS, tidegate: 65.0 KiB"]
+        );
+    }
 }

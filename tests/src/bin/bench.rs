@@ -1,11 +1,11 @@
 //! `bench [NAME] [--json] [--rounds N] [--seconds N] [--only TEXT] [--check]`: see
 //! `tidegate_tests::bench`. `--seconds` and `--only` are for those with a server of their
-//! own: how long pgbench takes, and the rows whose name contains a text. `--check` fails
-//! where what is promised of `log` is broken.
+//! own: how long pgbench takes, and the rows whose name contains a text. `log --check` and
+//! `postgres --check` fail where what is promised of them is broken.
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use tidegate_tests::bench::{self, Bench, Measure, NAMES, log, masks, postgres};
 use tidegate_tests::probe;
 
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["client", job] => bench::client_main(job),
         ["probe", task] => return probe::run_text(task),
+        ["postgres", "--check"] | ["--check", "postgres"] => check(),
         arguments => run(arguments),
     };
     match outcome {
@@ -24,6 +25,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check() -> Result<()> {
+    bench::raise_descriptors()?;
+    let measures = postgres::promised(&mut |case| eprintln!("postgres: {case} …"))?;
+    print!("{}", bench::table(&measures));
+    let broken = postgres::broken(&measures);
+    ensure!(broken.is_empty(), "more than is promised: {}", broken.join("; "));
+    Ok(())
 }
 
 /// How measures are shown to people.

@@ -321,6 +321,39 @@ fn what_a_setting_changes_counts_before_the_server_says_so() -> Result<()> {
     Ok(())
 }
 
+/// Parsed it harms nobody, and waits for an approval only when it is bound: SQL's EXECUTE
+/// of what is about to bear a name is asked about as what it will run.
+#[test]
+fn execute_is_asked_about_as_what_the_name_will_stand_for() -> Result<()> {
+    let _alone = alone();
+    let postgres = Postgres::setup().auth("trust").start()?;
+    postgres.psql("app", "CREATE TABLE customers AS SELECT 1 AS id, 'c'::text AS name")?;
+    let root = Cgroup::fresh()?;
+    let work = root.child("work")?;
+    let agent = Agent::start(&root, Plan::postgres([postgres.port()]).policy("enforce"))?;
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, postgres.port()));
+    let mut led = Dialer::start(&Place::new().cgroup(&work))?;
+    let by_parse = [message::once("EXECUTE q", &[], TEXT), sync()].concat();
+    for execute in [message::query("EXECUTE q"), by_parse] {
+        let mut one = opened(led.open(at)?)?;
+        one.ask(&[message::parse("q", "SELECT 1", &[]), sync()].concat())?;
+        one.query("EXECUTE q")?;
+        let harmful = message::parse("q", "DELETE FROM customers", &[]);
+        let replace = [message::close(b'S', "q"), harmful, sync()].concat();
+        let answer = one.ask(&[replace, execute].concat())?;
+        ensure!(!answer.iter().any(|message| message.kind == b'E'), "{answer:?}");
+        let answer = one.until(b'Z')?;
+        let errors = answer.iter().filter(|message| message.kind == b'E');
+        let words: Vec<_> = errors.filter_map(|error| error.field(b'M')).collect();
+        let count = postgres.psql("app", "SELECT count(*) FROM customers")?;
+        ensure!(count.trim() == "1", "{words:?}{}", agent.tail());
+        ensure!(words.iter().any(|text| text.starts_with("tidegate: ")), "{words:?}");
+        // It is known for what it is, not refused for being unknown.
+        ensure!(words.iter().any(|text| text.contains("every row")), "{words:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_bare_name_is_asked_about_where_the_server_would_find_it() -> Result<()> {
     let _alone = alone();

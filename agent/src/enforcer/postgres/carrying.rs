@@ -21,7 +21,7 @@ use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
 };
 use crate::wire::postgres::{
-    Frame, Frontend, Side as WireSide, Span, Splice, Tags, Transaction, WireError,
+    Frame, Frontend, Part, Side as WireSide, Span, Splice, Tags, Transaction, WireError,
 };
 
 /// A session with all that judges it.
@@ -48,6 +48,8 @@ pub struct Carrying {
     application: Application,
     /// The COPY whose data are looked at, or will be.
     pub watch: Option<Box<Watch>>,
+    /// The client has a part of a message: whatever it hears next, it takes for the rest.
+    within: bool,
 }
 
 /// A request that waits. Its frame stays where it is, and is taken anew once
@@ -173,7 +175,8 @@ impl<I: Io> Carriage<I> {
             let mut waits = false;
             let mut ours = Vec::new();
             let asked = loop {
-                if carrying.begins_to_learn(!client.framer.has_more(), &mut ours, turn)? {
+                let quiet = !client.framer.has_more() || client.framer.is_within();
+                if carrying.begins_to_learn(quiet, &mut ours, turn)? {
                     break Ok(());
                 }
                 if !carrying.takes_client() {
@@ -297,9 +300,15 @@ impl Carrying {
             told: 0,
             application: Application::default(),
             watch: None,
+            within: false,
         };
         carrying.hear_parameters();
         carrying
+    }
+
+    /// Whether the client would take words of ours for words.
+    pub fn hears(&self) -> bool {
+        !self.within
     }
 
     /// The hold of the request that waits.
@@ -367,6 +376,9 @@ impl Carrying {
                 }
             }
         }
+        // What is written anew for the client is always whole.
+        self.within =
+            matches!(frame.part, Part::First | Part::Middle) && down.ends_at(frame.span.end());
         Ok(())
     }
 
@@ -514,7 +526,7 @@ impl Carrying {
                 session.cancel(ticket, refusal, &mut made)?;
                 up.insert(&made);
             }
-            Judgement::Ask => {
+            asked @ (Judgement::Ask | Judgement::Wait) => {
                 // What was read of it is still read when it comes again.
                 let reading = judge.reading();
                 *held = (read.is_some() || hold.is_some()).then(|| Held {
@@ -524,8 +536,10 @@ impl Carrying {
                     hold,
                 });
                 session.take_back(ticket);
-                let asked = probe.insert(Probe::new(judge.about()));
-                up.insert(&asked.question());
+                if matches!(asked, Judgement::Ask) {
+                    let asked = probe.insert(Probe::new(judge.about()));
+                    up.insert(&asked.question());
+                }
                 return Ok(Asked::Later);
             }
             Judgement::Hold(asking, ruling) => {

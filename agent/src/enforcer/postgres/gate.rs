@@ -30,7 +30,7 @@ pub struct Granted {
     pub permit: Permit,
     pub statement: Arc<Understood>,
     /// The prepared statement or cursor that it names.
-    pub behind: Option<Arc<Understood>>,
+    pub behind: Option<Behind>,
     pub intent: Intent,
     /// The approval by which it passes. A portal's is good for its execution too.
     pub pass: Option<Arc<HoldPass>>,
@@ -38,6 +38,19 @@ pub struct Granted {
     pub carries: Trace,
     /// What is bound to it, where a policy asks for that.
     pub values: Option<Arc<[Value]>>,
+}
+
+/// What a name stands for: one statement of the text that gave it.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    pub text: Arc<Understood>,
+    pub index: u32,
+}
+
+impl Behind {
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.text, &other.text) && self.index == other.index
+    }
 }
 
 /// Whether what runs lies in the log before it runs.

@@ -8,6 +8,7 @@ mod asked;
 mod deciding;
 mod following;
 mod kept;
+mod named;
 mod recording;
 mod understanding;
 mod unsaid;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use self::deciding::Passing;
+pub(super) use self::named::Named;
 use self::recording::{Request, number};
 use self::unsaid::Unsaid;
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
@@ -33,7 +35,7 @@ use crate::mask::{Catalog, Hand};
 use crate::model::{ActorKind, Carried, Flow, Pooling, Trace};
 use crate::policy::vocabulary::Fact;
 use crate::policy::{Ruling, Scene, Subject, Target, Verdict, Words};
-use crate::sql::facts::{Call, CallClass, Facts, Origin, Statement, Verb};
+use crate::sql::facts::{Call, CallClass, Facts, Origin, Statement};
 use crate::sql::{Encoding, LexingState, Strings};
 use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
@@ -102,6 +104,8 @@ pub enum Judgement {
     Cancel(Refusal),
     /// It hangs on what only the server can say.
     Ask,
+    /// It hangs on what the server is about to say.
+    Wait,
 }
 
 impl Judge {
@@ -196,6 +200,10 @@ impl Judge {
         let Some(statement) = self.statement(runs, means, read) else {
             return Judgement::Read;
         };
+        if Named::waits(&statement.facts, session) {
+            self.questioned = questioned;
+            return Judgement::Wait;
+        }
         self.look_up();
         // What only this text puts in doubt, the server can't clear up; nor is it asked for
         // what no policy asks.
@@ -210,6 +218,7 @@ impl Judge {
         if !only_sets(&statement.facts) {
             self.look_up();
         }
+        let named = Named::of(runs);
         let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         self.know_temporary();
@@ -219,7 +228,7 @@ impl Judge {
         };
         let bound = self.values(runs, &statement, means);
         let decide = |judge: &Self, lifted: &[String]| {
-            let passing = Passing { lifted, carries, values: bound.as_deref() };
+            let passing = Passing { lifted, carries, values: bound.as_deref(), named };
             judge.decide(&statement, session, means, passing)
         };
         let mut verdict = decide(self, lifted);
@@ -247,7 +256,7 @@ impl Judge {
         if let (Runs::Parse(_), true) = (runs, verdict.ruling().awaits_values())
             && let Some(permit) = verdict.to_prepare(&statement.facts)
         {
-            let (intent, behind) = (Intent::Prepares, behind(&statement, session));
+            let (intent, behind) = (Intent::Prepares, named.behind(&statement, session));
             let values = bound;
             let granted = Granted { permit, statement, behind, intent, pass, carries, values };
             return Judgement::Release(granted);
@@ -261,7 +270,7 @@ impl Judge {
             if let (Runs::Parse(_), Some(permit)) = (runs, verdict.to_prepare(&statement.facts))
                 && !asking.as_ref().is_ok_and(|asking| asking.waits)
             {
-                let (intent, behind) = (Intent::Prepares, behind(&statement, session));
+                let (intent, behind) = (Intent::Prepares, named.behind(&statement, session));
                 return Judgement::Release(Granted {
                     permit,
                     statement,
@@ -300,7 +309,7 @@ impl Judge {
         if !matches!(runs, Runs::Parse(_)) && matches!(verdict, Verdict::Allow(_)) {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
-            self.ran(&statement, session);
+            self.ran(&statement, named, session);
         }
         let recorded = self.record(&request, &verdict, told);
         if let (Ok(intent), Verdict::Refuse(_) | Verdict::Hold(_)) = (&recorded, &verdict) {
@@ -311,7 +320,7 @@ impl Judge {
             Ok(intent) => {
                 let words = match verdict {
                     Verdict::Allow(permit) => {
-                        let behind = behind(&statement, session);
+                        let behind = named.behind(&statement, session);
                         return Judgement::Release(Granted {
                             permit,
                             statement,
@@ -427,20 +436,6 @@ fn only_sets(facts: &Facts) -> bool {
 
 fn is_foreign(call: &Call) -> bool {
     call.origin == Origin::Foreign || call.class == CallClass::Foreign
-}
-
-/// The prepared statement or cursor that a text names, by what the session knows.
-fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Understood>> {
-    let handle = statement.facts.running().find_map(|one| {
-        let named = matches!(one.verb, Verb::Execute | Verb::Fetch);
-        one.handle.as_deref().filter(|_| named).map(|handle| (one.verb, handle))
-    });
-    let (verb, handle) = handle?;
-    if verb == Verb::Execute {
-        return Some(Arc::clone(&session.executed(handle.as_bytes())?.permit.statement));
-    }
-    let known = session.portal(handle.as_bytes()).filter(|known| known.certain)?;
-    Some(Arc::clone(&known.value.permit.statement))
 }
 
 /// A path that no server would show: nothing is known of it.

@@ -183,7 +183,7 @@ impl Learning {
 
 impl Carrying {
     /// Asks for the catalog, if it is time and nothing is under way. `quiet`: the
-    /// client asks for nothing, so there is no hurry.
+    /// client asks for nothing, so there is no hurry; or it is within a message.
     pub(super) fn begins_to_learn(
         &mut self,
         quiet: bool,

@@ -82,13 +82,14 @@ impl Stage {
 
     /// Whether an ErrorResponse is something that the client can read now.
     pub fn client_hears(&self) -> bool {
-        !matches!(
-            self,
+        match self {
             Self::Hello { .. }
-                | Self::Upstream(Then::Client { .. })
-                | Self::Leaf { .. }
-                | Self::Client(_)
-        )
+            | Self::Upstream(Then::Client { .. })
+            | Self::Leaf { .. }
+            | Self::Client(_) => false,
+            Self::Session(carrying) => carrying.hears(),
+            _ => true,
+        }
     }
 }
 

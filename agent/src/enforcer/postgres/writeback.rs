@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::carrying::Carrying;
 use super::gate::{Granted, Judged, Understood};
-use super::judge::{Judge, Passing};
+use super::judge::{Judge, Named, Passing};
 use crate::audit::{self, Connection, Way};
 use crate::enforcer::means::Means;
 use crate::mask::{Hand, Stream};
@@ -37,8 +37,8 @@ pub fn brings(
         _ => Default::default(),
     };
     let prepared = Set::executes(&statement.facts)
-        .filter_map(|name| session.statement(name.as_bytes()))
-        .map(|known| known.value.permit.statement.carries);
+        .filter_map(|name| session.executed(name.as_bytes()))
+        .map(|found| found.permit.statement.carries);
     let values = values.iter().flatten().map(|value| hand.wrote(value));
     values.chain(prepared).max().unwrap_or_default().max(statement.carries)
 }
@@ -96,7 +96,8 @@ impl Judge {
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         // Where nothing says what a column holds, its data are not looked at.
         let values = granted.values.as_deref();
-        let passing = Passing { lifted, carries: Trace::Likely, values };
+        let named = Named::of(runs);
+        let passing = Passing { lifted, carries: Trace::Likely, values, named };
         let verdict = self.decide(statement, session, means, passing);
         let without = permit.ruling().policies();
         let with = verdict.ruling().policies();

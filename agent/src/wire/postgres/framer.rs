@@ -368,6 +368,12 @@ impl Framer {
         self.cursor < self.tail
     }
 
+    /// Whether a long message has begun to go by, and more of it is to come.
+    #[inline]
+    pub fn is_within(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     /// Whether it owns no buffer.
     pub fn is_bare(&self) -> bool {
         self.buffer.is_empty()

@@ -37,7 +37,7 @@ pub use effects::{SqlEffect, SqlEffects};
 pub use greeting::{Greeted, Greeting};
 pub use names::Known;
 pub use naming::Naming;
-pub use objects::{Described, DescribedBy, Description, Formats, Portal, Shape, Statement};
+pub use objects::{Described, DescribedBy, Description, Formats, Made, Portal, Shape, Statement};
 pub use outcome::{Ending, Outcome};
 pub use parameters::Parameters;
 pub use refusal::Refusal;
@@ -218,12 +218,14 @@ impl<G: Gate> Session<G> {
         self.settled.replication
     }
 
-    /// A prepared statement that the server has confirmed.
+    /// A prepared statement that the server has confirmed. What SQL finds is
+    /// [`Session::executed`].
     pub fn statement(&self, name: &[u8]) -> Option<Known<&Arc<Statement<G>>>> {
         self.statements.confirmed(name)
     }
 
-    /// A portal that the server has confirmed.
+    /// A portal that the server has confirmed. What SQL finds is [`Session::fetched`].
+    #[cfg(test)]
     pub fn portal(&self, name: &[u8]) -> Option<Known<&Arc<Portal<G>>>> {
         self.portals.confirmed(name)
     }
@@ -262,9 +264,24 @@ impl<G: Gate> Session<G> {
         self.queue.front().map_or(Copying::No, Pending::copying)
     }
 
+    /// Whether the server goes on only when the client has sent more of a COPY's data.
+    fn takes_data(&self) -> bool {
+        matches!(self.copying(), Copying::In { ended: false } | Copying::Both)
+    }
+
     /// Whether this request, or one before it, waits for its answer.
     fn is_outstanding(&self, serial: u64) -> bool {
         self.queue.front().is_some_and(|head| head.serial <= serial)
+    }
+
+    /// Whether the server tells how this request ended before the client sends more. It
+    /// keeps the answers of a pipeline to itself up to the Sync.
+    fn is_told(&self, serial: u64) -> bool {
+        let ends = |kind: &Kind<G>| {
+            matches!(kind, Kind::Query(_) | Kind::FunctionCall { .. } | Kind::Sync)
+        };
+        let mut later = self.queue.iter().rev().take_while(|later| later.serial >= serial);
+        !self.takes_data() && later.any(|later| ends(&later.kind))
     }
 
     fn limits(&self) -> &Arc<Limits> {

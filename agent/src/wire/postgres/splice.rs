@@ -64,6 +64,11 @@ impl Splice {
         self.segments.push(Segment::Made { start, end });
     }
 
+    /// Whether the last that goes out is the input up to this place, as it came.
+    pub fn ends_at(&self, place: u64) -> bool {
+        matches!(self.segments.last(), Some(Segment::Input(span)) if span.end() == place)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.first >= self.segments.len()
     }

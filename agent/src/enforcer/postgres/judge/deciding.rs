@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Judge;
+use super::named::Named;
 use crate::enforcer::means::Means;
 use crate::enforcer::postgres::gate::{Judged, Understood};
 use crate::enforcer::postgres::parameters;
@@ -25,6 +26,7 @@ pub(in crate::enforcer::postgres) struct Passing<'p> {
     pub lifted: &'p [String],
     pub carries: Trace,
     pub values: Option<&'p [Value]>,
+    pub named: Named,
 }
 
 impl Judge {
@@ -35,12 +37,10 @@ impl Judge {
         means: &Means,
         passing: Passing<'_>,
     ) -> Verdict {
-        let Passing { lifted, carries, values } = passing;
+        let Passing { lifted, carries, values, named } = passing;
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
-            .map(|name| {
-                Some(Arc::clone(&session.executed(name.as_bytes())?.permit.statement.facts))
-            })
+            .map(|name| Some(Arc::clone(&named.executed(name, session)?.permit.statement.facts)))
             .collect();
         let transaction = match session.transaction() {
             Said::Open => Transaction::Open,

@@ -1,10 +1,10 @@
 //! What a session's own statements change about those behind them: how texts are read,
 //! by whose rights they run, and where bare names lie.
 
-use super::{Judge, LOST, behind, unsaid};
+use super::named::{self, Named};
+use super::{Judge, LOST, unsaid};
 use crate::enforcer::postgres::gate::{Judged, Understood};
 use crate::policy::{Scene, Target};
-use crate::sql::facts::{Statement, Verb};
 use crate::wire::postgres::session::Session;
 
 impl Judge {
@@ -17,16 +17,16 @@ impl Judge {
     }
 
     /// It was let through, and so was the code that it calls or a cursor of it.
-    pub(super) fn ran(&mut self, statement: &Understood, session: &Session<Judged>) {
+    pub(super) fn ran(&mut self, statement: &Understood, named: Named, session: &Session<Judged>) {
         self.settings.ran(&statement.facts);
         self.unsaid.follow(&statement.facts);
-        let fetches = |one: &Statement| matches!(one.verb, Verb::Fetch | Verb::Move);
-        if statement.facts.running().any(fetches) {
-            match behind(statement, session) {
-                Some(behind) => {
-                    self.unsaid.follow(&behind.facts);
-                    self.settings.fetched(&behind.facts);
-                    self.settings.ran(&behind.facts);
+        for name in named::fetches(&statement.facts) {
+            match named.fetched(name, session) {
+                Some(cursor) => {
+                    let facts = &cursor.permit.statement.facts;
+                    self.unsaid.follow(facts);
+                    self.settings.fetched(facts);
+                    self.settings.ran(facts);
                 }
                 None => {
                     self.unsaid.code_ran();

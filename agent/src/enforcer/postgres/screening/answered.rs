@@ -24,7 +24,7 @@ impl<'g> Answered<'g> {
         self.granted.statement.facts.running().nth(self.index as usize)
     }
 
-    /// What it runs that it names: EXECUTE's prepared statement, FETCH's cursor.
+    /// What it runs that it names: EXECUTE's prepared statement, FETCH's and MOVE's cursor.
     pub fn behind(self) -> Option<&'g Statement> {
         let handle = self.statement()?.handle.as_deref()?;
         let names = |one: &&Statement| {
@@ -33,10 +33,10 @@ impl<'g> Answered<'g> {
         };
         // In the same text before it, the last of that name; else by the session.
         let before = self.granted.statement.facts.running().take(self.index as usize);
-        before
-            .filter(names)
-            .last()
-            .or_else(|| self.granted.behind.as_ref()?.facts.running().filter(names).last())
+        before.filter(names).last().or_else(|| {
+            let behind = self.granted.behind.as_ref()?;
+            behind.text.facts.running().nth(behind.index as usize).filter(names)
+        })
     }
 
     pub fn origins(self, catalog: &Catalog) -> Origins {
@@ -53,7 +53,12 @@ impl<'g> Answered<'g> {
 
     pub fn care(self, catalog: &Catalog) -> Care {
         let Some(statement) = self.statement() else { return Care::Touches };
-        let behind = self.behind().unwrap_or(statement);
+        let named = matches!(statement.verb, Verb::Execute | Verb::Fetch | Verb::Move);
+        let behind = match self.behind() {
+            // Nobody knows what it runs.
+            None if named => return Care::Touches,
+            behind => behind.unwrap_or(statement),
+        };
         match lineage::touches(statement, catalog) || lineage::touches(behind, catalog) {
             true => Care::Touches,
             false => Care::Scan,

@@ -238,7 +238,8 @@ impl Knowledge {
                 known.carry(carried);
             }
         }
-        let texts = [Some(&granted.statement), granted.behind.as_ref()];
+        let behind = granted.behind.as_ref().map(|behind| &behind.text);
+        let texts = [Some(&granted.statement), behind];
         for text in texts.into_iter().flatten() {
             for carried in filling::carried(&text.facts, &self.catalog) {
                 let name = carried.relation.clone();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::super::gate::{Granted, Judged, Understood};
+use super::super::gate::{Behind, Granted, Judged, Understood};
 use super::super::sights::{Sights, Viewer};
 use super::answered::{
     Answered, is_free_setting, reads_handles, reads_large_objects, reads_settings,
@@ -57,7 +57,7 @@ struct Under {
 struct Kept {
     description: Arc<Description>,
     formats: Box<[u16]>,
-    granted: (Arc<Understood>, Option<Arc<Understood>>),
+    granted: (Arc<Understood>, Option<Behind>),
     index: u32,
     made: Made,
 }
@@ -231,7 +231,7 @@ impl Kept {
             && Arc::ptr_eq(&self.granted.0, statement)
             && match (&self.granted.1, behind) {
                 (None, None) => true,
-                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (Some(one), Some(other)) => one.is(other),
                 _ => false,
             }
             && self.formats.iter().copied().eq(shape.formats())

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::effects::SqlEffects;
 use super::names::{Known, Names, Unsettled};
-use super::objects::{Formats, Portal, Statement};
+use super::objects::{Formats, Made, Portal, Statement};
 use super::outcome::Ending;
 use super::refusal::{CANCELLED, Refusal, Refused};
 use super::request::{
@@ -217,15 +217,18 @@ impl<G: Gate> Session<G> {
     }
 
     /// What a name means to the request that comes next.
-    fn meaning<T: Clone>(
+    pub(super) fn meaning<T: Clone>(
         &self,
         names: &Names<T>,
         name: &[u8],
     ) -> Result<Option<Known<T>>, Unsettled> {
-        // What is skipped means nothing; in a COPY there is nothing to wait for.
-        let waits =
-            !self.skipping && self.copying() == Copying::No && self.is_outstanding(self.last_sync);
-        let mut known = names.lookup(name, waits.then_some(self.last_sync))?;
+        // What is skipped means nothing.
+        let hangs = !self.skipping && self.is_outstanding(self.last_sync);
+        let mut known = match names.lookup(name, hangs.then_some(self.last_sync)) {
+            // The server waits too, for the client's data.
+            Err(Unsettled) if self.takes_data() => None,
+            found => found?,
+        };
         if let Some(known) = &mut known {
             known.certain &= name.is_empty() || !self.is_outstanding(self.last_renaming);
         }
@@ -346,6 +349,7 @@ impl<G: Gate> Session<G> {
                 let statement = permit.map(|permit| {
                     Arc::new(Statement {
                         name: name.clone(),
+                        made: Made::alone(serial),
                         text,
                         declared,
                         permit: permit.clone(),
@@ -366,6 +370,7 @@ impl<G: Gate> Session<G> {
                 let portal = permit.map(|permit| {
                     Arc::new(Portal {
                         name: name.clone(),
+                        made: Made::alone(serial),
                         certain: statement.as_ref().is_some_and(|known| known.certain),
                         statement: statement.map(|known| known.value),
                         formats,

@@ -8,8 +8,9 @@
 
 use std::sync::Arc;
 
+use super::names::Names;
 use super::request::Copying;
-use super::{Gate, Session, Statement};
+use super::{Gate, Portal, Session, Statement};
 use crate::wire::postgres::backend::Transaction;
 use crate::wire::postgres::framer::Frame;
 
@@ -42,10 +43,36 @@ impl<G: Gate> Session<G> {
         self.portals.doubt_those(|_| true);
     }
 
-    /// The prepared statement that EXECUTE finds by this name, if that is certain.
-    pub fn executed(&self, name: &[u8]) -> Option<&Arc<Statement<G>>> {
-        let known = self.statements.confirmed(name).filter(|known| known.certain)?;
-        (self.naming != Naming::Renamed || known.value.by_sql).then_some(known.value)
+    /// The prepared statement that EXECUTE finds by this name when its turn has come, if
+    /// that is certain.
+    pub fn executed(&self, name: &[u8]) -> Option<Arc<Statement<G>>> {
+        let found = self.found(&self.statements, name)?;
+        (self.naming != Naming::Renamed || found.by_sql).then_some(found)
+    }
+
+    /// The portal that FETCH and MOVE find by this name, likewise.
+    pub fn fetched(&self, name: &[u8]) -> Option<Arc<Portal<G>>> {
+        self.found(&self.portals, name)
+    }
+
+    fn found<T: Clone>(&self, names: &Names<T>, name: &[u8]) -> Option<T> {
+        let known = self.meaning(names, name).ok().flatten()?;
+        known.certain.then_some(known.value)
+    }
+
+    /// Whether what EXECUTE finds by this name hangs on answers that are sure to come.
+    pub fn awaits_statement(&self, name: &[u8]) -> bool {
+        self.awaits(&self.statements, name)
+    }
+
+    /// The same of what FETCH and MOVE find.
+    pub fn awaits_portal(&self, name: &[u8]) -> bool {
+        self.awaits(&self.portals, name)
+    }
+
+    fn awaits<T: Clone>(&self, names: &Names<T>, name: &[u8]) -> bool {
+        let renamed = self.is_outstanding(self.last_renaming) && self.is_told(self.last_renaming);
+        !self.skipping && (renamed || self.meaning(names, name).is_err())
     }
 
     /// Whether all that was sent before has an end of its own.

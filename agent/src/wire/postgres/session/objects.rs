@@ -7,10 +7,25 @@ use super::Gate;
 use super::texts::{Kept, Text};
 use crate::wire::postgres::lists::{Columns, Formats16};
 
+/// By which request something was made, and by which statement of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub serial: u64,
+    pub index: u32,
+}
+
+impl Made {
+    /// By a message of its own.
+    pub(super) fn alone(serial: u64) -> Self {
+        Self { serial, index: 0 }
+    }
+}
+
 /// A prepared statement, made by Parse or by SQL's PREPARE.
 #[derive(Debug)]
 pub struct Statement<G: Gate> {
     pub name: Box<[u8]>,
+    pub made: Made,
     pub(super) text: Option<Kept>,
     /// The parameter types that the client declared; 0 is "infer it".
     pub declared: Box<[u32]>,
@@ -42,6 +57,7 @@ impl<G: Gate> Statement<G> {
 #[derive(Debug)]
 pub struct Portal<G: Gate> {
     pub name: Box<[u8]>,
+    pub made: Made,
     /// Nothing for a cursor, or when the statement is one we don't know.
     pub statement: Option<Arc<Statement<G>>>,
     /// Whether it is certain that this is the statement it was bound to.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::objects::{Described, Description};
+use super::objects::{Described, Description, Made};
 use super::outcome::{Ending, Outcome};
 use super::request::{Answer, Copying, Kind, Origin, Pending};
 use super::{Gate, Phase, Session, server_error};
@@ -188,7 +188,7 @@ impl<G: Gate> Session<G> {
             }
             (Kind::Execute { effects, .. }, Backend::CommandComplete(tag)) => {
                 let effects = std::mem::take(effects);
-                self.effect(head.permit.as_ref(), tag, effects.at(0));
+                self.effect(head.permit.as_ref(), Made::alone(serial), tag, effects.at(0));
                 Done(Found::Plain, Ending::Complete(tag.into()))
             }
             (Kind::Execute { .. }, Backend::PortalSuspended) => {
@@ -210,7 +210,8 @@ impl<G: Gate> Session<G> {
                 let index = simple.index;
                 // The effects are lent, so that the machine may be changed.
                 let effects = std::mem::take(&mut simple.effects);
-                self.effect(head.permit.as_ref(), tag, effects.at(index as usize));
+                let made = Made { serial, index };
+                self.effect(head.permit.as_ref(), made, tag, effects.at(index as usize));
                 if let Kind::Query(simple) = &mut head.kind {
                     simple.effects = effects;
                 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::effects::SqlEffect;
-use super::objects::{Described, Formats, Portal, Statement};
+use super::objects::{Described, Formats, Made, Portal, Statement};
 use super::{Gate, Session};
 
 impl<G: Gate> Session<G> {
@@ -13,6 +13,7 @@ impl<G: Gate> Session<G> {
     pub(super) fn effect(
         &mut self,
         permit: Option<&G::Permit>,
+        made: Made,
         tag: &[u8],
         effect: Option<&SqlEffect>,
     ) {
@@ -34,6 +35,7 @@ impl<G: Gate> Session<G> {
                 let text = self.budget.keep(limit, text, |_| Arc::clone(text));
                 let statement = Statement {
                     name: name.clone(),
+                    made,
                     text,
                     declared: declared.clone(),
                     permit: permit.clone(),
@@ -50,6 +52,7 @@ impl<G: Gate> Session<G> {
                 };
                 let portal = Portal {
                     name: name.clone(),
+                    made,
                     statement: None,
                     certain: true,
                     formats: Formats::Text,
@@ -86,6 +89,7 @@ impl<G: Gate> Session<G> {
         result.get_or_init(|| described);
         let renewed = Statement {
             name: statement.name.clone(),
+            made: statement.made,
             text,
             declared: statement.declared.clone(),
             permit: statement.permit.clone(),

@@ -6,6 +6,7 @@ use crate::wire::postgres::{
     Backend, Field, Fields, Framer, Frontend, Opening, Pass, Span, Tags, write_error,
 };
 
+mod finding;
 mod knowing;
 mod refusing;
 

@@ -1,0 +1,74 @@
+//! What a request finds by names that SQL gives: EXECUTE a prepared statement, FETCH and
+//! MOVE a cursor.
+//!
+//! INVARIANT: a name that a request under way may give another meaning has none. Where
+//! the server's answers are sure to come it is waited for; else what the name stands for
+//! is unknown, and the strictest reading counts.
+
+use std::sync::Arc;
+
+use crate::enforcer::postgres::gate::{Behind, Judged, Understood};
+use crate::policy::Set;
+use crate::sql::facts::{Facts, Verb};
+use crate::wire::postgres::session::{Portal, Runs, Session, Statement};
+
+/// From where names are looked up.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::enforcer::postgres) struct Named {
+    /// By a portal that was bound with this number. It runs once, whenever it is first
+    /// executed, and what it then found is what later executions show: so its names mean
+    /// nothing that was made behind it.
+    portal: Option<u64>,
+}
+
+impl Named {
+    pub fn of(runs: &Runs<'_, Judged>) -> Self {
+        let portal = match runs {
+            Runs::Execute(_, Some(portal)) => Some(portal.value.made.serial),
+            _ => None,
+        };
+        Self { portal }
+    }
+
+    /// Whether it is about to be known what a text's names mean: then it waits.
+    pub fn waits(facts: &Facts, session: &Session<Judged>) -> bool {
+        session.outstanding() > 0
+            && (Set::executes(facts).any(|name| session.awaits_statement(name.as_bytes()))
+                || fetches(facts).any(|name| session.awaits_portal(name.as_bytes())))
+    }
+
+    /// The prepared statement that EXECUTE finds, if that is certain.
+    pub fn executed(self, name: &str, session: &Session<Judged>) -> Option<Arc<Statement<Judged>>> {
+        session.executed(name.as_bytes()).filter(|found| self.finds(found.made.serial))
+    }
+
+    /// The cursor that FETCH and MOVE find, likewise.
+    pub fn fetched(self, name: &str, session: &Session<Judged>) -> Option<Arc<Portal<Judged>>> {
+        session.fetched(name.as_bytes()).filter(|found| self.finds(found.made.serial))
+    }
+
+    fn finds(self, made: u64) -> bool {
+        self.portal.is_none_or(|portal| made < portal)
+    }
+
+    /// The prepared statement or cursor that a text names first.
+    pub fn behind(self, statement: &Understood, session: &Session<Judged>) -> Option<Behind> {
+        let (verb, name) = statement.facts.running().find_map(|one| {
+            let named = matches!(one.verb, Verb::Execute | Verb::Fetch | Verb::Move);
+            Some((one.verb, one.handle.as_deref().filter(|_| named)?))
+        })?;
+        if verb == Verb::Execute {
+            let found = self.executed(name, session)?;
+            let text = Arc::clone(&found.permit.statement);
+            return Some(Behind { text, index: found.made.index });
+        }
+        let found = self.fetched(name, session)?;
+        Some(Behind { text: Arc::clone(&found.permit.statement), index: found.made.index })
+    }
+}
+
+/// The names of the cursors that a text goes on with.
+pub(super) fn fetches(facts: &Facts) -> impl Iterator<Item = &str> {
+    let fetching = facts.running().filter(|one| matches!(one.verb, Verb::Fetch | Verb::Move));
+    fetching.filter_map(|one| one.handle.as_deref())
+}
