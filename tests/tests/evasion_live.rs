@@ -53,6 +53,9 @@ CREATE DOMAIN positive AS int CHECK (VALUE > 0 AND length(VALUE::text) < 10);
 CREATE TYPE healed AS ENUM ('well');
 CREATE FUNCTION heal(int) RETURNS healed LANGUAGE plpgsql AS 'BEGIN DELETE FROM orders; RETURN ''well''; END';
 CREATE CAST (int AS healed) WITH FUNCTION heal(int);
+CREATE FUNCTION worth(healed) RETURNS real LANGUAGE plpgsql AS 'BEGIN DELETE FROM orders; RETURN 1; END';
+CREATE CAST (healed AS real) WITH FUNCTION worth(healed) AS IMPLICIT;
+CREATE TABLE patients AS SELECT 'well'::healed AS state, 1 AS id;
 GRANT SELECT ON customers TO bob;
 "#;
 

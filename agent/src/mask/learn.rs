@@ -283,6 +283,7 @@ impl Learner {
                     "function" => Kind::Function,
                     "operator" => Kind::Operator,
                     "type" => Kind::Type,
+                    "implicit" => Kind::Row,
                     _ => return None,
                 };
                 let (oid, schema, name) =

@@ -10,6 +10,8 @@ pub enum Kind {
     Operator,
     /// One that a cast to it, or a value read as it, runs code for.
     Type,
+    /// A table of whose columns one has a type that code converts without being asked to.
+    Row,
 }
 
 /// One that bears the name.
@@ -28,6 +30,7 @@ pub struct Code {
     functions: HashMap<Box<str>, Vec<Own>>,
     operators: HashMap<Box<str>, Vec<Own>>,
     types: HashMap<Box<str>, Vec<Own>>,
+    rows: HashMap<Box<str>, Vec<Own>>,
 }
 
 impl Code {
@@ -37,6 +40,7 @@ impl Code {
             Kind::Function => &mut self.functions,
             Kind::Operator => &mut self.operators,
             Kind::Type => &mut self.types,
+            Kind::Row => &mut self.rows,
         };
         let all = all.entry(name.into()).or_default();
         match all.iter_mut().find(|one| one.schema.as_deref() == schema) {
@@ -50,6 +54,7 @@ impl Code {
             Kind::Function => &self.functions,
             Kind::Operator => &self.operators,
             Kind::Type => &self.types,
+            Kind::Row => &self.rows,
         };
         all.get(name).map_or(&[], Vec::as_slice)
     }

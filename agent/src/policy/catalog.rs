@@ -71,8 +71,8 @@ pub struct Supposed<'s> {
     pub code: &'s Code,
 }
 
-/// Code that a database is said to have: `lower`, `tools.+`, a type. In `public`, where no
-/// schema is named.
+/// Code that a database is said to have: `lower`, `tools.+`, a type, a table whose columns
+/// are converted by it. In `public`, where no schema is named.
 pub fn supposed_code<'s>(names: impl IntoIterator<Item = &'s String>) -> Code {
     let mut code = Code::default();
     for path in names {
@@ -80,7 +80,10 @@ pub fn supposed_code<'s>(names: impl IntoIterator<Item = &'s String>) -> Code {
         let (schema, name) = path.split_once('.').unwrap_or(("public", path));
         let schema = Some(schema);
         let letters = name.starts_with(|sign: char| sign.is_alphanumeric() || sign == '_');
-        let kinds = if letters { &[Kind::Function, Kind::Type][..] } else { &[Kind::Operator] };
+        let kinds = match letters {
+            true => &[Kind::Function, Kind::Type, Kind::Row][..],
+            false => &[Kind::Operator],
+        };
         kinds.iter().for_each(|kind| code.add(*kind, schema, name, false));
     }
     code

@@ -27,7 +27,7 @@ pub(super) fn ask(statement: &Statement, scene: &Scene, catalog: &dyn Catalog, a
             asks.hangs_on_path |= met == Met::Perhaps;
             asks.meets_code |= !own.known;
             let kind = match kind {
-                Kind::Type => ObjectKind::Type,
+                Kind::Type | Kind::Row => ObjectKind::Type,
                 // What runs of an operator is its function.
                 Kind::Function | Kind::Operator => ObjectKind::Function,
             };
@@ -48,10 +48,13 @@ pub(super) fn ask(statement: &Statement, scene: &Scene, catalog: &dyn Catalog, a
         };
         found(kind, one.qualified.then_some("pg_catalog"), &one.name);
     }
-    for object in &statement.objects {
-        if object.kind == ObjectKind::Type && object.uses.contains(Use::Read) {
-            found(Kind::Type, object.schema.as_deref(), &object.name);
-        }
+    for object in statement.objects.iter().filter(|object| object.uses.contains(Use::Read)) {
+        let kind = match object.kind {
+            ObjectKind::Type => Kind::Type,
+            ObjectKind::Relation | ObjectKind::View | ObjectKind::MaterializedView => Kind::Row,
+            _ => continue,
+        };
+        found(kind, object.schema.as_deref(), &object.name);
     }
 }
 
@@ -73,7 +76,7 @@ fn met(own: &Own, kind: Kind, schema: Option<&str>, scene: &Scene) -> Met {
         Some("pg_temp") => temporary,
         Some(schema) => **lies == *schema,
         // Functions and operators are never looked for among what is temporary.
-        None if temporary => kind == Kind::Type,
+        None if temporary => matches!(kind, Kind::Type | Kind::Row),
         None => &**lies == "pg_catalog" || scene.schemas().contains(lies),
     };
     match schema.is_none() && !temporary && scene.target().anywhere {

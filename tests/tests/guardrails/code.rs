@@ -9,7 +9,7 @@ use tidegate_tests::venv;
 use super::Guarded;
 
 impl Guarded {
-    /// What an AI agent is answered: `refused`, a value, or a server's error.
+    /// What comes of an AI agent's statements: `ran`, `refused`, or a server's error.
     fn asks(&self, script: &str) -> Result<String> {
         let mut python = self.command(venv::python()?)?;
         python.env("GEMINI_CLI", "1").args(["-c", &format!("{ASKS}{script}")]).arg(self.dsn());
@@ -23,8 +23,8 @@ def connect():
     return psycopg.connect(sys.argv[1], autocommit=True)
 def ask(c, text, *values, **how):
     try:
-        cursor = c.execute(text, values or None, **how)
-        return cursor.fetchone()[0] if cursor.description else "ok"
+        c.execute(text, values or None, **how)
+        return "ran"
     except psycopg.errors.InsufficientPrivilege:
         return "refused"
     except psycopg.Error as error:
@@ -49,17 +49,18 @@ fn an_overload_runs_only_where_it_cant_be_met() -> Result<()> {
         r#"
 with connect() as c:
     print(ask(c, "SELECT lower(1)"), ask(c, "SELECT lower(%s)", 1, prepare=True),
-          ask(c, "EXPLAIN SELECT lower(1)"), ask(c, "SELECT pg_catalog.lower('X')"))
+          ask(c, "EXPLAIN SELECT lower(1)"), ask(c, "SELECT pg_catalog.lower('X')"),
+          ask(c, "SELECT length('X')"))
     # What lies elsewhere isn't met; the server is asked where that is.
     print(ask(c, "SELECT upper('x')"), ask(c, "SET search_path = public, tools"),
           ask(c, "SELECT upper('x')"), ask(c, "SET search_path = public"),
           ask(c, "SELECT upper('x')"))
     # What an extension does for its own types stops nobody.
-    print(ask(c, "SELECT count(*) FROM customers WHERE name = 'c7'"),
+    print(ask(c, "SELECT count(*) FROM customers WHERE id = 7"),
           ask(c, "SELECT replace(%s, 'a', 'b')", "a"), ask(c, "SELECT 'A'::citext = 'a'"))
 "#,
     )?;
-    let expected = "refused refused refused x\nX ok refused ok X\n1 b True\n";
+    let expected = "refused refused refused ran ran\nran ran refused ran ran\nran ran ran\n";
     ensure!(said == expected, "{said}\n{}", guarded.agent.tail());
     ensure!(guarded.rows()? == "100|c1", "{}", guarded.rows()?);
     Ok(())
@@ -93,11 +94,76 @@ with connect() as one, connect() as other:
           ask(one, "SELECT ltrim(1)"))
 "#,
     )?;
-    let expected = "['X', '42883', 0] ['X', '42883', 0] ['X', '42883', 0] ['X', '42883', 0]\n\
-                    ok refused refused refused\n\
-                    ok ok ['refused', 'refused', 0] ['refused', 'refused', 0]\n\
-                    x ok refused\n";
+    let before = "['ran', '42883', 'ran']";
+    let after = "['refused', 'refused', 'ran']";
+    let expected = format!(
+        "{before} {before} {before} {before}\nran refused refused refused\n\
+         ran ran {after} {after}\nran ran refused\n"
+    );
     ensure!(said == expected, "{said}\n{}", guarded.agent.tail());
+    ensure!(guarded.rows()? == "100|c1", "{}", guarded.rows()?);
+    Ok(())
+}
+
+/// What is bound is read by the type that a client says it has, whatever the text says.
+#[test]
+fn a_parameter_of_a_checked_type_runs_its_check() -> Result<()> {
+    let _alone = alone();
+    let guarded = Guarded::start("enforce")?;
+    for made in [
+        "CREATE FUNCTION fine(int) RETURNS bool LANGUAGE plpgsql AS \
+         'BEGIN DELETE FROM public.customers; RETURN true; END'",
+        "CREATE DOMAIN checked AS int CHECK (fine(VALUE))",
+        "CREATE DOMAIN positive AS int CHECK (VALUE > 0)",
+    ] {
+        guarded.postgres.psql("app", made)?;
+    }
+    let said = guarded.asks(
+        r#"
+from psycopg.adapt import Dumper
+class Number(int):
+    pass
+with connect() as c:
+    for name in ["checked", "positive"]:
+        number = c.execute(f"SELECT '{name}'::regtype::oid::int").fetchone()[0]
+        class Typed(Dumper):
+            oid = number
+            def dump(self, value):
+                return str(value).encode()
+        c.adapters.register_dumper(Number, Typed)
+        print(name, ask(c, "SELECT %s", Number(7)), ask(c, "SELECT %s", Number(7), prepare=True))
+"#,
+    )?;
+    ensure!(
+        said == "checked refused refused\npositive ran ran\n",
+        "{said}\n{}",
+        guarded.agent.tail()
+    );
+    ensure!(guarded.rows()? == "100|c1", "{}", guarded.rows()?);
+    Ok(())
+}
+
+/// Where it may run, it may have done anything to the session.
+#[test]
+fn what_an_overload_may_have_done_to_the_session_is_not_trusted() -> Result<()> {
+    let _alone = alone();
+    let guarded = Guarded::start("enforce")?;
+    guarded.own(
+        "@id(\"default/agent-code\") @off(\"functions are called here\")
+         permit (principal, action, resource);",
+    )?;
+    let made = "CREATE FUNCTION public.lower(int) RETURNS void LANGUAGE plpgsql AS \
+                'BEGIN DROP TABLE pg_temp.customers; END'";
+    guarded.postgres.psql("app", made)?;
+    let said = guarded.asks(
+        r#"
+with connect() as c:
+    c.execute("CREATE TEMP TABLE customers AS SELECT 1 AS id")
+    print(ask(c, "DELETE FROM customers"), ask(c, "SELECT upper('x')"), ask(c, "DELETE FROM customers"),
+          ask(c, "SELECT lower(1)"), ask(c, "DELETE FROM customers"))
+"#,
+    )?;
+    ensure!(said == "ran ran ran ran refused\n", "{said}\n{}", guarded.agent.tail());
     ensure!(guarded.rows()? == "100|c1", "{}", guarded.rows()?);
     Ok(())
 }

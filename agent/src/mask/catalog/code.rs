@@ -19,7 +19,7 @@ pub struct Runs {
     pub name: Box<str>,
     /// It is a widely used extension's, as far as the server tells.
     pub known: bool,
-    /// Of a type.
+    /// Of a type; of a row's, one that is converted.
     pub oid: u32,
 }
 
@@ -32,7 +32,7 @@ impl Catalog {
     /// All of it, once types and columns are known.
     pub fn set_code(&mut self, all: &[Runs]) {
         let mut code = Code::default();
-        let mut types: HashMap<u32, bool> = HashMap::new();
+        let (mut types, mut converted) = (HashMap::new(), HashMap::new());
         for one in all {
             let of_servers = match one.kind {
                 Kind::Function => {
@@ -44,6 +44,10 @@ impl Catalog {
                     *types.entry(one.oid).or_insert(true) &= one.known;
                     true
                 }
+                Kind::Row => {
+                    *converted.entry(one.oid).or_insert(true) &= one.known;
+                    false
+                }
             };
             // Any other name is somebody's own without being looked up.
             if of_servers {
@@ -51,9 +55,16 @@ impl Catalog {
             }
         }
         self.spread(&mut types);
+        self.spread(&mut converted);
         for own in self.types.values() {
             if let Some(known) = types.get(&own.oid) {
                 code.add(Kind::Type, Some(&own.schema), &own.name, *known);
+            }
+            // Every table has a type of its rows, which bears its name.
+            if let Some(known) = converted.get(&own.oid)
+                && matches!(own.sort, TypeSort::Composite { .. })
+            {
+                code.add(Kind::Row, Some(&own.schema), &own.name, *known);
             }
         }
         if *self.code != code || self.running != types {

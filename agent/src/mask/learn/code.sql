@@ -34,6 +34,20 @@ FROM (
     AND e.classid OPERATOR(pg_catalog.=) 2605 AND e.deptype OPERATOR(pg_catalog.=) 'e'
   WHERE c.castfunc OPERATOR(pg_catalog.>=) 16384
   UNION ALL
+  SELECT 'implicit', t.oid, '', '',
+    f.objid IS NOT NULL AND e.objid IS NOT NULL AND r.rolsuper
+  FROM pg_catalog.pg_cast c
+  JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) c.castsource
+    OR t.oid OPERATOR(pg_catalog.=) c.casttarget
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc
+  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner
+  LEFT JOIN pg_catalog.pg_depend f ON f.objid OPERATOR(pg_catalog.=) p.oid
+    AND f.classid OPERATOR(pg_catalog.=) 1255 AND f.deptype OPERATOR(pg_catalog.=) 'e'
+  LEFT JOIN pg_catalog.pg_depend e ON e.objid OPERATOR(pg_catalog.=) c.oid
+    AND e.classid OPERATOR(pg_catalog.=) 2605 AND e.deptype OPERATOR(pg_catalog.=) 'e'
+  WHERE c.castfunc OPERATOR(pg_catalog.>=) 16384 AND c.castcontext OPERATOR(pg_catalog.=) 'i'
+    AND t.oid OPERATOR(pg_catalog.>=) 16384
+  UNION ALL
   SELECT 'type', t.oid, n.nspname, t.typname, e.objid IS NOT NULL AND r.rolsuper
   FROM pg_catalog.pg_type t
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace

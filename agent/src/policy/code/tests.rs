@@ -28,6 +28,7 @@ fn code() -> Code {
     code.add(Kind::Type, Some("public"), "checked", false);
     code.add(Kind::Type, Some("pg_temp_3"), "fleeting", false);
     code.add(Kind::Type, Some("pg_catalog"), "int4", false);
+    code.add(Kind::Row, Some("public"), "moods", false);
     code
 }
 
@@ -66,6 +67,9 @@ fn a_name_of_the_servers_that_somebody_has_too_is_asked_for_as_his() {
         ("select '1'::int", ""),
         ("select x::text from t", ""),
         ("select 'sad'::mood", ""),
+        ("select m from moods", "type `public.moods`"),
+        ("select 1 from public.moods, t", "type `public.moods`"),
+        ("select m from tools.moods", ""),
         // Also where it runs later.
         ("prepare p as select lower(1)", "function `public.lower`"),
         ("create view v as select lower(1)", "function `public.lower`"),

@@ -68,6 +68,16 @@ fn a_type_runs_what_the_types_in_it_run() {
 }
 
 #[test]
+fn a_table_is_told_by_what_its_columns_are_converted_by() {
+    let mut catalog = catalog();
+    catalog.set_code(&[runs(Kind::Row, "", false, 20_000)]);
+    let code = catalog.code();
+    assert_eq!(code.named(Kind::Row, "row").len(), 1);
+    assert!(code.named(Kind::Row, "checked").is_empty(), "no table");
+    assert!(code.named(Kind::Type, "row").is_empty(), "a cast to it runs nothing");
+}
+
+#[test]
 fn plain_domains_and_enums_run_nothing() {
     let mut catalog = catalog();
     let before = catalog.generation();
