@@ -45,7 +45,11 @@ impl Code {
         let all = all.entry(name.into()).or_default();
         match all.iter_mut().find(|one| one.schema.as_deref() == schema) {
             Some(one) => one.known &= known,
-            None => all.push(Own { schema: schema.map(Into::into), known }),
+            // In order, so that what is learnt again is seen to be the same.
+            None => {
+                let place = all.partition_point(|one| one.schema.as_deref() < schema);
+                all.insert(place, Own { schema: schema.map(Into::into), known });
+            }
         }
     }
 

@@ -83,6 +83,9 @@ impl Catalog {
 
     /// Types that hold others run what those do. `types`: whether what runs is known.
     fn spread(&self, types: &mut HashMap<u32, bool>) {
+        if types.is_empty() {
+            return;
+        }
         // Types within types go no deeper than that.
         for _ in 0..DEEPEST {
             let before = types.len();

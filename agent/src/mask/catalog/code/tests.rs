@@ -107,7 +107,11 @@ fn only_names_of_the_servers_are_kept_and_a_new_one_is_news() {
     assert_eq!(catalog.generation(), before + 1);
     catalog.set_code(&all);
     assert_eq!(catalog.generation(), before + 1);
-    all.push(runs(Kind::Function, "upper", false, 0));
+    all.push(Runs { schema: "app".into(), ..runs(Kind::Function, "lower", false, 0) });
+    catalog.set_code(&all);
+    assert_eq!(catalog.generation(), before + 2);
+    // A server tells it in whichever order.
+    all.reverse();
     catalog.set_code(&all);
     assert_eq!(catalog.generation(), before + 2);
 }
