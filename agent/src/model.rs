@@ -3,6 +3,7 @@
 mod actor;
 mod address;
 mod carried;
+pub mod code;
 mod enriched;
 mod event;
 mod flow;

@@ -18,6 +18,7 @@ mod anywhere;
 mod asks;
 mod cache;
 pub mod catalog;
+mod code;
 mod context;
 mod decide;
 mod grounds;

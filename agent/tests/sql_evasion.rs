@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use corpus::{Case, cases};
 use tidegate::model::{ActorKind, Principal, Timestamp};
-use tidegate::policy::{Circumstances, NoCatalog, Question, Scene, Set, Stance, Subject, Target};
+use tidegate::policy::catalog::supposed_code;
+use tidegate::policy::{Circumstances, Question, Scene, Set, Stance, Subject, Supposed, Target};
 use tidegate::sql::effect::Use;
 use tidegate::sql::facts::{ObjectKind, Setting};
 use tidegate::sql::{Cell, Facts, Verb, cell};
@@ -145,7 +146,7 @@ fn verdict(set: &Set, cell: &Cell, case: &Case) -> (&'static str, String) {
         facts: &facts,
         prepared: &[],
         circumstances: Circumstances::new(Timestamp(0)),
-        catalog: &NoCatalog,
+        catalog: &Supposed { masked: &[], scanned: &[], code: &supposed_code(&case.code) },
     };
     let verdict = set.decide(&question, Stance::Enforced);
     (verdict.as_str(), verdict.ruling().words().message)

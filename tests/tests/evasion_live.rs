@@ -43,6 +43,19 @@ CREATE ROLE bob; CREATE ROLE alice LOGIN; CREATE SCHEMA evil; CREATE SCHEMA sale
 CREATE FUNCTION evil.lower(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN DELETE FROM public.orders; RETURN $1; END';
 CREATE TYPE mood AS ENUM ('sad'); CREATE DOMAIN d AS int;
 CREATE TABLE sales.customers AS SELECT * FROM customers;
+CREATE FUNCTION initcap(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM orders; RETURN 1; END';
+CREATE FUNCTION gone(text, text) RETURNS text LANGUAGE plpgsql AS 'BEGIN DELETE FROM orders; RETURN $1; END';
+CREATE AGGREGATE bit_and(text) (sfunc = gone, stype = text);
+CREATE OPERATOR # (leftarg = text, rightarg = text, function = gone);
+CREATE FUNCTION fine(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN DELETE FROM orders; RETURN true; END';
+CREATE DOMAIN checked AS int CHECK (fine(VALUE)); CREATE DOMAIN over AS checked; CREATE TYPE holder AS (c checked);
+CREATE DOMAIN positive AS int CHECK (VALUE > 0 AND length(VALUE::text) < 10);
+CREATE TYPE healed AS ENUM ('well');
+CREATE FUNCTION heal(int) RETURNS healed LANGUAGE plpgsql AS 'BEGIN DELETE FROM orders; RETURN ''well''; END';
+CREATE CAST (int AS healed) WITH FUNCTION heal(int);
+CREATE FUNCTION worth(healed) RETURNS real LANGUAGE plpgsql AS 'BEGIN DELETE FROM orders; RETURN 1; END';
+CREATE CAST (healed AS real) WITH FUNCTION worth(healed) AS IMPLICIT;
+CREATE TABLE patients AS SELECT 'well'::healed AS state, 1 AS id;
 GRANT SELECT ON customers TO bob;
 "#;
 

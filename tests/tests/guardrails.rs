@@ -1,5 +1,7 @@
 //! What policies refuse never reaches the server, and the connection goes on.
 
+#[path = "guardrails/code.rs"]
+mod code;
 #[path = "guardrails/refusing.rs"]
 mod refusing;
 #[path = "guardrails/session.rs"]

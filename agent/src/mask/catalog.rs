@@ -6,6 +6,7 @@
 //! INVARIANT: nothing that the server says lowers a class that policy or an
 //! earlier sight of the same column has given.
 
+mod code;
 mod follows;
 mod made;
 
@@ -22,6 +23,8 @@ use super::names::{self, Evidence, Named};
 use super::postgres::form::{Field, Form};
 use super::postgres::plan::{ColumnName, Reveal, Treatment};
 use super::style::Mask;
+use crate::model::code::Code;
+pub use code::Runs;
 pub use follows::{Follows, Reference};
 use made::Made;
 
@@ -43,6 +46,10 @@ pub struct Catalog {
     follows: HashMap<u32, Arc<Follows>>,
     /// Functions that somebody wrote, by name; nothing while they aren't known.
     functions: Option<HashMap<Box<str>, Vec<Function>>>,
+    /// What runs under names of the server's; empty while it isn't known.
+    code: Arc<Code>,
+    /// Types that run code when a value is made one of theirs, with whether that is known.
+    running: HashMap<u32, bool>,
     /// What operators say.
     corrections: Arc<Corrections>,
     /// The columns that they speak of, by table and number.

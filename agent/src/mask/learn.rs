@@ -8,8 +8,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::catalog::{Catalog, Column, Follows, Reference, Relation, Type, TypeSort};
+use super::catalog::{Catalog, Column, Follows, Reference, Relation, Runs, Type, TypeSort};
 use super::functions::{self, Body, Hidden};
+use crate::model::code::Kind;
 
 #[cfg(test)]
 mod tests;
@@ -33,12 +34,21 @@ pub enum Question {
     /// What runs by itself: expressions of columns, triggers, casts; and which columns
     /// refer to others.
     Hidden,
+    /// What runs where a statement names the server's own.
+    Code,
 }
 
 impl Question {
     /// In the order in which they are best asked.
-    pub const ALL: &[Self] =
-        &[Self::Types, Self::Columns, Self::Views, Self::Parents, Self::Functions, Self::Hidden];
+    pub const ALL: &[Self] = &[
+        Self::Types,
+        Self::Columns,
+        Self::Views,
+        Self::Parents,
+        Self::Functions,
+        Self::Hidden,
+        Self::Code,
+    ];
 
     /// The statement for all tables and types outside the server's own schemas.
     pub fn sql(self) -> &'static str {
@@ -131,6 +141,9 @@ impl Question {
                  LIMIT 50000"
                 )
             }
+            // The last column: whether it is an extension's own. Only a superuser can have
+            // put it there, or anybody's function would be one's whose extension it is.
+            Self::Code => include_str!("learn/code.sql"),
             Self::Parents => {
                 "SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i \
                  ORDER BY i.inhseqno LIMIT 100000"
@@ -148,6 +161,7 @@ pub struct Learner {
     parents: HashMap<u32, Vec<u32>>,
     functions: Vec<Body>,
     hidden: Vec<Hidden>,
+    code: Vec<Runs>,
     /// What follows from a written row, by table.
     follows: HashMap<u32, Follows>,
     columns: usize,
@@ -264,6 +278,18 @@ impl Learner {
                     _ => return None,
                 }
             }
+            Question::Code => {
+                let kind = match text(0)? {
+                    "function" => Kind::Function,
+                    "operator" => Kind::Operator,
+                    "type" => Kind::Type,
+                    "implicit" => Kind::Row,
+                    _ => return None,
+                };
+                let (oid, schema, name) =
+                    (text(1)?.parse().ok()?, text(2)?.into(), text(3)?.into());
+                self.code.push(Runs { kind, schema, name, known: text(4) == Some("t"), oid });
+            }
             Question::Views => {
                 self.views.insert(text(0)?.parse().ok()?, text(1)?.into());
             }
@@ -320,6 +346,9 @@ impl Learner {
         }
         for oid in waiting {
             self.relations.remove(&oid).into_iter().for_each(|one| catalog.learn(one));
+        }
+        if answered(Question::Code) {
+            catalog.set_code(&self.code);
         }
         super::views::classify(catalog);
         if !answered(Question::Functions) || !answered(Question::Hidden) {

@@ -53,6 +53,10 @@ pub(super) struct Asks {
     pub all: Vec<Ask>,
     /// There are more than anybody should be asked.
     pub too_many: bool,
+    /// By the catalog it may run code under a name of the server's.
+    pub meets_code: bool,
+    /// … unless the session's path, which nobody knows, leaves it out.
+    pub hangs_on_path: bool,
 }
 
 pub(super) const MOST: usize = 2_048;
@@ -236,6 +240,7 @@ impl Asking<'_> {
         if self.statement.is_body() {
             return;
         }
+        super::code::ask(self.statement, self.scene, self.catalog, self.asks);
         let mut functions: Vec<(Option<&str>, &str)> = Vec::new();
         for call in self.statement.calls.iter().filter(|call| call.class == CallClass::Foreign) {
             functions.push((call.schema.as_deref(), &call.name));
@@ -251,6 +256,7 @@ impl Asking<'_> {
                     == Some(false)
             {
                 functions.push((None, name));
+                self.asks.meets_code |= !known::computes(name);
             }
         }
         for (schema, name) in &functions {

@@ -4,7 +4,8 @@
 //! - A hit is for the very same facts (the same allocation, kept alive by the entry),
 //!   an equal actor, an equal place and the same policies, compared, not only hashed.
 //! - What hangs on the hour, on bound values, on approvals or on a lifted refusal is not
-//!   kept.
+//!   kept; what it hangs on is told by all that was asked, also where only the catalog
+//!   knows of it.
 //! - The stance is no part of a ruling: it is applied to what comes out.
 
 use std::collections::HashMap;
@@ -42,6 +43,8 @@ struct Entry {
     scene: Scene,
     facts: Arc<Facts>,
     prepared: Box<[Option<Arc<Facts>>]>,
+    /// What was read for it, and what of that is passing.
+    reads: FactSet,
     passing: Passing,
     catalog: u64,
     ruling: Arc<Ruling>,
@@ -65,8 +68,9 @@ impl Cache {
 
     /// Decides, by a ruling that is known where there is one.
     pub fn decide(&self, set: &Set, question: &Question<'_>, stance: Stance) -> Verdict {
-        let ruling = match Self::passing(set, question) {
-            Some(passing) => self.ruling(set, question, passing),
+        let reads = set.reads(effects(question));
+        let ruling = match Self::passing(reads, question) {
+            Some(passing) => self.ruling(set, question, (reads, passing)),
             None => Arc::new(set.rule(question)),
         };
         verdict(ruling, question, stance)
@@ -88,13 +92,8 @@ impl Cache {
     /// The part of the key that the policies decide about: where the transaction
     /// stands counts only if one of them asks, and so does what is carried. `None`:
     /// not to be kept.
-    fn passing(set: &Set, question: &Question<'_>) -> Option<Passing> {
+    fn passing(reads: FactSet, question: &Question<'_>) -> Option<Passing> {
         let circumstances = &question.circumstances;
-        let prepared = question.prepared.iter().flatten();
-        let effects =
-            prepared.map(|facts| facts.effects()).fold(question.facts.effects(), Effects::union);
-        let effects = question.facts.later().fold(effects, |all, one| all.union(one.effects));
-        let reads: FactSet = set.reads(effects);
         let fleeting = reads.contains(Fact::Hour)
             || reads.contains(Fact::Weekday)
             || reads.contains(Fact::Approvals) && !circumstances.approvals.is_empty()
@@ -114,7 +113,12 @@ impl Cache {
         })
     }
 
-    fn ruling(&self, set: &Set, question: &Question<'_>, passing: Passing) -> Arc<Ruling> {
+    fn ruling(
+        &self,
+        set: &Set,
+        question: &Question<'_>,
+        (reads, passing): (FactSet, Passing),
+    ) -> Arc<Ruling> {
         let catalog = question.catalog.generation();
         let hash = hash(set, question, passing, catalog);
         let at = (hash >> 57) as usize % SHARDS;
@@ -122,7 +126,7 @@ impl Cache {
         let fits = |entry: &Entry| {
             entry.generation == set.generation()
                 && Arc::ptr_eq(&entry.facts, question.facts)
-                && entry.passing == passing
+                && Self::passing(entry.reads, question) == Some(entry.passing)
                 && entry.catalog == catalog
                 && entry.subject == *question.subject
                 && entry.scene == *question.scene
@@ -147,12 +151,16 @@ impl Cache {
         }
         // Not under the lock: others decide meanwhile.
         let ruling = Arc::new(set.rule(question));
+        // The catalog may have brought in what the facts don't tell.
+        let reads = reads.union(set.reads(ruling.asked));
+        let Some(passing) = Self::passing(reads, question) else { return ruling };
         let entry = Entry {
             generation: set.generation(),
             subject: question.subject.clone(),
             scene: question.scene.clone(),
             facts: Arc::clone(question.facts),
             prepared: question.prepared.into(),
+            reads,
             passing,
             catalog,
             ruling: Arc::clone(&ruling),
@@ -169,6 +177,14 @@ impl Shard {
         }
         self.young.insert(hash, entry);
     }
+}
+
+/// All that a text does, as far as it tells.
+fn effects(question: &Question<'_>) -> Effects {
+    let prepared = question.prepared.iter().flatten();
+    let effects =
+        prepared.map(|facts| facts.effects()).fold(question.facts.effects(), Effects::union);
+    question.facts.later().fold(effects, |all, one| all.union(one.effects))
 }
 
 fn hash(set: &Set, question: &Question<'_>, passing: Passing, catalog: u64) -> u64 {

@@ -1,6 +1,8 @@
 //! What is known of a database's tables, for questions that a text alone can't
 //! answer. Whoever learns it (later rooms) hands it in.
 
+use crate::model::code::{Code, Kind, Own};
+
 /// A view of one database's catalog. `None` is "not known".
 pub trait Catalog {
     /// Changes whenever an answer might.
@@ -19,6 +21,12 @@ pub trait Catalog {
 
     /// Whether of a column (or any) the content is masked, by what it looks like.
     fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool;
+
+    /// What of somebody's own bears a name of the server's, or is a type that runs code;
+    /// in whichever schema.
+    fn own(&self, _: Kind, _: &str) -> &[Own] {
+        &[]
+    }
 }
 
 /// Nothing is known.
@@ -51,14 +59,34 @@ impl Catalog for NoCatalog {
     }
 }
 
-/// Nothing is known but what is said of these columns: `customers.email`,
-/// `public.customers.email`. For cases and explanations.
+/// Nothing is known but what is said of these columns (`customers.email`,
+/// `public.customers.email`) and of code. For cases and explanations.
 #[derive(Clone, Copy, Debug)]
 pub struct Supposed<'s> {
     /// They hold what is masked.
     pub masked: &'s [String],
     /// What they hold is masked by what it looks like.
     pub scanned: &'s [String],
+    /// What somebody has made; see [`supposed_code`].
+    pub code: &'s Code,
+}
+
+/// Code that a database is said to have: `lower`, `tools.+`, a type, a table whose columns
+/// are converted by it. In `public`, where no schema is named.
+pub fn supposed_code<'s>(names: impl IntoIterator<Item = &'s String>) -> Code {
+    let mut code = Code::default();
+    for path in names {
+        // `.` is no sign of an operator's.
+        let (schema, name) = path.split_once('.').unwrap_or(("public", path));
+        let schema = Some(schema);
+        let letters = name.starts_with(|sign: char| sign.is_alphanumeric() || sign == '_');
+        let kinds = match letters {
+            true => &[Kind::Function, Kind::Type, Kind::Row][..],
+            false => &[Kind::Operator],
+        };
+        kinds.iter().for_each(|kind| code.add(*kind, schema, name, false));
+    }
+    code
 }
 
 impl Supposed<'_> {
@@ -102,5 +130,9 @@ impl Catalog for Supposed<'_> {
 
     fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool {
         Self::any(self.scanned, schema, relation, column) == Some(true)
+    }
+
+    fn own(&self, kind: Kind, name: &str) -> &[Own] {
+        self.code.named(kind, name)
     }
 }

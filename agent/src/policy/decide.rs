@@ -122,6 +122,9 @@ impl Set {
     fn statement(&self, subject: &Subject, about: &About<'_>, few: Few, ruling: &mut Ruling) {
         let mut asks = Asks::of(about.statement, about.prepared, about.scene, about.catalog);
         self.elsewhere(about.scene, &mut asks);
+        ruling.meets_code |= asks.meets_code;
+        ruling.hangs_on_path |= asks.hangs_on_path;
+        asks.all.iter().for_each(|ask| ruling.asked.insert(ask.effect));
         if asks.all.is_empty() {
             // It does nothing that policies speak of: BEGIN, COMMIT, ROLLBACK, SET,
             // DEALLOCATE, DISCARD. Nothing can refuse these.

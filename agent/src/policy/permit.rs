@@ -9,7 +9,7 @@ use super::set::Generation;
 use super::source::Policy;
 use super::vocabulary::{Action, Fact};
 use crate::model::{ActorKind, Grounds};
-use crate::sql::Facts;
+use crate::sql::{Effects, Facts};
 use crate::wire::postgres::session;
 
 /// The policy's word that a request may go upstream. Cheap to clone.
@@ -63,17 +63,26 @@ pub struct Ruling {
     pub flags: Vec<Arc<Policy>>,
     /// What would have forbidden it, but for an approval.
     pub lifted: Vec<Arc<Policy>>,
+    /// All that was asked for.
+    pub(super) asked: Effects,
+    /// It may run code that the text doesn't show, as the catalog tells.
+    pub meets_code: bool,
+    /// Something was asked for that the session's path, which isn't known, may leave out.
+    pub hangs_on_path: bool,
     /// Made when the log first asks.
     grounds: OnceLock<Grounds>,
 }
 
 impl PartialEq for Ruling {
     fn eq(&self, other: &Self) -> bool {
-        let Self { generation, causes, flags, lifted, grounds: _ } = self;
+        let Self { generation, causes, flags, lifted, .. } = self;
+        let Self { asked, meets_code, hangs_on_path, grounds: _, .. } = self;
         *generation == other.generation
             && *causes == other.causes
             && *flags == other.flags
             && *lifted == other.lifted
+            && *asked == other.asked
+            && (*meets_code, *hangs_on_path) == (other.meets_code, other.hangs_on_path)
     }
 }
 
@@ -138,6 +147,9 @@ impl Ruling {
             causes: Vec::new(),
             flags: Vec::new(),
             lifted: Vec::new(),
+            asked: Effects::NONE,
+            meets_code: false,
+            hangs_on_path: false,
             grounds: OnceLock::new(),
         }
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use toml_edit::{Document, Item, TableLike};
 
-use super::catalog::Supposed;
+use super::catalog::{Supposed, supposed_code};
 use super::context::{Circumstances, Transaction};
 use super::decide::Question;
 use super::permit::{Stance, Verdict};
@@ -27,6 +27,7 @@ use super::scene::{Scene, Subject, Target};
 use super::set::{Layers, Set};
 use super::source::{Mistake, Mistakes, Place, Source};
 use super::values::Value;
+use crate::model::code::Code;
 use crate::model::{ActorKind, Group, GroupKind, Principal, Timestamp, Trace};
 use crate::sql::{Cell, LexingState};
 
@@ -58,6 +59,8 @@ struct Case {
     /// The columns that are masked for whoever asks, and those whose content is.
     masked: Vec<String>,
     scanned: Vec<String>,
+    /// What somebody has made under names of the server's, and types that run code.
+    code: Code,
     /// The statement as some other text prepared it, by name.
     prepared: Vec<(String, String)>,
     verdict: Option<String>,
@@ -173,6 +176,7 @@ impl Default for Case {
             parameters: Vec::new(),
             masked: Vec::new(),
             scanned: Vec::new(),
+            code: Code::default(),
             prepared: Vec::new(),
             verdict: None,
             policies: None,
@@ -245,7 +249,7 @@ impl Case {
             facts: &facts,
             prepared: &prepared,
             circumstances,
-            catalog: &Supposed { masked: &self.masked, scanned: &self.scanned },
+            catalog: &Supposed { masked: &self.masked, scanned: &self.scanned, code: &self.code },
         };
         // Tests say what is decided; the stance only says whether it is carried out.
         let verdict = set.decide(&question, Stance::Enforced);
@@ -397,6 +401,7 @@ impl Reading<'_> {
                 "parameters" => case.parameters = self.values(item),
                 "masked" => case.masked = self.texts(item),
                 "scanned" => case.scanned = self.texts(item),
+                "code" => case.code = supposed_code(&self.texts(item)),
                 "prepared" => {
                     let pairs = item.as_table_like().into_iter().flat_map(TableLike::iter);
                     case.prepared =

@@ -67,6 +67,7 @@ impl Alike {
             statement.objects.hash(&mut hasher);
             statement.columns.hash(&mut hasher);
             statement.calls.hash(&mut hasher);
+            statement.meets.hash(&mut hasher);
             statement.returns.hash(&mut hasher);
             statement.handle.hash(&mut hasher);
         }

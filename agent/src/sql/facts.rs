@@ -48,6 +48,8 @@ pub struct Statement {
     /// functions.
     pub fills: Vec<Fill>,
     pub calls: Vec<Call>,
+    /// Operators and casts that are the server's own by their names.
+    pub meets: Vec<Meets>,
     /// The prepared statement or cursor that it names: what is known of that one
     /// counts for this too.
     pub handle: Option<Box<str>>,
@@ -290,6 +292,24 @@ pub struct Call {
     pub class: CallClass,
 }
 
+/// What runs code under a name of the server's own, as [`Call`] does with
+/// [`Origin::BuiltInName`]: somebody may have one of that name that fits better.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Meets {
+    pub through: Through,
+    /// Of the operator, or of the type that is cast to.
+    pub name: Box<str>,
+    /// Named in the server's own schema, or by its grammar.
+    pub qualified: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Through {
+    Operator,
+    Cast,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -350,7 +370,7 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
-    /// A cast to a type that isn't the server's own: its functions run.
+    /// A type that isn't the server's own: what a cast to it runs, the catalog tells.
     ForeignType,
     /// An operator that isn't the server's own: counted as `execute`.
     ForeignOperator,
@@ -415,6 +435,7 @@ impl Statement {
             keys: Vec::new(),
             fills: Vec::new(),
             calls: Vec::new(),
+            meets: Vec::new(),
             handle: None,
             session: Vec::new(),
             notes: Vec::new(),
@@ -555,6 +576,7 @@ impl Facts {
                     .iter()
                     .map(|c| size_of::<Call>() + c.name.len() + name(&c.schema))
                     .sum::<usize>()
+                + s.meets.iter().map(|m| size_of::<Meets>() + m.name.len()).sum::<usize>()
                 + s.fills
                     .iter()
                     .map(|f| {

@@ -16,6 +16,9 @@ pub struct Case {
     pub bound: Option<String>,
     pub objects: Option<Vec<String>>,
     pub session: Option<Vec<String>>,
+    /// What of somebody's own the database has under names of the server's, as far as the
+    /// case meets it; and types that run code.
+    pub code: Vec<String>,
     pub state: LexingState,
 }
 
@@ -28,7 +31,7 @@ fn case(place: String, table: &Table) -> Case {
     let mut state = LexingState::default();
     for (key, item) in table {
         match key {
-            "sql" | "effects" | "verdict" | "bound" | "objects" | "session" => {}
+            "sql" | "effects" | "verdict" | "bound" | "objects" | "session" | "code" => {}
             "strings" => {
                 state.strings = match item.as_str().unwrap() {
                     "escaping" => Strings::Escaping,
@@ -51,6 +54,7 @@ fn case(place: String, table: &Table) -> Case {
         bound: text("bound"),
         objects: table.get("objects").map(texts),
         session: table.get("session").map(texts),
+        code: table.get("code").map(texts).unwrap_or_default(),
         state,
         place,
     }

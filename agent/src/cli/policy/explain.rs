@@ -15,6 +15,7 @@ use crate::cli::output::{self, Format, Page};
 use crate::config::{self, Overrides, Settings};
 use crate::mask::{Corrections, holds_dots};
 use crate::model::{ActorKind, Principal, Timestamp, Trace};
+use crate::policy::catalog::supposed_code;
 use crate::policy::trial::named_group;
 use crate::policy::vocabulary::Action;
 use crate::policy::{
@@ -30,7 +31,8 @@ use crate::sql::{Cell, Facts, LexingState, cell, constants};
 /// What is refused at its login is told so, whatever its statement is. It exits with 0
 /// if the statement may run, 3 if it is refused and 4 if it waits for an approval. The policies are those of the settings, unless others are named. Nothing
 /// is run, and no database is asked: what a column holds is told by its name, by
-/// `--masked` and by what `tidegate classify set` has kept.
+/// `--masked` and by what `tidegate classify set` has kept, and what of somebody's own a
+/// name may mean by `--code`.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The statement; several, divided by `;`, are one request
@@ -65,6 +67,10 @@ pub(super) struct Explain {
     /// given several times
     #[arg(long = "masked", value_name = "COLUMN")]
     masked: Vec<String>,
+    /// A function or an operator that somebody has made under a name of the server's, or a
+    /// type that runs code, as NAME or SCHEMA.NAME; may be given several times
+    #[arg(long = "code", value_name = "NAME")]
+    code: Vec<String>,
     /// As if a value bound to the statement, or the data of its COPY, held what a mask
     /// wrote; what stands in its text is seen
     #[arg(long)]
@@ -258,8 +264,9 @@ impl Explain {
             catalog: &NoCatalog,
         };
         let masked = known.masked_for(set, &question);
+        let code = &supposed_code(&self.code);
         let question =
-            Question { catalog: &Supposed { masked: &masked, scanned: &[] }, ..question };
+            Question { catalog: &Supposed { masked: &masked, scanned: &[], code }, ..question };
         let verdict = set.decide(&question, stance);
         let ruling = Arc::clone(verdict.ruling());
         let session = set.connect(&subject, &scene, &Circumstances::new(now));

@@ -74,6 +74,19 @@ fn an_explanation_is_this() {
         &["copy customers from stdin", "--masked", "customers.email", "--carries-masked"],
         &["select code, o.* from o", "--masked", "o.code", "--as", "service"],
         &["select id from customers where email = 'a@example.com'", "--as", "agent"],
+        &[
+            "select lower(1), a + b, '7'::checked from t",
+            "--as",
+            "agent",
+            "--code",
+            "lower",
+            "--code",
+            "public.+",
+            "--code",
+            "checked",
+            "--code",
+            "tools.upper",
+        ],
     ] {
         let words: Vec<&str> = ["explain"].iter().chain(line).copied().collect();
         all.push_str(&format!("$ tidegate policy {}\n{}\n", words.join(" "), explained(&words)));

@@ -487,7 +487,7 @@ impl Carrying {
                 _ => None,
             }
         });
-        judge.know(screening.catalog());
+        judge.know(screening.knowledge());
         let masked = session.is_replication()
             && screening.masks(Viewer { judge: &*judge, means: turn.means });
         let known = Known { read: read.clone(), held: hold.as_ref(), values, masked };

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use crate::mask::{Catalog, lineage};
+use crate::model::code::Kind;
 use crate::sql::facts::{CallClass, Note, ObjectKind, Origin, Statement, Verb};
 use crate::sql::{Effect, Use};
 
@@ -26,6 +27,7 @@ pub struct Fresh {
     /// Those that were made.
     made: HashSet<Box<str>>,
     functions: HashSet<Box<str>>,
+    operators: HashSet<Box<str>>,
     /// Operators, casts, types.
     others: bool,
     /// So much that nobody kept count of it.
@@ -106,14 +108,19 @@ impl Fresh {
                 ObjectKind::Function | ObjectKind::Aggregate => {
                     changes |= self.functions.insert(name);
                 }
-                ObjectKind::Operator | ObjectKind::Cast | ObjectKind::Type | ObjectKind::Domain => {
+                ObjectKind::Operator => {
+                    changes |= !std::mem::replace(&mut self.others, true);
+                    changes |= self.operators.insert(name);
+                }
+                ObjectKind::Cast | ObjectKind::Type | ObjectKind::Domain => {
                     changes |= !std::mem::replace(&mut self.others, true);
                 }
                 _ => {}
             }
         }
         // Who defines so much has defined anything.
-        if self.altered.len() + self.made.len() + self.functions.len() > MOST_NAMES {
+        let kept = [&self.altered, &self.made, &self.functions, &self.operators];
+        if kept.iter().map(|names| names.len()).sum::<usize>() > MOST_NAMES {
             let Self { others, filled, .. } = *self;
             *self = Self { code: true, others, filled, over: true, ..Self::default() };
         }
@@ -141,6 +148,12 @@ impl Fresh {
         let others = (self.others || self.code || !self.functions.is_empty())
             && kinds.iter().any(|note| statement.notes.contains(note));
         tables || calls || others
+    }
+
+    /// The names of functions and operators that may be others than were learnt.
+    pub fn code(&self) -> impl Iterator<Item = (Kind, &str)> {
+        let functions = self.functions.iter().map(|name| (Kind::Function, &**name));
+        functions.chain(self.operators.iter().map(|name| (Kind::Operator, &**name)))
     }
 
     /// Whether a table's columns may be others than the server said once.

@@ -9,7 +9,8 @@ use crate::mask::{Hand, HashKey};
 use crate::model::{HoldPass, Trace};
 use crate::policy::Permit;
 use crate::policy::values::Value;
-use crate::sql::facts::{Doubt, Verb};
+use crate::sql::effect::{Use, Uses};
+use crate::sql::facts::{Doubt, Object, ObjectKind, Verb};
 use crate::sql::{
     Alike, Bounds, Effect, Effects, Encoding, Facts, LexingState, Reading, session_effects,
 };
@@ -175,6 +176,28 @@ impl Understood {
         let shown = String::from_utf8_lossy(text);
         let subject = Some(known.subjects.of(known.log, &shown, reading.strings, &facts));
         Self { facts, effects, subject, defines, mentions, writes, carries }
+    }
+
+    /// The same with parameters that are read as values of these types.
+    pub fn with_types(&self, types: &[(&str, &str)], alike: &Alike) -> Self {
+        let mut facts = (*self.facts).clone();
+        for statement in &mut facts.statements {
+            let typed = types.iter().map(|(schema, name)| Object {
+                kind: ObjectKind::Type,
+                catalog: None,
+                schema: Some((*schema).into()),
+                name: (*name).into(),
+                uses: Uses::of(Use::Read),
+                temporary: false,
+            });
+            statement.objects.extend(typed);
+        }
+        Self {
+            facts: alike.of(facts),
+            effects: self.effects.clone(),
+            subject: self.subject.clone(),
+            ..*self
+        }
     }
 
     /// A text of which nothing is known but why.

@@ -24,6 +24,7 @@ use self::unsaid::Unsaid;
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::{Asking, Holding, Promise, Told, of_portal};
 use super::principal::principal;
+use super::screening::Knowledge;
 use super::settings::{Given, Settings};
 use super::streams;
 use super::temporary::{Rest, Temporary};
@@ -32,6 +33,7 @@ use crate::audit::{Connection, LogError};
 use crate::enforcer::means::{Destination, Means};
 use crate::enforcer::seats::Seats;
 use crate::mask::{Catalog, Hand};
+use crate::model::code::Code;
 use crate::model::{ActorKind, Carried, Flow, Pooling, Trace};
 use crate::policy::vocabulary::Fact;
 use crate::policy::{Ruling, Scene, Subject, Target, Verdict, Words};
@@ -71,8 +73,14 @@ pub struct Judge {
     kept: Option<Kept>,
     /// Why it doesn't any more, for the log.
     broken: Option<Broken>,
-    /// What is known of the database.
+    /// What is known of the database, and of code in it that runs under names of the
+    /// server's.
     catalog: Arc<Catalog>,
+    code: Arc<Code>,
+    /// Changes with both.
+    generation: u64,
+    /// Of the session's knowledge, when that was taken from it.
+    edition: u64,
 }
 
 /// What is known of a request beside its own frame.
@@ -148,6 +156,9 @@ impl Judge {
             kept,
             broken: None,
             catalog: Arc::default(),
+            code: Arc::default(),
+            generation: 0,
+            edition: 0,
         }
     }
 
@@ -157,10 +168,21 @@ impl Judge {
 
     /// The database is known better.
     #[inline]
-    pub fn know(&mut self, catalog: &Arc<Catalog>) {
-        if !Arc::ptr_eq(&self.catalog, catalog) {
-            self.catalog = Arc::clone(catalog);
+    pub fn know(&mut self, knowledge: &Knowledge) {
+        if self.edition != knowledge.edition() {
+            self.edition = knowledge.edition();
+            self.catalog = Arc::clone(knowledge.catalog());
+            (self.code, self.generation) = knowledge.code();
         }
+    }
+
+    pub(super) fn code(&self) -> &Code {
+        &self.code
+    }
+
+    /// Of all that is known.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The server has said something about the session.
@@ -233,6 +255,7 @@ impl Judge {
         };
         let mut verdict = decide(self, lifted);
         let may_ask = !questioned && can_be_asked(session);
+        let was_known = was_known && !verdict.ruling().hangs_on_path;
         if !was_known && may_ask && !matches!(verdict, Verdict::Allow(_)) {
             self.questioned = true;
             self.settings.take_back(serial);
@@ -310,6 +333,9 @@ impl Judge {
             let at_once = !matches!(runs, Runs::Bind(..));
             self.temporary.follow(&statement.facts, serial, at_once);
             self.ran(&statement, named, session);
+            if verdict.ruling().meets_code {
+                self.met_code();
+            }
         }
         let recorded = self.record(&request, &verdict, told);
         if let (Ok(intent), Verdict::Refuse(_) | Verdict::Hold(_)) = (&recorded, &verdict) {

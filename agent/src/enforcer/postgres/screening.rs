@@ -19,7 +19,7 @@ use crate::enforcer::catalogs::{Identity, Known};
 use crate::enforcer::means::Means;
 use crate::mask::postgres::copy::CopyScreen;
 use crate::mask::postgres::messages::Care;
-use crate::mask::{Catalog, Class, Hand, Plan, Screen, Screening as Looked, Tally, Unshowable};
+use crate::mask::{Class, Hand, Plan, Screen, Screening as Looked, Tally, Unshowable};
 use crate::wire::postgres::session::{Origin, Outcome, Shown, What};
 use crate::wire::postgres::{Backend, Frame, Part, Splice, Tags};
 
@@ -31,7 +31,7 @@ mod plans;
 use answered::{Answered, reads_large_objects, style};
 pub use counts::Counts;
 use counts::{Counted, Place};
-use knowledge::Knowledge;
+pub use knowledge::Knowledge;
 use plans::{Made, Plans, Way, care, of_function};
 
 /// Of one session.
@@ -92,8 +92,11 @@ impl Screening {
 
     // ---- the catalog --------------------------------------------------------
 
-    pub fn catalog(&self) -> &Arc<Catalog> {
-        self.knowledge.catalog()
+    /// What is known now: another session may have learnt it.
+    #[inline]
+    pub fn knowledge(&mut self) -> &Knowledge {
+        self.knowledge.renew();
+        &self.knowledge
     }
 
     /// Whether the catalog is to be learnt before the next request.

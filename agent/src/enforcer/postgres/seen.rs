@@ -4,6 +4,7 @@ use super::sights::Viewer;
 use crate::mask::names::{self, Named};
 use crate::mask::postgres::plan::ColumnName;
 use crate::mask::{Class, Mask};
+use crate::model::code::{Kind, Own};
 use crate::policy;
 
 /// What it may see in the clear isn't sensitive for it.
@@ -16,7 +17,7 @@ impl Viewer<'_> {
 
 impl policy::Catalog for Viewer<'_> {
     fn generation(&self) -> u64 {
-        self.judge.catalog().generation()
+        self.judge.generation()
     }
 
     fn schema_of(&self, relation: &str) -> Option<Box<str>> {
@@ -91,5 +92,9 @@ impl policy::Catalog for Viewer<'_> {
             let mut columns = one.columns.iter().filter(|known| fits(&known.name));
             columns.any(|known| catalog.is_scanned(one, known))
         }) && Class::ALL.iter().any(|class| self.is_masked(*class, ColumnName::default()))
+    }
+
+    fn own(&self, kind: Kind, name: &str) -> &[Own] {
+        self.judge.code().named(kind, name)
     }
 }

@@ -82,6 +82,9 @@ fn questions_name_everything_with_its_schema() {
             for call in &statement.calls {
                 assert_eq!(call.schema.as_deref(), Some("pg_catalog"), "{call:?}");
             }
+            for one in &statement.meets {
+                assert!(one.qualified, "{one:?}");
+            }
         }
     }
 }

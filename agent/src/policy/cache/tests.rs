@@ -1,11 +1,13 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::Cache;
+use crate::model::code::{Code, Kind, Own};
 use crate::model::{ActorKind, Trace};
 use crate::policy::catalog::{Catalog, NoCatalog, Supposed};
 use crate::policy::context::Transaction;
-use crate::policy::testing::{Asker, facts, target, with};
-use crate::policy::{Question, Scene, Set, Stance, Verdict};
+use crate::policy::testing::{Asker, NOW, facts, target, with};
+use crate::policy::values::Value;
+use crate::policy::{Circumstances, Question, Scene, Set, Stance, Verdict};
 
 fn same(one: &Verdict, other: &Verdict) -> bool {
     Arc::ptr_eq(one.ruling(), other.ruling())
@@ -50,6 +52,7 @@ fn what_was_ruled_is_known_until_something_it_hangs_on_changes() {
     assert!(!same(&first, &cache.decide(&newer, &asker.question(&facts), Stance::Enforced)));
 }
 
+/// A catalog as it is learnt: first with a column `f`, then without, then with code.
 struct Learning(u64);
 
 impl Catalog for Learning {
@@ -76,6 +79,15 @@ impl Catalog for Learning {
     fn is_scanned(&self, _: Option<&str>, _: &str, _: Option<&str>) -> bool {
         false
     }
+
+    fn own(&self, kind: Kind, name: &str) -> &[Own] {
+        static CODE: LazyLock<Code> = LazyLock::new(|| {
+            let mut code = Code::default();
+            code.add(Kind::Function, Some("public"), "lower", false);
+            code
+        });
+        if self.0 == 3 { CODE.named(kind, name) } else { &[] }
+    }
 }
 
 #[test]
@@ -91,6 +103,14 @@ fn what_is_learnt_meanwhile_and_what_is_prepared_is_part_of_the_question() {
     assert!(matches!(knowing(&NoCatalog), Verdict::Allow(_)));
     assert!(matches!(knowing(&Learning(1)), Verdict::Allow(_)));
     assert!(matches!(knowing(&Learning(2)), Verdict::Hold(_)));
+    let call = facts("select lower(1)");
+    let knowing = |catalog: &dyn Catalog| {
+        let question = Question { catalog, ..asker.question(&call) };
+        cache.decide(&set, &question, Stance::Enforced)
+    };
+    assert!(matches!(knowing(&Learning(2)), Verdict::Allow(_)));
+    assert!(matches!(knowing(&Learning(3)), Verdict::Hold(_)));
+    assert!(matches!(knowing(&Learning(2)), Verdict::Allow(_)));
 
     let execute = facts("execute p");
     let running = |held: Option<&str>| {
@@ -108,7 +128,8 @@ fn what_is_ruled_without_a_mask_does_not_hold_with_one() {
     let set = Set::embedded().unwrap();
     let cache = Cache::new(1_000);
     let (masked, scanned) = (["t.email".to_owned()], ["t.note".to_owned()]);
-    let catalog = &Supposed { masked: &masked, scanned: &scanned };
+    let code = &Code::default();
+    let catalog = &Supposed { masked: &masked, scanned: &scanned, code };
     let mut asker = Asker::new(ActorKind::Terminal, None);
     let (update, read) = (facts("update t set email = $1 where id = $2"), facts("table t"));
     let note = facts("update t set note = $1 where id = $2");
@@ -163,6 +184,58 @@ fn what_passes_is_not_kept() {
     assert_eq!(told(&asker, &copy), "refuse");
     asker.circumstances.transaction = Transaction::Idle;
     assert_eq!(told(&asker, &copy), "allow");
+}
+
+/// No effect of the text's own is `execute`: the catalog tells that code runs.
+#[test]
+fn what_passes_counts_for_what_only_the_catalog_tells() {
+    let night = crate::model::Timestamp(1_795_143_600_000_000_000);
+    let catalogs = [("select t.f from t", Learning(2)), ("select lower(1)", Learning(3))];
+    for (text, catalog) in &catalogs {
+        let facts = facts(text);
+        let told = |set: &Set, cache: &Cache, asker: &Asker| {
+            let question = Question { catalog, ..asker.question(&facts) };
+            cache.decide(set, &question, Stance::Enforced).as_str()
+        };
+        let mut asker = Asker::new(ActorKind::Terminal, None);
+        let set = with(
+            r#"@id("night") forbid (principal, action == Action::"execute", resource)
+               when { context.hour < 6 };"#,
+        );
+        let cache = Cache::new(1_000);
+        for (now, expected) in [(NOW, "allow"), (night, "refuse"), (NOW, "allow")] {
+            asker.circumstances.now = now;
+            assert_eq!((told(&set, &cache, &asker), cache.len()), (expected, 0), "{text}");
+        }
+
+        let set = with(
+            r#"@id("alone") forbid (principal, action == Action::"execute", resource)
+               when { context.in_transaction };"#,
+        );
+        let cache = Cache::new(1_000);
+        let (idle, open) = (Transaction::Idle, Transaction::Open);
+        for (transaction, expected) in
+            [(idle, "allow"), (open, "refuse"), (open, "refuse"), (idle, "allow")]
+        {
+            asker.circumstances.transaction = transaction;
+            assert_eq!((told(&set, &cache, &asker), cache.len()), (expected, 1), "{text}");
+        }
+
+        let set = with(
+            r#"@id("few") forbid (principal, action == Action::"execute", resource)
+               unless { context.parameters.count < 2 };"#,
+        );
+        let cache = Cache::new(1_000);
+        let values = [1, 2].map(|one: i32| Value::text("int4", &one.to_string()));
+        for (parameters, expected) in [(&values[..1], "allow"), (&values[..], "refuse")] {
+            let asker = Asker::new(ActorKind::Terminal, None);
+            let circumstances =
+                Circumstances { parameters: Some(parameters), ..asker.circumstances };
+            let question = Question { circumstances, catalog, ..asker.question(&facts) };
+            let verdict = cache.decide(&set, &question, Stance::Enforced);
+            assert_eq!(verdict.as_str(), expected, "{text}");
+        }
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ use super::super::state::LexingState;
 use super::attempt;
 
 /// What a process says first. The number changes with the form of requests and facts.
-const GREETING: &[u8] = concat!("tidegate cell 1 ", env!("CARGO_PKG_VERSION")).as_bytes();
+const GREETING: &[u8] = concat!("tidegate cell 2 ", env!("CARGO_PKG_VERSION")).as_bytes();
 
 #[derive(Serialize, Deserialize)]
 struct Head {

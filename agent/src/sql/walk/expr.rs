@@ -2,12 +2,12 @@
 
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{self, A_Expr, SubLink, TypeName, WindowDef};
-use pg_raw_parse::{Node, raw};
+use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use super::super::builtin;
 use super::super::effect::Step;
 use super::super::facts::CallClass;
-use super::super::facts::{Doubt, Note, ObjectKind, Source, Way};
+use super::super::facts::{Doubt, Meets, Note, ObjectKind, Source, Through, Way};
 use super::{Role, Walk, names};
 
 impl<'t> Walk<'t, '_> {
@@ -68,7 +68,7 @@ impl<'t> Walk<'t, '_> {
                 // value.
                 let cuts = of
                     .type_name()
-                    .is_some_and(|of| !self.type_name(of) || !of.typmods().is_empty());
+                    .is_some_and(|to| !self.cast(to, of.arg()) || !to.typmods().is_empty());
                 let step = if cuts { Step::Operator } else { Step::Cast };
                 self.expr(of.arg(), role.through(step), out);
             }
@@ -80,6 +80,10 @@ impl<'t> Walk<'t, '_> {
             Node::NodeList(list) => self.exprs(list.iter(), role, out),
             Node::SubLink(of) => self.sub_link(of, role, out),
             Node::CaseExpr(of) => {
+                // CASE x WHEN y: by whichever `=` is found.
+                if !matches!(of.arg(), Node::None) {
+                    self.operator("=");
+                }
                 self.expr(of.arg(), condition, out);
                 for when in of.args() {
                     self.expr(when, role, out);
@@ -197,8 +201,15 @@ impl<'t> Walk<'t, '_> {
                 role
             }
         };
-        if matches!(of.kind, K::AEXPR_OP | K::AEXPR_OP_ANY | K::AEXPR_OP_ALL) {
-            self.operator_name(of.name());
+        // The grammar has a word here, and two operators behind it.
+        let behind: &[&str] = match of.kind {
+            K::AEXPR_BETWEEN | K::AEXPR_BETWEEN_SYM => &[">=", "<="],
+            K::AEXPR_NOT_BETWEEN | K::AEXPR_NOT_BETWEEN_SYM => &["<", ">"],
+            _ => &[],
+        };
+        match behind {
+            [] => self.operator_name(of.name()),
+            behind => behind.iter().for_each(|one| self.operator(one)),
         }
         self.expr(of.lexpr(), role, out);
         self.expr(of.rexpr(), role, out);
@@ -206,14 +217,47 @@ impl<'t> Walk<'t, '_> {
 
     /// An operator that isn't the server's own runs somebody's function.
     pub(super) fn operator_name(&mut self, name: &'t NodeList) {
-        let of = names::of_list(name);
-        let own = of.name.is_empty()
-            || (of.schema.is_none_or(|schema| schema == "pg_catalog")
-                && (of.schema.is_some() || self.state.catalog_first())
-                && (builtin::operator(of.name) || of.name == "!="));
-        if !own {
+        self.operator_of(names::of_list(name));
+    }
+
+    /// One that the grammar puts in, and that is looked for like any other.
+    pub(super) fn operator(&mut self, name: &'t str) {
+        self.operator_of(names::Qualified { schema: None, name });
+    }
+
+    fn operator_of(&mut self, of: names::Qualified<'t>) {
+        if of.name.is_empty() {
+            return;
+        }
+        let own = of.schema.is_none_or(|schema| schema == "pg_catalog")
+            && (of.schema.is_some() || self.state.catalog_first())
+            && (builtin::operator(of.name) || of.name == "!=");
+        if own {
+            self.meets(Through::Operator, of.name, of.schema.is_some());
+        } else {
             self.out.note(Note::ForeignOperator);
             self.record_call(of.schema, of.name, false, CallClass::Foreign);
+        }
+    }
+
+    /// What is cast, and to what. Whether the type is the server's own.
+    fn cast(&mut self, to: &'t TypeName, what: Node<'t>) -> bool {
+        let own = self.type_name(to);
+        // What is written as a text is read by the type itself.
+        let read = matches!(what, Node::A_Const(of) if matches!(of.val(), None | Some(ConstValue::String(_))));
+        let name = names::qualified(to.names().iter().map(Node::String)).name;
+        if own && !read && !name.is_empty() {
+            self.meets(Through::Cast, name, true);
+        }
+        own
+    }
+
+    fn meets(&mut self, through: Through, name: &str, qualified: bool) {
+        let known = |one: &Meets| {
+            one.through == through && *one.name == *name && one.qualified == qualified
+        };
+        if !self.out.meets.iter().any(known) && self.spend(1 + self.out.meets.len() / 8) {
+            self.out.meets.push(Meets { through, name: name.into(), qualified });
         }
     }
 
@@ -281,7 +325,11 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn sub_link(&mut self, of: &'t SubLink, role: Role, out: &mut Vec<Source>) {
-        self.operator_name(of.oper_name());
+        match of.oper_name().is_empty() && !matches!(of.testexpr(), Node::None) {
+            // IN (SELECT …)
+            true => self.operator("="),
+            false => self.operator_name(of.oper_name()),
+        }
         self.expr(of.testexpr(), role.through(Step::Operator), out);
         let inner = role.through(Step::Subquery);
         match of.subselect() {

@@ -190,6 +190,9 @@ impl<'t> Walk<'t, '_> {
             level.natural |= of.is_natural;
             level.merged.extend(&using);
         }
+        if of.is_natural || !using.is_empty() {
+            self.operator("=");
+        }
         for name in &using {
             self.bare_column(name, Role::FILTER, &mut Vec::new());
         }

@@ -36,6 +36,13 @@ impl Judge {
         }
     }
 
+    /// Somebody's code may have run under a name of the server's.
+    pub(super) fn met_code(&mut self) {
+        self.temporary.forget_all();
+        self.unsaid.code_ran();
+        self.settings.code_ran();
+    }
+
     /// What is judged from now on is judged by the path and the role that hold now.
     #[inline]
     pub(super) fn look_up(&mut self) {

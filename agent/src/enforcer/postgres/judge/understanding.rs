@@ -20,7 +20,16 @@ impl Judge {
     ) -> Option<Arc<Understood>> {
         Some(match runs {
             Runs::Query(text) => self.understand(text, means, read)?,
-            Runs::Parse(parse) => self.understand(parse.query, means, read)?,
+            Runs::Parse(parse) => {
+                let understood = self.understand(parse.query, means, read)?;
+                // What is bound is read by the types that are told here.
+                let types = parse.types.iter().filter_map(|oid| self.catalog.running(oid));
+                let types: Vec<(&str, &str)> = types.collect();
+                match types.is_empty() {
+                    true => understood,
+                    false => Arc::new(understood.with_types(&types, &means.shared.alike)),
+                }
+            }
             Runs::Bind(_, known) => match known {
                 Some(known) if known.certain => Arc::clone(&known.value.permit.statement),
                 _ => unknown("which statement is bound can't be told"),

@@ -1,6 +1,8 @@
 //! What a session knows of its database, and what it has done there since that was
 //! learnt.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use crate::mask::functions;
 use crate::mask::lineage;
 use crate::mask::names::Evidence;
 use crate::mask::{Catalog, Class};
+use crate::model::code::{Code, Kind};
 use crate::policy::Stance;
 use crate::sql::facts::{ObjectKind, Statement, Verb};
 
@@ -127,6 +130,29 @@ impl Knowledge {
     /// Whether a view's own columns can't be trusted to be what they were.
     pub fn doubts_view(&self, name: &str) -> bool {
         self.in_doubt().any(|fresh| fresh.doubts_view(name))
+    }
+
+    /// Changes with the catalog, and with what is in doubt.
+    pub fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    /// The code that runs under names of the server's, and what of it is in doubt: one
+    /// that isn't learnt yet may lie in any schema.
+    pub fn code(&self) -> (Arc<Code>, u64) {
+        let doubted: BTreeSet<(Kind, &str)> = self.in_doubt().flat_map(Fresh::code).collect();
+        let (known, generation) = (self.catalog.code(), self.catalog.generation());
+        if doubted.is_empty() {
+            return (Arc::clone(known), generation);
+        }
+        let mut code = (**known).clone();
+        let mut hasher = DefaultHasher::new();
+        generation.hash(&mut hasher);
+        for (kind, name) in doubted {
+            code.add(kind, None, name, false);
+            (kind, name).hash(&mut hasher);
+        }
+        (Arc::new(code), hasher.finish())
     }
 
     fn in_doubt(&self) -> impl Iterator<Item = &Fresh> {
