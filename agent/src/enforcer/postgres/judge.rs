@@ -8,6 +8,7 @@ mod asked;
 mod deciding;
 mod following;
 mod kept;
+mod knowing;
 mod recording;
 mod understanding;
 mod unsaid;
@@ -38,6 +39,7 @@ use crate::sql::{Encoding, LexingState, Strings};
 use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
 use kept::{Broken, Kept};
+use knowing::Knowing;
 
 /// Of one session.
 #[derive(Debug)]
@@ -71,6 +73,8 @@ pub struct Judge {
     broken: Option<Broken>,
     /// What is known of the database.
     catalog: Arc<Catalog>,
+    /// … and so of the texts that came last.
+    knowing: Knowing,
 }
 
 /// What is known of a request beside its own frame.
@@ -144,6 +148,7 @@ impl Judge {
             kept,
             broken: None,
             catalog: Arc::default(),
+            knowing: Knowing::default(),
         }
     }
 
@@ -156,6 +161,7 @@ impl Judge {
     pub fn know(&mut self, catalog: &Arc<Catalog>) {
         if !Arc::ptr_eq(&self.catalog, catalog) {
             self.catalog = Arc::clone(catalog);
+            self.knowing.forget();
         }
     }
 
