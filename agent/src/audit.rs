@@ -48,12 +48,14 @@
 //! }
 //! ```
 
+mod beside;
 mod columns;
 #[cfg(test)]
 mod documented;
 pub mod export;
 pub mod frame;
 pub mod index;
+mod literals;
 mod log;
 pub mod parameters;
 pub mod record;
@@ -66,14 +68,16 @@ pub mod statement;
 pub mod store;
 mod subjects;
 pub mod tiles;
+mod touched;
 pub mod verify;
 
 pub use log::{Connection, Log, LogError, Sealed};
 pub use record::RecordId;
 pub use sequencer::{Heard, Sequencer, Signer};
 pub use statement::{
-    Ending, Outcome, Parameter, Reach, Statement, Subject, Touched, TransactionEnd, Verdict, Way,
+    Ending, Outcome, Parameter, Reach, Statement, Subject, TransactionEnd, Verdict, Way,
 };
 pub use store::{Folder, StoreError};
 pub use subjects::Subjects;
+pub use touched::Touched;
 pub use verify::{Proof, Verified, prove, verify};

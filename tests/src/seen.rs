@@ -112,11 +112,15 @@ pub struct Program {
     pub script: Option<String>,
     pub folder: Option<String>,
     pub terminal: Option<String>,
+    pub login_session: Option<u32>,
+    pub capabilities: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ProgramFile {
+    pub device: u64,
     pub inode: u64,
+    pub build_id: Option<String>,
     pub sha256: Option<String>,
 }
 
@@ -129,8 +133,12 @@ pub struct Ancestor {
     pub gid: u32,
     pub comm: String,
     pub exe: Option<String>,
+    pub file: Option<ProgramFile>,
     pub command: String,
     pub script: Option<String>,
+    pub login_uid: Option<u32>,
+    pub login_session: Option<u32>,
+    pub capabilities: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

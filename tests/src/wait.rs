@@ -1,5 +1,6 @@
 //! Waiting for a condition, never for a time.
 
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -25,4 +26,16 @@ pub fn until<T>(
 /// Like [`until`], for a plain condition.
 pub fn until_true(what: &str, within: Duration, mut holds: impl FnMut() -> bool) -> Result<()> {
     until(what, within, || Ok(holds().then_some(())))
+}
+
+/// Which of these is the first to end.
+pub fn first_ended<K>(running: &mut [(K, Child)]) -> Result<usize> {
+    until("one of them to end", Duration::from_secs(60), || {
+        for (place, (_, child)) in running.iter_mut().enumerate() {
+            if child.try_wait()?.is_some() {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    })
 }

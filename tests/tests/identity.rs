@@ -17,7 +17,7 @@ use tidegate_tests::place::Place;
 use tidegate_tests::probe::{self, Task};
 use tidegate_tests::scene::{Scene, alone};
 use tidegate_tests::seen::{Actor, Event, Flow};
-use tidegate_tests::wait::until_true;
+use tidegate_tests::wait::{first_ended, until_true};
 
 const ID: &str = "10a335c490cd61fb4a8388556bda74203f5301a3d2033939d918c0a805d602c4";
 const IMAGE: &str = "127.0.0.1:5000/shop/web:1.2";
@@ -112,10 +112,6 @@ fn every_interpreter_is_told_with_its_script() -> Result<()> {
         // Its file, as the file system has it.
         let file = actor.program.file.context("no file")?;
         ensure!(file.inode == std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&exe)?));
-        if let Some(hash) = file.sha256 {
-            let told = Command::new("sha256sum").arg(&exe).output()?.stdout;
-            ensure!(String::from_utf8_lossy(&told).starts_with(&hash), "{hash}");
-        }
     }
     Ok(())
 }
@@ -487,7 +483,8 @@ const CROWD: [(Way, usize); 5] = [
 ];
 /// A machine's start is slow: fewer of these.
 const JAVAS: usize = 40;
-const AT_A_TIME: usize = 48;
+/// So many live at any moment, until the last two hundred.
+const AT_A_TIME: usize = 200;
 
 fn start(scene: &Scene, clients: &Clients, way: Way, label: &str) -> Result<Child> {
     let to = scene.echo.v4();
@@ -539,9 +536,6 @@ fn is_right(clients: &Clients, way: Way, pid: u32, flow: &Flow) -> Result<()> {
     Ok(())
 }
 
-/// Of a thousand.
-const MOST_LATE: usize = 5;
-
 #[test]
 fn a_thousand_short_lives_of_six_kinds_are_each_told_right() -> Result<()> {
     let _alone = alone();
@@ -566,7 +560,9 @@ fn a_thousand_short_lives_of_six_kinds_are_each_told_right() -> Result<()> {
     };
     for (index, way) in all.into_iter().enumerate() {
         if running.len() == AT_A_TIME {
-            ended(running.remove(0))?;
+            // Whoever ends first makes room for another.
+            let first = first_ended(&mut running)?;
+            ended(running.swap_remove(first))?;
         }
         let label = format!("life-{index}-");
         let child = start(&scene, &clients, way, &label).with_context(|| format!("{way:?}"))?;
@@ -579,25 +575,18 @@ fn a_thousand_short_lives_of_six_kinds_are_each_told_right() -> Result<()> {
             events.iter().filter(|event| event.event == "opened").count() >= expected.len()
         })
     })?;
-    let (mut wrong, mut late) = (Vec::new(), 0);
+    let mut wrong = Vec::new();
     for event in scene.observer.events()?.iter().filter(|event| event.event == "opened") {
         let flow = flow_of(event)?;
         let line = flow.process.command.join(" ");
         let label = expected.keys().find(|label| line.contains(label.as_str())).cloned();
         let label = label.with_context(|| format!("nobody's: {line}"))?;
         let (way, pid) = expected.remove(&label).context("told twice")?;
-        // On a machine with more to do than it can, what takes too long is told
-        // as far as it is known, and says so.
-        if !flow.actor.complete {
-            late += 1;
-            continue;
-        }
         if let Err(error) = is_right(&clients, way, pid, flow) {
             wrong.push(format!("{way:?} {label}: {error:#}"));
         }
     }
     ensure!(expected.is_empty(), "{} were not told of", expected.len());
-    ensure!(late <= MOST_LATE, "{late} of 1000 were not complete");
     ensure!(wrong.is_empty(), "{} of 1000 are wrong, first: {}", wrong.len(), wrong[0]);
     Ok(())
 }

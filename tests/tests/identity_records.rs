@@ -21,7 +21,7 @@ use tidegate_tests::postgres::{Postgres, program, run};
 use tidegate_tests::scene::alone;
 use tidegate_tests::seen::{Actor, Process};
 use tidegate_tests::venv;
-use tidegate_tests::wait::until;
+use tidegate_tests::wait::{first_ended, until};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
@@ -47,12 +47,13 @@ const CROWD: [(Kind, usize); 5] = [
     (Kind::Java, 50),
     (Kind::Sudo, 200),
 ];
-const AT_A_TIME: usize = 32;
-/// Of a thousand. All of these wait in their connect, so none can end unread; but a
-/// connect waits 1.5 s for what is read of its process, and two readers of one user's
-/// that take longer than 300 ms count as hanging. A machine with more to do than it can
-/// may come to either. Such a record has `complete: false` and the hook's own facts.
-const MOST_LATE: usize = 5;
+/// So many live at any moment, until the last two hundred. All of them wait in their
+/// connect, so none can end unread; but a connect waits 1.5 s for what is read of its
+/// process, and two readers of one user's that take longer than 300 ms count as hanging.
+/// A machine with far more to do than it can may come to either: such a record has
+/// `complete: false` and the hook's own facts. Two cores with these and as much beside
+/// them (a load of 45) do not.
+const AT_A_TIME: usize = 200;
 /// Nobody's uid.
 const UID: u32 = 4242;
 
@@ -220,7 +221,7 @@ struct Told {
 fn a_thousand_short_sessions_of_five_kinds_are_recorded_right() -> Result<()> {
     let _alone = alone();
     let programs = Programs::make()?;
-    let postgres = Postgres::setup().auth("trust").setting("max_connections=100").start()?;
+    let postgres = Postgres::setup().auth("trust").setting("max_connections=300").start()?;
     let root = Cgroup::fresh()?;
     let work = root.child("work")?;
     let plan = Plan::postgres([postgres.port()]).setting("audit.text = \"full\"");
@@ -245,7 +246,9 @@ fn a_thousand_short_sessions_of_five_kinds_are_recorded_right() -> Result<()> {
     };
     for (index, kind) in all.into_iter().enumerate() {
         if running.len() == AT_A_TIME {
-            ended(running.remove(0))?;
+            // Whoever ends first makes room for another.
+            let first = first_ended(&mut running)?;
+            ended(running.swap_remove(first))?;
         }
         let label = format!("life{index}end");
         let child = programs.start(&place, kind, postgres.port(), &label)?;
@@ -275,8 +278,7 @@ fn a_thousand_short_sessions_of_five_kinds_are_recorded_right() -> Result<()> {
     }
     ensure!(expected.is_empty(), "{} have no record", expected.len());
     ensure!(wrong.is_empty(), "{} of 1000 are wrong, first: {}", wrong.len(), wrong[0]);
-    println!("{} of 1000 were not complete: {late:?}", late.len());
-    ensure!(late.len() <= MOST_LATE, "{} of 1000 were not complete: {late:?}", late.len());
+    ensure!(late.is_empty(), "{} of 1000 were not complete: {late:?}", late.len());
     Ok(())
 }
 

@@ -1,110 +1,80 @@
-//! The columns that a `*` stands for: the text doesn't say them, the database's
-//! catalog does.
+//! What the database's catalog knows of a text beyond its words: the columns that a `*`
+//! stands for, or an INSERT without names fills, and the classes that no name tells: by
+//! content, by lineage, by an operator's word.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Subject;
-use super::statement::{Touched, named, touched_by};
+use super::beside::Beside;
+use super::touched::{class_beside, touched_by};
 use crate::mask::Catalog;
-use crate::mask::catalog::Relation;
 use crate::sql::Facts;
-use crate::sql::facts::{Object, ObjectKind};
 
-/// What is recorded of texts with a `*`, by what its tables are: made once.
+/// What is recorded of texts, by what is known of their database: made once.
 #[derive(Debug, Default)]
 pub struct Resolved {
     known: Mutex<HashMap<u64, Known>>,
     hashing: RandomState,
 }
 
+/// INVARIANT: a catalog that is held, if only weakly, is never changed in place, nor is
+/// another found at its address.
 #[derive(Debug)]
 struct Known {
     subject: Arc<Subject>,
-    relations: Vec<Arc<Relation>>,
-    resolved: Arc<Subject>,
+    catalog: Weak<Catalog>,
+    resolved: Option<Arc<Subject>>,
 }
 
 impl Known {
-    fn is_of(&self, subject: &Arc<Subject>, relations: &[&Arc<Relation>]) -> bool {
-        Arc::ptr_eq(&self.subject, subject)
-            && self.relations.len() == relations.len()
-            && self.relations.iter().zip(relations).all(|(one, other)| Arc::ptr_eq(one, other))
+    fn is_of(&self, subject: &Arc<Subject>, catalog: &Arc<Catalog>) -> bool {
+        Arc::ptr_eq(&self.subject, subject) && self.catalog.as_ptr() == Arc::as_ptr(catalog)
     }
 }
 
 impl Resolved {
-    /// `None`: there is nothing that the text doesn't say itself, or the catalog knows
-    /// no more either.
+    /// `None`: the catalog knows no more than the text says itself.
     pub fn of(
         &self,
         subject: &Arc<Subject>,
         facts: &Facts,
-        catalog: &Catalog,
+        catalog: &Arc<Catalog>,
     ) -> Option<Arc<Subject>> {
-        if !subject.has_star {
-            return None;
+        let addresses = (Arc::as_ptr(subject).addr(), Arc::as_ptr(catalog).addr());
+        let hash = self.hashing.hash_one(addresses);
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&hash).filter(|known| known.is_of(subject, catalog)) {
+            return known.resolved.clone();
         }
-        let mut relations = Vec::new();
-        for statement in facts.running() {
-            for column in statement.columns.iter().filter(|column| column.name.is_none()) {
-                relations.extend(
-                    named(statement, column.relation)
-                        .into_iter()
-                        .flat_map(|object| in_catalog(object, catalog)),
-                );
-            }
-        }
-        relations.truncate(MOST_RELATIONS);
-        if relations.is_empty() {
-            return None;
-        }
-        let pointers: Vec<usize> = relations.iter().map(|one| Arc::as_ptr(one).addr()).collect();
-        let hash = self.hashing.hash_one((Arc::as_ptr(subject).addr(), pointers));
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.get(&hash).filter(|known| known.is_of(subject, &relations)) {
-            return Some(Arc::clone(&known.resolved));
-        }
-        let touched = touched_by(facts, &|object| columns(object, catalog));
-        let resolved = Arc::new(subject.touching(touched));
+        let resolved = resolve(subject, facts, catalog).map(Arc::new);
+        let mut all = lock();
         // What is met again is made again.
         if all.len() >= MOST {
             all.clear();
         }
         let known = Known {
             subject: Arc::clone(subject),
-            relations: relations.into_iter().map(Arc::clone).collect(),
-            resolved: Arc::clone(&resolved),
+            catalog: Arc::downgrade(catalog),
+            resolved: resolved.clone(),
         };
         all.insert(hash, known);
-        Some(resolved)
+        resolved
     }
 }
 
-/// Of a bare name that several tables have, each: which one it is only the server knows.
-fn in_catalog<'c>(
-    object: &'c Object,
-    catalog: &'c Catalog,
-) -> impl Iterator<Item = &'c Arc<Relation>> {
-    let table = object.kind == ObjectKind::Relation && object.catalog.is_none();
-    table.then(|| catalog.named(object.schema.as_deref(), &object.name)).into_iter().flatten()
-}
-
-fn columns(object: &Object, catalog: &Catalog) -> Vec<Touched> {
-    let relations = in_catalog(object, catalog).take(MOST_RELATIONS);
-    let columns = relations.flat_map(|one| one.columns.iter().map(move |column| (one, column)));
-    let touched = columns.map(|(one, column)| Touched {
-        table: format!("{}.{}", one.schema, one.name).into(),
-        column: Some(column.name.clone()),
-        class: column.class.map(|(class, _)| class.as_str().into()),
-        uses: Vec::new(),
-    });
-    touched.collect()
+fn resolve(subject: &Subject, facts: &Facts, catalog: &Catalog) -> Option<Subject> {
+    let class = |beside: &Beside<'_>| class_beside(facts, catalog, beside);
+    let touched = touched_by(facts, catalog);
+    let text = subject.text_without(&class);
+    let parameters = subject.parameters.knowing(&class);
+    let is_new =
+        text.is_some() || parameters.is_some() || touched != touched_by(facts, &Catalog::default());
+    is_new.then(|| subject.knowing(&touched, parameters, text))
 }
 
 const MOST: usize = 1_024;
-const MOST_RELATIONS: usize = 16;
 
 #[cfg(test)]
 mod tests;

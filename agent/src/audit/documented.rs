@@ -125,7 +125,8 @@ fn written() -> BTreeMap<String, BTreeSet<String>> {
         seen: vec![],
         would_mask: vec![],
     };
-    let carried = serde_json::to_string(&Carried::default()).unwrap();
+    let carried = Carried { application: Some("psql".into()), ..Carried::default() };
+    let carried = serde_json::to_string(&carried).unwrap();
     let mut bodies = vec![
         Body::Intent(intent(9)),
         Body::Intent(intent(8)),

@@ -1,15 +1,16 @@
 //! What a text says of its parameters, read once a text: which stand where a
-//! secret would, and which go into, or are compared with, a column whose name
-//! tells what it holds. The same is asked of literals where they are kept.
+//! secret would, and which go into, or are compared with, a column of a class. Names
+//! tell most classes; the rest the database's catalog does (`columns`), where it is
+//! known.
 //!
 //! INVARIANT: a parameter that was not seen in the text – behind what is looked
 //! at, in a string without an end – counts as a secret.
 //!
 //! Never sees a value.
 
+use super::beside::{Beside, Which, columns};
 use super::redact::{self, Grammar, Token};
 use crate::mask::Class;
-use crate::mask::names::{Named, classify};
 use crate::sql::{Strings, TokenKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,43 @@ pub enum Place {
 
 /// By number, from 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places(Box<[Option<Place>]>);
+pub struct Places(Box<[Option<Seen>]>);
+
+/// What was seen of one, wherever it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    place: Place,
+    beside: Box<[Column]>,
+}
+
+/// [`Beside`], kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Column {
+    table: Option<(Option<Box<str>>, Box<str>)>,
+    name: Option<Box<str>>,
+    number: usize,
+}
+
+impl Column {
+    pub fn of(beside: &Beside<'_>) -> Self {
+        let table = beside.table.map(|(schema, table)| (schema.map(Box::from), Box::from(table)));
+        let (name, number) = match beside.column {
+            Which::Named(name) => (Some(name.into()), 0),
+            Which::Nth(number) => (None, number),
+        };
+        Self { table, name, number }
+    }
+
+    pub fn beside(&self) -> Beside<'_> {
+        let table = self.table.as_ref().map(|(schema, table)| (schema.as_deref(), &**table));
+        let column = self.name.as_deref().map_or(Which::Nth(self.number), Which::Named);
+        Beside { table, column }
+    }
+}
 
 impl Places {
     pub fn of(&self, index: usize) -> Place {
-        self.0.get(index).copied().flatten().unwrap_or(Place::Secret)
+        self.0.get(index).and_then(Option::as_ref).map_or(Place::Secret, |seen| seen.place)
     }
 
     pub fn read(text: &str, strings: Strings) -> Self {
@@ -35,13 +68,13 @@ impl Places {
         }
         let tokens = redact::tokens(head, strings);
         let secret = redact::secrets(&tokens, Grammar::Took);
-        let mut places = Vec::new();
-        for ((token, class), secret) in tokens.iter().zip(classes(&tokens)).zip(secret) {
+        let mut places: Vec<Option<Seen>> = Vec::new();
+        for ((token, columns), secret) in tokens.iter().zip(columns(&tokens)).zip(secret) {
             if token.kind == TokenKind::Unterminated {
                 break;
             }
             let Some(number) = number(token) else { continue };
-            let place = match class {
+            let place = match columns.iter().find_map(Beside::class) {
                 _ if secret => Place::Secret,
                 Some(class) => Place::Class(class),
                 None => Place::Plain,
@@ -50,43 +83,44 @@ impl Places {
                 places.resize(number + 1, None);
             }
             if let Some(known) = places.get_mut(number) {
-                *known = Some(known.map_or(place, |known| stricter(known, place)));
+                let before = known.take();
+                let place = before.as_ref().map_or(place, |known| stricter(known.place, place));
+                // Only of what is plain the catalog may know more.
+                let beside = match place {
+                    Place::Plain => {
+                        let before = before.map_or_else(Box::default, |known| known.beside);
+                        before.into_iter().chain(columns.iter().map(Column::of)).collect()
+                    }
+                    _ => Box::default(),
+                };
+                *known = Some(Seen { place, beside });
             }
         }
         Self(places.into())
+    }
+
+    /// The same where more classes are known than names tell; `None`: none of them is of
+    /// these.
+    pub(super) fn knowing(&self, class: &dyn Fn(&Beside<'_>) -> Option<Class>) -> Option<Self> {
+        let mut places = None;
+        for (number, seen) in self.0.iter().enumerate() {
+            let beside = seen.iter().flat_map(|seen| &seen.beside);
+            let Some(class) = beside.map(Column::beside).find_map(|one| class(&one)) else {
+                continue;
+            };
+            let places: &mut Box<[_]> = places.get_or_insert_with(|| self.0.clone());
+            if let Some(known) = places.get_mut(number) {
+                *known = Some(Seen { place: Place::Class(class), beside: Box::default() });
+            }
+        }
+        places.map(Self)
     }
 }
 
 /// Of each value, literal or parameter, the class of the column that it goes into or
 /// is compared with, as far as names tell it.
 pub(super) fn classes(tokens: &[Token<'_>]) -> Vec<Option<Class>> {
-    let mut inserted = Inserted::default();
-    // The value before, and its class: a list is of one kind.
-    let mut before = None;
-    let class = |(at, token): (usize, &Token<'_>)| {
-        inserted.step(tokens, at);
-        if !is_value(token) {
-            return None;
-        }
-        if inserted.is_in_row() {
-            return inserted.class();
-        }
-        let class = match (before, tokens.get(at.wrapping_sub(1))) {
-            (Some((earlier, class)), Some(comma))
-                if earlier + 2 == at && comma.kind == TokenKind::Comma =>
-            {
-                class
-            }
-            _ => beside(tokens, at),
-        };
-        before = Some((at, class));
-        class
-    };
-    tokens.iter().enumerate().map(class).collect()
-}
-
-fn is_value(token: &Token<'_>) -> bool {
-    token.is_value() || token.kind == TokenKind::Number
+    columns(tokens).iter().map(|beside| beside.iter().find_map(Beside::class)).collect()
 }
 
 /// `$3` is number 2. A Bind has no more than 65,535.
@@ -105,141 +139,6 @@ fn stricter(one: Place, other: Place) -> Place {
         _ => Place::Plain,
     }
 }
-
-fn name_of<'t>(token: &Token<'t>) -> Option<&'t str> {
-    match token.kind {
-        TokenKind::Word => Some(token.text),
-        TokenKind::QuotedName => Some(token.text.trim_matches('"')),
-        _ => None,
-    }
-}
-
-fn class_of(table: &str, column: &str) -> Option<Class> {
-    classify(&Named { table, column, ..Named::default() }).map(|(class, _)| class)
-}
-
-/// The class of the name that it is compared with or set to: `email = $1`,
-/// `lower(email) in ($1, $2)`, `$1 = email`.
-fn beside(tokens: &[Token<'_>], at: usize) -> Option<Class> {
-    let before = tokens.get(at.saturating_sub(REACH)..at).unwrap_or_default();
-    let mut rest = before.iter().rev().peekable();
-    let literal = tokens.get(at).is_some_and(|one| one.kind != TokenKind::Parameter);
-    // A comma that no bracket before it holds: a column of its own (`email, 'x'`).
-    let (mut apart, mut depth) = (false, 0_usize);
-    while let Some(token) = rest.next() {
-        match token.kind {
-            TokenKind::Comma => apart |= literal && depth == 0,
-            TokenKind::Close => depth += 1,
-            TokenKind::Open if depth == 0 => apart = false,
-            TokenKind::Open => depth -= 1,
-            _ => {}
-        }
-        let joins = token.is(JOINTS)
-            || matches!(
-                token.kind,
-                TokenKind::Operator | TokenKind::Comma | TokenKind::Open | TokenKind::Close
-            )
-            || is_value(token);
-        if joins {
-            continue;
-        }
-        // The second bound of BETWEEN.
-        if token.is(&["and"]) && rest.peek().is_some_and(|bound| is_value(bound)) {
-            rest.next();
-            if rest.peek().is_some_and(|word| word.is(&["between"])) {
-                continue;
-            }
-        }
-        if let Some(class) = name_of(token).and_then(|name| class_of("", name))
-            && !apart
-        {
-            return Some(class);
-        }
-        break;
-    }
-    match tokens.get(at + 1..) {
-        Some([operator, name, ..]) if operator.kind == TokenKind::Operator => {
-            class_of("", name_of(name)?)
-        }
-        _ => None,
-    }
-}
-
-/// Where in `INSERT INTO t (a, b) VALUES ($1, $2), …` it stands.
-#[derive(Debug, Default)]
-struct Inserted {
-    classes: Vec<Option<Class>>,
-    /// Within a row: how deep, and of which column.
-    depth: usize,
-    column: usize,
-    in_rows: bool,
-}
-
-impl Inserted {
-    fn step(&mut self, tokens: &[Token<'_>], at: usize) {
-        let Some(token) = tokens.get(at) else { return };
-        if token.is(&["insert"]) && tokens.get(at + 1).is_some_and(|next| next.is(&["into"])) {
-            *self = Self {
-                classes: columns(tokens.get(at + 2..).unwrap_or_default()),
-                ..Self::default()
-            };
-            return;
-        }
-        if token.is(&["values"]) && !self.classes.is_empty() {
-            (self.in_rows, self.depth, self.column) = (true, 0, 0);
-            return;
-        }
-        if !self.in_rows {
-            return;
-        }
-        match token.kind {
-            TokenKind::Open => {
-                if self.depth == 0 {
-                    self.column = 0;
-                }
-                self.depth += 1;
-            }
-            TokenKind::Close => self.depth = self.depth.saturating_sub(1),
-            TokenKind::Comma if self.depth == 1 => self.column += 1,
-            TokenKind::Comma => {}
-            // Behind the rows: ON CONFLICT, RETURNING, the next statement.
-            _ if self.depth == 0 => *self = Self::default(),
-            _ => {}
-        }
-    }
-
-    fn is_in_row(&self) -> bool {
-        self.in_rows && self.depth > 0
-    }
-
-    fn class(&self) -> Option<Class> {
-        *self.classes.get(self.column)?
-    }
-}
-
-/// The classes of the columns that are named behind INSERT INTO.
-fn columns(tokens: &[Token<'_>]) -> Vec<Option<Class>> {
-    let Some(open) = tokens.iter().take(REACH).position(|one| one.kind == TokenKind::Open) else {
-        return Vec::new();
-    };
-    let table = tokens.get(..open).and_then(|names| names.iter().rev().find_map(name_of));
-    tokens
-        .get(open + 1..)
-        .unwrap_or_default()
-        .iter()
-        .take_while(|token| !matches!(token.kind, TokenKind::Open | TokenKind::Close))
-        .filter(|token| token.kind != TokenKind::Comma)
-        .map(|token| class_of(table.unwrap_or_default(), name_of(token)?))
-        .collect()
-}
-
-/// What may stand between a name and its value.
-const JOINTS: &[&str] = &[
-    "in", "like", "ilike", "is", "not", "any", "all", "some", "similar", "to", "between", "set",
-    "distinct", "from", "lower", "upper", "trim", "cast",
-];
-/// How many tokens are looked back.
-const REACH: usize = 12;
 
 #[cfg(test)]
 mod tests;

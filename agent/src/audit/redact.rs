@@ -84,7 +84,7 @@ pub fn cut(text: &str, most: usize) -> &str {
 pub(super) struct Token<'t> {
     pub kind: TokenKind,
     pub text: &'t str,
-    place: Range<usize>,
+    pub place: Range<usize>,
 }
 
 impl Token<'_> {
@@ -223,7 +223,7 @@ impl Cleaner {
 }
 
 /// Whether a token that stands directly behind a number is part of it.
-fn goes_on(token: &Token<'_>) -> bool {
+pub(super) fn goes_on(token: &Token<'_>) -> bool {
     match token.kind {
         TokenKind::Number => true,
         TokenKind::Word => token.text.starts_with(['e', 'E', '_', 'x', 'X', 'o', 'b']),
@@ -331,7 +331,7 @@ const SOUNDS: &[&str] = &[
     "credential",
     "bearer ",
 ];
-const DEEPEST: usize = 8;
+pub(super) const DEEPEST: usize = 8;
 
 #[cfg(test)]
 mod tests;

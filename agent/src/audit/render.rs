@@ -9,7 +9,7 @@ use super::record::{
     Back, Body, Flow, Head, Intent, Outcome, RecordId, Standing, Summed, Transaction,
 };
 use super::{Ending, Reach, TransactionEnd, Verdict, Way};
-use crate::model::Timestamp;
+use crate::model::{Confidence, Origin, Provenance, Timestamp};
 use crate::sql::Effect;
 
 /// Raised when a field changes its meaning.
@@ -56,10 +56,10 @@ pub fn render(id: RecordId, body: &Body, known: &mut dyn Known) -> Value {
         Body::Process(json) | Body::Statement(json) | Body::Grounds(json) => Some(parsed(json)),
         Body::Flow(flow) => Some(parsed(&flow.json)),
         Body::Words(words) => Some(words.to_string().into()),
-        Body::Closed(event)
-        | Body::Session(event)
-        | Body::Renamed(event)
-        | Body::Doubted(event) => Some(parsed(&event.json)),
+        Body::Session(event) | Body::Renamed(event) => {
+            Some(claimed("application", parsed(&event.json)))
+        }
+        Body::Closed(event) | Body::Doubted(event) => Some(parsed(&event.json)),
         Body::Intent(intent) => Some(scribe.intent(intent)),
         Body::Standing(standing) => Some(scribe.standing(standing)),
         Body::Outcome(outcome) => Some(scribe.outcome(outcome)),
@@ -90,6 +90,19 @@ pub fn time(micros: u64) -> String {
 
 pub fn parsed(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|_| json.into())
+}
+
+/// With the source of a fact that is the client's own word, whoever it says it is: told
+/// beside it, and not kept with each record.
+fn claimed(fact: &str, mut told: Value) -> Value {
+    if let Some(fields) = told.as_object_mut()
+        && fields.get(fact).is_some_and(|value| !value.is_null())
+    {
+        let (origin, confidence) = (Origin::Statement, Confidence::Claimed);
+        let source = Provenance { facts: fact.to_owned(), origin, confidence };
+        fields.insert("sources".into(), json!([source]));
+    }
+    told
 }
 
 /// The effects' words, by their bits.
@@ -152,7 +165,7 @@ impl Scribe<'_> {
 
     fn intent(&mut self, intent: &Intent) -> Value {
         let mut out = match self.at(intent.statement) {
-            Some((_, Body::Statement(json))) => parsed(&json),
+            Some((_, Body::Statement(json))) => claimed("says", parsed(&json)),
             _ => json!({}),
         };
         let grounds = self.grounds(intent.grounds);
@@ -250,12 +263,37 @@ fn counts(all: &[(u8, u64)], word: impl Fn(u8) -> Option<&'static str>) -> Map<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::record::OnFlow;
 
-    fn intent(grounds: Body) -> Value {
+    #[test]
+    fn what_a_client_says_of_itself_says_that_it_is_its_word() {
         let at = |position| RecordId { writer: 1, position };
         let mut known = Definitions::default();
-        known.learn(at(4), &grounds);
-        let intent = Intent {
+        let claimed = |of: &str| {
+            let source = json!({ "facts": of, "origin": "statement", "confidence": "claimed" });
+            json!([source])
+        };
+        let head = || Head { at: 1, flow: 0, sequence: 0 };
+        for made in [Body::Session, Body::Renamed] {
+            let mut of = |json: Value| {
+                let body = made(OnFlow { head: head(), json: json.to_string().into() });
+                render(at(7), &body, &mut known)[body.word()]["sources"].take()
+            };
+            assert_eq!(of(json!({ "application": "psql" })), claimed("application"));
+            assert_eq!(of(json!({ "application": null, "role": "app" })), Value::Null);
+        }
+        let told = |text: Value| {
+            let mut known = Definitions::default();
+            known.learn(at(5), &Body::Statement(text.to_string().into()));
+            let intent = Intent { statement: 2, ..intent_of(0) };
+            render(at(7), &Body::Intent(intent), &mut known)["statement"]["sources"].take()
+        };
+        assert_eq!(told(json!({ "text": "x", "says": { "trace": "4b" } })), claimed("says"));
+        assert_eq!(told(json!({ "text": "x" })), Value::Null);
+    }
+
+    fn intent_of(grounds: Back) -> Intent {
+        Intent {
             head: Head { at: 1, flow: 0, sequence: 0 },
             serial: 1,
             way: 0,
@@ -263,12 +301,18 @@ mod tests {
             effects: 0,
             verdict: 2,
             flags: 0,
-            grounds: 3,
+            grounds,
             hold: None,
             approver: None,
             parameters: Vec::new(),
-        };
-        render(at(7), &Body::Intent(intent), &mut known)["statement"].take()
+        }
+    }
+
+    fn intent(grounds: Body) -> Value {
+        let at = |position| RecordId { writer: 1, position };
+        let mut known = Definitions::default();
+        known.learn(at(4), &grounds);
+        render(at(7), &Body::Intent(intent_of(3)), &mut known)["statement"].take()
     }
 
     #[test]

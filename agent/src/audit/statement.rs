@@ -5,13 +5,15 @@ use std::borrow::Cow;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
+use super::beside::Beside;
+use super::literals::Literals;
 use super::parameters::{Place, Places};
 use super::redact::{self, Grammar};
 use super::render::parsed;
 use super::says::Says;
-use crate::mask::names::{Named, classify};
+use super::touched::{MOST_TOUCHED, Touched, touched_by};
+use crate::mask::{Catalog, Class};
 use crate::model::{Grounds, TextKept};
-use crate::sql::facts::{self, Object};
 use crate::sql::{Facts, Strings};
 
 macro_rules! codes {
@@ -131,22 +133,13 @@ pub struct Subject {
     pub writes: bool,
     /// Whether values of parameters are kept at all.
     pub keeps_values: bool,
-    /// It touches columns that its text doesn't name.
-    pub(super) has_star: bool,
+    /// It touches something of which a catalog may know more.
+    pub(super) touches: bool,
     pub(super) parameters: Places,
-}
-
-/// A relation, or a column of it, that a statement touches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Touched {
-    /// With its schema, where that is known.
-    pub table: Box<str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub column: Option<Box<str>>,
-    /// What is in it: `email`, `iban` …
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<Box<str>>,
-    pub uses: Vec<&'static str>,
+    /// Of a text that is kept with them.
+    literals: Literals,
+    /// How many bytes the text had.
+    length: usize,
 }
 
 #[derive(Serialize)]
@@ -180,7 +173,8 @@ impl Subject {
         kept_as: TextKept,
         facts: Option<&Facts>,
     ) -> Self {
-        let (text, touched) = (head, facts.map(|facts| touched_by(facts, &|_| Vec::new())));
+        let text = head;
+        let touched = facts.map(|facts| touched_by(facts, &Catalog::default()));
         let touched = touched.unwrap_or_default();
         let redacted = redact::text(text, strings, Grammar::of(facts), kept_as);
         let verbs: Vec<String> = facts
@@ -210,73 +204,54 @@ impl Subject {
             fingerprint: redacted.fingerprint.into(),
             writes: effects.is_none_or(|effects| !effects.is_pure_read() && !effects.is_empty()),
             keeps_values: kept_as == TextKept::Full,
-            has_star: touched.iter().any(|one| one.column.as_deref() == Some(STAR)),
+            touches: !touched.is_empty(),
             parameters: Places::read(text, strings),
+            literals: redacted
+                .text
+                .filter(|_| kept_as == TextKept::Full)
+                .map_or_else(Literals::default, |text| Literals::read(&text, strings)),
+            length,
         }
+    }
+
+    /// The text as it is kept, without the literals that are of a class.
+    pub(super) fn text_without(
+        &self,
+        class: &dyn Fn(&Beside<'_>) -> Option<Class>,
+    ) -> Option<String> {
+        let kept = || Some(parsed(&self.json).get("text")?.as_str()?.to_owned());
+        self.literals.without(kept, class)
     }
 
     /// The same where what it touches is known better.
     pub fn touching(&self, touched: Vec<Touched>) -> Self {
+        self.knowing(&touched, None, None)
+    }
+
+    /// The same where what it touches is known better, and what of its parameters and
+    /// its text is of a class.
+    pub(super) fn knowing(
+        &self,
+        touched: &[Touched],
+        parameters: Option<Places>,
+        text: Option<String>,
+    ) -> Self {
         let mut kept = parsed(&self.json);
         if let Some(fields) = kept.as_object_mut() {
             let few = touched.get(..MOST_TOUCHED.min(touched.len())).unwrap_or_default();
             fields.insert("touched".into(), serde_json::to_value(few).unwrap_or_default());
+            if let Some(text) = text {
+                let short = redact::cut(&text, redact::LONGEST);
+                if short.len() < text.len() {
+                    fields.insert("cut_of".into(), self.length.into());
+                }
+                fields.insert("text".into(), short.into());
+            }
         }
         let json: Box<str> = kept.to_string().into();
-        Self { key: key_of(TEXT, json.as_bytes()), json, has_star: false, ..self.clone() }
+        let parameters = parameters.unwrap_or_else(|| self.parameters.clone());
+        Self { key: key_of(TEXT, json.as_bytes()), json, parameters, ..self.clone() }
     }
-}
-
-pub(super) fn named(statement: &facts::Statement, relation: u32) -> Option<&Object> {
-    statement.objects.get(usize::try_from(relation).ok()?)
-}
-
-/// What the text says; and of a `*` what others know, if they do.
-pub(super) fn touched_by(facts: &Facts, columns: &dyn Fn(&Object) -> Vec<Touched>) -> Vec<Touched> {
-    let mut all = Vec::new();
-    for statement in facts.running() {
-        let name = |relation: u32| {
-            let object = named(statement, relation)?;
-            Some(match &object.schema {
-                Some(schema) => format!("{schema}.{}", object.name),
-                None => object.name.to_string(),
-            })
-        };
-        for (object, number) in statement.objects.iter().zip(0..) {
-            all.push(Touched {
-                table: name(number).unwrap_or_default().into(),
-                uses: object.uses.iter().map(|one| one.as_str()).collect(),
-                ..Touched::default()
-            });
-        }
-        for column in &statement.columns {
-            let uses = || column.uses.iter().map(|one| one.as_str()).collect();
-            let object = named(statement, column.relation).filter(|_| column.name.is_none());
-            let known = object.map(columns).unwrap_or_default();
-            if !known.is_empty() {
-                all.extend(known.into_iter().map(|one| Touched { uses: uses(), ..one }));
-                continue;
-            }
-            let table: Box<str> = name(column.relation).unwrap_or_default().into();
-            let class = column.name.as_deref().and_then(|column| class_of(&table, column));
-            all.push(Touched {
-                table,
-                column: Some(column.name.clone().unwrap_or_else(|| STAR.into())),
-                class,
-                uses: uses(),
-            });
-        }
-    }
-    all.dedup();
-    all.truncate(MOST_TOUCHED);
-    all
-}
-
-/// What a column's name says of it, where no catalog does.
-fn class_of(table: &str, column: &str) -> Option<Box<str>> {
-    let table = table.rsplit('.').next().unwrap_or_default();
-    let (class, _) = classify(&Named { table, column, ..Named::default() })?;
-    Some(class.as_str().into())
 }
 
 /// One statement, before it is let through, refused or held.
@@ -407,10 +382,7 @@ pub(super) fn key_of(kind: u8, content: &[u8]) -> u128 {
 
 pub(super) const TEXT: u8 = 3;
 pub(super) const PROCESS: u8 = 1;
-/// Any number of columns, where nobody knows which.
-pub(super) const STAR: &str = "*";
 const MOST_VERBS: usize = 64;
-const MOST_TOUCHED: usize = 512;
 const MOST_PARAMETERS: usize = 256;
 const LONGEST_PARAMETER: usize = 1024;
 /// Of one statement, together.

@@ -80,14 +80,17 @@ impl Subjects {
         subject
     }
 
-    /// The same where the catalog knows columns that the text doesn't name; `None`: it
-    /// knows no more.
+    /// The same where the catalog knows more than the text says; `None`: it doesn't. Not
+    /// free: whoever asks keeps the answer for as long as the catalog is the same.
     pub fn knowing(
         &self,
         subject: &Arc<Subject>,
         facts: &Facts,
-        catalog: &Catalog,
+        catalog: &Arc<Catalog>,
     ) -> Option<Arc<Subject>> {
+        if !subject.touches {
+            return None;
+        }
         self.resolved.of(subject, facts, catalog)
     }
 }

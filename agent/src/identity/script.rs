@@ -8,15 +8,37 @@ use super::redact;
 pub const INLINE: &str = "-c";
 
 /// How a program takes its script.
+#[derive(Clone, Copy)]
 struct Interpreter {
     names: &'static [&'static str],
     /// Options after which code follows.
     code: &'static [&'static str],
     /// Options after which a module follows.
     module: &'static [&'static str],
-    /// Options whose next argument is theirs.
+    /// Options whose next argument is theirs. One of a single letter may stand behind
+    /// others of its kind: `-euo pipefail`.
     value: &'static [&'static str],
+    /// Options of more than a letter with one `-` that take nothing.
+    words: &'static [&'static str],
+    /// Letters behind which all that stands in the same argument is theirs.
+    rest: &'static str,
+    /// … and letters behind which these signs are.
+    some: &'static [(char, &'static str)],
+    /// What is run comes by the standard input.
+    input: &'static str,
 }
+
+const NONE: Interpreter = Interpreter {
+    names: &[],
+    code: &[],
+    module: &[],
+    value: &[],
+    words: &[],
+    rest: "",
+    some: &[],
+    input: "",
+};
+const DIGITS: &str = "0123456789";
 
 const INTERPRETERS: &[Interpreter] = &[
     Interpreter {
@@ -24,44 +46,182 @@ const INTERPRETERS: &[Interpreter] = &[
         code: &["-c"],
         module: &["-m"],
         value: &["-W", "-X", "--check-hash-based-pycs"],
+        rest: "WX",
+        ..NONE
     },
     Interpreter {
-        names: &["node", "nodejs", "bun", "deno", "tsx", "ts-node"],
-        code: &["-e", "--eval", "-p", "--print", "-pe"],
-        module: &[],
+        names: &["node", "nodejs", "tsx", "ts-node"],
+        code: &["-e", "--eval", "-p", "--print"],
+        value: NODE_VALUES,
+        ..NONE
+    },
+    Interpreter {
+        names: &["bun"],
+        code: &["-e", "--eval", "-p", "--print"],
         value: &[
             "-r",
+            "--preload",
             "--require",
             "--import",
-            "--loader",
-            "--experimental-loader",
-            "-C",
-            "--conditions",
+            "--cwd",
             "--env-file",
-            "--title",
-            "--max-old-space-size",
+            "-c",
+            "--tsconfig-override",
         ],
+        ..NONE
+    },
+    Interpreter {
+        names: &["deno"],
+        value: &[
+            "-c",
+            "--config",
+            "--import-map",
+            "--cert",
+            "--location",
+            "--seed",
+            "-L",
+            "--log-level",
+            "--ext",
+            "--preload",
+        ],
+        ..NONE
     },
     Interpreter {
         names: &["ruby", "jruby"],
         code: &["-e"],
-        module: &[],
-        value: &["-I", "-r", "-C"],
+        value: &[
+            "-I",
+            "-r",
+            "-C",
+            "-X",
+            "-E",
+            "--encoding",
+            "--external-encoding",
+            "--internal-encoding",
+            "--backtrace-limit",
+            "--disable",
+            "--dump",
+            "--enable",
+        ],
+        rest: "IrCXEFKxi",
+        some: &[('0', DIGITS), ('W', DIGITS), ('T', DIGITS)],
+        ..NONE
     },
-    Interpreter { names: &["perl"], code: &["-e", "-E"], module: &[], value: &["-I"] },
+    Interpreter {
+        names: &["perl"],
+        code: &["-e", "-E"],
+        value: &["-I"],
+        rest: "IFDmMxiV",
+        some: &[('0', "0123456789abcdefABCDEFx"), ('l', DIGITS), ('C', "0123456789IOEioADSLa")],
+        ..NONE
+    },
     Interpreter {
         names: &["php"],
         code: &["-r", "-R", "-B", "-E"],
-        module: &[],
         value: &["-d", "-c", "-z", "-S", "-t"],
+        rest: "dczSt",
+        ..NONE
     },
     Interpreter {
         names: &["bash", "sh", "dash", "zsh", "ksh", "mksh", "ash", "rbash", "fish"],
         code: &["-c"],
-        module: &[],
-        value: &["-O", "+O", "-o", "+o", "--rcfile", "--init-file"],
+        value: &["-O", "+O", "-o", "+o", "--rcfile", "--init-file", "-rcfile", "-init-file"],
+        words: &[
+            "-debug",
+            "-debugger",
+            "-login",
+            "-noediting",
+            "-noprofile",
+            "-norc",
+            "-posix",
+            "-pretty-print",
+            "-restricted",
+            "-verbose",
+        ],
+        input: "s",
+        ..NONE
     },
-    Interpreter { names: &["R", "Rscript"], code: &["-e"], module: &[], value: &["-g"] },
+    Interpreter { names: &["R", "Rscript"], code: &["-e"], value: &["-g"], ..NONE },
+];
+
+/// As `node --help` has them with `=...`, of versions 18 to 24.
+const NODE_VALUES: &[&str] = &[
+    "-C",
+    "-r",
+    "--allow-fs-read",
+    "--allow-fs-write",
+    "--build-sea",
+    "--build-snapshot-config",
+    "--conditions",
+    "--cpu-prof-dir",
+    "--cpu-prof-interval",
+    "--cpu-prof-name",
+    "--debug-port",
+    "--diagnostic-dir",
+    "--disable-proto",
+    "--disable-warning",
+    "--dns-result-order",
+    "--env-file",
+    "--env-file-if-exists",
+    "--es-module-specifier-resolution",
+    "--experimental-config-file",
+    "--experimental-default-type",
+    "--experimental-loader",
+    "--experimental-policy",
+    "--experimental-sea-config",
+    "--experimental-specifier-resolution",
+    "--heap-prof-dir",
+    "--heap-prof-interval",
+    "--heap-prof-name",
+    "--heapsnapshot-near-heap-limit",
+    "--heapsnapshot-signal",
+    "--icu-data-dir",
+    "--import",
+    "--input-type",
+    "--inspect-port",
+    "--inspect-publish-uid",
+    "--loader",
+    "--localstorage-file",
+    "--max-http-header-size",
+    "--network-family-autoselection-attempt-timeout",
+    "--openssl-config",
+    "--policy-integrity",
+    "--redirect-warnings",
+    "--report-dir",
+    "--report-directory",
+    "--report-filename",
+    "--report-signal",
+    "--require",
+    "--run",
+    "--secure-heap",
+    "--secure-heap-min",
+    "--snapshot-blob",
+    "--test-concurrency",
+    "--test-coverage-branches",
+    "--test-coverage-exclude",
+    "--test-coverage-functions",
+    "--test-coverage-include",
+    "--test-coverage-lines",
+    "--test-global-setup",
+    "--test-isolation",
+    "--test-name-pattern",
+    "--test-reporter",
+    "--test-reporter-destination",
+    "--test-rerun-failures",
+    "--test-shard",
+    "--test-skip-pattern",
+    "--test-timeout",
+    "--title",
+    "--tls-cipher-list",
+    "--tls-keylog",
+    "--trace-event-categories",
+    "--trace-event-file-pattern",
+    "--trace-require-module",
+    "--unhandled-rejections",
+    "--use-largepages",
+    "--v8-pool-size",
+    "--watch-kill-signal",
+    "--watch-path",
 ];
 
 /// Java's options that take the next argument.
@@ -84,9 +244,10 @@ const JAVA_VALUES: &[&str] = &[
     "--source",
 ];
 
-/// A file's path, `-m module`, a class, or [`INLINE`]; nothing for programs
-/// that interpret nothing, and for interpreters that read from their input. The
-/// arguments are as they came; what is returned has no secrets in it.
+/// A file's path, `-m module`, a class, [`INLINE`], or `@` and the file in which java's
+/// class stands (nobody else reads that: it may be one that its user may not); nothing
+/// for programs that interpret nothing, and for interpreters that read from their
+/// input. The arguments are as they came; what is returned has no secrets in it.
 pub fn of(exe: Option<&Path>, arguments: &[String], folder: Option<&Path>) -> Option<String> {
     raw(exe, arguments, folder).map(|script| redact::text(&script))
 }
@@ -109,10 +270,10 @@ fn raw(exe: Option<&Path>, arguments: &[String], folder: Option<&Path>) -> Optio
         return INTERPRETERS
             .iter()
             .find(|one| one.names.contains(&applet))
-            .and_then(|one| read(one, rest, folder));
+            .and_then(|one| read(one, applet, rest, folder));
     }
     let interpreter = INTERPRETERS.iter().find(|one| one.names.contains(&name))?;
-    read(interpreter, rest, folder)
+    read(interpreter, name, rest, folder)
 }
 
 fn is_java(name: &str) -> bool {
@@ -124,94 +285,149 @@ fn plain(name: &str) -> &str {
     name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-')
 }
 
-fn read(one: &Interpreter, arguments: &[String], folder: Option<&Path>) -> Option<String> {
+fn read(
+    one: &Interpreter,
+    name: &str,
+    arguments: &[String],
+    folder: Option<&Path>,
+) -> Option<String> {
     let mut rest = arguments.iter().map(String::as_str);
+    // To be looked for where programs lie.
+    let mut by_name = false;
+    let of = |name: &str| one.names.contains(&name);
     while let Some(argument) = rest.next() {
-        if argument == "--" {
+        // A shell's `-` ends its options too; another's is the standard input.
+        if argument == "--" || argument == "-" && of("sh") {
             return rest.next().map(|file| whole(file, folder));
         }
-        if !argument.starts_with(['-', '+']) || argument.len() == 1 {
-            // `-` is the standard input.
-            if argument.len() == 1 && argument.starts_with('-') {
-                return None;
-            }
-            // deno and bun name what to do first.
-            if argument == "run" && one.names.contains(&"deno") {
+        if argument == "-" {
+            return None;
+        }
+        let is_option = argument.starts_with('-') || argument.starts_with('+') && of("sh");
+        if !is_option {
+            // These name what to do first.
+            let is_order = match name {
+                "deno" | "bun" => argument == "run",
+                "node" | "nodejs" => argument == "inspect",
+                _ => false,
+            };
+            if is_order {
                 continue;
             }
-            return Some(whole(argument, folder));
+            return Some(if by_name { argument.to_owned() } else { whole(argument, folder) });
         }
         if let Some(file) = argument.strip_prefix("--file=") {
             return Some(whole(file, folder));
         }
-        if argument == "-f" && one.names.contains(&"php") {
+        if argument == "-f" && of("php") {
             return rest.next().map(|file| whole(file, folder));
         }
-        if one.module.contains(&argument) {
-            return rest.next().map(|module| format!("-m {module}"));
-        }
-        if let Some(module) = argument.strip_prefix("-m")
-            && one.module.contains(&"-m")
-        {
-            return Some(format!("-m {module}"));
-        }
-        if one.code.contains(&argument) || is_bundle(argument, one) {
+        let (option, own) = match argument.split_once('=') {
+            Some((option, _)) if option.starts_with("--") => (option, true),
+            _ => (argument, false),
+        };
+        if one.code.contains(&option) {
             return Some(INLINE.to_owned());
         }
-        // What follows are the arguments of what comes by the standard input.
-        if one.names.contains(&"bash") && argument == "-s" {
-            return None;
+        if one.value.contains(&option) {
+            if !own {
+                rest.next();
+            }
+            continue;
         }
-        // A name to be looked for where programs lie.
-        if argument == "-S" && (one.names.contains(&"ruby") || one.names.contains(&"perl")) {
-            return rest.find(|next| !next.starts_with('-')).map(str::to_owned);
+        if option.starts_with("--") || one.words.contains(&option) {
+            continue;
         }
-        if one.value.contains(&argument) {
-            rest.next();
+        match letters(argument, one) {
+            Letters::Code => return Some(INLINE.to_owned()),
+            Letters::Module("") => return rest.next().map(|module| format!("-m {module}")),
+            Letters::Module(module) => return Some(format!("-m {module}")),
+            Letters::Input => return None,
+            Letters::Options { values, named } => {
+                by_name |= named;
+                for _ in 0..values {
+                    rest.next();
+                }
+            }
         }
     }
     None
 }
 
-/// `-lc` of a shell, `-ne` of perl, `-Wc` of python: letters of which one
-/// takes code.
-fn is_bundle(argument: &str, one: &Interpreter) -> bool {
-    let Some(letters) = argument.strip_prefix('-') else { return false };
-    if letters.starts_with('-') || !letters.bytes().all(|b| b.is_ascii_alphabetic()) {
-        return false;
-    }
-    // What takes a value of its own ends the bundle.
-    let valued = |letter: char| one.value.iter().any(|option| *option == format!("-{letter}"));
-    for letter in letters.chars() {
-        if one.code.iter().any(|option| *option == format!("-{letter}")) {
-            return true;
+/// What an argument of single letters says: `-lc` of a shell, `-ne` of perl, `-Wc` of
+/// python.
+enum Letters<'a> {
+    Code,
+    /// What stands behind it in the same argument.
+    Module(&'a str),
+    Input,
+    Options {
+        /// How many of the arguments that follow are theirs.
+        values: usize,
+        /// What is run is a name that is looked for.
+        named: bool,
+    },
+}
+
+fn letters<'a>(argument: &'a str, one: &Interpreter) -> Letters<'a> {
+    let (mut values, mut named) = (0, false);
+    let sign = argument.get(..1).unwrap_or_default();
+    let mut rest = argument.get(1..).unwrap_or_default();
+    while let Some(letter) = rest.chars().next().filter(char::is_ascii_alphanumeric) {
+        rest = rest.get(1..).unwrap_or_default();
+        let option = format!("{sign}{letter}");
+        if one.code.contains(&option.as_str()) {
+            return Letters::Code;
         }
-        if valued(letter) {
-            return false;
+        if one.module.contains(&option.as_str()) {
+            return Letters::Module(rest);
+        }
+        if one.input.contains(letter) && sign == "-" {
+            return Letters::Input;
+        }
+        let is_whole = one.rest.contains(letter) && !rest.is_empty();
+        if is_whole {
+            break;
+        }
+        values += usize::from(one.value.contains(&option.as_str()));
+        named |= letter == 'S' && (one.names.contains(&"ruby") || one.names.contains(&"perl"));
+        if let Some((_, signs)) = one.some.iter().find(|(of, _)| *of == letter) {
+            rest = rest.trim_start_matches(|sign| signs.contains(sign));
         }
     }
-    false
+    Letters::Options { values, named }
 }
 
 fn java(arguments: &[String], folder: Option<&Path>) -> Option<String> {
     let mut rest = arguments.iter().map(String::as_str);
+    // A file with more arguments, of which the class may be one; who follows it may be
+    // its argument only.
+    let mut in_file = None;
+    let (mut files, mut source) = (true, false);
     while let Some(argument) = rest.next() {
         match argument {
             "-jar" => return rest.next().map(|file| whole(file, folder)),
             "-m" | "--module" => return rest.next().map(|module| format!("-m {module}")),
+            "-disable-@files" => files = false,
             _ if JAVA_VALUES.contains(&argument) => {
+                source |= argument == "--source";
                 rest.next();
             }
             _ if argument.starts_with("--module=") => {
                 return argument.strip_prefix("--module=").map(|module| format!("-m {module}"));
             }
-            _ if argument.starts_with(['-', '@']) => {}
+            _ if argument.starts_with('@') && files => {
+                let file = argument.trim_start_matches('@');
+                in_file = in_file.or(Some(format!("@{}", whole(file, folder))));
+            }
+            _ if argument.starts_with('-') => source |= argument.starts_with("--source="),
+            _ if in_file.is_some() => return in_file,
             // A single source file is run as it is.
-            _ if argument.ends_with(".java") => return Some(whole(argument, folder)),
+            _ if source || argument.ends_with(".java") => return Some(whole(argument, folder)),
             _ => return Some(argument.to_owned()),
         }
     }
-    None
+    in_file
 }
 
 /// A relative path below the folder that the process is in.

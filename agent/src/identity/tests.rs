@@ -86,6 +86,7 @@ fn the_largest_actor_fits_a_message() {
         inode: u64::MAX,
         build_id: Some("f".repeat(128)),
         sha256: Some("f".repeat(64)),
+        ..Default::default()
     });
     let mut facts = facts(vec![one; 99], "/");
     facts.environment.resource =

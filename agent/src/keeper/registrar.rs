@@ -39,7 +39,7 @@ use crate::model::{
     cut_front,
 };
 use afterwards::{Afterwards, Open};
-use files::Files;
+use files::{Files, Hashed};
 use kin::Kin;
 use logins::Logins;
 use memory::Memory;
@@ -109,7 +109,6 @@ struct Office {
     known: RwLock<Arc<Known>>,
     memory: Memory,
     kin: Kin,
-    files: Files,
     logins: Logins,
     runtimes: RwLock<Arc<Runtimes>>,
     pods: RwLock<Arc<Pods>>,
@@ -153,8 +152,7 @@ impl Registrar {
             boot: boot.trim().to_owned(),
             known: RwLock::new(Arc::new(known)),
             memory: Memory::default(),
-            kin: Kin::new(names),
-            files: Files::start()?,
+            kin: Kin::new(names, Files::start()?),
             logins: Logins::default(),
             runtimes: RwLock::new(Arc::new(Runtimes::new(settings.runtimes.clone()))),
             pods: RwLock::new(pods(settings)),
@@ -341,10 +339,19 @@ impl Office {
             .read(flow.tgid, flow.uid, || proc::environment(flow.tgid, &seen, &known.kinds))
             .flatten();
         complete &= environment.is_some();
-        self.look_at_file(&mut seen, HASH_WITHIN);
-        complete &= seen.file.is_some();
+        let mut later = Vec::new();
+        let found = self.hash(&mut seen, flow.tgid, HASH_WITHIN);
+        complete &= found != Hashed::Unknown;
+        if found == Hashed::Later {
+            later.extend(seen.file.clone());
+        }
         for ancestor in ancestors.iter_mut().take(MOST_ANCESTORS) {
-            self.look_at_file(ancestor, Duration::ZERO);
+            let found = self.hash(ancestor, flow.tgid, Duration::ZERO);
+            // The kernel's own have no program.
+            complete &= found != Hashed::Unknown || ancestor.exe.is_none();
+            if found == Hashed::Later {
+                later.extend(ancestor.file.clone());
+            }
         }
         let mut process = process;
         process.workload = self.runtimes().describe(process.workload.clone());
@@ -365,7 +372,7 @@ impl Office {
             complete,
         };
         let actor = Arc::new(identity::actor(&facts, &known));
-        let open = Open::of(&facts, &process, &actor, key);
+        let open = Open::of(&facts, &process, &actor, key, later);
         (process, actor, open)
     }
 
@@ -385,16 +392,24 @@ impl Office {
         pod.account.or_else(claimed)
     }
 
-    /// Which file its program is, and what is in it, once for each program.
-    fn look_at_file(&self, seen: &mut Seen, patience: Duration) {
-        if seen.file.is_some() || seen.ended || seen.relation == Relation::Before {
-            return;
+    /// What is in the file of its program. `beside`: a process that runs, where its own
+    /// may have ended.
+    fn hash(&self, seen: &mut Seen, beside: u32, patience: Duration) -> Hashed {
+        let Some(file) = &seen.file else { return Hashed::Unknown };
+        let places = || {
+            let runs = !seen.ended && seen.relation != Relation::Before;
+            let own = runs.then(|| PathBuf::from(format!("/proc/{}/exe", seen.pid)));
+            let exe = seen.exe.as_deref().and_then(|exe| exe.strip_prefix("/").ok());
+            let roots = [PathBuf::from(format!("/proc/{beside}/root")), PathBuf::from("/")];
+            let by_path = roots.iter().filter_map(|root| Some(root.join(exe?)));
+            own.into_iter().chain(by_path).collect()
+        };
+        let read = || self.kin.files.hash(file, places, patience);
+        let found = self.memory.read(seen.pid, seen.uid, read).unwrap_or(Hashed::Unknown);
+        if let (Hashed::Known(sha256), Some(file)) = (&found, &mut seen.file) {
+            file.sha256 = Some(sha256.clone());
         }
-        let found = self.memory.read(seen.pid, seen.uid, || self.files.of(seen, patience));
-        seen.file = found.flatten();
-        if let Some(file) = seen.file.as_ref().filter(|file| file.sha256.is_some()) {
-            self.kin.keep_file(seen, file);
-        }
+        found
     }
 
     fn process(&self, flow: &RawFlow, seen: &Seen) -> Process {

@@ -419,11 +419,7 @@ pub(super) fn is_count(statement: &Statement, catalog: &Catalog, path: Path) -> 
 
 /// The sensitive columns that a column of the facts may be, and whether all that
 /// it may be is known.
-pub(super) fn classes(
-    statement: &Statement,
-    catalog: &Catalog,
-    place: usize,
-) -> (Vec<SourceClass>, bool) {
+pub fn classes(statement: &Statement, catalog: &Catalog, place: usize) -> (Vec<SourceClass>, bool) {
     let Some(column) = statement.columns.get(place) else { return (Vec::new(), false) };
     let mut found: Vec<SourceClass> = Vec::new();
     let mut certain = true;

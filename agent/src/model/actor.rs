@@ -164,8 +164,13 @@ pub struct ProgramFile {
     pub device: u64,
     pub inode: u64,
     pub build_id: Option<String>,
-    /// Of its content, in hex; absent while it is being computed.
+    /// Of its content, in hex; absent while it is being computed, and where the file
+    /// is nowhere to be found any more.
     pub sha256: Option<String>,
+    /// When it was written last (nanoseconds since 1970), and its size: by these one
+    /// content of it is told from another. Told to nobody.
+    #[serde(skip)]
+    pub written: (i128, u64),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

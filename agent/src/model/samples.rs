@@ -56,6 +56,7 @@ pub fn actor() -> Actor {
                 sha256: Some(
                     "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into(),
                 ),
+                ..ProgramFile::default()
             }),
             script: None,
             folder: Some("/home/alice".into()),

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::audit::Touched;
 use crate::audit::frame::{self, Found};
 use crate::audit::log::tests::{Keeper, Scratch, flow, small};
-use crate::audit::statement::Touched;
 use crate::audit::{Ending, Log, Outcome, Statement, Verdict, Way};
 use crate::model::{Carried, Mode};
 use crate::sql::Strings;

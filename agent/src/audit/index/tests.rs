@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::audit::Touched;
 use crate::audit::log::tests::{Keeper, Scratch, flow, small};
 use crate::audit::record::Body;
 use crate::audit::search::{Hit, Query};
-use crate::audit::statement::Touched;
 use crate::audit::{Connection, Ending, Log, Outcome, Sealed, Sequencer, Statement, Verdict, Way};
 use crate::model::{
     Attribute, Carried, Confidence, Enriched, EventKind, Flow, Grounds, LogTerms, Mode, Origin,

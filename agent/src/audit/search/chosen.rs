@@ -12,7 +12,7 @@ use rusqlite::{Connection, params_from_iter};
 use super::clause::Where;
 use super::{Query, Way};
 use crate::audit::index::{BLOCK, Born, SPAN, starts, unpacked, whose};
-use crate::audit::statement::STAR;
+use crate::audit::touched::STAR;
 use crate::sql::TraceContext;
 
 /// Fills a table with the spans of blocks in which a way's rows are.

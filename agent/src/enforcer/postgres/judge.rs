@@ -8,6 +8,7 @@ mod asked;
 mod deciding;
 mod following;
 mod kept;
+mod knowing;
 mod named;
 mod recording;
 mod understanding;
@@ -42,6 +43,7 @@ use crate::sql::{Encoding, LexingState, Strings};
 use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
 use kept::{Broken, Kept};
+use knowing::Knowing;
 
 /// Of one session.
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub struct Judge {
     generation: u64,
     /// Of the session's knowledge, when that was taken from it.
     edition: u64,
+    /// What the catalog adds to the texts that came last.
+    knowing: Knowing,
 }
 
 /// What is known of a request beside its own frame.
@@ -159,6 +163,7 @@ impl Judge {
             code: Arc::default(),
             generation: 0,
             edition: 0,
+            knowing: Knowing::default(),
         }
     }
 
@@ -171,7 +176,10 @@ impl Judge {
     pub fn know(&mut self, knowledge: &Knowledge) {
         if self.edition != knowledge.edition() {
             self.edition = knowledge.edition();
-            self.catalog = Arc::clone(knowledge.catalog());
+            if !Arc::ptr_eq(&self.catalog, knowledge.catalog()) {
+                self.catalog = Arc::clone(knowledge.catalog());
+                self.knowing.forget();
+            }
             (self.code, self.generation) = knowledge.code();
         }
     }

@@ -47,7 +47,8 @@ pub fn brings(
 #[derive(Debug)]
 pub struct Watch {
     serial: u64,
-    statement: Arc<Understood>,
+    /// What is recorded of its text.
+    subject: Option<Arc<audit::Subject>>,
     /// What is decided once there is a mask among them.
     verdict: Verdict,
     hand: Hand,
@@ -106,7 +107,7 @@ impl Judge {
         }
         Some(Box::new(Watch {
             serial,
-            statement: Arc::clone(statement),
+            subject: self.recorded_of(statement, means),
             verdict,
             hand: self.hand(means),
             stream: Stream::default(),
@@ -196,7 +197,7 @@ impl Watch {
                 (audit::Verdict::Refused, audit::Ending::Refused, Some(Refusal::SQLSTATE))
             }
         };
-        let subject = self.statement.subject.as_deref();
+        let subject = self.subject.as_deref();
         let entry = audit::Statement {
             grounds: Some(ruling.grounds()),
             in_transaction: session.in_transaction(),

@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::files::Hashed;
 use super::logins::LoginKey;
 use super::runtimes::Runtimes;
 use super::told::told;
@@ -47,7 +48,8 @@ pub(super) struct Open {
     login_uid: Option<u32>,
     login: Option<LoginKey>,
     workload: bool,
-    file: Option<ProgramFile>,
+    /// Of the process and of those that it descends from, what is being hashed.
+    files: Vec<ProgramFile>,
 }
 
 impl Open {
@@ -57,6 +59,7 @@ impl Open {
         process: &Process,
         actor: &Arc<Actor>,
         login: Option<LoginKey>,
+        files: Vec<ProgramFile>,
     ) -> Option<Self> {
         let (seen, workload) = (&facts.process, &facts.workload);
         let unlogged = facts.login.as_ref().is_some_and(|login| login.logged.is_none());
@@ -67,7 +70,7 @@ impl Open {
             workload: workload.container.is_some()
                 && workload.image.is_none()
                 && workload.container_name.is_none(),
-            file: seen.file.clone().filter(|file| file.sha256.is_none()),
+            files,
             process: process.clone(),
             actor: Arc::clone(actor),
         };
@@ -75,7 +78,7 @@ impl Open {
             || open.workload
             || open.login_uid.is_some()
             || open.login.is_some()
-            || open.file.is_some();
+            || !open.files.is_empty();
         any.then_some(open)
     }
 }
@@ -170,10 +173,19 @@ impl Seeker {
         {
             facts.add_workload(&found);
         }
-        if let Some(file) = &open.file
-            && let Some(sha256) = office.files.hash_of(file, HASH_WITHIN)
-        {
-            facts.add("sha256", &sha256, Origin::Kernel, Confidence::Certain);
+        let until = Instant::now() + HASH_WITHIN;
+        let own = open.actor.program.file.as_ref().map(|file| (file.device, file.inode));
+        for file in &open.files {
+            let left = until.saturating_duration_since(Instant::now());
+            let Hashed::Known(sha256) = office.kin.files.hash(file, Vec::new, left) else {
+                continue;
+            };
+            let place = (file.device, file.inode);
+            let name = match own {
+                Some(own) if own == place => "sha256".to_owned(),
+                _ => format!("sha256.{}:{}", file.device, file.inode),
+            };
+            facts.add(&name, &sha256, Origin::Kernel, Confidence::Certain);
         }
         facts.0
     }

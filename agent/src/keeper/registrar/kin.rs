@@ -4,15 +4,16 @@
 //! from then on: a parent that ends later doesn't make its child an orphan here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::files::Files;
 use super::lock;
 use super::memory::Memory;
 use super::names::Names;
 use super::proc::{self, CLOCK_TICK, Mark};
 use crate::identity::Seen;
-use crate::model::{MOST_LOOKED_AT, ProcessKey, ProgramFile, Relation};
+use crate::model::{MOST_LOOKED_AT, ProcessKey, Relation};
 
 /// Processes kept; then those that nobody asked for of late go.
 const MOST_KNOWN: usize = 8_192;
@@ -27,10 +28,11 @@ const MOST_LINE: usize = 1 + MOST_LOOKED_AT + 1;
 pub(super) struct Kin {
     known: Mutex<HashMap<Key, Arc<Relative>>>,
     pub names: Arc<Names>,
+    pub files: Files,
 }
 
 /// pid, and clock ticks at its start.
-type Key = (u32, u64);
+pub(super) type Key = (u32, u64);
 
 #[derive(Debug)]
 struct Relative {
@@ -40,12 +42,11 @@ struct Relative {
     /// Its earlier programs, the last first.
     before: Vec<Seen>,
     read_at: Instant,
-    file: OnceLock<ProgramFile>,
 }
 
 impl Kin {
-    pub fn new(names: Arc<Names>) -> Self {
-        Self { known: Mutex::default(), names }
+    pub fn new(names: Arc<Names>, files: Files) -> Self {
+        Self { known: Mutex::default(), names, files }
     }
 
     /// Reads a program that has just started, and those that it descends from,
@@ -64,6 +65,11 @@ impl Kin {
         }
     }
 
+    #[cfg(test)]
+    pub fn knows(&self, key: Key) -> bool {
+        lock(&self.known).contains_key(&key)
+    }
+
     /// The process, what it was before, its parent, and so on up: one more than is
     /// looked at, where there are more. Empty: it is gone, and was never read.
     pub fn line(&self, key: ProcessKey, memory: &Memory) -> Vec<Seen> {
@@ -71,8 +77,7 @@ impl Kin {
         let mut next = self.find(wanted, memory);
         let mut line = Vec::new();
         while let Some((current, ended)) = next {
-            let file = current.file.get().cloned();
-            line.push(Seen { ended, file, ..current.seen.clone() });
+            line.push(Seen { ended, ..current.seen.clone() });
             let before = current.before.iter().cloned();
             line.extend(before.map(|before| Seen { ended, ..before }));
             let parent = current.parent;
@@ -83,15 +88,6 @@ impl Kin {
         }
         line.truncate(MOST_LINE);
         line
-    }
-
-    /// What a process's program is on the disk: it stays so until its exec.
-    pub fn keep_file(&self, seen: &Seen, file: &ProgramFile) {
-        if let Some(relative) = lock(&self.known).get(&(seen.pid, seen.started / CLOCK_TICK))
-            && relative.seen.exe == seen.exe
-        {
-            let _ = relative.file.set(file.clone());
-        }
     }
 
     /// What is known of a process that started then, read if need be, and
@@ -114,22 +110,21 @@ impl Kin {
         {
             return Some((Arc::clone(known), false));
         }
-        let Some(seen) = proc::read(pid, mark, &self.names, memory) else {
+        // Of the same program it is the same file, whatever lies there by now.
+        let same = known.as_ref().filter(|known| known.mark.is_same_program(&mark));
+        let file = same.and_then(|known| known.seen.file.clone());
+        let look = || file.or_else(|| self.files.of(pid));
+        let Some(seen) = proc::read(pid, mark, &self.names, memory, look) else {
             // It ended, or became another, as it was read.
             return known.map(|known| (known, true));
         };
         let (mut before, mut parent) = (Vec::new(), None);
-        let file = OnceLock::new();
         if let Some(known) = known {
             parent = Some(known.parent);
             if known.mark.is_same_program(&mark) {
                 before.clone_from(&known.before);
-                if let Some(known) = known.file.get() {
-                    let _ = file.set(known.clone());
-                }
             } else {
-                let file = known.file.get().cloned();
-                before.push(Seen { relation: Relation::Before, file, ..known.seen.clone() });
+                before.push(Seen { relation: Relation::Before, ..known.seen.clone() });
                 before.extend(known.before.iter().take(MOST_BEFORE - 1).cloned());
             }
         }
@@ -142,7 +137,7 @@ impl Kin {
             }
         });
         let read_at = Instant::now();
-        let relative = Arc::new(Relative { mark, seen, parent, before, read_at, file });
+        let relative = Arc::new(Relative { mark, seen, parent, before, read_at });
         let mut known = lock(&self.known);
         if known.len() >= MOST_KNOWN {
             known.retain(|_, one| one.read_at.elapsed() < KEPT_AT_LEAST);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::memory::Memory;
 use super::names::Names;
 use crate::identity::{Environment, Kinds, Seen, cgroup, redact, script};
+use crate::model::ProgramFile;
 
 pub(super) const CLOCK_TICK: u64 = 10_000_000;
 /// A process may make its own as long as it likes.
@@ -57,10 +58,19 @@ impl Mark {
     }
 }
 
-/// Everything of a process; nothing if it became another meanwhile.
-pub(super) fn read(pid: u32, mark: Mark, names: &Names, memory: &Memory) -> Option<Seen> {
+/// Everything of a process; nothing if it became another meanwhile. `file`: what it
+/// runs, as far as that isn't known yet.
+pub(super) fn read(
+    pid: u32,
+    mark: Mark,
+    names: &Names,
+    memory: &Memory,
+    file: impl FnOnce() -> Option<ProgramFile>,
+) -> Option<Seen> {
     let folder = PathBuf::from(format!("/proc/{pid}"));
-    let seen = told_in(&folder, pid, mark, names, memory)?;
+    let mut seen = told_in(&folder, pid, mark, names, memory)?;
+    // A file may lie where its reading hangs.
+    seen.file = memory.read(pid, seen.uid, file).flatten();
     // The same still, or all of it may be another's.
     Mark::of(pid).is_some_and(|now| now.is_same_program(&mark)).then_some(seen)
 }
@@ -207,7 +217,7 @@ mod tests {
         let mark = Mark::of(pid).unwrap();
         let names = Names::default();
         let memory = Memory::default();
-        let seen = read(pid, mark, &names, &memory).unwrap();
+        let seen = read(pid, mark, &names, &memory, || None).unwrap();
         assert_eq!(seen.exe, std::env::current_exe().ok());
         assert_eq!(seen.folder, std::env::current_dir().ok());
         assert_eq!(seen.parent, std::os::unix::process::parent_id());
@@ -215,7 +225,7 @@ mod tests {
         assert!(seen.inner_pid.is_none_or(|inner| inner > 0));
         // Of another time: another process.
         let wrong = Mark { started: mark.started + 500, ..mark };
-        assert!(read(pid, wrong, &names, &memory).is_none());
+        assert!(read(pid, wrong, &names, &memory, || None).is_none());
     }
 
     /// A process in a container, of a login with a terminal, as a host's /proc has it.
@@ -281,7 +291,7 @@ mod tests {
         };
         let terminal = fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
         let mark = Mark::of(pid).unwrap();
-        let seen = read(pid, mark, &Names::default(), &Memory::default());
+        let seen = read(pid, mark, &Names::default(), &Memory::default(), || None);
         script.kill().unwrap();
         script.wait().unwrap();
         let _ = std::process::Command::new("/bin/kill").arg(pid.to_string()).status();

@@ -32,6 +32,10 @@ fn settled(pid: u32, name: &str) {
     }
 }
 
+fn inode(path: &str) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|data| std::os::unix::fs::MetadataExt::ino(&data))
+}
+
 #[test]
 fn a_line_is_remembered_beyond_its_parents_end() {
     // A shell that starts another, which waits, and ends when it is told to.
@@ -46,7 +50,7 @@ fn a_line_is_remembered_beyond_its_parents_end() {
     out.read_line(&mut line).unwrap();
     let child: u32 = line.trim().parse().unwrap();
     settled(child, "sleep");
-    let kin = Kin::new(Arc::default());
+    let kin = Kin::new(Arc::default(), Files::start().unwrap());
     let memory = Memory::default();
     let whole = kin.line(key(child), &memory);
     let pids: Vec<u32> = whole.iter().map(|seen| seen.pid).collect();
@@ -62,6 +66,7 @@ fn a_line_is_remembered_beyond_its_parents_end() {
     let later = kin.line(key(child), &memory);
     let parent = later.iter().find(|seen| seen.pid == parent).unwrap();
     assert!(parent.ended && parent.relation == Relation::Parent);
+    assert_eq!(parent.file.as_ref().map(|file| file.inode), inode("/bin/sh"));
     assert!(later.iter().any(|seen| seen.pid == own && !seen.ended));
     Command::new("/bin/kill").arg(child.to_string()).status().unwrap();
 }
@@ -82,7 +87,8 @@ fn a_long_line_is_looked_at_further_than_it_is_told() {
     BufReader::new(first.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let last: u32 = line.trim().parse().unwrap();
     let (_, actor) = answer(last, "sh");
-    let line = Kin::new(Arc::default()).line(key(last), &Memory::default());
+    let line =
+        Kin::new(Arc::default(), Files::start().unwrap()).line(key(last), &Memory::default());
     drop(first.stdin.take());
     first.wait().unwrap();
     assert!(line.iter().any(|seen| seen.pid == std::process::id()), "{}", line.len());
@@ -98,7 +104,7 @@ fn what_a_process_was_before_is_remembered() {
         .spawn()
         .unwrap();
     settled(shell.id(), "bash");
-    let kin = Kin::new(Arc::default());
+    let kin = Kin::new(Arc::default(), Files::start().unwrap());
     let memory = Memory::default();
     kin.remember(key(shell.id()), &memory);
     drop(shell.stdin.take());
@@ -107,6 +113,8 @@ fn what_a_process_was_before_is_remembered() {
     assert_eq!((line[0].program(), line[0].relation), ("sleep", Relation::Parent));
     assert_eq!((line[1].program(), line[1].relation), ("bash", Relation::Before));
     assert_eq!(line[1].pid, shell.id());
+    let inodes = |at: usize| line[at].file.as_ref().map(|file| file.inode);
+    assert_eq!([inodes(0), inodes(1)], [inode("/bin/sleep"), inode("/bin/bash")]);
     assert_eq!(line[2].pid, std::process::id());
     ended(shell);
 }
@@ -117,7 +125,7 @@ fn another_process_of_the_same_number_is_not_taken() {
     settled(child.id(), "sleep");
     let right = key(child.id());
     let wrong = ProcessKey { started: right.started + 5_000_000_000, ..right };
-    let kin = Kin::new(Arc::default());
+    let kin = Kin::new(Arc::default(), Files::start().unwrap());
     let memory = Memory::default();
     assert!(kin.line(wrong, &memory).is_empty());
     assert!(!kin.line(right, &memory).is_empty());
@@ -142,16 +150,25 @@ fn a_user_who_floods_waits_for_itself() {
     assert!(turns.is_empty() && turns.waiting.is_empty());
 }
 
-fn answer(pid: u32, comm: &str) -> (Process, Arc<Actor>) {
+fn registrar() -> (Registrar, std::sync::mpsc::Receiver<Order>) {
     let (orders, orders_rx) = Orders::new().unwrap();
     let settings = IdentitySettings { runtimes: Vec::new(), ..IdentitySettings::default() };
     let mount = crate::host::cgroup2_mount(Path::new("/")).unwrap_or("/sys/fs/cgroup".into());
     let registrar = Registrar::start(known(&settings).unwrap(), &settings, &mount, orders).unwrap();
+    (registrar, orders_rx)
+}
+
+fn ask(registrar: &Registrar, pid: u32, comm: &str) {
     let right = key(pid);
     let mut flow = connect(0, 7);
     (flow.tgid, flow.tid, flow.started, flow.exec) = (right.tgid, right.tgid, right.started, 1);
     flow.comm[..comm.len()].copy_from_slice(comm.as_bytes());
     registrar.ask(&flow);
+}
+
+fn answer(pid: u32, comm: &str) -> (Process, Arc<Actor>) {
+    let (registrar, orders_rx) = registrar();
+    ask(&registrar, pid, comm);
     let order = orders_rx.recv_timeout(Duration::from_secs(20)).unwrap();
     let Order::Known(answer) = order else { panic!("another order") };
     assert_eq!(answer.cookie, 7);
@@ -179,6 +196,74 @@ fn the_registrar_answers() {
     assert_eq!(actor.ancestry[0].pid, std::process::id());
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert_eq!(actor.boot, boot.trim());
+}
+
+/// A shell of its own file starts another program, and ends before anything connects.
+/// Its file is known from its exec, its hash from the file that still lies there: with
+/// the connect, or in a record of its own.
+#[test]
+fn an_ancestor_that_ended_before_any_connect_has_its_file_and_its_hash() {
+    let folder = std::env::temp_dir().join(format!("tidegate-kin-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("starter");
+    std::fs::copy("/bin/bash", &program).unwrap();
+    let (registrar, orders_rx) = registrar();
+    let told = |is_deleted: bool| {
+        let mut shell = Command::new(&program)
+            .args(["-c", "sleep 60 & echo $!; read _; exit 0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let child: u32 = line.trim().parse().unwrap();
+        settled(child, "sleep");
+        let (own, parent) = (key(shell.id()), shell.id());
+        registrar.started(own);
+        registrar.started(key(child));
+        let wanted = (child, key(child).started / CLOCK_TICK);
+        let until = Instant::now() + Duration::from_secs(20);
+        while !registrar.desk.office.kin.knows(wanted) {
+            assert!(Instant::now() < until, "the exec isn't read");
+            std::thread::yield_now();
+        }
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        if is_deleted {
+            std::fs::remove_file(&program).unwrap();
+        }
+        ask(&registrar, child, "sleep");
+        let order = orders_rx.recv_timeout(Duration::from_secs(20)).unwrap();
+        Command::new("/bin/kill").arg(child.to_string()).status().unwrap();
+        let Order::Known(answer) = order else { panic!("another order") };
+        let actor = answer.actor;
+        let found = actor.ancestry.iter().find(|one| one.pid == parent).unwrap();
+        assert!(found.ended, "{found:?}");
+        (found.file.clone().unwrap(), actor)
+    };
+    let right = inode(program.to_str().unwrap()).unwrap();
+    let sum = Command::new("sha256sum").arg(&program).output().unwrap().stdout;
+    let sum = String::from_utf8(sum).unwrap().split(' ').next().unwrap().to_owned();
+    let (file, actor) = told(false);
+    assert_eq!((file.inode, actor.complete), (right, true), "{actor:?}");
+    assert!(file.build_id.is_some());
+    let hash = file.sha256.unwrap_or_else(|| {
+        let order = orders_rx.recv_timeout(Duration::from_secs(20)).unwrap();
+        let Order::Enriched(enriched) = order else { panic!("another order") };
+        let name = format!("sha256.{}:{}", file.device, file.inode);
+        enriched.facts.iter().find(|fact| fact.name == name).unwrap().value.clone()
+    });
+    assert_eq!(hash, sum);
+    // It is kept; the file may go.
+    let (file, actor) = told(true);
+    assert_eq!((file.sha256, actor.complete), (Some(sum), true));
+    // Where it went before anybody asked, that is said.
+    std::fs::copy("/bin/bash", &program).unwrap();
+    let (file, actor) = told(true);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!((file.sha256, actor.complete), (None, false));
+    assert!(file.build_id.is_some());
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Judge {
 
     /// Puts the request into the log, before anything comes of it.
     pub(super) fn record(
-        &self,
+        &mut self,
         request: &Request<'_, '_>,
         verdict: &Verdict,
         told: Option<Told<'_>>,
@@ -86,10 +86,10 @@ impl Judge {
             Verdict::Hold(_) => audit::Verdict::Held,
         };
         let decided = told.map_or(decided, |told| told.verdict);
-        let known = statement.subject.as_ref().and_then(|subject| {
-            means.shared.subjects.knowing(subject, &statement.facts, &self.catalog)
-        });
-        let subject = known.as_deref().or(statement.subject.as_deref());
+        let Self { knowing, catalog, .. } = self;
+        let ask = |subject| means.shared.subjects.knowing(subject, &statement.facts, catalog);
+        let known = statement.subject.as_ref();
+        let subject = known.map(|subject| knowing.of(subject, || ask(subject)));
         let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
         let entry = audit::Statement {
             hold: told.and_then(|told| told.hold),
@@ -102,6 +102,17 @@ impl Judge {
         let sealed = log.intent(&entry)?;
         let used = AtomicBool::new(way != Way::Bind);
         Ok(Intent::Recorded(Arc::new(Recorded { sealed, at: Instant::now(), used })))
+    }
+
+    /// What is recorded of a text, as it is known here.
+    pub fn recorded_of(
+        &self,
+        statement: &Understood,
+        means: &Means,
+    ) -> Option<Arc<audit::Subject>> {
+        let subject = statement.subject.as_ref()?;
+        let known = means.shared.subjects.knowing(subject, &statement.facts, &self.catalog);
+        Some(known.unwrap_or_else(|| Arc::clone(subject)))
     }
 
     /// The record of a request that was refused. They are asked for in order.

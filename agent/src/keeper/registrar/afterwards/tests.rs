@@ -46,7 +46,7 @@ fn open(actor: Arc<Actor>) -> Open {
         ..Facts::default()
     };
     let key = LoginKey(vec![(1187, 7_000_000_000), (1180, 6_000_000_000)]);
-    Open::of(&facts, &samples::process(), &actor, Some(key)).unwrap()
+    Open::of(&facts, &samples::process(), &actor, Some(key), Vec::new()).unwrap()
 }
 
 fn line(at: u64) -> String {
@@ -84,9 +84,9 @@ fn nothing_is_open_where_all_is_known_in_time() {
     let actor = Arc::new(Actor::default());
     let known = Seen { user: Some("alice".into()), ..Seen::default() };
     let facts = Facts { process: known, ..Facts::default() };
-    assert!(Open::of(&facts, &samples::process(), &actor, None).is_none());
+    assert!(Open::of(&facts, &samples::process(), &actor, None, Vec::new()).is_none());
     let nameless = Facts { process: Seen::default(), ..facts.clone() };
-    assert!(Open::of(&nameless, &samples::process(), &actor, None).unwrap().user);
+    assert!(Open::of(&nameless, &samples::process(), &actor, None, Vec::new()).unwrap().user);
     // A number in a container is the image's own: nobody on this host is asked.
     let contained = Workload {
         container: Some("c".into()),
@@ -94,7 +94,7 @@ fn nothing_is_open_where_all_is_known_in_time() {
         ..Workload::default()
     };
     let nameless = Facts { workload: contained, ..nameless };
-    assert!(Open::of(&nameless, &samples::process(), &actor, None).is_none());
+    assert!(Open::of(&nameless, &samples::process(), &actor, None, Vec::new()).is_none());
 }
 
 #[test]
