@@ -97,7 +97,7 @@ pub(super) struct State {
     /// Where in this segment what stands.
     known: HashMap<u128, u64>,
     words: HashMap<Box<str>, u64>,
-    sequences: HashMap<crate::model::ProcessKey, Arc<AtomicU64>>,
+    processes: HashMap<crate::model::ProcessKey, connection::Counted>,
     /// How many connections there were.
     connections: u64,
     floods: Floods,
@@ -138,7 +138,7 @@ impl Log {
             waiting: 0,
             known: HashMap::new(),
             words: HashMap::new(),
-            sequences: HashMap::new(),
+            processes: HashMap::new(),
             connections: 0,
             floods: Floods::default(),
             sums: Sums::default(),

@@ -276,9 +276,10 @@ const RESIDENT: &str = "resident per session/KiB";
 
 /// Measures what is promised.
 pub fn promised(tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
-    let ground = Ground::start()?;
     let mut samples = Samples::new();
     for (order, secured) in [false, true].into_iter().enumerate() {
+        // What earlier sessions have left would hide what later ones take.
+        let ground = Ground::start()?;
         let case = idle(secured);
         tell(&case);
         for way in [Way::Tidegate, Way::Deciding] {
@@ -305,7 +306,6 @@ fn idle(secured: bool) -> String {
 }
 
 pub fn run(rows: &Rows, tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
-    let ground = Ground::start()?;
     let mut samples = Samples::new();
     let mut order = 0;
     let mut row = |case: String,
@@ -328,11 +328,13 @@ pub fn run(rows: &Rows, tell: &mut dyn FnMut(&str)) -> Result<Vec<Measure>> {
         Ok(())
     };
     for secured in [false, true] {
+        // What earlier sessions have left would hide what later ones take.
+        let ground = Ground::start()?;
         row(idle(secured), &Way::ALL[1..], &mut |way| {
             Ok(vec![(RESIDENT, ground.idle(way, secured)?)])
         })?;
     }
-    // Made after the memory was measured, for they leave some behind.
+    let ground = Ground::start()?;
     let mut init = Command::new(program("pgbench")?);
     run_command(init.args(["-i", "-q", "-s", "20"]).arg(ground.dsn(Way::Direct, false)))?;
     for secured in [false, true] {

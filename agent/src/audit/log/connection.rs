@@ -2,8 +2,8 @@
 
 mod together;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use super::flood::{self, Allowance};
 use super::{Group, Log, LogError, Sealed, Shared, State, micros};
@@ -29,12 +29,21 @@ pub struct Connection {
 pub struct Party {
     /// Tells it from this process's other connections.
     pub number: u64,
-    process_json: Box<str>,
+    /// Of all its process's connections: it is as long as all else that they keep.
+    process_json: Arc<str>,
     process_key: u128,
     flow_json: Box<str>,
     flow_key: u128,
     sequence: Arc<AtomicU64>,
     payer: flood::Payer,
+}
+
+/// A process of which there were connections.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    sequence: Arc<AtomicU64>,
+    /// As long as one of its connections is there.
+    told: Option<Weak<str>>,
 }
 
 impl Log {
@@ -47,11 +56,11 @@ impl Log {
             rest.remove("process");
             process.extend(rest.remove("actor").map(|actor| ("actor".to_owned(), actor)));
         }
-        let process_json = process.to_string().into_boxed_str();
+        let process_json = process.to_string();
         let flow_json = rest.to_string().into_boxed_str();
-        let (number, sequence) = match self.shared() {
-            Some(shared) => shared.lock().sequence(&flow),
-            None => Default::default(),
+        let (number, sequence, process_json) = match self.shared() {
+            Some(shared) => shared.lock().counted(&flow, &process_json),
+            None => (0, Arc::default(), process_json.into()),
         };
         let party = Arc::new(Party {
             number,
@@ -67,14 +76,18 @@ impl Log {
 }
 
 impl State {
-    /// The connection's number, and where its process's records are counted.
-    fn sequence(&mut self, flow: &Flow) -> (u64, Arc<AtomicU64>) {
-        if self.sequences.len() > MOST_PROCESSES {
-            self.sequences.retain(|_, sequence| Arc::strong_count(sequence) > 1);
+    /// The connection's number, and where its process's records are counted. `told`: who
+    /// that is, as far as is known by now.
+    fn counted(&mut self, flow: &Flow, told: &str) -> (u64, Arc<AtomicU64>, Arc<str>) {
+        if self.processes.len() > MOST_PROCESSES {
+            self.processes.retain(|_, known| Arc::strong_count(&known.sequence) > 1);
         }
         self.connections += 1;
-        let sequence = Arc::clone(self.sequences.entry(flow.process.key).or_default());
-        (self.connections, sequence)
+        let known = self.processes.entry(flow.process.key).or_default();
+        let shared = known.told.as_ref().and_then(Weak::upgrade).filter(|known| **known == *told);
+        let told = shared.unwrap_or_else(|| told.into());
+        known.told = Some(Arc::downgrade(&told));
+        (self.connections, Arc::clone(&known.sequence), told)
     }
 }
 
@@ -82,6 +95,12 @@ impl Connection {
     #[cfg(test)]
     pub(super) fn party(&self) -> &Arc<Party> {
         &self.party
+    }
+
+    /// Who it is, as it is told once for all connections of that process.
+    #[cfg(test)]
+    pub(super) fn process(&self) -> &Arc<str> {
+        &self.party.process_json
     }
 
     pub fn opened(&self) -> Result<(), LogError> {
@@ -362,7 +381,8 @@ struct Over {
 impl Party {
     /// Tells the connection and its process in this segment.
     fn define(&self, group: &mut Group<'_>) -> u64 {
-        let process = group.define(self.process_key, |_| Body::Process(self.process_json.clone()));
+        let process =
+            group.define(self.process_key, |_| Body::Process(Box::from(&*self.process_json)));
         group.define(self.flow_key, |here| {
             Body::Flow(record::Flow { process: here - process, json: self.flow_json.clone() })
         })

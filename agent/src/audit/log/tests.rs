@@ -145,6 +145,20 @@ fn a_session_is_recorded_and_refers_to_what_was_told_once() {
 }
 
 #[test]
+fn connections_of_a_process_keep_one_text_of_it() {
+    let scratch = Scratch::new();
+    let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
+    let [one, same, other] = [7, 7, 8].map(|pid| log.connection(flow(pid, Mode::Strict)));
+    assert!(Arc::ptr_eq(one.process(), same.process()));
+    assert!(!Arc::ptr_eq(one.process(), other.process()));
+    // More is known of it than before.
+    let mut known = (*flow(7, Mode::Strict)).clone();
+    known.process.user = Some("somebody".into());
+    let later = log.connection(Arc::new(known));
+    assert!(later.process().contains("somebody") && !one.process().contains("somebody"));
+}
+
+#[test]
 fn what_a_session_calls_itself_is_told_without_secrets() {
     let scratch = Scratch::new();
     let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
