@@ -225,12 +225,15 @@ impl Asking<'_> {
                 if reads && matches!(object.kind, ObjectKind::Function | ObjectKind::Type) {
                     continue;
                 }
-                self.thing(effect, object, Bound::NotApplicable);
+                self.thing(effect, object, if reads { bound } else { Bound::NotApplicable });
                 *left = left.without(effect);
             }
         }
     }
 
+        // How many rows a view gives, whoever asks it tells.
+        let kept = statement.later_of.is_some();
+        let bound = if kept { Bound::NotApplicable } else { statement.reads };
     /// What runs that isn't the server's own.
     fn code(&mut self, effects: Effects, left: &mut Effects) {
         if self.statement.is_body() {

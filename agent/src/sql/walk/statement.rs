@@ -190,7 +190,9 @@ impl<'t> Walk<'t, '_> {
             } else if !outside {
                 self.out.returns = Some(outputs);
             }
-            self.bound(if of.is_from { Bound::NotApplicable } else { Bound::Unbounded });
+            let bound = if of.is_from { Bound::NotApplicable } else { Bound::Unbounded };
+            self.bound(bound);
+            self.reads(bound);
         } else {
             let given = self.nested_outputs(of.query(), Way::Copy);
             if !outside {
@@ -209,6 +211,7 @@ impl<'t> Walk<'t, '_> {
         let objects = self.out.objects.len();
         let part = self.out.parts.len();
         self.nested(of.query(), if analyze { Way::ExplainAnalyze } else { Way::Explain });
+        let reads = self.out.reads;
         if !analyze {
             // Planned, not run; planning runs code all the same.
             let planned = Effects::of(Effect::Read)
@@ -225,6 +228,7 @@ impl<'t> Walk<'t, '_> {
             }
             self.out.session.clear();
         }
+            self.out.reads = reads;
         // Plans show constants, estimates and, analysed, counts of the data.
         let sources = (0..self.out.columns.len())
             .filter_map(|column| u32::try_from(column).ok())
