@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::asks;
 use super::context::Transaction;
 use super::decide::{Question, verdict};
 use super::permit::{Ruling, Stance, Verdict};
@@ -17,7 +18,7 @@ use super::scene::{Scene, Subject};
 use super::set::{Generation, Set};
 use super::vocabulary::{Fact, FactSet};
 use crate::model::Trace;
-use crate::sql::{Effects, Facts};
+use crate::sql::{Effect, Effects, Facts};
 
 /// Shared by all sessions of an agent.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ impl Cache {
         let prepared = question.prepared.iter().flatten();
         let effects =
             prepared.map(|facts| facts.effects()).fold(question.facts.effects(), Effects::union);
+        let effects = if gropes(question) { effects.with(Effect::Unknown) } else { effects };
         let effects = question.facts.later().fold(effects, |all, one| all.union(one.effects));
         let reads: FactSet = set.reads(effects);
         let fleeting = reads.contains(Fact::Hour)
@@ -169,6 +171,12 @@ impl Shard {
         }
         self.young.insert(hash, entry);
     }
+}
+
+/// Whether it fetches from what nobody knows, which is asked about as if it did anything.
+fn gropes(question: &Question<'_>) -> bool {
+    let mut prepared = question.prepared.iter().map(Option::as_deref);
+    Set::executes(question.facts).any(|one| asks::gropes(one, prepared.next().flatten()))
 }
 
 fn hash(set: &Set, question: &Question<'_>, passing: Passing, catalog: u64) -> u64 {

@@ -58,7 +58,7 @@ struct Case {
     /// The columns that are masked for whoever asks, and those whose content is.
     masked: Vec<String>,
     scanned: Vec<String>,
-    /// The statement as some other text prepared it, by name.
+    /// The text that holds the prepared statement or cursor, by name.
     prepared: Vec<(String, String)>,
     verdict: Option<String>,
     policies: Option<Vec<String>>,
@@ -234,8 +234,9 @@ impl Case {
         let read = |sql: &str| Arc::new(cell.read(sql.as_bytes(), &state));
         let facts = read(sql);
         let prepared: Vec<_> = Set::executes(&facts)
-            .map(|name| {
-                let found = self.prepared.iter().find(|(known, _)| known == name);
+            .map(|one| {
+                let name = one.handle.as_deref();
+                let found = self.prepared.iter().find(|(known, _)| Some(&**known) == name);
                 found.map(|(_, text)| read(text))
             })
             .collect();

@@ -35,7 +35,7 @@ use crate::policy::vocabulary::Fact;
 use crate::policy::{Ruling, Scene, Subject, Target, Verdict, Words};
 use crate::sql::facts::{Call, CallClass, Facts, Origin, Statement, Verb};
 use crate::sql::{Encoding, LexingState, Strings};
-use crate::wire::postgres::session::{Ending, Naming, Outcome, Refusal, Runs, Session};
+use crate::wire::postgres::session::{Ending, Naming, Outcome, Portal, Refusal, Runs, Session};
 use crate::wire::postgres::{Bind, Transaction as Said};
 use kept::{Broken, Kept};
 
@@ -210,14 +210,21 @@ impl Judge {
         if !only_sets(&statement.facts) {
             self.look_up();
         }
-        let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
+        let cursor = cursor(&statement, session);
+        let of_cursor = || cursor.as_ref()?.permit.pass.as_ref();
+        let passes = held.and_then(Holding::passes).or_else(|| of_portal(runs));
+        let mut pass = passes.or_else(of_cursor).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         self.know_temporary();
         let carries = match statement.writes {
             true => writeback::brings(&self.hand(means), runs, &statement, session),
             false => Trace::None,
         };
-        let bound = self.values(runs, &statement, means);
+        let bound = match &cursor {
+            // What its rows are made of was bound when it was opened.
+            Some(cursor) => cursor.permit.values.clone(),
+            None => self.values(runs, &statement, means),
+        };
         let decide = |judge: &Self, lifted: &[String]| {
             let passing = Passing { lifted, carries, values: bound.as_deref() };
             judge.decide(&statement, session, means, passing)
@@ -432,15 +439,26 @@ fn is_foreign(call: &Call) -> bool {
 /// The prepared statement or cursor that a text names, by what the session knows.
 fn behind(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Understood>> {
     let handle = statement.facts.running().find_map(|one| {
-        let named = matches!(one.verb, Verb::Execute | Verb::Fetch);
-        one.handle.as_deref().filter(|_| named).map(|handle| (one.verb, handle))
+        let named = one.verb == Verb::Execute || is_fetch(one);
+        one.handle.as_deref().filter(|_| named).map(|handle| (one, handle.as_bytes()))
     });
-    let (verb, handle) = handle?;
-    if verb == Verb::Execute {
-        return Some(Arc::clone(&session.executed(handle.as_bytes())?.permit.statement));
-    }
-    let known = session.portal(handle.as_bytes()).filter(|known| known.certain)?;
-    Some(Arc::clone(&known.value.permit.statement))
+    let (one, handle) = handle?;
+    Some(match is_fetch(one) {
+        true => Arc::clone(&session.fetched(handle)?.permit.statement),
+        false => Arc::clone(&session.executed(handle)?.permit.statement),
+    })
+}
+
+/// The cursor that a text fetches from, where it does nothing else.
+fn cursor(statement: &Understood, session: &Session<Judged>) -> Option<Arc<Portal<Judged>>> {
+    let mut all = statement.facts.running();
+    let one = all.next().filter(|one| is_fetch(one))?;
+    let alone = all.next().is_none();
+    session.fetched(one.handle.as_deref()?.as_bytes()).filter(|_| alone)
+}
+
+fn is_fetch(one: &Statement) -> bool {
+    matches!(one.verb, Verb::Fetch | Verb::Move)
 }
 
 /// A path that no server would show: nothing is known of it.

@@ -37,7 +37,7 @@ pub fn brings(
         _ => Default::default(),
     };
     let prepared = Set::executes(&statement.facts)
-        .filter_map(|name| session.statement(name.as_bytes()))
+        .filter_map(|one| session.statement(one.handle.as_deref()?.as_bytes()))
         .map(|known| known.value.permit.statement.carries);
     let values = values.iter().flatten().map(|value| hand.wrote(value));
     values.chain(prepared).max().unwrap_or_default().max(statement.carries)

@@ -179,9 +179,26 @@ fn what_a_prepared_statement_holds_counts_for_its_execution() {
     // Only what executes takes them.
     assert_eq!(asked("deallocate p"), "");
     let names: Vec<_> = Set::executes(&facts("execute a; deallocate b; explain execute c"))
-        .map(ToOwned::to_owned)
+        .filter_map(|one| one.handle.clone())
         .collect();
-    assert_eq!(names, ["a", "c"]);
+    assert_eq!(names, ["a".into(), "c".into()] as [Box<str>; 2]);
+}
+
+#[test]
+fn what_a_cursor_holds_counts_each_time_rows_are_fetched() {
+    let scene = Scene::new(target(None));
+    let held = facts("delete from s.b; declare c cursor for select f(x) from s.a");
+    let asked = |text: &str| asked_in(text, Some(&held), &scene, &NoCatalog);
+    for text in ["fetch c", "move 5 in c"] {
+        // What stood beside it in its text has run.
+        assert_eq!(asked(text), "read `s.a` all, execute function `f`", "{text}");
+        assert_eq!(asked_in(text, None, &scene, &NoCatalog), "read the database", "{text}");
+    }
+    assert_eq!(asked("close c"), "");
+    // A portal that the protocol bound may write as it is read.
+    let bound = facts("delete from s.a where id = 1 returning *");
+    let found = asked_in("fetch all from p", Some(&bound), &scene, &NoCatalog);
+    assert!(found.starts_with("delete `s.a` some"), "{found}");
 }
 
 #[test]

@@ -98,8 +98,9 @@ impl<'t> Walk<'t, '_> {
             Node::FetchStmt(of) => {
                 self.verb(if of.ismove { Verb::Move } else { Verb::Fetch });
                 self.handle(of.portalname());
+                // What is skipped is read as well.
+                self.effect(Effect::Read);
                 if !of.ismove {
-                    self.effect(Effect::Read);
                     self.unknown_rows();
                 }
             }
@@ -210,8 +211,8 @@ impl<'t> Walk<'t, '_> {
         }
         let objects = self.out.objects.len();
         let part = self.out.parts.len();
-        self.nested(of.query(), if analyze { Way::ExplainAnalyze } else { Way::Explain });
         let reads = self.out.reads;
+        self.nested(of.query(), if analyze { Way::ExplainAnalyze } else { Way::Explain });
         if !analyze {
             // Planned, not run; planning runs code all the same.
             let planned = Effects::of(Effect::Read)
@@ -227,8 +228,8 @@ impl<'t> Walk<'t, '_> {
                 object.uses = Uses::of(Use::Read);
             }
             self.out.session.clear();
-        }
             self.out.reads = reads;
+        }
         // Plans show constants, estimates and, analysed, counts of the data.
         let sources = (0..self.out.columns.len())
             .filter_map(|column| u32::try_from(column).ok())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Judge;
+use super::{Judge, is_fetch};
 use crate::enforcer::means::Means;
 use crate::enforcer::postgres::gate::{Judged, Understood};
 use crate::enforcer::postgres::parameters;
@@ -38,9 +38,7 @@ impl Judge {
         let Passing { lifted, carries, values } = passing;
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
-            .map(|name| {
-                Some(Arc::clone(&session.executed(name.as_bytes())?.permit.statement.facts))
-            })
+            .map(|one| prepared_in(one, &statement.facts, session))
             .collect();
         let transaction = match session.transaction() {
             Said::Open => Transaction::Open,
@@ -79,11 +77,10 @@ impl Judge {
         let unicode = self.is_unicode();
         match runs {
             // What an EXECUTE gives is written in its text, as expressions.
+            _ if Set::executes(&statement.facts).next().is_some() => None,
             Runs::Query(_) => {
                 let prepares = |one: &Statement| one.verb == Verb::Prepare;
-                let by_name = Set::executes(&statement.facts).next().is_some()
-                    || statement.facts.running().any(prepares);
-                (!by_name).then(Arc::default)
+                (!statement.facts.running().any(prepares)).then(Arc::default)
             }
             Runs::Parse(_) => None,
             Runs::Bind(bind, known) => {
@@ -125,4 +122,21 @@ impl Judge {
             Some(Sight::Masked { mask: None, .. }) | None => class.default_mask(),
         }
     }
+}
+
+/// The text in which that was prepared which a statement of `text` runs by its name.
+fn prepared_in(
+    one: &Statement,
+    text: &Arc<Facts>,
+    session: &Session<Judged>,
+) -> Option<Arc<Facts>> {
+    let name = one.handle.as_deref()?;
+    if !is_fetch(one) {
+        return Some(Arc::clone(&session.executed(name.as_bytes())?.permit.statement.facts));
+    }
+    let mut before = text.running().take_while(|other| !std::ptr::eq(*other, one));
+    if before.any(|other| other.verb == Verb::DeclareCursor && other.handle == one.handle) {
+        return Some(Arc::clone(text));
+    }
+    Some(Arc::clone(&session.fetched(name.as_bytes())?.permit.statement.facts))
 }

@@ -1,10 +1,9 @@
 //! What a session's own statements change about those behind them: how texts are read,
 //! by whose rights they run, and where bare names lie.
 
-use super::{Judge, LOST, behind, unsaid};
+use super::{Judge, LOST, behind, is_fetch, unsaid};
 use crate::enforcer::postgres::gate::{Judged, Understood};
 use crate::policy::{Scene, Target};
-use crate::sql::facts::{Statement, Verb};
 use crate::wire::postgres::session::Session;
 
 impl Judge {
@@ -20,8 +19,7 @@ impl Judge {
     pub(super) fn ran(&mut self, statement: &Understood, session: &Session<Judged>) {
         self.settings.ran(&statement.facts);
         self.unsaid.follow(&statement.facts);
-        let fetches = |one: &Statement| matches!(one.verb, Verb::Fetch | Verb::Move);
-        if statement.facts.running().any(fetches) {
+        if statement.facts.running().any(is_fetch) {
             match behind(statement, session) {
                 Some(behind) => {
                     self.unsaid.follow(&behind.facts);

@@ -217,7 +217,7 @@ impl<G: Gate> Session<G> {
     }
 
     /// What a name means to the request that comes next.
-    fn meaning<T: Clone>(
+    pub(super) fn meaning<T: Clone>(
         &self,
         names: &Names<T>,
         name: &[u8],

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::request::Copying;
-use super::{Gate, Session, Statement};
+use super::{Gate, Portal, Session, Statement};
 use crate::wire::postgres::backend::Transaction;
 use crate::wire::postgres::framer::Frame;
 
@@ -43,9 +43,16 @@ impl<G: Gate> Session<G> {
     }
 
     /// The prepared statement that EXECUTE finds by this name, if that is certain.
-    pub fn executed(&self, name: &[u8]) -> Option<&Arc<Statement<G>>> {
-        let known = self.statements.confirmed(name).filter(|known| known.certain)?;
-        (self.naming != Naming::Renamed || known.value.by_sql).then_some(known.value)
+    pub fn executed(&self, name: &[u8]) -> Option<Arc<Statement<G>>> {
+        let known = self.meaning(&self.statements, name).ok()??;
+        let found = self.naming != Naming::Renamed || known.value.by_sql;
+        (known.certain && found).then_some(known.value)
+    }
+
+    /// The cursor or portal that FETCH finds by this name, if that is certain.
+    pub fn fetched(&self, name: &[u8]) -> Option<Arc<Portal<G>>> {
+        let known = self.meaning(&self.portals, name).ok()??;
+        known.certain.then_some(known.value)
     }
 
     /// Whether all that was sent before has an end of its own.
