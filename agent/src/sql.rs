@@ -36,7 +36,7 @@ pub use effect::{ColumnUse, ColumnUses, Effect, Effects, Path, Step, Use, Uses};
 pub use facts::{Bound, Doubt, Facts, Statement, Verb};
 pub use fastpath::function_call;
 pub use handles::session_effects;
-pub use lexer::{Kind as TokenKind, Lexer};
+pub use lexer::{Kind as TokenKind, Lexer, Token};
 pub use read::Bounds;
 pub use state::{Encoding, LexingState, Strings};
 pub use tags::{Tags, TraceContext};
