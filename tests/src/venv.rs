@@ -11,6 +11,7 @@ use crate::agent::target_folder;
 /// What is installed; a change makes the environment anew.
 const PACKAGES: &[&str] = &[
     "psycopg[binary]==3.2.3",
+    "psycopg_pool==3.2.4",
     "asyncpg==0.30.0",
     "sqlalchemy==2.0.43",
     // What SQLAlchemy's own tests are run by.

@@ -20,9 +20,12 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use deeds::{Deed, Found, Watch};
-use tidegate::sql::facts::{Note, ObjectKind, Verb};
+use tidegate::model::{ActorKind, Principal, Timestamp};
+use tidegate::policy::vocabulary::Action;
+use tidegate::policy::{Circumstances, NoCatalog, Question, Scene, Set, Subject, Target};
+use tidegate::sql::facts::{Note, ObjectKind, Statement, Verb};
 use tidegate::sql::{Cell, Effect, Effects, Encoding, Facts, LexingState, Strings, cell};
 use tidegate_tests::agent::target_folder;
 use tidegate_tests::folder::TempFolder;
@@ -133,13 +136,45 @@ fn names_setting(facts: &Facts, setting: &str) -> bool {
     facts.session().any(|effect| names(&effect.setting))
 }
 
+/// Whoever asks the policies, and where.
+struct Asks {
+    set: Set,
+    subject: Subject,
+    scene: Scene,
+}
+
+impl Asks {
+    fn new() -> Result<Self> {
+        let actor = Principal {
+            kind: ActorKind::Unplaced,
+            workload: "regression".into(),
+            person: None,
+            user: None,
+            program: None,
+            groups: Vec::new(),
+        };
+        let target = Target {
+            server: "db.example:5432".into(),
+            environment: None,
+            database: "regression".into(),
+            role: "app".into(),
+            search_path: None,
+            anywhere: false,
+            temporary: Vec::new(),
+        };
+        let set = Set::embedded().map_err(|mistakes| anyhow!("{mistakes}"))?;
+        Ok(Self { set, subject: Subject::new(actor), scene: Scene::new(target) })
+    }
+}
+
 struct Session {
     connection: Connection,
+    asks: Asks,
     state: LexingState,
     /// As ReadyForQuery said last.
     rests: u8,
-    /// Cursors and prepared statements, and what they run.
-    handles: HashMap<String, Effects>,
+    /// Cursors and prepared statements, and the texts that hold them.
+    handles: HashMap<String, Arc<Facts>>,
     /// Its temporary tables.
     own: HashSet<String>,
     watch: Watch,
@@ -153,7 +188,7 @@ impl Session {
         connection.send(&message::startup(message::PROTOCOL, &parameters))?;
         let said = connection.login("app", "tide")?;
         let state = LexingState { server_major: Some(15), ..LexingState::default() };
-        let (handles, own) = (HashMap::new(), HashSet::new());
+        let (handles, own, asks) = (HashMap::new(), HashSet::new(), Asks::new()?);
         let watch = match watch {
             Some(mut watch) => {
                 watch.learn(&mut connection)?;
@@ -161,7 +196,7 @@ impl Session {
             }
             None => Watch::new(&mut connection)?,
         };
-        let mut session = Self { connection, state, rests: b'I', handles, own, watch };
+        let mut session = Self { connection, asks, state, rests: b'I', handles, own, watch };
         for message in &said {
             session.hear(message);
         }
@@ -221,29 +256,42 @@ impl Session {
     }
 
     /// All that running it may do, by what is known here.
-    fn judged(&mut self, facts: &Facts) -> Effects {
+    fn judged(&mut self, facts: &Arc<Facts>) -> Effects {
         let mut judged = Effects::NONE;
         for statement in facts.running() {
             let made = statement.objects.iter().filter(|one| one.temporary);
             self.own.extend(made.map(|one| one.name.to_string()));
-            let handle = statement.handle.as_deref();
-            let known = handle.and_then(|handle| self.handles.get(handle)).copied();
-            judged.extend(match (statement.verb, known) {
-                (Verb::Execute, Some(known)) => {
-                    let own = statement.effects.without(Effect::Execute).without(Effect::Unknown);
-                    own.union(known)
-                }
-                (Verb::Fetch | Verb::Move, Some(known)) => statement.effects.union(known),
-                (Verb::Fetch | Verb::Move, None) => statement.effects.with(Effect::Unknown),
+            judged.extend(match statement.verb {
+                Verb::Execute | Verb::Fetch | Verb::Move => self.asked(statement),
                 _ => statement.effects,
             });
+            let handle = statement.handle.as_deref();
             if let (Verb::Prepare | Verb::DeclareCursor, Some(handle)) = (statement.verb, handle) {
-                let runs = facts.statements.iter().map(|one| one.effects);
-                let runs = runs.fold(Effects::NONE, Effects::union);
-                self.handles.insert(handle.to_owned(), runs);
+                self.handles.insert(handle.to_owned(), Arc::clone(facts));
             }
         }
         judged
+    }
+
+    /// What policies are asked about one that runs what was prepared.
+    fn asked(&self, statement: &Statement) -> Effects {
+        let alone = Arc::new(Facts::new(vec![statement.clone()]));
+        let known = |one: &Statement| self.handles.get(one.handle.as_deref()?).cloned();
+        let prepared: Vec<_> = Set::executes(&alone).map(known).collect();
+        let question = Question {
+            subject: &self.asks.subject,
+            scene: &self.asks.scene,
+            facts: &alone,
+            prepared: &prepared,
+            circumstances: Circumstances::new(Timestamp(0)),
+            catalog: &NoCatalog,
+        };
+        let asked = self.asks.set.asked(&question).into_iter();
+        let effects = asked.filter_map(|(action, _)| match action {
+            Action::Does(effect) => Some(effect),
+            Action::Connect | Action::Reveal => None,
+        });
+        effects.collect()
     }
 
     /// Runs a statement and looks what it did. A transaction that was begun for it is
@@ -394,7 +442,7 @@ fn play_script(
             _ => None,
         };
         figures.statements += 1;
-        let facts = cell.read(text.as_bytes(), &session.state);
+        let facts = Arc::new(cell.read(text.as_bytes(), &session.state));
         let judged = session.judged(&facts);
         let own = session.rests == b'I';
         let was = number(admin)?;

@@ -188,15 +188,67 @@ fn a_portal_obeys_the_policies_of_each_execution() -> Result<()> {
     session.send(&begun.concat())?;
     let said = session.until(b's')?;
     ensure!(said.iter().filter(|one| one.kind == b'D').count() == 1, "{said:?}");
-    ground.own(
-        "@id(\"own/orders\") @reason(\"no more\") \
-         forbid (principal, action == Action::\"read\", resource is Table) \
-         when { resource.name == \"orders\" };",
-    )?;
+    ground.own(NO_ORDERS)?;
     let said = session.ask(&[message::execute("", 1), message::sync()].concat())?;
     ensure!(!said.iter().any(|one| matches!(one.kind, b'D' | b's' | b'C')), "{said:?}");
     is_refused(&mut session, &said, "own/orders").with_context(|| ground.agent.tail())
 }
+
+/// A cursor's rows are made when they are asked for, and skipped rows are made too.
+#[test]
+fn an_open_cursor_obeys_the_policies_of_each_fetch() -> Result<()> {
+    let _alone = alone();
+    let mut ground = Ground::new("enforce")?;
+    let mut session = ground.session()?;
+    let bound = [
+        message::parse("", "SELECT id FROM orders ORDER BY id", &[]),
+        message::bind("c", "", message::TEXT, &[], message::TEXT),
+        message::sync(),
+    ];
+    let by_protocol = bound.concat();
+    let by_sql = message::query("DECLARE c CURSOR FOR SELECT id FROM orders ORDER BY id");
+    let once = |sql: &str| [message::once(sql, &[], message::TEXT), message::sync()].concat();
+    for opens in [&by_sql, &by_protocol] {
+        for runs in [message::query("FETCH 1 FROM c"), once("FETCH 1 FROM c"), once("MOVE 1 IN c")]
+        {
+            ground.own("// Nothing yet.\n")?;
+            for bytes in [&message::query("BEGIN"), opens, &message::query("FETCH 1 FROM c"), &runs]
+            {
+                let said = session.ask(bytes)?;
+                ensure!(error(&said).is_none(), "{said:?}{}", ground.agent.tail());
+            }
+            ground.own(NO_ORDERS)?;
+            let said = session.ask(&runs)?;
+            ensure!(!said.iter().any(|one| matches!(one.kind, b'D' | b'C')), "{said:?}");
+            let [code, _, detail] = error(&said).with_context(|| ground.agent.tail())?;
+            ensure!(code == "42501" && detail.contains("own/orders"), "{code} {detail}");
+            session.query("ROLLBACK")?;
+        }
+    }
+    ground.own("// Nothing yet.\n")?;
+    for bytes in [&message::query("BEGIN"), &by_sql] {
+        session.ask(bytes)?;
+    }
+    ground.own(NO_ORDERS)?;
+    let closed = session.query("CLOSE c")?;
+    ensure!(error(&closed).is_none(), "{closed:?}");
+    // One that nobody knows may be of any table.
+    ground.own("// Nothing yet.\n")?;
+    let opened = "DECLARE d CURSOR FOR SELECT 7; SAVEPOINT s; ROLLBACK TO s";
+    for sql in [opened, "FETCH 1 FROM d"] {
+        let said = session.query(sql)?;
+        ensure!(error(&said).is_none(), "{said:?}{}", ground.agent.tail());
+    }
+    ground.own(NO_ORDERS)?;
+    let said = session.query("FETCH 1 FROM d")?;
+    let [code, _, detail] = error(&said).with_context(|| format!("{said:?}"))?;
+    ensure!(code == "42501" && detail.contains("own/orders"), "{code} {detail}");
+    Ok(())
+}
+
+const NO_ORDERS: &str = "@id(\"own/orders\") @reason(\"no more\") \
+    forbid (principal, action == Action::\"read\", resource is Table) \
+    when { resource.name == \"orders\" };";
 
 /// Each value that is bound decides, whether it comes as text or as bytes.
 #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cedar_policy::{PolicySet, Response};
 use serde_json::Value;
 
-use super::asks::{Ask, Asks, Thing, kind_name, own_effects};
+use super::asks::{Ask, Asks, Thing, behind, executes, gropes, kind_name, own_effects};
 use super::context::{About, bounded, of_statement};
 use super::decide::{Things, ask, store};
 use super::permit::{Cause, Ruling, Why};
@@ -20,7 +20,7 @@ use super::set::Set;
 use super::source::Read;
 use super::vocabulary::Action;
 use crate::sql::facts::ObjectKind;
-use crate::sql::{Bound, Effect, Effects, Facts, Statement};
+use crate::sql::{Bound, Effect, Effects, Statement};
 
 /// What can be done to tables.
 pub(super) const EFFECTS: Effects = Effects::of(Effect::Read)
@@ -198,10 +198,12 @@ impl Set {
 }
 
 fn may_touch_anything(about: &About<'_>) -> bool {
-    let unread = own_effects(about.statement, about.prepared).contains(Effect::Unknown)
-        && about.statement.may_touch_anything();
-    let prepared = about.prepared.into_iter().flat_map(Facts::running);
-    unread || prepared.into_iter().any(Statement::may_touch_anything)
+    let About { statement, prepared, .. } = *about;
+    let unread = own_effects(statement, prepared).contains(Effect::Unknown)
+        && statement.may_touch_anything();
+    let prepared = prepared.filter(|_| executes(statement));
+    let held = || prepared.into_iter().flat_map(|facts| behind(statement, facts));
+    unread || gropes(statement, prepared) || held().any(Statement::may_touch_anything)
 }
 
 /// How a cause calls what could be touched.

@@ -6,6 +6,7 @@
 //!   else on the database.
 //! - A name that may mean one of several things is asked for as each of them: all
 //!   must be allowed.
+//! - What a prepared statement or a cursor holds is asked for each time it runs.
 //! - What is kept to run later is asked for as if it ran, but for what a function's body
 //!   calls and hides: whoever calls the function is asked about that.
 
@@ -62,7 +63,7 @@ pub(super) struct Asks {
 pub(super) const MOST: usize = 2_048;
 
 impl Asks {
-    /// `prepared`: what the prepared statement holds that this one executes.
+    /// `prepared`: the text of the prepared statement or cursor that this one runs.
     pub fn of(
         statement: &Statement,
         prepared: Option<&Facts>,
@@ -83,11 +84,39 @@ impl Asks {
     }
 }
 
-/// Whether it runs a prepared statement by name.
+/// Whether it runs a prepared statement or a cursor by name.
 pub(super) fn executes(statement: &Statement) -> bool {
     statement.handle.is_some()
         && (statement.verb == Verb::Execute
+            || fetches(statement)
             || statement.parts.iter().any(|part| part.verb == Verb::Execute))
+}
+
+/// Whether it runs a cursor: its rows are made when they are asked for.
+fn fetches(statement: &Statement) -> bool {
+    matches!(statement.verb, Verb::Fetch | Verb::Move)
+}
+
+/// Whether what it runs is a cursor that nobody knows: it may read any table.
+pub(super) fn gropes(statement: &Statement, prepared: Option<&Facts>) -> bool {
+    match prepared {
+        None => fetches(statement),
+        // A portal may be bound to a FETCH of another one.
+        Some(facts) => executes(statement) && behind(statement, facts).any(fetches),
+    }
+}
+
+/// What it runs of the text in which that was prepared: others of that text have run.
+pub(super) fn behind<'p>(
+    statement: &Statement,
+    prepared: &'p Facts,
+) -> impl Iterator<Item = &'p Statement> + use<'p> {
+    let handle = statement.handle.clone();
+    let names = move |one: &Statement| {
+        matches!(one.verb, Verb::Prepare | Verb::DeclareCursor) && one.handle == handle
+    };
+    let by_sql = prepared.running().any(&names);
+    prepared.running().filter(move |one| !by_sql || names(one))
 }
 
 /// A statement's effects without what was only there because the prepared statement
@@ -98,6 +127,9 @@ pub(super) fn own_effects(statement: &Statement, prepared: Option<&Facts>) -> Ef
     }
     if prepared.is_none() || !executes(statement) {
         return statement.effects;
+    }
+    if fetches(statement) {
+        return statement.effects.without(Effect::Read);
     }
     let mut effects = statement.effects;
     let runs = |class: CallClass| statement.calls.iter().any(|call| call.class == class);
@@ -129,7 +161,7 @@ impl Asking<'_> {
             self.database(effect);
         }
         if let Some(prepared) = prepared.filter(|_| executes(self.statement)) {
-            for statement in prepared.running() {
+            for statement in behind(self.statement, prepared) {
                 let Self { scene, catalog, .. } = *self;
                 Asking { statement, scene, catalog, asks: self.asks }.all(None);
             }
@@ -203,6 +235,9 @@ impl Asking<'_> {
     /// What is read, defined, dropped, granted and looked after.
     fn uses(&mut self, effects: Effects, left: &mut Effects) {
         let statement = self.statement;
+        // How many rows a view gives, whoever asks it tells.
+        let kept = statement.later_of.is_some();
+        let bound = if kept { Bound::NotApplicable } else { statement.reads };
         let called = |class| statement.calls.iter().any(|call| call.class == class);
         for (effect, used) in [
             (Effect::Read, Use::Read),
@@ -229,7 +264,7 @@ impl Asking<'_> {
                 if reads && matches!(object.kind, ObjectKind::Function | ObjectKind::Type) {
                     continue;
                 }
-                self.thing(effect, object, Bound::NotApplicable);
+                self.thing(effect, object, if reads { bound } else { Bound::NotApplicable });
                 *left = left.without(effect);
             }
         }

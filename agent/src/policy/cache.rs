@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::asks;
 use super::context::Transaction;
 use super::decide::{Question, verdict};
 use super::permit::{Ruling, Stance, Verdict};
@@ -18,7 +19,7 @@ use super::scene::{Scene, Subject};
 use super::set::{Generation, Set};
 use super::vocabulary::{Fact, FactSet};
 use crate::model::Trace;
-use crate::sql::{Effects, Facts};
+use crate::sql::{Effect, Effects, Facts};
 
 /// Shared by all sessions of an agent.
 #[derive(Debug)]
@@ -184,7 +185,14 @@ fn effects(question: &Question<'_>) -> Effects {
     let prepared = question.prepared.iter().flatten();
     let effects =
         prepared.map(|facts| facts.effects()).fold(question.facts.effects(), Effects::union);
+    let effects = if gropes(question) { effects.with(Effect::Unknown) } else { effects };
     question.facts.later().fold(effects, |all, one| all.union(one.effects))
+}
+
+/// Whether it fetches from what nobody knows, which is asked about as if it did anything.
+fn gropes(question: &Question<'_>) -> bool {
+    let mut prepared = question.prepared.iter().map(Option::as_deref);
+    Set::executes(question.facts).any(|one| asks::gropes(one, prepared.next().flatten()))
 }
 
 fn hash(set: &Set, question: &Question<'_>, passing: Passing, catalog: u64) -> u64 {

@@ -82,7 +82,7 @@ impl Circumstances<'_> {
 pub(super) struct About<'a> {
     pub facts: &'a Facts,
     pub statement: &'a Statement,
-    /// What the prepared statement holds that it executes.
+    /// The text of the prepared statement or cursor that it runs.
     pub prepared: Option<&'a Facts>,
     pub scene: &'a Scene,
     pub catalog: &'a dyn Catalog,
@@ -121,7 +121,8 @@ pub(super) fn common(
 pub(super) fn of_statement(about: &About<'_>, reads: FactSet) -> Vec<Pair> {
     let mut all = common(about.scene, about.circumstances, reads);
     let running = || {
-        let prepared = about.prepared.into_iter().flat_map(Facts::running);
+        let held = |facts| super::asks::behind(about.statement, facts);
+        let prepared = about.prepared.into_iter().flat_map(held);
         std::iter::once(about.statement).chain(prepared)
     };
     let truth = RestrictedExpression::new_bool;

@@ -15,7 +15,7 @@ use super::permit::{Cause, Ruling, Stance, Verdict, Why};
 use super::scene::{Scene, Subject, entity, text, uid};
 use super::set::{Set, Slice};
 use super::vocabulary::{Action, Fact, FactSet};
-use crate::sql::{Bound, Facts};
+use crate::sql::{Bound, Facts, Statement};
 
 /// May this run, now, for this one, here?
 #[derive(Clone, Copy)]
@@ -23,8 +23,9 @@ pub struct Question<'q> {
     pub subject: &'q Subject,
     pub scene: &'q Scene,
     pub facts: &'q Arc<Facts>,
-    /// For each statement that runs a prepared one by name ([`Set::executes`]), in
-    /// order: what that one holds. What is missing stays unknown.
+    /// For each statement that runs a prepared one or a cursor by name
+    /// ([`Set::executes`]), in order: the text in which that was prepared. What is
+    /// missing stays unknown.
     pub prepared: &'q [Option<Arc<Facts>>],
     pub circumstances: Circumstances<'q>,
     pub catalog: &'q dyn Catalog,
@@ -45,10 +46,10 @@ impl Set {
         verdict(ruling, question, stance)
     }
 
-    /// The names of the prepared statements that a text executes: what they hold is
-    /// to be handed in with the question.
-    pub fn executes(facts: &Facts) -> impl Iterator<Item = &str> {
-        facts.running().filter(|one| executes(one)).filter_map(|one| one.handle.as_deref())
+    /// The statements that run a prepared one or a cursor by name: what these hold is to
+    /// be handed in with the question.
+    pub fn executes(facts: &Facts) -> impl Iterator<Item = &Statement> {
+        facts.running().filter(|one| executes(one))
     }
 
     /// What is asked for a text, for people: each action on each thing.

@@ -2,6 +2,7 @@
 //! that don't say why.
 
 mod conditions;
+mod things;
 mod values;
 
 use cedar_policy::{
@@ -50,8 +51,13 @@ pub(super) fn remarks<'r>(all: impl Iterator<Item = &'r Read>, out: &mut Vec<Mis
     for read in &all {
         let Ok(tree) = read.cedar.to_json() else { continue };
         let id = &read.policy.id;
-        let mut remark = |text| out.push(Mistake { place: read.policy.place.clone(), text });
         let never = conditions::never(&tree);
+        if never.is_some() {
+            // The validator's word for it says less.
+            let said = format!("`{id}` can never fit: {NO_REQUEST}");
+            out.retain(|one| one.place != read.policy.place || one.text != said);
+        }
+        let mut remark = |text| out.push(Mistake { place: read.policy.place.clone(), text });
         for why in values::all(&tree).into_iter().filter(|why| Some(why) != never.as_ref()) {
             remark(format!("a condition of `{id}` never holds: {why}"));
         }
@@ -172,6 +178,9 @@ impl<'r> Scope<'r> {
             && other.actions.iter().all(|action| self.actions.contains(action))
     }
 }
+
+/// What is said of a policy that no request of the schema's can meet.
+pub(super) const NO_REQUEST: &str = "no request is of that kind";
 
 #[cfg(test)]
 mod tests;

@@ -298,7 +298,7 @@ fn validate(
         let text = match warning {
             // Its conditions exclude each other, or nothing is of such a kind.
             W::ImpossiblePolicy(_) | W::InvalidActionApplication(_) => {
-                format!("`{id}` can never fit: no request is of that kind")
+                format!("`{id}` can never fit: {}", lint::NO_REQUEST)
             }
             other => format!("`{id}`: {}", plain(other.to_string(), id)),
         };

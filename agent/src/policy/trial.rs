@@ -21,7 +21,7 @@ use toml_edit::{Document, Item, TableLike};
 use super::catalog::{Supposed, supposed_code};
 use super::context::{Circumstances, Transaction};
 use super::decide::Question;
-use super::permit::{Stance, Verdict};
+use super::permit::{Ruling, Stance, Verdict};
 use super::reveal::{Sight, Viewed};
 use super::scene::{Scene, Subject, Target};
 use super::set::{Layers, Set};
@@ -35,7 +35,7 @@ use crate::sql::{Cell, LexingState};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub place: Place,
-    /// The statement, or the column.
+    /// The statement, the column, or `connect`.
     pub what: String,
     /// Why it failed.
     pub failure: Option<String>,
@@ -46,6 +46,8 @@ pub struct Outcome {
 struct Case {
     sql: Option<String>,
     column: Option<String>,
+    /// Whether the actor may log in at all.
+    connect: bool,
     class: String,
     actor: Principal,
     target: Target,
@@ -61,7 +63,7 @@ struct Case {
     scanned: Vec<String>,
     /// What somebody has made under names of the server's, and types that run code.
     code: Code,
-    /// The statement as some other text prepared it, by name.
+    /// The text that holds the prepared statement or cursor, by name.
     prepared: Vec<(String, String)>,
     verdict: Option<String>,
     policies: Option<Vec<String>>,
@@ -107,8 +109,9 @@ pub fn run(test: &Source, beside: &[Source], cell: &Cell) -> Result<Vec<Outcome>
             if case.verdict.is_none() {
                 reading.at(at, "a case needs a `verdict`".into());
             }
-            if case.sql.is_none() == case.column.is_none() {
-                reading.at(at, "a case is about one of `sql` and `column`".into());
+            let about = [case.sql.is_some(), case.column.is_some(), case.connect];
+            if about.into_iter().filter(|is| *is).count() != 1 {
+                reading.at(at, "a case is about one of `sql`, `column` and `connect`".into());
             }
             cases.push((reading.place(at), case));
         }
@@ -138,7 +141,7 @@ pub fn run(test: &Source, beside: &[Source], cell: &Cell) -> Result<Vec<Outcome>
         .into_iter()
         .map(|(place, case)| Outcome {
             place,
-            what: case.sql.clone().or_else(|| case.column.clone()).unwrap_or_default(),
+            what: case.sql.clone().or(case.column.clone()).unwrap_or_else(|| "connect".into()),
             failure: case.failure(&set, cell),
         })
         .collect())
@@ -149,6 +152,7 @@ impl Default for Case {
         Self {
             sql: None,
             column: None,
+            connect: false,
             class: "unknown".into(),
             actor: Principal {
                 kind: ActorKind::Unplaced,
@@ -198,6 +202,14 @@ impl Case {
         };
         let (verdict, mut policies, words) = match (&self.sql, &self.column) {
             (Some(sql), _) => self.decided(set, cell, sql, (&subject, &scene), circumstances),
+            (None, None) => {
+                // Nobody waits at a login: what an approval would lift is refused.
+                let ruling = set.connect(&subject, &scene, &circumstances);
+                match ruling.allows() {
+                    true => ("allow", ids(&ruling.flags), String::new()),
+                    false => ("refuse", by(&ruling), ruling.words().message),
+                }
+            }
             (None, column) => {
                 let path = column.as_deref().unwrap_or_default();
                 let mut names = path.rsplitn(3, '.');
@@ -238,8 +250,9 @@ impl Case {
         let read = |sql: &str| Arc::new(cell.read(sql.as_bytes(), &state));
         let facts = read(sql);
         let prepared: Vec<_> = Set::executes(&facts)
-            .map(|name| {
-                let found = self.prepared.iter().find(|(known, _)| known == name);
+            .map(|one| {
+                let name = one.handle.as_deref();
+                let found = self.prepared.iter().find(|(known, _)| Some(&**known) == name);
                 found.map(|(_, text)| read(text))
             })
             .collect();
@@ -256,7 +269,7 @@ impl Case {
         let ruling = verdict.ruling();
         let policies = match &verdict {
             Verdict::Allow(_) => ids(&ruling.flags),
-            _ => ruling.policies().iter().map(|policy| policy.id.to_string()).collect(),
+            _ => by(ruling),
         };
         (verdict.as_str(), policies, ruling.words().message)
     }
@@ -264,6 +277,10 @@ impl Case {
 
 fn ids(policies: &[Arc<super::Policy>]) -> Vec<String> {
     policies.iter().map(|policy| policy.id.to_string()).collect()
+}
+
+fn by(ruling: &Ruling) -> Vec<String> {
+    ruling.policies().iter().map(|policy| policy.id.to_string()).collect()
 }
 
 fn list(names: &[String]) -> String {
@@ -305,6 +322,13 @@ impl Reading<'_> {
             },
             Into::into,
         )
+    }
+
+    fn truth(&mut self, item: &Item) -> bool {
+        item.as_bool().unwrap_or_else(|| {
+            self.wrong(item, "this must be `true` or `false`".into());
+            false
+        })
     }
 
     fn trace(&mut self, item: &Item) -> Trace {
@@ -358,6 +382,7 @@ impl Reading<'_> {
             match key {
                 "sql" => case.sql = Some(self.text(item)),
                 "column" => case.column = Some(self.text(item)),
+                "connect" => case.connect = self.truth(item),
                 "class" => case.class = self.text(item),
                 "actor" => {
                     if let Some(kind) = self.parsed(item) {

@@ -364,7 +364,10 @@ fn write_schema(out: &mut String) -> fmt::Result {
     writeln!(out, "\n{}type Parameters = {};", values::PARAMETER, values::type_name())?;
     out.push_str("\n// What is known of every request.\n");
     write_context(out, "Session", Fact::is_common)?;
-    out.push_str("\n// What is known of a statement.\n");
+    out.push_str(
+        "\n// What is known of a statement. `bound`: how many rows a write changes; of `read` and\n\
+         // `export`, how much of what is read is given away.\n",
+    );
     write_context(out, "Statement", |_| true)?;
     out.push('\n');
     for (group, above) in GROUPS {

@@ -64,6 +64,7 @@ impl Alike {
         for statement in &facts.statements {
             statement.verb.hash(&mut hasher);
             statement.bound.hash(&mut hasher);
+            statement.reads.hash(&mut hasher);
             statement.objects.hash(&mut hasher);
             statement.columns.hash(&mut hasher);
             statement.calls.hash(&mut hasher);

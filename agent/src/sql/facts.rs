@@ -35,6 +35,9 @@ pub struct Statement {
     /// Everything that running it may do, hidden parts included.
     pub effects: Effects,
     pub bound: Bound,
+    /// Of the rows that it reads to give them away: as its result, as an export, or to
+    /// another table.
+    pub reads: Bound,
     /// Statements hidden within, that run with it.
     pub parts: Vec<Part>,
     pub objects: Vec<Object>,
@@ -162,10 +165,13 @@ pub enum Verb {
 ///
 /// A condition that is the same for every row (`true`, `1=1`, `id=id`, `$1`,
 /// `exists(select 1)`) bounds nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// The question doesn't arise.
+    #[default]
     NotApplicable,
     /// Some rows, by a condition or a limit.
     Bounded,
@@ -428,6 +434,7 @@ impl Statement {
             way,
             effects: Effects::NONE,
             bound: Bound::NotApplicable,
+            reads: Bound::NotApplicable,
             parts: Vec::new(),
             objects: Vec::new(),
             columns: Vec::new(),

@@ -19,6 +19,7 @@ mod grant;
 mod manage;
 mod names;
 mod procedure;
+mod reach;
 mod scope;
 mod select;
 mod statement;
@@ -28,6 +29,7 @@ use std::collections::HashMap;
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::RawStmt;
 
+use self::reach::Reach;
 use self::scope::{Cte, Level};
 use super::effect::{ColumnUse, Effect, Path, Uses};
 use super::facts::{
@@ -56,6 +58,7 @@ pub fn facts<'t>(
     let mut work = budget.work;
     for raw in tree {
         let mut walk = Walk::new(state, Budget { work, ..budget }, Way::Text);
+        walk.long = text.len() > LONG;
         walk.top(raw.stmt());
         work = walk.work;
         if in_place {
@@ -103,6 +106,10 @@ struct Walk<'t, 's> {
     columns: HashMap<(u32, Option<Box<str>>), u32>,
     levels: Vec<Level<'t>>,
     ctes: Vec<Cte<'t>>,
+    /// Of the query that was walked last.
+    reach: Reach,
+    /// It stands in a text that is too long to look at anything more than once.
+    long: bool,
     /// The part whose effects are being found; `None`: the statement itself.
     part: Option<usize>,
     depth: u32,
@@ -110,6 +117,9 @@ struct Walk<'t, 's> {
     work: u32,
     exhausted: bool,
 }
+
+/// A text that is longer is rare, and mostly made of values.
+const LONG: usize = 16 * 1024;
 
 /// Up to so many columns need no index.
 const FEW: usize = 32;
@@ -141,6 +151,8 @@ impl<'t, 's> Walk<'t, 's> {
             columns: HashMap::new(),
             levels: Vec::new(),
             ctes: Vec::new(),
+            reach: Reach::default(),
+            long: false,
             part: None,
             depth: 0,
             max_depth: budget.depth,
@@ -153,6 +165,7 @@ impl<'t, 's> Walk<'t, 's> {
     fn aside(&mut self, way: Way, visit: impl FnOnce(&mut Walk<'t, 's>)) {
         let budget = Budget { depth: self.max_depth.saturating_sub(self.depth), work: self.work };
         let mut walk = Walk::new(self.state, budget, way);
+        walk.long = self.long;
         visit(&mut walk);
         self.work = walk.work;
         if walk.exhausted {

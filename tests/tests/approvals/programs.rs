@@ -173,3 +173,31 @@ fn in_a_transaction_nothing_waits() -> Result<()> {
     terminal.wait_for("DELETE 1\r")?;
     Ok(())
 }
+
+/// A cursor's rows come later, by statements of their own.
+#[test]
+fn what_was_opened_with_an_approval_is_fetched_by_it() -> Result<()> {
+    let _alone = alone();
+    let held = Held::start()?;
+    std::fs::write(held.agent.policies().join("own.cedar"), WHOLE)?;
+    held.agent.must(&["reload"])?;
+    let open = "c = psycopg.connect(dsn, autocommit=True)\n\
+                say(attempt(c, 'DECLARE h CURSOR WITH HOLD FOR TABLE customers'))\n";
+    let id = id_of(held.python(open)?.lines().next())?;
+    held.approve(&id, &[])?;
+    let said = held.python(&format!(
+        "{open}for sql in ('FETCH 3 FROM h', 'MOVE 2 IN h', 'SELECT * FROM customers LIMIT 7',\n\
+         \x20       'FETCH 1 FROM h; TABLE customers'): say(attempt(c, sql))\n"
+    ))?;
+    let lines: Vec<&str> = said.lines().collect();
+    let [opened, fetched @ .., more] = &lines[..] else { anyhow::bail!("{said}") };
+    ensure!(opened.starts_with("passed"), "{said}{}", held.agent.tail());
+    ensure!(*fetched == ["passed 3", "passed 2", "passed 7"], "{said}{}", held.agent.tail());
+    // It is good for the cursor alone, not for what comes with it.
+    ensure!(!more.starts_with("passed"), "{said}");
+    Ok(())
+}
+
+const WHOLE: &str = "@id(\"own/whole\") @reason(\"no whole tables\") @hold(\"approvers\") \
+    forbid (principal, action == Action::\"read\", resource is Table) \
+    when { !context.bounded };";

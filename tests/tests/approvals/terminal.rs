@@ -19,6 +19,14 @@ fn on_a_terminal_it_waits_until_somebody_else_approves() -> Result<()> {
     let held = Held::start()?;
     let mut terminal = held.terminal(ASKER)?;
     let id = terminal.held("DELETE FROM customers;")?;
+    // How it goes on is said at once, where it is looked at.
+    let how = "can approve it on this host until ";
+    let shown = terminal.shown();
+    let hint = shown.split_once("HINT:  ").map(|(_, hint)| hint).unwrap_or_default();
+    let (who, rest) = hint.split_once(how).with_context(|| shown.clone())?;
+    let order = format!("`tidegate approvals approve {id} --reason …`");
+    ensure!(who.trim_end() == "approvers" && rest.contains(&order), "{shown}");
+    ensure!(rest.contains("a cancel (Ctrl-C) withdraws it"), "{shown}");
     let hold = held.hold(&id)?;
     ensure!(hold["state"]["is"] == "waiting" && hold["waits"] == true, "{hold}");
     ensure!(hold["asked"]["text"] == "DELETE FROM customers;", "{hold}");

@@ -37,14 +37,12 @@ fn psql_is_refused_in_words_and_goes_on() -> Result<()> {
 }
 
 #[test]
-fn drivers_and_pools_stay_healthy() -> Result<()> {
+fn a_driver_goes_on_behind_each_refusal() -> Result<()> {
     let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     let said = guarded.python(
         r#"
-import sys, asyncio, psycopg, asyncpg
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError
+import sys, psycopg
 dsn = sys.argv[1]
 refused = psycopg.errors.InsufficientPrivilege
 
@@ -100,36 +98,86 @@ with psycopg.connect(dsn, autocommit=True) as c:
         print("copy")
     with c.cursor().copy("COPY (SELECT 1) TO STDOUT") as copy:
         print(b"".join(copy).decode().strip())
+"#,
+    )?;
+    let expected = "refused 42501\naborted\n100\nsavepoint\n100\npipeline refused\n1\n\
+                    prepared\n7\nprepared\n7\nprepared\n7\ncopy\n1\n";
+    ensure!(said == expected, "{said}\n{}", guarded.agent.tail());
+    ensure!(guarded.rows()? == "100|c1", "{}", guarded.rows()?);
+    Ok(())
+}
+
+/// A pool throws away what it takes for broken: it is the same connection before and
+/// behind a refusal, whichever way the statement was sent.
+#[test]
+fn pools_of_python_stay_healthy() -> Result<()> {
+    let _alone = alone();
+    let guarded = Guarded::start("enforce")?;
+    let said = guarded.python(
+        r#"
+import sys, asyncio, psycopg, asyncpg
+from psycopg_pool import ConnectionPool
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+dsn = sys.argv[1]
+ALTER, WHO, COUNT = ("ALTER TABLE customers ADD COLUMN x int", "SELECT pg_backend_pid()",
+    "SELECT count(*) FROM customers")
+
+# The first of each is sent as a simple query, the second is parsed and bound.
+with ConnectionPool(dsn, min_size=1, max_size=1) as pool:
+    seen = set()
+    for refused in ((ALTER,), ("DELETE FROM customers WHERE %s = %s", (1, 1))):
+        with pool.connection() as c:
+            seen.add(c.execute(WHO).fetchone()[0])
+        try:
+            with pool.connection() as c:
+                c.execute(*refused)
+        except psycopg.errors.InsufficientPrivilege as error:
+            print("psycopg_pool", error.sqlstate)
+        with pool.connection() as c:
+            seen.add(c.execute(WHO).fetchone()[0])
+            print(c.execute(COUNT).fetchone()[0])
+    print(len(seen))
 
 async def a():
     host = dict(part.split("=", 1) for part in dsn.split())
     pool = await asyncpg.create_pool(host=host["host"], port=int(host["port"]), user=host["user"],
-        password=host["password"], database=host["dbname"], ssl="require", min_size=1, max_size=2)
-    async with pool.acquire() as c:
-        try:
-            await c.execute("DROP TABLE customers")
-        except asyncpg.InsufficientPrivilegeError:
-            print("asyncpg")
-    async with pool.acquire() as c:
-        print(await c.fetchval("SELECT count(*) FROM customers"))
+        password=host["password"], database=host["dbname"], ssl="require", min_size=1, max_size=1)
+    seen = set()
+    for refused in (lambda c: c.execute(ALTER),
+            lambda c: c.fetch("DELETE FROM customers WHERE $1 = $1::int", 1)):
+        async with pool.acquire() as c:
+            seen.add(await c.fetchval(WHO))
+            try:
+                await refused(c)
+            except asyncpg.InsufficientPrivilegeError as error:
+                print("asyncpg", error.sqlstate)
+        async with pool.acquire() as c:
+            seen.add(await c.fetchval(WHO))
+            print(await c.fetchval(COUNT))
+    print(len(seen))
     await pool.close()
 asyncio.run(a())
 
-engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), pool_size=1)
-for _ in range(2):
+engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), pool_size=1,
+    max_overflow=0, pool_pre_ping=True)
+seen = set()
+for refused in ((text(ALTER),), (text("DELETE FROM customers WHERE :a = :b"), {"a": 1, "b": 1})):
     with engine.connect() as c:
+        seen.add(c.execute(text(WHO)).scalar())
         try:
-            c.execute(text("ALTER TABLE customers ADD COLUMN x int"))
+            c.execute(*refused)
         except DBAPIError as error:
-            print("sqlalchemy", error.orig.sqlstate)
+            print("sqlalchemy", error.orig.sqlstate, error.connection_invalidated)
     with engine.connect() as c:
-        print(c.execute(text("SELECT count(*) FROM customers")).scalar())
+        seen.add(c.execute(text(WHO)).scalar())
+        print(c.execute(text(COUNT)).scalar())
+print(len(seen))
 "#,
     )?;
-    let expected = "refused 42501\naborted\n100\nsavepoint\n100\npipeline refused\n1\n\
-                    prepared\n7\nprepared\n7\nprepared\n7\ncopy\n1\nasyncpg\n100\n\
-                    sqlalchemy 42501\n100\nsqlalchemy 42501\n100\n";
-    ensure!(said == expected, "{said}\n{}", guarded.agent.tail());
+    let of = |pool: &str| format!("{pool}\n100\n{pool}\n100\n1\n");
+    let expected = [of("psycopg_pool 42501"), of("asyncpg 42501"), of("sqlalchemy 42501 False")];
+    ensure!(said == expected.concat(), "{said}\n{}", guarded.agent.tail());
     ensure!(guarded.rows()? == "100|c1", "{}", guarded.rows()?);
     Ok(())
 }

@@ -388,7 +388,9 @@ impl Judge {
             _ => return Err("what it was bound to isn't known any more: bind it again"),
         };
         if Set::executes(&statement.facts).next().is_some() {
-            return Err("it runs a prepared statement by its name: run that statement's own text");
+            return Err(
+                "it runs what was prepared before, by its name: run that statement's own text",
+            );
         }
         let reading = self.reading();
         let text = readable(&text, &reading)?;

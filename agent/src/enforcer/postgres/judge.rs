@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use self::deciding::Passing;
-pub(super) use self::named::Named;
+pub(super) use self::named::{Named, is_fetch};
 use self::recording::{Request, number};
 use self::unsaid::Unsaid;
 use super::gate::{Granted, Intent, Judged, Recorded, Understood};
@@ -249,14 +249,21 @@ impl Judge {
             self.look_up();
         }
         let named = Named::of(runs);
-        let mut pass = held.and_then(Holding::passes).or_else(|| of_portal(runs)).cloned();
+        let cursor = named.cursor(&statement, session);
+        let of_cursor = || cursor.as_ref()?.permit.pass.as_ref();
+        let passes = held.and_then(Holding::passes).or_else(|| of_portal(runs));
+        let mut pass = passes.or_else(of_cursor).cloned();
         let lifted = pass.as_ref().map_or(&[][..], |pass| &pass.policies);
         self.know_temporary();
         let carries = match statement.writes {
             true => writeback::brings(&self.hand(means), runs, &statement, session),
             false => Trace::None,
         };
-        let bound = self.values(runs, &statement, means);
+        let bound = match &cursor {
+            // What its rows are made of was bound when it was opened.
+            Some(cursor) => cursor.permit.values.clone(),
+            None => self.values(runs, &statement, means),
+        };
         let decide = |judge: &Self, lifted: &[String]| {
             let passing = Passing { lifted, carries, values: bound.as_deref(), named };
             judge.decide(&statement, session, means, passing)

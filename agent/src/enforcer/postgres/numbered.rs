@@ -23,3 +23,29 @@ pub fn large_object(function: u32) -> Option<&'static [u8]> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::large_object;
+    use crate::sql::{Cell, Effect, Effects, LexingState};
+
+    #[test]
+    fn a_number_says_what_is_called() {
+        let read = Effects::of(Effect::Read);
+        for (function, effects) in [
+            (953, read),
+            (954, read),
+            (955, read.with(Effect::Update)),
+            (964, read.with(Effect::Update)),
+            (764, read.with(Effect::UnsafeIo)),
+            (765, read.with(Effect::UnsafeIo)),
+        ] {
+            let text = large_object(function).unwrap();
+            let facts = Cell::quick(text, &LexingState::default()).unwrap();
+            assert!(facts.understood(), "{function}");
+            assert_eq!(facts.effects(), effects, "{function}");
+        }
+        // pg_read_file, and one that somebody wrote: not by name, so not at all.
+        assert_eq!((large_object(2624), large_object(16_384)), (None, None));
+    }
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::carrying::Carrying;
 use super::gate::{Granted, Judged, Understood};
-use super::judge::{Judge, Named, Passing};
+use super::judge::{Judge, Named, Passing, is_fetch};
 use crate::audit::{self, Connection, Way};
 use crate::enforcer::means::Means;
 use crate::mask::{Hand, Stream};
@@ -37,7 +37,8 @@ pub fn brings(
         _ => Default::default(),
     };
     let prepared = Set::executes(&statement.facts)
-        .filter_map(|name| session.executed(name.as_bytes()))
+        .filter(|one| !is_fetch(one))
+        .filter_map(|one| session.executed(one.handle.as_deref()?.as_bytes()))
         .map(|found| found.permit.statement.carries);
     let values = values.iter().flatten().map(|value| hand.wrote(value));
     values.chain(prepared).max().unwrap_or_default().max(statement.carries)

@@ -16,6 +16,8 @@ const UNREAD: &[&str] = &[
     "do $$begin set search_path = hr; delete from x; end$$",
     "do language plpython3 $$ plpy.execute('x') $$",
     "execute p",
+    "fetch c",
+    "move 5 in c",
     "select query_to_xml('delete from x', true, true, '')",
     "delete from where",
 ];

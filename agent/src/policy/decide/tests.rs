@@ -21,6 +21,29 @@ fn default() -> Set {
 }
 
 #[test]
+fn whole_tables_can_be_forbidden() {
+    let set = with(
+        "@id(\"whole\") @reason(\"r\") forbid (principal, \
+         action in [Action::\"read\", Action::\"export\"], resource is Table) \
+         when { !context.bounded };",
+    );
+    let agent = Asker::new(ActorKind::Agent, None);
+    for (text, told) in [
+        ("select * from customers where id = 1", "allow"),
+        ("select * from customers limit 10", "allow"),
+        ("update customers set name = 'x' where id = 1", "allow"),
+        ("select * from customers", "refuse whole"),
+        ("select string_agg(name, ',') from customers limit 1", "refuse whole"),
+        ("copy customers to stdout", "refuse whole"),
+        ("insert into copied select * from customers", "refuse whole"),
+        // Nobody knows of what it is.
+        ("fetch all from c", "allow"),
+    ] {
+        assert_eq!(agent.told(&set, text), told, "{text}");
+    }
+}
+
+#[test]
 fn production_is_guarded_by_default() {
     let set = default();
     let agent = Asker::new(ActorKind::Agent, None);

@@ -141,6 +141,103 @@ fn conditions_that_exclude_each_other_are_found() {
 }
 
 #[test]
+fn a_scope_and_conditions_that_exclude_each_other_are_found() {
+    let never = |policy: &str| {
+        let told = remarks(&format!("@id(\"a\") @reason(\"r\") forbid {policy};"));
+        let told = told.iter().find_map(|one| one.split_once("`a` can never fit: "));
+        told.map(|(_, why)| why.to_owned()).unwrap_or_default()
+    };
+    for (policy, expected) in [
+        (
+            "(principal in Kind::\"agent\", action, resource) \
+             when { principal in Kind::\"service\" }",
+            "no principal is in both `Kind::\"agent\"` and `Kind::\"service\"`",
+        ),
+        (
+            "(principal in Kind::\"agent\", action, resource) \
+             unless { principal in [Kind::\"agent\", Kind::\"service\"] }",
+            "no principal is left outside of `Kind::\"agent\"`, `Kind::\"service\"`",
+        ),
+        (
+            "(principal, action, resource in Environment::\"production\") \
+             when { resource in Environment::\"staging\" }",
+            "no resource is in both `Environment::\"production\"` and `Environment::\"staging\"`",
+        ),
+        (
+            "(principal, action == Action::\"read\", resource is Table in Schema::\"s/d/a\") \
+             when { resource in Schema::\"s/d/b\" }",
+            "no resource is in both `Schema::\"s/d/a\"` and `Schema::\"s/d/b\"`",
+        ),
+        (
+            "(principal, action == Action::\"read\", resource) \
+             when { action in Action::\"write\" }",
+            "no action is all that is asked of it",
+        ),
+        (
+            "(principal, action in [Action::\"read\", Action::\"drop\"], resource) \
+             unless { action == Action::\"read\" || action in Action::\"define\" }",
+            "no action is all that is asked of it",
+        ),
+        // None of these excludes anything.
+        (
+            "(principal in Kind::\"agent\", action in Action::\"write\", resource) \
+             when { action == Action::\"delete\" && principal in Kind::\"agent\" }",
+            "",
+        ),
+        ("(principal in Team::\"a\", action, resource) when { principal in Team::\"b\" }", ""),
+        (
+            "(principal, action, resource in Environment::\"production\") \
+             when { principal in Kind::\"agent\" || resource in Environment::\"staging\" }",
+            "",
+        ),
+        (
+            "(principal, action, resource in Server::\"s\") \
+             unless { principal in Kind::\"agent\" || resource in Schema::\"s/d/a\" }",
+            "",
+        ),
+        (
+            "(principal, action == Action::\"reveal\", resource in Class::\"a\") \
+             when { resource in Class::\"a.b\" }",
+            "",
+        ),
+    ] {
+        assert_eq!(never(policy), expected, "{policy}");
+    }
+}
+
+#[test]
+fn facts_that_go_together_are_held_against_each_other() {
+    let never = |conditions: &str| {
+        let policy = format!(
+            "@id(\"a\") @reason(\"r\") forbid (principal, action == Action::\"delete\", resource) \
+             {conditions};"
+        );
+        remarks(&policy).iter().any(|one| one.contains("`a` can never fit: "))
+    };
+    for conditions in [
+        "when { context.bound == \"unbounded\" && context.bounded }",
+        "when { context.bounded } when { \"unbounded\" == context.bound }",
+        "when { [\"weak\", \"bounded\"].contains(context.bound) && !context.bounded }",
+        "when { context.transaction == \"idle\" && context.in_transaction }",
+        "when { context.transaction == \"open\" } unless { context.in_transaction }",
+        "when { context.understood && context.doubts.contains(\"body\") }",
+        "when { context.bound != \"unbounded\" } unless { context.bounded }",
+    ] {
+        assert!(never(conditions), "{conditions}");
+    }
+    for conditions in [
+        "when { context.bound == \"weak\" && context.bounded }",
+        "when { context.bound == \"unbounded\" || context.bounded }",
+        "when { context.transaction == \"pipeline\" && context.in_transaction }",
+        "when { !context.understood && context.doubts.contains(\"body\") }",
+        "when { context.understood && !context.doubts.contains(\"body\") }",
+        "when { [\"weak\", \"unbounded\"].contains(context.bound) && !context.bounded }",
+    ] {
+        assert!(!never(conditions), "{conditions}");
+    }
+}
+
+#[test]
 fn what_a_policy_says_for_nothing_is_told() {
     let text = r#"
 @id("a") @reason("r") @mask("partial") forbid (principal, action == Action::"drop", resource);

@@ -106,10 +106,10 @@ fn variants<T: DeserializeOwned>() -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect()
 }
 
-fn text(tree: &Value) -> Option<&str> {
+pub(super) fn text(tree: &Value) -> Option<&str> {
     tree.get("Value")?.as_str()
 }
 
-fn texts(tree: &Value) -> Option<Vec<&str>> {
+pub(super) fn texts(tree: &Value) -> Option<Vec<&str>> {
     tree.get("Set")?.as_array()?.iter().map(text).collect()
 }

@@ -88,6 +88,41 @@ fn a_case_that_fails_says_how() {
 }
 
 #[test]
+fn a_case_may_be_about_the_login() {
+    let own = source(
+        "@id(\"no-agents\") @reason(\"not here\") @hold(\"approvers\") \
+         forbid (principal in Kind::\"agent\", action == Action::\"connect\", \
+         resource in Environment::\"production\");",
+    );
+    let outcomes = run(
+        &test(
+            r#"
+            [given]
+            connect = true
+            [[case]]
+            actor = "agent"
+            verdict = "refuse"
+            policies = ["no-agents"]
+            [[case]]
+            actor = "agent"
+            environment = "staging"
+            verdict = "allow"
+            policies = []
+            [[case]]
+            actor = "terminal"
+            verdict = "refuse"
+            "#,
+        ),
+        &[own],
+        &cell(),
+    )
+    .unwrap();
+    let told: Vec<_> = outcomes.iter().map(|one| (&*one.what, one.failure.as_deref())).collect();
+    let not = "allow, not refuse ()";
+    assert_eq!(told, [("connect", None), ("connect", None), ("connect", Some(not))]);
+}
+
+#[test]
 fn all_that_is_wrong_with_a_file_of_tests_is_told() {
     let told = run(
         &test(
@@ -115,7 +150,7 @@ fn all_that_is_wrong_with_a_file_of_tests_is_told() {
         "own.test.toml:6: `robot` is no kind of workload",
         "own.test.toml:7: `maybe` is no verdict",
         "own.test.toml:8: a case needs a `verdict`",
-        "own.test.toml:8: a case is about one of `sql` and `column`",
+        "own.test.toml:8: a case is about one of `sql`, `column` and `connect`",
         "own.test.toml:9: `x` is no group",
         "own.test.toml:10: this must be a text in quotes",
     ] {

@@ -74,6 +74,23 @@ pub(super) fn of_condition<'t>(condition: Node<'t>, target: Target<'t>) -> Bound
     }
 }
 
+/// … on whatever it is about.
+pub(super) fn of_rows(condition: Node<'_>) -> Bound {
+    of_condition(condition, Target::ANY)
+}
+
+/// … on the rows of one table, the only one that the query reads.
+pub(super) fn of_one(condition: Node<'_>, alias: &str, relation: &str) -> Bound {
+    of_condition(condition, Target::new(alias, relation))
+}
+
+/// Whether a condition picks among the rows of what is called so there. A bare name may
+/// be of anything.
+pub(super) fn names(condition: Node<'_>, alias: &str) -> bool {
+    let target = Target { inner: true, ..Target::new(alias, alias) };
+    of_condition(condition, target) != Bound::Unbounded
+}
+
 /// The bound of one SELECT's rows.
 pub(super) fn of_select(of: &SelectStmt) -> Bound {
     if of.from_clause().is_empty() {
@@ -81,7 +98,7 @@ pub(super) fn of_select(of: &SelectStmt) -> Bound {
     } else if limited(of) {
         Bound::Bounded
     } else {
-        of_condition(of.where_clause(), Target::ANY)
+        of_rows(of.where_clause())
     }
 }
 

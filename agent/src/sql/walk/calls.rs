@@ -4,7 +4,7 @@ use pg_raw_parse::nodes::FuncCall;
 use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use super::super::builtin::{self, FunctionKind};
-use super::super::effect::{Effect, Step, Use, Uses};
+use super::super::effect::{ColumnUse, Effect, Step, Use, Uses};
 use super::super::facts::{
     Call, CallClass, Doubt, Fill, Key, ObjectKind, Origin, Scope, SessionEffect, Setting, Source,
 };
@@ -28,6 +28,10 @@ impl<'t> Walk<'t, '_> {
             Some(FunctionKind::Window) => Step::Window,
             _ => Step::Function,
         };
+        let picks = role.used == ColumnUse::Filtered;
+        if step == Step::Aggregate || origin == Origin::Foreign && !picks {
+            self.gathers();
+        }
         if step == Step::Function && makes_document(call, name) {
             self.document(call, role, out);
             return;

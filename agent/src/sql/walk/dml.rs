@@ -160,6 +160,7 @@ impl<'t> Walk<'t, '_> {
             }
             let before = self.own_effects();
             let given = self.query(query, ColumnUse::Read);
+            self.reads(self.reach.all());
             if !reads {
                 // VALUES alone read nothing; what is called in them counts.
                 self.forget_read(before);
@@ -213,7 +214,7 @@ impl<'t> Walk<'t, '_> {
             }
         }
         let given = self.returning(of.returning_clause(), written.as_ref());
-        self.levels.pop();
+        self.close_written();
         self.ctes.truncate(ctes);
         given
     }
@@ -241,7 +242,7 @@ impl<'t> Walk<'t, '_> {
         }
         self.filter(of.where_clause());
         let given = self.returning(of.returning_clause(), written.as_ref());
-        self.levels.pop();
+        self.close_written();
         self.ctes.truncate(ctes);
         given
     }
@@ -266,7 +267,7 @@ impl<'t> Walk<'t, '_> {
         }
         self.filter(of.where_clause());
         let given = self.returning(of.returning_clause(), written.as_ref());
-        self.levels.pop();
+        self.close_written();
         self.ctes.truncate(ctes);
         given
     }
@@ -288,7 +289,7 @@ impl<'t> Walk<'t, '_> {
             }
         }
         let given = self.returning(of.returning_clause(), written.as_ref());
-        self.levels.pop();
+        self.close_written();
         self.ctes.truncate(ctes);
         given
     }

@@ -8,7 +8,7 @@ use super::super::builtin;
 use super::super::effect::Step;
 use super::super::facts::CallClass;
 use super::super::facts::{Doubt, Meets, Note, ObjectKind, Source, Through, Way};
-use super::{Role, Walk, names};
+use super::{Role, Walk, names, reach};
 
 impl<'t> Walk<'t, '_> {
     /// Visits an expression and says what it is made of.
@@ -139,6 +139,7 @@ impl<'t> Walk<'t, '_> {
             Node::DefElem(of) => self.expr(of.arg(), role, out),
             Node::SelectStmt(of) => {
                 let given = self.query(of, role.used);
+                self.stands_within(role.used, true);
                 for one in given {
                     self.add(out, &one.sources, role.through(Step::Subquery));
                 }
@@ -335,6 +336,9 @@ impl<'t> Walk<'t, '_> {
         match of.subselect() {
             Node::SelectStmt(query) => {
                 let given = self.query(query, role.used);
+                if let Some(whole) = reach::shows(of.sub_link_type) {
+                    self.stands_within(role.used, whole);
+                }
                 for one in given {
                     self.add(out, &one.sources, inner);
                 }
@@ -390,6 +394,7 @@ impl<'t> Walk<'t, '_> {
         out: &mut Vec<Source>,
     ) {
         if let Some(of) = of {
+            self.gathers();
             self.json_output(of.output());
             self.filter(of.agg_filter());
             self.exprs(of.agg_order().iter(), role, out);

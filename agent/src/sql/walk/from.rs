@@ -8,6 +8,7 @@ use pg_raw_parse::nodes::{Alias, JoinExpr, RangeFunction, RangeSubselect, RangeV
 use super::super::effect::{ColumnUse, Step, Use, Uses};
 use super::super::facts::{Doubt, Note, Object, ObjectKind, Way};
 use super::dml::PSEUDO;
+use super::reach::Reach;
 use super::scope::{Given, Gives, Item, Name};
 use super::{Role, Walk, names};
 
@@ -121,6 +122,7 @@ impl<'t> Walk<'t, '_> {
         let alias = of.alias();
         let mut schema = of.schemaname();
         let cte = self.ctes.iter().rev().find(|cte| schema.is_none() && cte.name == name);
+        let reach = cte.map_or(Reach::TABLE, |cte| cte.reach);
         let gives = match cte {
             Some(cte) if cte.pending => {
                 self.out.doubt(Doubt::Kind("reference to a later part of WITH RECURSIVE".into()));
@@ -132,12 +134,10 @@ impl<'t> Walk<'t, '_> {
         if alias.is_some() {
             schema = None;
         }
-        Item {
-            alias: alias.and_then(Alias::aliasname).unwrap_or(name),
-            schema,
-            renamed: renamed(alias),
-            gives,
-        }
+        let renamed = renamed(alias);
+        let alias = alias.and_then(Alias::aliasname).unwrap_or(name);
+        self.comes(alias, name, reach);
+        Item { alias, schema, renamed, gives }
     }
 
     /// A table as an object.
@@ -170,11 +170,17 @@ impl<'t> Walk<'t, '_> {
         hide(self, !of.lateral);
         let given = match of.subquery() {
             Node::SelectStmt(query) => self.query(query, ColumnUse::Read),
-            other => self.nested_outputs(other, Way::Cte),
+            other => {
+                let given = self.nested_outputs(other, Way::Cte);
+                self.reach = Reach::default();
+                given
+            }
         };
         hide(self, false);
+        let alias = of.alias().and_then(Alias::aliasname).unwrap_or_default();
+        self.comes(alias, alias, self.reach);
         self.item(Item {
-            alias: of.alias().and_then(Alias::aliasname).unwrap_or_default(),
+            alias,
             schema: None,
             renamed: renamed(of.alias()),
             gives: Gives::Known(Rc::new(given)),
@@ -183,12 +189,16 @@ impl<'t> Walk<'t, '_> {
 
     fn join(&mut self, of: &'t JoinExpr) {
         let before = self.levels.last().map_or(0, |level| level.items.len());
+        let came = |walk: &Self| walk.levels.last().map_or(0, |level| level.joins.froms.len());
+        let first = came(self);
         self.from(of.larg());
+        let middle = came(self);
         self.from(of.rarg());
         let using: Vec<&'t str> = of.using_clause().iter().filter_map(|name| name.sval()).collect();
         if let Some(level) = self.levels.last_mut() {
             level.natural |= of.is_natural;
             level.merged.extend(&using);
+            level.joins.join(of, first, middle);
         }
         if of.is_natural || !using.is_empty() {
             self.operator("=");
@@ -215,6 +225,7 @@ impl<'t> Walk<'t, '_> {
         if let Some(alias) = of.alias() {
             let Some(level) = self.levels.last_mut() else { return };
             let covered = level.items.split_off(before.min(level.items.len()));
+            level.joins.cover(first, alias.aliasname().unwrap_or_default());
             let mut given = Vec::new();
             for item in &covered {
                 given.extend(self.all_of(item, Role::READ));

@@ -143,6 +143,7 @@ impl Walk<'_, '_> {
             let (verb, bound) = (of.verb, of.bound);
             self.out.parts.push(Part { verb, way, effects, bound, target });
         }
+        self.reads(of.reads);
         for part in of.parts {
             self.out.parts.push(Part { target: part.target.and_then(place), ..part });
         }

@@ -4,7 +4,8 @@
 use std::rc::Rc;
 
 use super::super::effect::{Path, Step};
-use super::super::facts::{Doubt, Source};
+use super::super::facts::{Bound, Doubt, Source};
+use super::reach::{Joins, Reach};
 use super::{Role, Walk};
 
 /// What an item of FROM gives, by column.
@@ -60,12 +61,19 @@ pub(super) struct Level<'t> {
     pub(super) outputs: Rc<Vec<Given<'t>>>,
     /// A column that has this one value in every row: `WHERE name = 'x'`.
     pub(super) only: Option<(&'t str, &'t str)>,
+    /// Where its rows come from.
+    pub(super) joins: Joins<'t>,
+    /// Of rows that stand in its expressions.
+    pub(super) within: Bound,
+    /// Its rows are made of several.
+    pub(super) gathers: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Cte<'t> {
     pub(super) name: &'t str,
     pub(super) gives: Rc<Vec<Given<'t>>>,
+    pub(super) reach: Reach,
     /// Named further down in a WITH RECURSIVE: not read yet.
     pub(super) pending: bool,
 }

@@ -6,7 +6,8 @@ use pg_raw_parse::nodes::{CommonTableExpr, ResTarget, SelectStmt, WithClause};
 use pg_raw_parse::{Node, raw};
 
 use super::super::effect::{ColumnUse, Effect, Path, Step, Use, Uses};
-use super::super::facts::{Bound, Doubt, Note, Output, Source, Verb, Way};
+use super::super::facts::{Doubt, Note, Output, Source, Verb, Way};
+use super::reach::Reach;
 use super::scope::{Cte, Given, Level, Name, merge};
 use super::{Role, Walk};
 
@@ -15,6 +16,7 @@ impl<'t> Walk<'t, '_> {
     pub(super) fn query(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
         if !self.enter() {
             self.leave();
+            self.reach = Reach::TABLE;
             return Vec::new();
         }
         self.effect(Effect::Read);
@@ -59,8 +61,10 @@ impl<'t> Walk<'t, '_> {
             }
         }
         let mut all: Option<Vec<Given<'t>>> = None;
+        let mut reach = Reach::default();
         for arm in arms.into_iter().rev() {
             let given = self.query(arm, used);
+            reach = reach.both(self.reach);
             all = Some(match all {
                 None => given,
                 Some(before) => self.unite(before, given),
@@ -75,7 +79,7 @@ impl<'t> Walk<'t, '_> {
         // ORDER BY sees the output's names only.
         self.levels.push(Level { outputs: Rc::new(given.clone()), ..Level::default() });
         self.tail(of);
-        self.levels.pop();
+        self.close_arms(of, reach);
         given
     }
 
@@ -151,7 +155,7 @@ impl<'t> Walk<'t, '_> {
             self.sorted(distinct);
         }
         self.tail(of);
-        self.levels.pop();
+        self.close_query(of);
         given
     }
 
@@ -273,7 +277,8 @@ impl<'t> Walk<'t, '_> {
         if with.recursive {
             for cte in with.ctes() {
                 let name = cte.ctename().unwrap_or_default();
-                self.ctes.push(Cte { name, gives: Rc::default(), pending: true });
+                let (gives, reach) = (Rc::default(), Reach::default());
+                self.ctes.push(Cte { name, gives, reach, pending: true });
             }
         }
         for (position, cte) in with.ctes().iter().enumerate() {
@@ -281,11 +286,13 @@ impl<'t> Walk<'t, '_> {
             if with.recursive {
                 if let Some(slot) = self.ctes.get_mut(first + position) {
                     slot.gives = Rc::new(given);
+                    slot.reach = self.reach;
                     slot.pending = false;
                 }
             } else {
                 let name = cte.ctename().unwrap_or_default();
-                self.ctes.push(Cte { name, gives: Rc::new(given), pending: false });
+                let (gives, reach) = (Rc::new(given), self.reach);
+                self.ctes.push(Cte { name, gives, reach, pending: false });
             }
         }
     }
@@ -299,7 +306,12 @@ impl<'t> Walk<'t, '_> {
                 }
                 _ => self.query(query, ColumnUse::Read),
             },
-            other => self.nested_outputs(other, Way::Cte),
+            other => {
+                let given = self.nested_outputs(other, Way::Cte);
+                // How many rows it gives back, its own bound says.
+                self.reach = Reach::default();
+                given
+            }
         };
         let mut given = rename(given, &names);
         // SEARCH and CYCLE add columns made of what they name.
@@ -338,11 +350,14 @@ impl<'t> Walk<'t, '_> {
             self.with(with);
         }
         let before = rename(self.query(left, ColumnUse::Read), names);
+        let reach = self.reach;
         if let Some(cte) = self.ctes.get_mut(slot) {
             cte.gives = Rc::new(before.clone());
+            cte.reach = reach;
             cte.pending = false;
         }
         let after = self.query(right, ColumnUse::Read);
+        let reach = reach.both(self.reach);
         let same = before.len() == after.len()
             && before.iter().zip(&after).all(|(one, other)| {
                 other
@@ -375,7 +390,7 @@ impl<'t> Walk<'t, '_> {
         };
         self.levels.push(Level { outputs: Rc::new(given.clone()), ..Level::default() });
         self.tail(query);
-        self.levels.pop();
+        self.close_arms(query, reach);
         self.ctes.truncate(depth);
         given
     }
@@ -392,9 +407,10 @@ impl<'t> Walk<'t, '_> {
                 .rel()
                 .map(|range| self.range(range, Uses::of(Use::Defined).with(Use::Written)));
         }
-        let bound = self.bound_of_query(of);
-        self.bound(bound);
         let given = self.query(of, ColumnUse::Returned);
+        let bound = self.reach.all();
+        self.bound(bound);
+        self.reads(bound);
         if let Some(object) = made {
             self.fills_made(object, &given);
         }
@@ -411,31 +427,6 @@ impl<'t> Walk<'t, '_> {
             sources: one.sources,
         });
         self.out.returns.get_or_insert_default().extend(outputs);
-    }
-
-    /// The bound of a query that is read.
-    fn bound_of_query(&mut self, of: &'t SelectStmt) -> Bound {
-        if of.from_clause().is_empty() && of.op == raw::SetOperation::SETOP_NONE {
-            return Bound::NotApplicable;
-        }
-        if super::bound::limited(of) {
-            return Bound::Bounded;
-        }
-        if of.op != raw::SetOperation::SETOP_NONE {
-            let mut widest = Bound::NotApplicable;
-            let mut left = of;
-            for _ in 0..self.max_depth {
-                if let Some(right) = left.rarg() {
-                    widest = widest.max(super::bound::of_select(right));
-                }
-                match left.larg() {
-                    Some(next) => left = next,
-                    None => break,
-                }
-            }
-            return widest.max(super::bound::of_select(left));
-        }
-        super::bound::of_select(of)
     }
 }
 

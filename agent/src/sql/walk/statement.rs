@@ -98,8 +98,9 @@ impl<'t> Walk<'t, '_> {
             Node::FetchStmt(of) => {
                 self.verb(if of.ismove { Verb::Move } else { Verb::Fetch });
                 self.handle(of.portalname());
+                // What is skipped is read as well.
+                self.effect(Effect::Read);
                 if !of.ismove {
-                    self.effect(Effect::Read);
                     self.unknown_rows();
                 }
             }
@@ -190,7 +191,9 @@ impl<'t> Walk<'t, '_> {
             } else if !outside {
                 self.out.returns = Some(outputs);
             }
-            self.bound(if of.is_from { Bound::NotApplicable } else { Bound::Unbounded });
+            let bound = if of.is_from { Bound::NotApplicable } else { Bound::Unbounded };
+            self.bound(bound);
+            self.reads(bound);
         } else {
             let given = self.nested_outputs(of.query(), Way::Copy);
             if !outside {
@@ -208,6 +211,7 @@ impl<'t> Walk<'t, '_> {
         }
         let objects = self.out.objects.len();
         let part = self.out.parts.len();
+        let reads = self.out.reads;
         self.nested(of.query(), if analyze { Way::ExplainAnalyze } else { Way::Explain });
         if !analyze {
             // Planned, not run; planning runs code all the same.
@@ -224,6 +228,7 @@ impl<'t> Walk<'t, '_> {
                 object.uses = Uses::of(Use::Read);
             }
             self.out.session.clear();
+            self.out.reads = reads;
         }
         // Plans show constants, estimates and, analysed, counts of the data.
         let sources = (0..self.out.columns.len())

@@ -40,7 +40,7 @@ impl Judge {
         let Passing { lifted, carries, values, named } = passing;
         let policies = &means.policies;
         let prepared: Vec<Option<Arc<Facts>>> = Set::executes(&statement.facts)
-            .map(|name| Some(Arc::clone(&named.executed(name, session)?.permit.statement.facts)))
+            .map(|one| named.prepared(one, &statement.facts, session))
             .collect();
         let transaction = match session.transaction() {
             Said::Open => Transaction::Open,
@@ -79,11 +79,10 @@ impl Judge {
         let unicode = self.is_unicode();
         match runs {
             // What an EXECUTE gives is written in its text, as expressions.
+            _ if Set::executes(&statement.facts).next().is_some() => None,
             Runs::Query(_) => {
                 let prepares = |one: &Statement| one.verb == Verb::Prepare;
-                let by_name = Set::executes(&statement.facts).next().is_some()
-                    || statement.facts.running().any(prepares);
-                (!by_name).then(Arc::default)
+                (!statement.facts.running().any(prepares)).then(Arc::default)
             }
             Runs::Parse(_) => None,
             Runs::Bind(bind, known) => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::enforcer::postgres::gate::{Behind, Judged, Understood};
 use crate::policy::Set;
-use crate::sql::facts::{Facts, Verb};
+use crate::sql::facts::{self as sql, Facts, Verb};
 use crate::wire::postgres::session::{Portal, Runs, Session, Statement};
 
 /// From where names are looked up.
@@ -33,8 +33,11 @@ impl Named {
     /// Whether it is about to be known what a text's names mean: then it waits.
     pub fn waits(facts: &Facts, session: &Session<Judged>) -> bool {
         session.outstanding() > 0
-            && (Set::executes(facts).any(|name| session.awaits_statement(name.as_bytes()))
-                || fetches(facts).any(|name| session.awaits_portal(name.as_bytes())))
+            && Set::executes(facts).any(|one| match one.handle.as_deref().map(str::as_bytes) {
+                Some(name) if is_fetch(one) => session.awaits_portal(name),
+                Some(name) => session.awaits_statement(name),
+                None => false,
+            })
     }
 
     /// The prepared statement that EXECUTE finds, if that is certain.
@@ -49,6 +52,36 @@ impl Named {
 
     fn finds(self, made: u64) -> bool {
         self.portal.is_none_or(|portal| made < portal)
+    }
+
+    /// The cursor that a text fetches from, where it does nothing else.
+    pub fn cursor(
+        self,
+        statement: &Understood,
+        session: &Session<Judged>,
+    ) -> Option<Arc<Portal<Judged>>> {
+        let mut all = statement.facts.running();
+        let one = all.next().filter(|one| is_fetch(one))?;
+        let alone = all.next().is_none();
+        self.fetched(one.handle.as_deref()?, session).filter(|_| alone)
+    }
+
+    /// The text in which that was prepared which a statement of `text` runs by its name.
+    pub fn prepared(
+        self,
+        one: &sql::Statement,
+        text: &Arc<Facts>,
+        session: &Session<Judged>,
+    ) -> Option<Arc<Facts>> {
+        let name = one.handle.as_deref()?;
+        if !is_fetch(one) {
+            return Some(Arc::clone(&self.executed(name, session)?.permit.statement.facts));
+        }
+        let mut before = text.running().take_while(|other| !std::ptr::eq(*other, one));
+        if before.any(|other| other.verb == Verb::DeclareCursor && other.handle == one.handle) {
+            return Some(Arc::clone(text));
+        }
+        Some(Arc::clone(&self.fetched(name, session)?.permit.statement.facts))
     }
 
     /// The prepared statement or cursor that a text names first.
@@ -69,6 +102,9 @@ impl Named {
 
 /// The names of the cursors that a text goes on with.
 pub(super) fn fetches(facts: &Facts) -> impl Iterator<Item = &str> {
-    let fetching = facts.running().filter(|one| matches!(one.verb, Verb::Fetch | Verb::Move));
-    fetching.filter_map(|one| one.handle.as_deref())
+    facts.running().filter(|one| is_fetch(one)).filter_map(|one| one.handle.as_deref())
+}
+
+pub(in crate::enforcer::postgres) fn is_fetch(one: &sql::Statement) -> bool {
+    matches!(one.verb, Verb::Fetch | Verb::Move)
 }

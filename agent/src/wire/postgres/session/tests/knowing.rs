@@ -84,6 +84,25 @@ fn no_name_is_certain_while_sql_that_may_change_it_is_under_way() {
 }
 
 #[test]
+fn nothing_is_executed_or_fetched_by_a_name_that_is_being_given_anew() {
+    let mut bench = bench();
+    bench.client(&query("prepare s as select 1; declare c cursor for select 1")).unwrap();
+    let answers = [complete("PREPARE"), complete("DECLARE CURSOR"), ready(b'T')];
+    bench.server(&answers.concat()).unwrap();
+    assert!(bench.session.executed(b"s").is_some() && bench.session.fetched(b"c").is_some());
+    bench.client(&query("close c; declare c cursor for select secret")).unwrap();
+    assert!(bench.session.executed(b"s").is_none() && bench.session.fetched(b"c").is_none());
+    let answers = [complete("CLOSE CURSOR"), complete("DECLARE CURSOR"), ready(b'T')];
+    bench.server(&answers.concat()).unwrap();
+    assert!(bench.session.executed(b"s").is_some() && bench.session.fetched(b"c").is_some());
+    // What the protocol makes counts as soon as it is sent.
+    bench.client(&[parse("t", "select 2"), bind("p", "t")].concat()).unwrap();
+    assert!(bench.session.executed(b"t").is_some() && bench.session.fetched(b"p").is_some());
+    bench.client(&[frontend(b'C', b"Pc\0"), sync()].concat()).unwrap();
+    assert!(bench.session.fetched(b"c").is_none(), "behind the Sync nobody knows");
+}
+
+#[test]
 fn portals_end_with_their_transaction_but_held_cursors_do_not() {
     let mut bench = bench();
     bench
