@@ -24,10 +24,10 @@ mod time;
 mod trace;
 
 pub use actor::{
-    Actor, Ancestor, Attribute, Confidence, Kind, LONGEST_COMMAND, LONGEST_NAME, LONGEST_PATH,
-    LONGEST_VALUE, MOST_ANCESTORS, MOST_ATTRIBUTES, MOST_GROUPS, MOST_LOOKED_AT, MOST_SWITCHES,
-    Origin, Person, Program, ProgramFile, Provenance, Relation, SERVICE_ACCOUNT, Sourced, Switch,
-    Via, cut, cut_front,
+    Actor, Ancestor, Attribute, Confidence, ENVIRONMENT, Kind, LONGEST_COMMAND, LONGEST_NAME,
+    LONGEST_PATH, LONGEST_VALUE, MOST_ANCESTORS, MOST_ATTRIBUTES, MOST_GROUPS, MOST_LOOKED_AT,
+    MOST_SWITCHES, Origin, Person, Program, ProgramFile, Provenance, Relation, SERVICE_ACCOUNT,
+    Sourced, Switch, Via, cut, cut_front,
 };
 pub use address::{Listener, OriginalDestination, Peer};
 pub use carried::{Admission, Carried, TlsCarried};

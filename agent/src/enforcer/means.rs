@@ -157,7 +157,7 @@ impl Means {
     /// always is, and who couldn't be read in time may be one.
     pub fn passes(&self, flow: &Flow) -> bool {
         flow.actor.kind != Kind::Agent
-            && flow.actor.complete
+            && flow.actor.was_read()
             && self.passthrough.iter().any(|rule| {
                 rule.destination.as_ref().is_none_or(|name| *name == flow.rule)
                     && fits(&rule.who, flow)

@@ -86,6 +86,8 @@ pub struct Facts {
     pub pod_named_by: Option<Origin>,
     /// Where the arguments come from.
     pub command: Source,
+    /// Its environment could be read, whatever is in it.
+    pub environment_read: bool,
     /// Nothing was left out for want of time.
     pub complete: bool,
 }

@@ -3,20 +3,16 @@
 
 use super::directory::Found;
 use super::facts::Facts;
-use crate::model::{Confidence, Origin, Provenance, Source};
+use crate::model::{Confidence, ENVIRONMENT, Origin, Provenance, Source};
 
 pub(super) fn of(facts: &Facts, found: &Found) -> Vec<Provenance> {
     use Confidence::{Certain, Claimed, Likely};
     let (seen, workload) = (&facts.process, &facts.workload);
-    let environment = &facts.environment;
     // A user's own cgroups and runtime may say anything.
     let placed = if workload.user_slice.is_none() { Certain } else { Claimed };
     let named = facts.all().any(|one| one.user.is_some() || one.group.is_some());
     let by_path = workload.unit.is_some() || workload.slice.is_some();
     let described = workload.image.is_some() || workload.container_name.is_some();
-    let asked_for = !environment.names.is_empty()
-        || environment.service_name.is_some()
-        || environment.resource.is_some();
     let entered = found.person.is_some() || !found.teams.is_empty() || !found.groups.is_empty();
     let command = match facts.command {
         Source::Kernel => Some(Origin::Hook),
@@ -30,7 +26,7 @@ pub(super) fn of(facts: &Facts, found: &Found) -> Vec<Provenance> {
         ((!facts.ancestors.is_empty()).then_some(Origin::Proc), "ancestry", Certain),
         (seen.script.as_ref().map(|_| Origin::Proc), "script", Likely),
         (named.then_some(Origin::Host), "names", Certain),
-        (asked_for.then_some(Origin::Process), "environment", Claimed),
+        (facts.environment_read.then_some(Origin::Process), ENVIRONMENT, Claimed),
         ((by_path || workload.container.is_some()).then_some(Origin::Cgroup), "workload", placed),
         (described.then_some(Origin::Runtime), "image", placed),
         (pod, "pod", placed),
@@ -65,7 +61,7 @@ mod tests {
         let above = of_user(0, "root", seen(1, 0, "/sbin/init", "init"));
         let mut known = facts(vec![python, above], "/system.slice/docker-x.scope");
         known.command = Source::Kernel;
-        known.environment.service_name = Some("shop".into());
+        known.environment_read = true;
         known.workload.container = Some("c".into());
         known.workload.image = Some("shop/web".into());
         known.workload.pod_name = Some("web-1".into());

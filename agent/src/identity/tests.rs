@@ -35,6 +35,7 @@ pub(super) fn facts(line: Vec<Seen>, cgroup: &str) -> Facts {
         process,
         ancestors: line.collect(),
         workload: cgroup::of_path(cgroup),
+        environment_read: true,
         complete: true,
         ..Facts::default()
     }

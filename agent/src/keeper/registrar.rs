@@ -338,7 +338,8 @@ impl Office {
             .memory
             .read(flow.tgid, flow.uid, || proc::environment(flow.tgid, &seen, &known.kinds))
             .flatten();
-        complete &= environment.is_some();
+        let environment_read = environment.is_some();
+        complete &= environment_read;
         let mut later = Vec::new();
         let found = self.hash(&mut seen, flow.tgid, HASH_WITHIN);
         complete &= found != Hashed::Unknown;
@@ -369,6 +370,7 @@ impl Office {
             pod_named_by: Some(pod_named_by),
             command: process.command_source,
             account,
+            environment_read,
             complete,
         };
         let actor = Arc::new(identity::actor(&facts, &known));

@@ -244,6 +244,9 @@ pub struct Switch {
     pub to: String,
 }
 
+/// The group of facts that is there once a process's memory could be read.
+pub const ENVIRONMENT: &str = "environment";
+
 impl Provenance {
     /// Of what every connect has: its process, its user, its cgroup.
     pub fn of_hook() -> Self {
@@ -279,6 +282,11 @@ impl Actor {
     pub fn unknown(reason: &str) -> Self {
         let sources = vec![Provenance::of_hook()];
         Self { reason: cut(reason, LONGEST_VALUE), sources, ..Self::default() }
+    }
+
+    /// Whether its memory could be read, by which an AI agent would be known.
+    pub fn was_read(&self) -> bool {
+        self.sources.iter().any(|one| one.facts == ENVIRONMENT)
     }
 
     /// `agent claude-code`, `service`

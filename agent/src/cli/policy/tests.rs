@@ -190,7 +190,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str, files: &[(&str, &str)]) -> Self {
-        let path = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("tidegate-policy-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         for (file, text) in files {
             fs::write(path.join(file), text).unwrap();

@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::{Actor, AuthTerms, Secret, samples};
+use crate::model::{
+    Actor, AuthTerms, Confidence, ENVIRONMENT, Origin, Provenance, Secret, samples,
+};
 
 const PSQL: &str = "/usr/lib/postgresql/15/bin/psql";
 const DESTINATION: &str = "db.example:5432";
@@ -9,7 +11,13 @@ fn flow() -> Flow {
     let mut flow = samples::flow();
     flow.process.cgroup = Some("/system.slice/shop.service/workers".into());
     flow.process.uid = 1000;
-    flow.actor = Actor { kind: Kind::Service, ..samples::actor() }.into();
+    let environment = Provenance {
+        facts: ENVIRONMENT.into(),
+        origin: Origin::Process,
+        confidence: Confidence::Claimed,
+    };
+    let sources = vec![Provenance::of_hook(), environment];
+    flow.actor = Actor { kind: Kind::Service, sources, ..samples::actor() }.into();
     flow
 }
 
@@ -140,7 +148,7 @@ fn who_is_passed_through_is_so_at_the_destination_that_is_named() {
 #[test]
 fn an_ai_agent_is_read_whatever_is_said_of_it() {
     let mut agent = flow();
-    agent.actor = Actor { kind: Kind::Agent, ..samples::actor() }.into();
+    agent.actor = Actor { kind: Kind::Agent, ..(*agent.actor).clone() }.into();
     for (who, _) in table() {
         assert!(!means(&who, None).passes(&agent), "{who:?}");
     }
@@ -150,7 +158,7 @@ fn an_ai_agent_is_read_whatever_is_said_of_it() {
 #[test]
 fn who_could_not_be_read_is_read_whatever_is_said_of_it() {
     let mut half = flow();
-    half.actor = Actor { complete: false, ..samples::actor() }.into();
+    half.actor = Actor { sources: vec![Provenance::of_hook()], ..(*half.actor).clone() }.into();
     let mut unread = flow();
     unread.actor = Actor::unknown("its process could not be read in time").into();
     for (who, fitting) in table() {

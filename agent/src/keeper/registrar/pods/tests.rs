@@ -8,7 +8,8 @@ struct Node(PathBuf);
 
 impl Node {
     fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("tidegate-node-{name}-{}", std::process::id()));
         fs::create_dir_all(folder.join("logs")).unwrap();
         Self(folder)
     }
