@@ -222,11 +222,12 @@ fn an_ancestor_that_ended_before_any_connect_has_its_file_and_its_hash() {
         let (own, parent) = (key(shell.id()), shell.id());
         registrar.started(own);
         registrar.started(key(child));
-        let wanted = (child, key(child).started / CLOCK_TICK);
         let until = Instant::now() + Duration::from_secs(20);
-        while !registrar.desk.office.kin.knows(wanted) {
-            assert!(Instant::now() < until, "the exec isn't read");
-            std::thread::yield_now();
+        for (pid, started) in [(parent, own.started), (child, key(child).started)] {
+            while !registrar.desk.office.kin.knows((pid, started / CLOCK_TICK)) {
+                assert!(Instant::now() < until, "the exec of {pid} isn't read");
+                std::thread::yield_now();
+            }
         }
         drop(shell.stdin.take());
         shell.wait().unwrap();
