@@ -270,21 +270,33 @@ fn what_is_made_before_it_is_learnt_leaks_nothing() -> Result<()> {
 fn a_catalog_is_not_asked_for_within_a_message() -> Result<()> {
     let _alone = alone();
     let ground = Staging::start(SEED, "")?;
-    let mut one = ground.connect()?;
-    one.query("SELECT 1")?;
-    one.send(&message::query("CREATE TABLE made (n int); COPY made FROM STDIN"))?;
-    one.until(b'G')?;
-    let late = message::copy_data(&b"1\n".repeat(150_000));
-    let (begun, rest) = late.split_at(100_000);
-    one.send(&[&message::copy_data(b"no number\n"), begun].concat())?;
-    let failed = one.until(b'Z').with_context(|| ground.agent.tail())?;
-    ensure!(
-        failed.iter().any(|message| message.field(b'C').as_deref() == Some("22P02")),
-        "{failed:?}"
-    );
-    one.send(rest)?;
-    let told = one.value("SELECT 'still here'").with_context(|| ground.agent.tail())?;
-    ensure!(told == "still here", "{told}");
+    for (name, together) in [("made", false), ("made_too", true)] {
+        let mut one = ground.connect()?;
+        one.query("SELECT 1")?;
+        let make = format!("CREATE TABLE {name} (n int); COPY {name} FROM STDIN");
+        one.send(&message::query(&make))?;
+        one.until(b'G')?;
+        let late = message::copy_data(&b"1\n".repeat(150_000));
+        let (begun, rest) = late.split_at(100_000);
+        one.send(&[&message::copy_data(b"no number\n"), begun].concat())?;
+        let failed = one.until(b'Z').with_context(|| ground.agent.tail())?;
+        ensure!(
+            failed.iter().any(|message| message.field(b'C').as_deref() == Some("22P02")),
+            "{failed:?}"
+        );
+        // The next request comes behind the last piece, or with it.
+        let query = message::query("SELECT 'still here'");
+        match together {
+            true => one.send(&[rest, &query].concat())?,
+            false => {
+                one.send(rest)?;
+                one.send(&query)?;
+            }
+        }
+        let told = one.until(b'Z').with_context(|| ground.agent.tail())?;
+        let here = told.iter().any(|message| message.body.ends_with(b"still here"));
+        ensure!(here, "{name}: {told:?}");
+    }
     Ok(())
 }
 

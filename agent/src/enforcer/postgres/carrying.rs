@@ -173,9 +173,15 @@ impl<I: Io> Carriage<I> {
                 return Ok(Pumped::Blocked);
             }
             let mut waits = false;
+            let mut goes_first = false;
             let mut ours = Vec::new();
             let asked = loop {
                 let quiet = !client.framer.has_more() || client.framer.is_within();
+                // What nobody waits for (data of a COPY that has failed) lies before it.
+                if !quiet && !self.up.is_empty() && carrying.is_to_learn(turn) {
+                    goes_first = true;
+                    break Ok(());
+                }
                 if carrying.begins_to_learn(quiet, &mut ours, turn)? {
                     break Ok(());
                 }
@@ -226,6 +232,9 @@ impl<I: Io> Carriage<I> {
             asked?;
             if waits {
                 return Ok(Pumped::Blocked);
+            }
+            if goes_first {
+                continue;
             }
             if client.has_ended() {
                 carrying.judge.leave_seat();

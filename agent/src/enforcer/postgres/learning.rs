@@ -182,6 +182,20 @@ impl Learning {
 }
 
 impl Carrying {
+    /// Whether it is time to ask for the catalog, and nothing is under way.
+    pub(super) fn is_to_learn(&self, turn: &Turn<'_>) -> bool {
+        let session = &self.session;
+        self.learning.is_none()
+            && self.probe.is_none()
+            && self.held.is_none()
+            && session.transaction() == Transaction::Idle
+            && self.screening.wants_to_learn(Viewer { judge: &self.judge, means: turn.means })
+            && session.is_quiet()
+            && !session.is_over()
+            && !session.is_replication()
+            && !session.in_transaction()
+    }
+
     /// Asks for the catalog, if it is time and nothing is under way. `quiet`: the
     /// client asks for nothing, so there is no hurry; or it is within a message.
     pub(super) fn begins_to_learn(
@@ -190,21 +204,10 @@ impl Carrying {
         ours: &mut Vec<u8>,
         turn: &Turn<'_>,
     ) -> Result<bool, WireError> {
-        let session = &self.session;
-        if quiet
-            || self.learning.is_some()
-            || self.probe.is_some()
-            || self.held.is_some()
-            || session.transaction() != Transaction::Idle
-            || !self.screening.wants_to_learn(Viewer { judge: &self.judge, means: turn.means })
-            || !session.is_quiet()
-            || session.is_over()
-            || session.is_replication()
-            || session.in_transaction()
-        {
+        if quiet || !self.is_to_learn(turn) {
             return Ok(false);
         }
-        let careful = session.statement(b"").is_some();
+        let careful = self.session.statement(b"").is_some();
         let identity = self.screening.begins_to_learn();
         let enforced = self.judge.stance(turn.means) == Stance::Enforced;
         let account = self.account.is_some();
