@@ -2,13 +2,15 @@
 //! clients, a protected server, somebody who observes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::agent::{Agent, Observer, Plan};
 use crate::cgroup::Cgroup;
 use crate::echo::Echo;
 use crate::place::Place;
+use crate::seen::Flow;
 
 pub struct Scene {
     // Dropped in this order: whoever looks, the agent, the clients, their home.
@@ -39,6 +41,16 @@ impl Scene {
         echo.gate_is(agent.listen_port());
         let observer = agent.observe()?;
         Ok(Self { observer, agent, work, root, echo })
+    }
+
+    /// The opening by a process whose command line has this word.
+    pub fn opened(&self, label: &str) -> Result<Flow> {
+        let what = format!("the opening of {label}");
+        let event = self.observer.wait_for(&what, Duration::from_secs(20), |event| {
+            event.event == "opened"
+                && event.whose().is_some_and(|who| who.command.iter().any(|word| word == label))
+        });
+        event.with_context(|| self.agent.tail())?.flow.context("an opening without a flow")
     }
 
     /// Among the clients.

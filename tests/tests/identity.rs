@@ -39,19 +39,6 @@ fn flow_of(event: &Event) -> Result<&Flow> {
     event.flow.as_ref().context("an opening without a flow")
 }
 
-/// The opening whose command line has this label.
-fn opened(scene: &Scene, label: &str) -> Result<Flow> {
-    let event = scene.observer.wait_for(
-        &format!("the opening of {label}"),
-        Duration::from_secs(20),
-        |event| {
-            event.event == "opened"
-                && event.whose().is_some_and(|who| who.command.iter().any(|word| word == label))
-        },
-    );
-    Ok(flow_of(&event.with_context(|| scene.agent.tail())?)?.clone())
-}
-
 fn run(command: &mut Command) -> Result<u32> {
     let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let pid = child.id();
@@ -99,7 +86,7 @@ fn every_interpreter_is_told_with_its_script() -> Result<()> {
         let mut client = command(&scene.inside().user(UID, UID), &words)?;
         client.current_dir(clients.folder()).env("OTEL_SERVICE_NAME", format!("shop-{language:?}"));
         let pid = run(&mut client)?;
-        let Flow { process, actor, .. } = opened(&scene, &label)?;
+        let Flow { process, actor, .. } = scene.opened(&label)?;
         ensure!(process.key.tgid == pid && process.uid == UID, "{process:?}");
         let exe = language.program()?;
         ensure!(process.exe.as_deref() == exe.to_str(), "{process:?} for {}", exe.display());
@@ -128,7 +115,7 @@ fn a_chain_of_users_and_a_terminal_are_told() -> Result<()> {
     let mut outer = scene.inside().command("/usr/bin/python3")?;
     outer.args(["-SE", "-c", script, &inner]).stdout(Stdio::null());
     let pid = run(&mut outer)?;
-    let Flow { process, actor, .. } = opened(&scene, "--chained")?;
+    let Flow { process, actor, .. } = scene.opened("--chained")?;
     ensure!(process.user.as_deref() == Some("nobody"), "{process:?}");
     let programs: Vec<&str> = actor.ancestry.iter().map(|one| one.comm.as_str()).collect();
     ensure!(programs.contains(&"su"), "{programs:?}");
@@ -170,7 +157,7 @@ fn a_parent_that_ended_first_is_remembered() -> Result<()> {
     let mut all = vec![starter.display().to_string()];
     all.extend(words);
     let pid = run(&mut command(&scene.inside().user(UID, UID), &all)?)?;
-    let Flow { actor, .. } = opened(&scene, "--orphan")?;
+    let Flow { actor, .. } = scene.opened("--orphan")?;
     let told = actor
         .ancestry
         .iter()
@@ -205,7 +192,7 @@ fn what_an_agent_starts_is_the_agents() -> Result<()> {
     let line = format!("{}; true", quoted(&words));
     let place = scene.inside().user(UID, UID);
     run(place.command(&agent)?.args(["-c", &line]))?;
-    let Flow { actor, .. } = opened(&scene, "--tool")?;
+    let Flow { actor, .. } = scene.opened("--tool")?;
     ensure!(
         (actor.kind.as_str(), actor.name.as_deref(), actor.confidence.as_deref())
             == ("agent", Some("claude-code"), Some("likely")),
@@ -215,12 +202,12 @@ fn what_an_agent_starts_is_the_agents() -> Result<()> {
     // By a variable it inherited, where the ancestry is gone: its own word.
     let words = clients.words(Language::Python, scene.echo.v4(), "--claimed");
     run(command(&place, &words)?.env("GEMINI_CLI", "1"))?;
-    let Flow { actor, .. } = opened(&scene, "--claimed")?;
+    let Flow { actor, .. } = scene.opened("--claimed")?;
     ensure!((actor.kind.as_str(), actor.confidence.as_deref()) == ("agent", Some("claimed")));
     // The host's own rule goes first.
     let words = clients.words(Language::Perl, scene.echo.v4(), "--house");
     run(command(&place, &words)?.env("GEMINI_CLI", "1"))?;
-    let Flow { actor, .. } = opened(&scene, "--house")?;
+    let Flow { actor, .. } = scene.opened("--house")?;
     ensure!((actor.kind.as_str(), actor.name.as_deref()) == ("notebook", Some("house")));
     // A file with a mistake doesn't replace what holds.
     std::fs::write(&kinds, "[[rule]]\nkind = \"robot\"\n")?;
@@ -231,7 +218,7 @@ fn what_an_agent_starts_is_the_agents() -> Result<()> {
     scene.agent.must(&["reload"])?;
     let words = clients.words(Language::Perl, scene.echo.v4(), "--reloaded");
     run(&mut command(&place, &words)?)?;
-    ensure!(opened(&scene, "--reloaded")?.actor.name.is_none());
+    ensure!(scene.opened("--reloaded")?.actor.name.is_none());
     Ok(())
 }
 
@@ -244,7 +231,7 @@ fn secrets_in_command_lines_are_told_to_nobody() -> Result<()> {
     words.extend(["--password=hunter2", "postgres://app:hunter2@db/shop"].map(str::to_owned));
     let line = format!("{}; true", quoted(&words));
     run(scene.inside().command("/bin/bash")?.args(["-c", &line]).env("PGPASSWORD", "hunter2"))?;
-    let flow = opened(&scene, "--quiet-one")?;
+    let flow = scene.opened("--quiet-one")?;
     ensure!(flow.process.command.contains(&"--password=***".to_owned()), "{:?}", flow.process);
     let all = scene.agent.must(&["observe", "-o", "jsonl"])?;
     ensure!(all.contains("--quiet-one") && !all.contains("hunter2"), "a secret was told");
@@ -306,7 +293,7 @@ fn a_container_is_told_and_who_enters_it() -> Result<()> {
     let words = clients.words(Language::Python, scene.echo.v4(), "--first");
     let mut first = place.command("unshare")?;
     run(first.args(["--pid", "--fork", "--mount-proc"]).args(&words))?;
-    let Flow { process, actor, .. } = opened(&scene, "--first")?;
+    let Flow { process, actor, .. } = scene.opened("--first")?;
     let workload = &process.workload;
     ensure!(workload.container.as_deref() == Some(ID), "{workload:?}");
     ensure!(workload.runtime.as_deref() == Some("docker"), "{workload:?}");
@@ -344,7 +331,7 @@ fn a_container_is_told_and_who_enters_it() -> Result<()> {
     staying.kill()?;
     staying.wait()?;
     entered?;
-    let Flow { process, actor, .. } = opened(&scene, "--entered")?;
+    let Flow { process, actor, .. } = scene.opened("--entered")?;
     ensure!(process.workload.container.as_deref() == Some(ID), "{process:?}");
     ensure!(process.workload.image.as_deref() == Some(IMAGE), "the answer was not kept");
     ensure!(actor.kind == "unplaced" && actor.reason.contains("entered container"), "{actor:?}");
@@ -372,7 +359,7 @@ fn a_pod_is_told_by_the_kubelets_interface() -> Result<()> {
     }
     let words = clients.words(Language::Python, scene.echo.v4(), "--in-pod");
     run(&mut command(&Place::new().cgroup(&cgroup), &words)?)?;
-    let workload = opened(&scene, "--in-pod")?.process.workload;
+    let workload = scene.opened("--in-pod")?.process.workload;
     ensure!(workload.container.as_deref() == Some(IN_POD), "{workload:?}");
     ensure!(workload.pod.as_deref() == Some(POD), "{workload:?}");
     ensure!(workload.image.as_deref() == Some("registry.example/shop/web:1.2"), "{workload:?}");
@@ -437,7 +424,7 @@ fn a_pods_service_account_is_told_and_has_its_teams() -> Result<()> {
                    mkdir -p $d && printf %s \"$TOKEN\" > $d/token && exec \"$@\"";
         client.args(["--mount", "sh", "-c", own, "sh"]).args(&words).env("TOKEN", &other);
         run(&mut client)?;
-        opened(&scene, label)
+        scene.opened(label)
     };
     let account = |flow: &Flow| {
         let found = flow.actor.attributes.iter();

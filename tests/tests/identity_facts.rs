@@ -10,23 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tidegate_tests::clients::{Clients, Language};
 use tidegate_tests::scene::{Scene, alone};
-use tidegate_tests::seen::{Ancestor, Flow, ProgramFile};
+use tidegate_tests::seen::{Ancestor, ProgramFile};
 
 /// Nobody's uid.
 const UID: u32 = 4242;
-
-/// The opening whose command line has this label.
-fn opened(scene: &Scene, label: &str) -> Result<Flow> {
-    let event = scene.observer.wait_for(
-        &format!("the opening of {label}"),
-        Duration::from_secs(20),
-        |event| {
-            event.event == "opened"
-                && event.whose().is_some_and(|who| who.command.iter().any(|word| word == label))
-        },
-    );
-    event.with_context(|| scene.agent.tail())?.flow.context("an opening without a flow")
-}
 
 fn run(command: &mut Command) -> Result<u32> {
     let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
@@ -90,7 +77,7 @@ fn a_programs_file_is_told_with_its_build_id_and_its_hash() -> Result<()> {
             let words = clients.words(language, scene.echo.v4(), &label);
             let mut client = scene.inside().user(UID, UID).command(&words[0])?;
             run(client.args(&words[1..]))?;
-            Ok(opened(&scene, &label)?.actor.program.file)
+            Ok(scene.opened(&label)?.actor.program.file)
         })?;
     }
     Ok(())
@@ -121,7 +108,7 @@ fn an_ancestor_that_ended_first_has_its_file_too() -> Result<()> {
         );
         let mut started = scene.inside().user(UID, UID).command(&starter)?;
         let pid = run(started.args(["-c", &line]))?;
-        let actor = opened(&scene, &label)?.actor;
+        let actor = scene.opened(&label)?.actor;
         let found = actor.ancestry.iter().find(|one| one.pid == pid && one.relation == "parent");
         let found = found.with_context(|| format!("{actor:?}"))?.clone();
         ensure!(found.ended, "{found:?}");
@@ -146,7 +133,7 @@ fn an_ancestor_that_ended_first_has_its_file_too() -> Result<()> {
     );
     let mut started = scene.inside().command(&starter)?;
     let pid = run(started.args(["-c", &line]))?;
-    let actor = opened(&scene, label)?.actor;
+    let actor = scene.opened(label)?.actor;
     let found = actor.ancestry.iter().find(|one| one.pid == pid && one.relation == "parent");
     let file = found.and_then(|one| one.file.clone()).with_context(|| format!("{actor:?}"))?;
     ensure!((file.inode, file.sha256) == (inode, None) && !actor.complete, "{actor:?}");
@@ -179,7 +166,7 @@ fn rights_of_note_and_the_audit_session_are_told() -> Result<()> {
     let (out, said) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success() && said.is_empty(), "{} {said}", output.status);
     let session: u32 = out.trim().parse().with_context(|| format!("no audit session: {out}"))?;
-    let actor = opened(&scene, "--logged-in")?.actor;
+    let actor = scene.opened("--logged-in")?.actor;
     let parent = actor.ancestry.iter().find(|one| one.pid == pid && one.relation == "parent");
     let parent = parent.context("no shell")?;
     ensure!(actor.program.capabilities == ["NET_RAW"], "{:?}", actor.program);
@@ -192,7 +179,7 @@ fn rights_of_note_and_the_audit_session_are_told() -> Result<()> {
     let words = clients.words(Language::Python, scene.echo.v4(), "--of-nobody");
     let mut client = scene.inside().user(UID, UID).command(&words[0])?;
     run(client.args(&words[1..]))?;
-    let actor = opened(&scene, "--of-nobody")?.actor;
+    let actor = scene.opened("--of-nobody")?.actor;
     ensure!(actor.program.capabilities.is_empty(), "{:?}", actor.program);
     let own = std::fs::read_to_string("/proc/self/sessionid")?;
     let own = own.trim().parse::<u32>().ok().filter(|session| *session != u32::MAX);
