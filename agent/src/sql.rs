@@ -21,6 +21,7 @@ pub mod effect;
 pub mod facts;
 mod handles;
 mod lexer;
+mod numbers;
 mod procedural;
 mod read;
 pub mod state;

@@ -12,12 +12,13 @@
 mod corpus;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corpus::{Case, cases};
 use tidegate::sql::{
-    Cell, Effect, Effects, Encoding, Facts, Lexer, LexingState, Strings, Token, TokenKind, cell,
-    tokens,
+    Cache, Cell, Effect, Effects, Encoding, Facts, Lexer, LexingState, Strings, Token, TokenKind,
+    cell, tokens,
 };
 
 /// A small generator with a fixed seed: failures come again.
@@ -130,6 +131,123 @@ fn what_keeps_the_meaning_keeps_the_facts() {
         );
         assert_eq!(meaning(&one), meaning(&other), "{}\n{:?}\n{mutated:?}", case.place, case.sql);
     }
+}
+
+/// Numbers in every place where one may make a difference.
+const NUMBERED: &[&str] = &[
+    "select a from t where id = 5 order by 1 limit 10 offset 3",
+    "select a from t where id = 5 order by 2 fetch first 7 rows only",
+    "select a from t limit 2 for update",
+    "select a, b from t group by 1, 2 having sum(c) > 10",
+    "select a::float(24), b::numeric(10, 2), c::varchar(3), d::interval(3) from t where e[1:2] = 5",
+    "select cast(a as float(53)), cast(b as bit(3)), cast(4 as money) from t where f = 6.5e3",
+    "select substring(a from 1 for 3) from t tablesample system (10) repeatable (5)",
+    "select count(*) filter (where a > 3) over (order by b rows between 2 preceding and 1 following) \
+     from t",
+    "select nth_value(a, 2) over w from t window w as (order by 1)",
+    "select case when 1 = 1 then a else b end from t where c = 3",
+    "select case 1 when 2 then a end from t",
+    "select generate_series(1, 10), pg_sleep(10), lo_unlink(123), pg_terminate_backend(123)",
+    "select * from t where id % 10 = 3 and 1 = 1",
+    "values (1, 2), (3, -4)",
+    "insert into t values (1, 2), (3, - 4)",
+    "insert into t (a) values (1) on conflict (b) do update set a = 5 where t.c = 6",
+    "insert into t select 1 from u where v = 2",
+    "update t set a = -5, b[2] = 7 where id in (1, 2, 3)",
+    "update t set a = a + 1 where id <> 0",
+    "update t set a = 1 where id = id + 0",
+    "delete from t where 1 = 1",
+    "delete from t where 1 = 0 or id = 3",
+    "delete from t where id = 1 or 2 = 3",
+    "delete from t where 5",
+    "delete from t where not (1 = 0)",
+    "delete from t where 1 < 2 and id = 4",
+    "delete from t where id = 1 and 0 = 0",
+    "delete from t where (id, 1) = (id, 1)",
+    "delete from t where id > 0 and id < 100",
+    "delete from t where id between 0 and 999999999",
+    "delete from t where id > 0 or id <= 0",
+    "delete from t where id = 1 or id <> 1",
+    "delete from t where id = any(array[1, 2])",
+    "delete from t where exists (select 1) or id in (select 2)",
+    "delete from t where id in (select id from t limit 1000000)",
+    "delete from t where coalesce(id, 0) = 0 and mod(id, 2) = 1",
+    "delete from t where case when 1 = 1 then true else id = 2 end",
+    "delete from t where id = 5 + 0 * 3 and nullif(1, 2) = 1",
+    "delete from t where (select 1) = 1 or id = 8",
+    "with x as (delete from t where id = 5 returning *) select * from x limit 3",
+];
+
+/// Each number replaced, with those that mean something to somebody among them.
+fn other_numbers(sql: &str, strings: Strings, dice: &mut Dice) -> String {
+    const OTHERS: &[&str] = &[
+        "0",
+        "1",
+        "2",
+        "3",
+        "24",
+        "25",
+        "53",
+        "64",
+        "007",
+        "100",
+        "1000000",
+        "1000001",
+        "123456789",
+        "999999999",
+        "2147483648",
+        "1.5",
+    ];
+    let (mut out, mut copied) = (String::new(), 0);
+    let same = (dice.roll(4) == 0).then(|| OTHERS[dice.roll(OTHERS.len())]);
+    for token in Lexer::new(sql, strings).filter(|token| token.kind == TokenKind::Number) {
+        out.push_str(&sql[copied..token.start]);
+        match dice.roll(4) {
+            0 => out.push_str(&sql[token.start..token.end]),
+            _ => out.push_str(same.unwrap_or_else(|| OTHERS[dice.roll(OTHERS.len())])),
+        }
+        copied = token.end;
+    }
+    out + &sql[copied..]
+}
+
+/// Without what others than itself may have.
+fn bare(facts: &Facts) -> Facts {
+    let mut facts = facts.clone();
+    facts.free = Box::default();
+    if let [statement] = facts.statements.as_mut_slice() {
+        statement.span = None;
+    }
+    facts
+}
+
+#[test]
+fn what_is_taken_for_the_reading_of_another_text_is_its_own() {
+    let cell = Cell::start(cell::Settings::default()).unwrap();
+    let numbered = NUMBERED.iter().chain(WRITES);
+    let own = numbered.map(|sql| ((*sql).to_owned(), LexingState::default()));
+    let texts: Vec<_> = own.chain(cases().into_iter().map(|case| (case.sql, case.state))).collect();
+    let mut dice = Dice(0x6e75_6d62_6572_7321);
+    let (mut taken, mut own) = (0, 0);
+    for round in 0..100_000 {
+        // Those that have numbers wherever they may stand come as often as all others.
+        let among = if round % 2 == 0 { NUMBERED.len() } else { texts.len() };
+        let (sql, state) = &texts[dice.roll(among)];
+        let cache = Cache::new(1 << 20);
+        cache.put(sql.as_bytes(), state, &Arc::new(cell.read(sql.as_bytes(), state)));
+        let other = other_numbers(sql, state.strings, &mut dice);
+        let read = cell.read(other.as_bytes(), state);
+        match cache.get(other.as_bytes(), state) {
+            _ if other == *sql => {}
+            Some(found) => {
+                assert_eq!(bare(&found), bare(&read), "{sql} / {other}");
+                taken += 1;
+            }
+            None => own += 1,
+        }
+    }
+    // Both happen, or nothing was tried.
+    assert!(taken > 10_000 && own > 10_000, "{taken}, {own}");
 }
 
 /// Writes of every kind, beside those of the corpus.

@@ -85,6 +85,8 @@ public class Jdbc {
                 s.setQueryTimeout(1);
                 s.execute("SELECT pg_sleep(30)");
             } catch (SQLException e) { System.out.println("cancelled " + e.getSQLState()); }
+            // The server signals twice, and the second may come while something else runs.
+            Thread.sleep(300);
             System.out.println(value(c, "SELECT 'usable'"));
             try (ResultSet r = c.getMetaData().getColumns(null, null, "t", null)) {
                 while (r.next()) System.out.println(r.getString("COLUMN_NAME") + " " + r.getString("TYPE_NAME"));

@@ -63,6 +63,8 @@ async def main():
         await conn.execute("SELECT pg_sleep(30)", timeout=0.3)
     except asyncio.TimeoutError:
         print("timed out and cancelled")
+    # The server signals twice, and the second may come while something else runs.
+    await asyncio.sleep(0.3)
     print(await conn.fetchval("SELECT 'usable'"))
     heard = asyncio.get_running_loop().create_future()
     await conn.add_listener("tide", lambda c, pid, channel, payload: heard.set_result(payload))

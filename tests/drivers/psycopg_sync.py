@@ -2,6 +2,7 @@
 import datetime
 import decimal
 import threading
+import time
 import uuid
 
 import psycopg
@@ -83,6 +84,8 @@ with psycopg.connect() as conn:
         print("not cancelled")
     except psycopg.errors.QueryCanceled as error:
         print("cancelled", error.sqlstate)
+    # The server signals twice, and the second may come while something else runs.
+    time.sleep(0.3)
     conn.rollback()
 
 with psycopg.connect(autocommit=True) as conn:

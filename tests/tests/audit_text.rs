@@ -1,6 +1,7 @@
 //! `[audit] text`: what a record holds of a statement and of what was bound to it, and
 //! what no byte of the log may hold. A real psql, a real driver.
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
@@ -130,5 +131,63 @@ fn fingerprint_keeps_no_text_at_all() -> Result<()> {
     }
     let bound = &told.bound["parameters"];
     ensure!(*bound == json!(["[email]", "?", "?"]), "{bound}");
+    Ok(())
+}
+
+/// One statement stays prepared, the other is sent anew.
+const TWICE: &str = "\
+import sys, psycopg
+with psycopg.connect(sys.argv[1], autocommit=True) as c:
+    for _ in range(2):
+        c.execute(\"SELECT id FROM customers WHERE note = 'blue whale'\", prepare=True)
+        c.execute(\"SELECT id FROM customers WHERE note = 'grey seal'\", prepare=False)
+        print('ready', flush=True)
+        sys.stdin.readline()
+";
+
+#[test]
+fn what_is_no_longer_to_be_kept_is_not_from_the_next_statement_on() -> Result<()> {
+    let _alone = alone();
+    let postgres = Postgres::setup().auth("trust").start()?;
+    postgres.admin("app", "CREATE TABLE customers (id bigint, email text, note text)")?;
+    let root = Cgroup::fresh()?;
+    let work = root.child("work")?;
+    let plan = Plan::postgres([postgres.port()]).setting("audit.text = \"full\"");
+    let agent = Agent::start(&root, plan)?;
+    let mut python = Place::new().cgroup(&work).command(venv::python()?)?;
+    python.args(["-c", TWICE]).arg(postgres.dsn("app"));
+    let mut python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut said = BufReader::new(python.stdout.take().context("no output")?).lines();
+    let mut go_on = python.stdin.take().context("no input")?;
+    ensure!(said.next().context("it ended")?? == "ready");
+    let file = agent.settings_file();
+    let settings = std::fs::read_to_string(&file)?;
+    ensure!(settings.contains("audit.text = \"full\""), "{settings}");
+    std::fs::write(&file, settings.replace("audit.text = \"full\"", "audit.text = \"redacted\""))?;
+    agent.must(&["reload"])?;
+    writeln!(go_on)?;
+    ensure!(said.next().context("it ended")?? == "ready");
+    writeln!(go_on)?;
+    ensure!(python.wait()?.success(), "{}", agent.tail());
+    let statements: Vec<Value> = agent
+        .exported("1h")?
+        .iter_mut()
+        .filter_map(|record| Some(record.get_mut("statement")?.take()))
+        .filter(|statement| statement["touched"][0]["table"] == "customers")
+        .collect();
+    let texts: Vec<_> = statements.iter().map(|one| one["text"].as_str()).collect();
+    let full = |note: &str| Some(format!("SELECT id FROM customers WHERE note = '{note}'"));
+    ensure!(
+        texts
+            == [
+                full("blue whale").as_deref(),
+                full("grey seal").as_deref(),
+                // Whoever prepared it has the text, the log hasn't.
+                None,
+                Some("SELECT id FROM customers WHERE note = ?"),
+            ],
+        "{texts:?}"
+    );
+    ensure!(statements.iter().all(|one| one["fingerprint"] == statements[0]["fingerprint"]));
     Ok(())
 }

@@ -10,11 +10,11 @@
 //! understood before and after does the same.
 #![no_main]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::sql::{
-    Cell, Effects, Encoding, Lexer, LexingState, Strings, TokenKind, cell, constants,
+    Cache, Cell, Effects, Encoding, Facts, Lexer, LexingState, Strings, TokenKind, cell, constants,
 };
 
 #[path = "../../tests/support/corpus.rs"]
@@ -72,6 +72,25 @@ fn any(how: u8, text: &[u8]) {
     }
     // The same text gives the same facts.
     assert_eq!(facts, CELL.read(text, &state));
+    let cache = Cache::new(1 << 20);
+    cache.put(text, &state, &Arc::new(facts));
+    for digit in *b"01259" {
+        let other: Vec<u8> =
+            text.iter().map(|sign| if sign.is_ascii_digit() { digit } else { *sign }).collect();
+        if let Some(found) = cache.get(&other, &state) {
+            assert_eq!(bare(&found), bare(&CELL.read(&other, &state)), "{other:?}");
+        }
+    }
+}
+
+/// Without what others than itself may have.
+fn bare(facts: &Facts) -> Facts {
+    let mut facts = facts.clone();
+    facts.free = Box::default();
+    if let [statement] = facts.statements.as_mut_slice() {
+        statement.span = None;
+    }
+    facts
 }
 
 fn trick(how: &[u8]) {

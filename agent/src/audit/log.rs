@@ -9,7 +9,7 @@ mod segments;
 mod sums;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,8 @@ pub(super) struct Shared {
     lost: AtomicU64,
     lost_ever: AtomicU64,
     disk: Disk,
+    /// Of the terms: asked for with each statement.
+    kept: AtomicU8,
     /// Before which position the disk has it, and whose turn it is to bring it there.
     on_disk: AtomicU64,
     syncing: Mutex<()>,
@@ -155,6 +157,7 @@ impl Log {
             lost: AtomicU64::new(0),
             lost_ever: AtomicU64::new(0),
             disk,
+            kept: AtomicU8::new(welcome.terms.text as u8),
             on_disk: AtomicU64::new(0),
             syncing: Mutex::new(()),
             #[cfg(test)]
@@ -203,13 +206,18 @@ impl Log {
         Subject::of_long(head, length, strings, self.text_kept(), facts)
     }
 
-    pub(super) fn text_kept(&self) -> TextKept {
-        self.0.as_ref().map_or(TextKept::Redacted, |shared| shared.lock().terms.text)
+    /// How much of a text is kept by now.
+    pub fn text_kept(&self) -> TextKept {
+        let Some(shared) = &self.0 else { return TextKept::Redacted };
+        let kept = shared.kept.load(Ordering::Relaxed);
+        let all = [TextKept::Full, TextKept::Redacted, TextKept::Fingerprint];
+        all.into_iter().find(|one| *one as u8 == kept).unwrap_or(TextKept::Fingerprint)
     }
 
     /// New settings.
     pub fn set_terms(&self, terms: LogTerms) {
         if let Some(shared) = &self.0 {
+            shared.kept.store(terms.text as u8, Ordering::Relaxed);
             shared.lock().terms = terms;
         }
     }

@@ -131,8 +131,8 @@ pub struct Subject {
     pub fingerprint: Box<str>,
     /// Whether it may change something; decides when the disk is awaited.
     pub writes: bool,
-    /// Whether values of parameters are kept at all.
-    pub keeps_values: bool,
+    /// How much of it the settings let be kept when it was made.
+    pub kept_as: TextKept,
     /// It touches something of which a catalog may know more.
     pub(super) touches: bool,
     pub(super) parameters: Places,
@@ -203,7 +203,7 @@ impl Subject {
             }),
             fingerprint: redacted.fingerprint.into(),
             writes: effects.is_none_or(|effects| !effects.is_pure_read() && !effects.is_empty()),
-            keeps_values: kept_as == TextKept::Full,
+            kept_as,
             touches: !touched.is_empty(),
             parameters: Places::read(text, strings),
             literals: redacted
@@ -221,6 +221,24 @@ impl Subject {
     ) -> Option<String> {
         let kept = || Some(parsed(&self.json).get("text")?.as_str()?.to_owned());
         self.literals.without(kept, class)
+    }
+
+    /// Whether values of parameters are kept at all.
+    pub fn keeps_values(&self) -> bool {
+        self.kept_as == TextKept::Full
+    }
+
+    /// The same without its text: for settings that no longer let so much of it be kept.
+    pub(super) fn by_fingerprint(&self) -> Self {
+        let mut kept = parsed(&self.json);
+        if let Some(fields) = kept.as_object_mut() {
+            for told in ["text", "cut_of", "says"] {
+                fields.remove(told);
+            }
+        }
+        let json: Box<str> = kept.to_string().into();
+        let key = key_of(TEXT, json.as_bytes());
+        Self { key, json, kept_as: TextKept::Fingerprint, ..self.clone() }
     }
 
     /// The same where what it touches is known better.

@@ -37,6 +37,12 @@ pub enum TextKept {
     Fingerprint,
 }
 
+impl TextKept {
+    pub fn tells_more_than(self, other: Self) -> bool {
+        (self as u8) < other as u8
+    }
+}
+
 /// What a record survives before its statement is let through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -2,7 +2,8 @@
 //! same, and what was decided for one of them is found again for the next.
 //!
 //! INVARIANT: only facts that are equal, compared, not only hashed, become one. A
-//! statement's place in its text is no part of them where it stands there alone.
+//! statement's place in its text is no part of them where it stands there alone, nor are
+//! the numbers that they don't hang on.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -41,6 +42,7 @@ impl Alike {
     pub fn of(&self, mut facts: Facts) -> Arc<Facts> {
         let [statement] = facts.statements.as_mut_slice() else { return Arc::new(facts) };
         statement.span = None;
+        facts.free = Box::default();
         let hash = self.hash(&facts);
         let Some(shard) = self.shards.get((hash >> 57) as usize % SHARDS) else {
             return Arc::new(facts);

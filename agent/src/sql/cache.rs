@@ -1,7 +1,8 @@
 //! Facts by the exact text and everything its reading depends on. Bounded in bytes.
 //!
 //! INVARIANT: a hit is for the same bytes and the same lexing state, compared, not only
-//! hashed. Never for a fingerprint: equal ones hide what decides.
+//! hashed, but for numbers that the facts were seen not to hang on ([`super::numbers`]).
+//! Never for a fingerprint: equal ones hide what decides.
 //!
 //! What a text means hangs on no catalog: names are as they are written, and which things
 //! they are is asked when a decision is made. So a catalog's change puts nothing out.
@@ -13,11 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use foldhash::quality::RandomState;
 
 use super::facts::{Doubt, Facts};
+use super::numbers::Mould;
 use super::state::LexingState;
 
 /// What is kept: facts, or something made of them.
 pub trait Reading {
     fn facts(&self) -> &Facts;
+
+    /// Which of its text's numbers it doesn't hang on.
+    fn free(&self) -> &[u16];
 
     /// About how much memory it holds.
     fn weight(&self) -> usize;
@@ -26,6 +31,10 @@ pub trait Reading {
 impl Reading for Facts {
     fn facts(&self) -> &Facts {
         self
+    }
+
+    fn free(&self) -> &[u16] {
+        &self.free
     }
 
     fn weight(&self) -> usize {
@@ -59,15 +68,46 @@ impl<R> Default for Shard<R> {
 
 #[derive(Debug)]
 struct Entry<R> {
-    text: Arc<[u8]>,
-    state: Arc<LexingState>,
+    text: Box<[u8]>,
+    /// Of a mould.
+    fixed: Option<Fixed>,
+    state: LexingState,
     read: Arc<R>,
     weight: usize,
 }
 
+/// Those of its numbers that aren't free, by their indices.
+type Fixed = Box<[(usize, Box<[u8]>)]>;
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'w> {
+    text: &'w [u8],
+    /// The text is this one's.
+    mould: Option<(&'w [u8], &'w Mould)>,
+    state: &'w LexingState,
+}
+
+impl<'w> Wanted<'w> {
+    fn exact(text: &'w [u8], state: &'w LexingState) -> Self {
+        Self { text, mould: None, state }
+    }
+
+    fn moulded(text: &'w [u8], mould: &'w Mould, state: &'w LexingState) -> Self {
+        Self { text: &mould.text, mould: Some((text, mould)), state }
+    }
+}
+
 impl<R> Entry<R> {
-    fn is_for(&self, text: &[u8], state: &LexingState) -> bool {
-        *self.text == *text && *self.state == *state
+    fn is_for(&self, wanted: Wanted<'_>) -> bool {
+        let same = match (&self.fixed, wanted.mould) {
+            (None, None) => true,
+            (Some(fixed), Some((text, mould))) => {
+                fixed.iter().all(|(index, number)| mould.number(text, *index) == Some(&**number))
+            }
+            _ => false,
+        };
+        same && *self.text == *wanted.text && self.state == *wanted.state
     }
 }
 
@@ -81,11 +121,11 @@ impl<R: Reading> Cache<R> {
         }
     }
 
-    fn hash(&self, text: &[u8], state: &LexingState) -> u64 {
+    fn hash(&self, wanted: Wanted<'_>) -> u64 {
         let mut hasher = self.hashing.build_hasher();
-        hasher.write(text);
-        hasher.write_u16(state.server_major.unwrap_or_default());
-        if let Some(path) = &state.search_path {
+        hasher.write(wanted.text);
+        hasher.write_u16(wanted.state.server_major.unwrap_or_default());
+        if let Some(path) = &wanted.state.search_path {
             hasher.write(path.as_bytes());
         }
         hasher.finish()
@@ -100,12 +140,19 @@ impl<R: Reading> Cache<R> {
         if text.len() > self.heaviest() {
             return None;
         }
-        let hash = self.hash(text, state);
+        self.find(Wanted::exact(text, state)).or_else(|| {
+            let mould = Mould::of(text)?;
+            self.find(Wanted::moulded(text, &mould, state))
+        })
+    }
+
+    fn find(&self, wanted: Wanted<'_>) -> Option<Arc<R>> {
+        let hash = self.hash(wanted);
         let mut shard = self.shard(hash)?.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = shard.young.get(&hash) {
-            return entry.is_for(text, state).then(|| Arc::clone(&entry.read));
+            return entry.is_for(wanted).then(|| Arc::clone(&entry.read));
         }
-        if !shard.old.get(&hash)?.is_for(text, state) {
+        if !shard.old.get(&hash)?.is_for(wanted) {
             return None;
         }
         let entry = shard.old.remove(&hash)?;
@@ -125,14 +172,30 @@ impl<R: Reading> Cache<R> {
         if facts.statements.iter().any(|statement| statement.doubts.iter().any(passing)) {
             return;
         }
-        let weight = text.len() + read.weight() + size_of::<Entry<R>>() + 64;
+        self.keep(Wanted::exact(text, state), None, read);
+        let free = read.free();
+        if let Some(mould) = Mould::of(text).filter(|_| !free.is_empty()) {
+            // Both are in order.
+            let mut free = free.iter().map(|index| usize::from(*index)).peekable();
+            let numbers = 0..mould.numbers.len();
+            let number = |index| Some((index, mould.number(text, index)?.into()));
+            let fixed = numbers.filter(|index| free.next_if_eq(index).is_none());
+            let fixed = fixed.filter_map(number).collect();
+            self.keep(Wanted::moulded(text, &mould, state), Some(fixed), read);
+        }
+    }
+
+    fn keep(&self, wanted: Wanted<'_>, fixed: Option<Fixed>, read: &Arc<R>) {
+        let fixed_weight = fixed.as_ref().map_or(0, |fixed| fixed.len() * 48);
+        let weight = wanted.text.len() + fixed_weight + read.weight() + size_of::<Entry<R>>() + 64;
         if weight > self.heaviest() {
             return;
         }
-        let hash = self.hash(text, state);
+        let hash = self.hash(wanted);
         let entry = Entry {
-            text: text.into(),
-            state: Arc::new(state.clone()),
+            text: wanted.text.into(),
+            fixed,
+            state: wanted.state.clone(),
             read: Arc::clone(read),
             weight,
         };

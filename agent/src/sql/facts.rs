@@ -20,6 +20,9 @@ pub struct Facts {
     /// Indices, in order: what [`Facts::telling`] leaves out.
     #[serde(skip)]
     repeats: Option<Box<[u32]>>,
+    /// Which of the text's numbers they don't hang on: [`super::numbers`].
+    #[serde(skip)]
+    pub free: Box<[u16]>,
 }
 
 /// One statement with all that runs when it runs.
@@ -488,7 +491,7 @@ impl Statement {
 
 impl Facts {
     pub fn new(statements: Vec<Statement>) -> Self {
-        Self { statements, repeats: None }
+        Self { statements, ..Self::default() }
     }
 
     /// A text of which nothing is known but why, and what it begins with.

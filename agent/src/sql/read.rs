@@ -2,8 +2,9 @@
 //! that is safe.
 
 use super::effect::Effects;
-use super::facts::{Doubt, Facts};
+use super::facts::{Doubt, Facts, Verb};
 use super::lexer;
+use super::numbers;
 use super::state::LexingState;
 use super::text::{self, Readable};
 use super::walk::{self, Budget};
@@ -42,10 +43,16 @@ pub fn read(readable: &Readable<'_>, state: &LexingState, bounds: Bounds) -> Fac
     if readable.text.trim().is_empty() {
         return Facts::default();
     }
+    numbers::begin();
     match parse(&readable.text) {
         Ok(tree) => {
             let budget = Budget { depth: bounds.depth, work: bounds.work };
-            walk::facts(tree.iter(), &readable.text, state, budget, readable.in_place)
+            let mut facts =
+                walk::facts(tree.iter(), &readable.text, state, budget, readable.in_place);
+            if readable.in_place && is_plain(&facts) {
+                facts.free = numbers::free(readable.text.as_bytes());
+            }
+            facts
         }
         Err(error) => {
             let doubt = Doubt::Unparsable(error.to_string().into());
@@ -59,10 +66,25 @@ pub fn read(readable: &Readable<'_>, state: &LexingState, bounds: Bounds) -> Fac
 /// server, which drops them, accepts what this refuses. So what it refuses is tried
 /// without them.
 pub(super) fn parse(text: &str) -> Result<pg_raw_parse::ParseResult, pg_raw_parse::Error> {
+    numbers::parsing();
     pg_raw_parse::parse(text).or_else(|error| match lexer::without_comments(text) {
-        Some(bare) => pg_raw_parse::parse(&bare).map_err(|_| error),
+        Some(bare) => {
+            numbers::parsing();
+            pg_raw_parse::parse(&bare).map_err(|_| error)
+        }
         None => Err(error),
     })
+}
+
+/// One statement that names nothing of the session's and was understood. What others hold
+/// is looked at again by those who follow the session.
+fn is_plain(facts: &Facts) -> bool {
+    let [one] = facts.statements.as_slice() else { return false };
+    let verbs = [Verb::Select, Verb::Values, Verb::Insert, Verb::Update, Verb::Delete];
+    verbs.contains(&one.verb)
+        && one.doubts.is_empty()
+        && one.session.is_empty()
+        && one.handle.is_none()
 }
 
 /// What the leading words of bytes say that are not going to be read.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::flood::{self, Allowance};
-use super::{Group, Log, LogError, Sealed, Shared, State, micros};
+use super::{Group, Log, LogError, Sealed, Shared, State, Subject, micros};
 use crate::audit::record::{self, Back, Body, Head, OnFlow};
 use crate::audit::redact;
 use crate::audit::says::HIDDEN;
@@ -234,6 +234,10 @@ impl Connection {
             Some(Over { standing, texts }) => (standing, statement.subject.filter(|_| texts)),
             None => (None, statement.subject),
         };
+        // It was read under settings that have changed since.
+        let tells_more = |subject: &&Subject| subject.kept_as.tells_more_than(kept);
+        let less = subject.filter(tells_more).map(Subject::by_fingerprint);
+        let subject = less.as_ref().or(subject);
         self.party.append(shared, state, &mut |group, flow, sequence| {
             let text = subject.map(|subject| {
                 group.define(subject.key, |_| Body::Statement(subject.json.clone()))

@@ -224,6 +224,39 @@ fn every_segment_tells_what_it_speaks_of() {
 }
 
 #[test]
+fn a_text_that_was_read_under_other_settings_tells_no_more_than_they_let_by_now() {
+    let sql = "SELECT 'hunter2' /* why='because' */";
+    for (before, after, told) in [
+        (TextKept::Full, TextKept::Redacted, None),
+        (TextKept::Full, TextKept::Fingerprint, None),
+        (TextKept::Redacted, TextKept::Fingerprint, None),
+        (TextKept::Redacted, TextKept::Full, Some("SELECT ?")),
+    ] {
+        let scratch = Scratch::new();
+        let terms = |text| LogTerms { text, ..small() };
+        let log = Log::open(&scratch.0, &Keeper::new().welcome(terms(before))).unwrap();
+        let subject = log.subject(sql, Strings::Standard, None);
+        log.set_terms(terms(after));
+        assert_eq!(log.text_kept(), after);
+        let connection = log.connection(flow(7, Mode::Strict));
+        let statement = Statement::new(1, Way::Query, Some(&subject), Verdict::Allowed);
+        let _ = connection.intent(&statement).unwrap();
+        let kept = records(&Folder::new(&scratch.0)).into_iter().find_map(|(_, body)| match body {
+            Body::Statement(json) => Some(json),
+            _ => None,
+        });
+        let kept: serde_json::Value = serde_json::from_str(&kept.unwrap()).unwrap();
+        let begins = |text: &str| kept["text"].as_str().unwrap().starts_with(text);
+        match told {
+            Some(text) => assert!(begins(text), "{kept}"),
+            None => assert!(kept.get("text").is_none() && kept.get("says").is_none(), "{kept}"),
+        }
+        assert_eq!(kept["fingerprint"], *subject.fingerprint);
+        assert!(!kept.to_string().contains("hunter2"));
+    }
+}
+
+#[test]
 fn parameters_are_recorded_as_the_settings_and_their_places_say() {
     use crate::audit::Parameter::{Null, Unread, Value};
     let sql = "UPDATE users SET email = $1, n = $2, note = $3 WHERE id = $4 AND x = $5 AND p = $6";
@@ -240,7 +273,7 @@ fn parameters_are_recorded_as_the_settings_and_their_places_say() {
         let terms = LogTerms { text, ..small() };
         let log = Log::open(&scratch.0, &Keeper::new().welcome(terms)).unwrap();
         let subject = log.subject(sql, Strings::Standard, None);
-        assert_eq!(subject.keeps_values, text == TextKept::Full);
+        assert_eq!(subject.keeps_values(), text == TextKept::Full);
         let connection = log.connection(flow(7, Mode::Strict));
         for subject in [Some(&subject), None] {
             let statement = Statement::new(1, Way::Bind, subject, Verdict::Allowed);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::audit::{Log, Sealed, Subject, Subjects};
 use crate::mask::{Hand, HashKey};
-use crate::model::{HoldPass, Trace};
+use crate::model::{HoldPass, TextKept, Trace};
 use crate::policy::Permit;
 use crate::policy::values::Value;
 use crate::sql::effect::{Use, Uses};
@@ -86,6 +86,8 @@ pub struct Understood {
     pub writes: bool,
     /// … and whether one of its own constants is what a mask wrote.
     pub carries: Trace,
+    /// Which of its numbers nothing of this hangs on.
+    free: Box<[u16]>,
 }
 
 /// What texts before it were found to be.
@@ -160,6 +162,7 @@ impl Understood {
                 mentions: Mentions::ALL,
                 writes: true,
                 carries: Trace::None,
+                free: Box::default(),
             };
         }
         let effects = session_effects(&facts, text, reading);
@@ -172,10 +175,13 @@ impl Understood {
         let hand = || Hand { key: marks.clone(), unicode: reading.encoding == Encoding::Utf8 };
         let carries =
             if writes { hand().wrote_constant(text, reading.strings) } else { Trace::None };
+        let free = std::mem::take(&mut facts.free);
         let facts = known.alike.of(facts);
         let shown = String::from_utf8_lossy(text);
-        let subject = Some(known.subjects.of(known.log, &shown, reading.strings, &facts));
-        Self { facts, effects, subject, defines, mentions, writes, carries }
+        let subject = known.subjects.of(known.log, &shown, reading.strings, &facts);
+        // In the log each text is another one.
+        let free = if subject.keeps_values() { Box::default() } else { free };
+        Self { facts, effects, subject: Some(subject), defines, mentions, writes, carries, free }
     }
 
     /// The same with parameters that are read as values of these types.
@@ -196,8 +202,14 @@ impl Understood {
             facts: alike.of(facts),
             effects: self.effects.clone(),
             subject: self.subject.clone(),
+            free: Box::default(),
             ..*self
         }
+    }
+
+    /// Whether its record tells as much of it as the settings let by now.
+    pub fn is_kept_as(&self, kept: TextKept) -> bool {
+        self.subject.as_ref().is_none_or(|subject| subject.kept_as == kept)
     }
 
     /// A text of which nothing is known but why.
@@ -211,6 +223,7 @@ impl Understood {
             mentions: Mentions::default(),
             writes: true,
             carries: Trace::None,
+            free: Box::default(),
         }
     }
 }
@@ -225,6 +238,10 @@ fn writes(facts: &Facts) -> bool {
 impl Reading for Understood {
     fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    fn free(&self) -> &[u16] {
+        &self.free
     }
 
     fn weight(&self) -> usize {

@@ -47,3 +47,24 @@ fn what_may_not_come_again_is_not_kept() {
     cache.put(&[b'x'; 1 << 20], &state, &facts());
     assert_eq!(cache.weight(), 0);
 }
+
+#[test]
+fn a_text_with_other_numbers_is_a_hit_where_nothing_hangs_on_them() {
+    let cache = Cache::new(1 << 20);
+    let state = LexingState::default();
+    let put = |text: &str| {
+        let facts = crate::sql::Cell::quick(text.as_bytes(), &state).unwrap();
+        cache.put(text.as_bytes(), &state, &Arc::new(facts));
+    };
+    let has = |text: &str| cache.get(text.as_bytes(), &state).is_some();
+    put("select a from t where id = 1 limit 10");
+    assert!(has("select a from t where id = 23456 limit 10"));
+    assert!(!has("select a from t where id = 1 limit 11"));
+    assert!(!has("select a from t where id = 1  limit 10"));
+    assert!(!has("select a from t where id = 1.0 limit 10"));
+    assert!(!has("select a from t where id = \0 limit 10"));
+    let other = LexingState { server_major: Some(15), ..state.clone() };
+    assert!(cache.get(b"select a from t where id = 2 limit 10", &other).is_none());
+    put("select a from t where id = 1 limit 11");
+    assert!(has("select a from t where id = 2 limit 11"));
+}

@@ -12,6 +12,7 @@ use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use self::depends::{columns, same};
 use super::super::facts::Bound;
+use super::super::numbers;
 use super::calls::truth;
 
 /// Whose columns count.
@@ -483,7 +484,7 @@ fn null(node: Node<'_>) -> bool {
 
 fn integer(node: Node<'_>) -> Option<i64> {
     match node {
-        Node::A_Const(of) => match of.val()? {
+        Node::A_Const(of) => match numbers::value(of)? {
             ConstValue::Integer(value) => Some(value.into()),
             ConstValue::Float(text) => text.parse().ok(),
             _ => None,

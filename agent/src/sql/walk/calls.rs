@@ -8,6 +8,7 @@ use super::super::effect::{ColumnUse, Effect, Step, Use, Uses};
 use super::super::facts::{
     Call, CallClass, Doubt, Fill, Key, ObjectKind, Origin, Scope, SessionEffect, Setting, Source,
 };
+use super::super::numbers;
 use super::{Role, Walk, names};
 
 impl<'t> Walk<'t, '_> {
@@ -235,7 +236,7 @@ fn makes_document(call: &FuncCall, name: names::Qualified<'_>) -> bool {
 /// the same bytes in every encoding.
 fn plain_key(node: Node<'_>) -> Option<&str> {
     let Node::A_Const(of) = node else { return None };
-    let Some(ConstValue::String(text)) = of.val() else { return None };
+    let text = numbers::text(of)?;
     let plain = |sign: u8| sign.is_ascii_alphanumeric() || b"_-. :".contains(&sign);
     text.bytes().all(plain).then_some(text)
 }
@@ -314,10 +315,7 @@ pub(super) fn text(node: Node<'_>) -> Option<&str> {
         match node {
             Node::TypeCast(of) => node = of.arg(),
             Node::NamedArgExpr(of) => node = of.arg(),
-            Node::A_Const(of) => match of.val() {
-                Some(ConstValue::String(text)) => return Some(text),
-                _ => return None,
-            },
+            Node::A_Const(of) => return numbers::text(of),
             _ => return None,
         }
     }
@@ -331,7 +329,7 @@ pub(super) fn truth(node: Node<'_>) -> Option<bool> {
             Node::TypeCast(of) => node = of.arg(),
             Node::CollateClause(of) => node = of.arg(),
             Node::A_Const(of) => {
-                return match of.val()? {
+                return match numbers::value(of)? {
                     ConstValue::Boolean(value) => Some(value),
                     ConstValue::Integer(value) => Some(value != 0),
                     ConstValue::String(text) => match text.trim().to_lowercase().as_str() {

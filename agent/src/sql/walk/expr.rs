@@ -2,12 +2,13 @@
 
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{self, A_Expr, SubLink, TypeName, WindowDef};
-use pg_raw_parse::{Node, const_val::ConstValue, raw};
+use pg_raw_parse::{Node, raw};
 
 use super::super::builtin;
 use super::super::effect::Step;
 use super::super::facts::CallClass;
 use super::super::facts::{Doubt, Meets, Note, ObjectKind, Source, Through, Way};
+use super::super::numbers;
 use super::{Role, Walk, names, reach};
 
 impl<'t> Walk<'t, '_> {
@@ -44,8 +45,8 @@ impl<'t> Walk<'t, '_> {
         let function = role.through(Step::Function);
         let composite = role.through(Step::Composite);
         match node {
+            Node::A_Const(of) => numbers::visit(of),
             Node::None
-            | Node::A_Const(_)
             | Node::ParamRef(_)
             | Node::SetToDefault(_)
             | Node::SQLValueFunction(_)
@@ -245,7 +246,7 @@ impl<'t> Walk<'t, '_> {
     fn cast(&mut self, to: &'t TypeName, what: Node<'t>) -> bool {
         let own = self.type_name(to);
         // What is written as a text is read by the type itself.
-        let read = matches!(what, Node::A_Const(of) if matches!(of.val(), None | Some(ConstValue::String(_))));
+        let read = matches!(what, Node::A_Const(of) if of.isnull || numbers::text(of).is_some());
         let name = names::qualified(to.names().iter().map(Node::String)).name;
         if own && !read && !name.is_empty() {
             self.meets(Through::Cast, name, true);

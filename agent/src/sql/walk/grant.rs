@@ -5,6 +5,7 @@ use pg_raw_parse::{Node, raw};
 
 use super::super::effect::{Effect, Use, Uses};
 use super::super::facts::{Note, ObjectKind, Scope, SessionEffect, Setting, Verb};
+use super::super::numbers;
 use super::{Walk, names};
 
 impl<'t> Walk<'t, '_> {
@@ -214,7 +215,7 @@ fn is_list(name: Option<&str>) -> bool {
 
 fn written(node: Node<'_>) -> Option<String> {
     match node {
-        Node::A_Const(of) => of.val().map(|value| value.to_string()),
+        Node::A_Const(of) => numbers::value(of).map(|value| value.to_string()),
         Node::TypeCast(of) => written(of.arg()),
         Node::String(of) => of.sval().map(Into::into),
         Node::Integer(of) => Some(of.ival.to_string()),

@@ -6,14 +6,14 @@
 //! - Where something in it couldn't be read either, it has a doubt more than that: it
 //!   may touch anything.
 
-use pg_raw_parse::{ConstValue, Node};
+use pg_raw_parse::Node;
 
 use super::super::effect::{ColumnUse, ColumnUses, Effect, Effects, Use};
 use super::super::facts::{
     CallClass, Doubt, Object, PROCEDURAL, Part, SessionEffect, Setting, Statement, Verb, Way,
 };
 use super::super::procedural::{self, Piece};
-use super::super::{lexer, read, text};
+use super::super::{lexer, numbers, read, text};
 use super::{Budget, Walk, names};
 
 impl Walk<'_, '_> {
@@ -179,13 +179,7 @@ fn joined(node: Node<'_>, depth: u32, given: &mut String) -> bool {
     }
     match node {
         Node::ResTarget(of) => joined(of.val(), depth, given),
-        Node::A_Const(of) => match of.val() {
-            Some(ConstValue::String(text)) => {
-                given.push_str(text);
-                true
-            }
-            _ => false,
-        },
+        Node::A_Const(of) => numbers::text(of).map(|text| given.push_str(text)).is_some(),
         Node::A_Expr(of) => {
             let name = names::of_list(of.name());
             name.schema.is_none()

@@ -90,7 +90,7 @@ impl Judge {
         let ask = |subject| means.shared.subjects.knowing(subject, &statement.facts, catalog);
         let known = statement.subject.as_ref();
         let subject = known.map(|subject| knowing.of(subject, || ask(subject)));
-        let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values));
+        let parameters = bound(runs, subject.is_some_and(|subject| subject.keeps_values()));
         let entry = audit::Statement {
             hold: told.and_then(|told| told.hold),
             approver: told.and_then(|told| told.approver),

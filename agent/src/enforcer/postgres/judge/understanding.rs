@@ -64,7 +64,9 @@ impl Judge {
         let understood = match read {
             Some(read) => read,
             None => {
-                if let Some(known) = cache.get(text, reading) {
+                let kept = means.shared.log.text_kept();
+                let current = |known: &Arc<Understood>| known.is_kept_as(kept);
+                if let Some(known) = cache.get(text, reading).filter(current) {
                     return Some(known);
                 }
                 let facts = Cell::quick(text, reading)?;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::A_Expr;
-use pg_raw_parse::{Node, const_val::ConstValue, raw};
+use pg_raw_parse::{Node, raw};
 
 use super::super::super::builtin::{self, FunctionKind};
+use super::super::super::numbers;
 use super::super::calls::{text, truth};
 use super::super::names;
 use super::{Shape, Target, back, idle, integer, null, shape};
@@ -162,7 +163,7 @@ fn equal(one: Node<'_>, other: Node<'_>, depth: u32) -> bool {
         (a, Node::TypeCast(b)) => equal(strip(a), b.arg(), depth),
         (Node::CollateClause(a), b) => equal(a.arg(), strip(b), depth),
         (a, Node::CollateClause(b)) => equal(strip(a), b.arg(), depth),
-        (Node::A_Const(a), Node::A_Const(b)) => match (a.val(), b.val()) {
+        (Node::A_Const(a), Node::A_Const(b)) => match (numbers::value(a), numbers::value(b)) {
             (Some(a), Some(b)) => format!("{a}") == format!("{b}"),
             _ => false,
         },
@@ -277,7 +278,8 @@ pub(super) fn complementary(arms: &[Node<'_>], negated: bool) -> bool {
             }
             // id > 5 OR 6 > id
             let ((x, left, right), (y, other, bound)) = (constant_last(a), constant_last(b));
-            if !same(left, other) {
+            // id = 1 OR id = 2
+            if x == "=" && y == "=" || !same(left, other) {
                 return false;
             }
             if same(right, bound) {
@@ -375,7 +377,9 @@ pub(super) fn comparison<'t>(
     let sides = [(left, right, name), (right, left, turned(name))];
     for (side, other, name) in sides.into_iter().filter(|_| told) {
         // length(name) >= 0, -1 < abs(id)
-        if idle::never_negative(side) && idle::loose(name, integer(other))
+        if idle::may_loosen(other)
+            && idle::never_negative(side)
+            && idle::loose(name, integer(other))
             || idle::beyond(name, other)
             || matches!((name, literal_truth(other)), ("<=", Some(true)) | (">=", Some(false)))
         {
@@ -433,7 +437,7 @@ fn turned(name: &str) -> &str {
 
 pub(super) fn literal_truth(node: Node<'_>) -> Option<bool> {
     match strip(node) {
-        Node::A_Const(of) if matches!(of.val(), Some(ConstValue::Boolean(_))) => truth(node),
+        Node::A_Const(of) if numbers::is_boolean(of) => truth(node),
         _ => None,
     }
 }

@@ -62,6 +62,15 @@ fn size(node: Node<'_>, depth: u32) -> bool {
     }
 }
 
+/// Whether it is a number: asked before anybody looks at one.
+pub(super) fn may_loosen(bound: Node<'_>) -> bool {
+    match bound {
+        Node::A_Const(_) => true,
+        Node::TypeCast(of) => may_loosen(of.arg()),
+        _ => false,
+    }
+}
+
 /// `size >= 0`, `size > -1`, `size <> -1`
 pub(super) fn loose(name: &str, bound: Option<i64>) -> bool {
     match (name, bound) {
