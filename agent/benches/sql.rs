@@ -94,10 +94,24 @@ fn main() -> std::io::Result<ExitCode> {
             format!("select * from t where {}", "a in (select b from t where ".repeat(2_000)),
         ),
     ];
-    for (case, text) in &hostile {
+    let nested =
+        [(16, 12, 4_000), (16, 12, 16_000), (16, 20, 16_000), (2, 40, 60_000), (1, 40, 500_000)];
+    let nested = nested.map(|(tables, depth, bytes)| {
+        (format!("nested {tables} {depth} {bytes}"), nested_conditions(tables, depth, bytes))
+    });
+    let hostile = hostile.into_iter().map(|(case, text)| (case.to_owned(), text)).chain(nested);
+    for (case, text) in &hostile.collect::<Vec<_>>() {
         let begun = Instant::now();
         drop(black_box(cell.read(text.as_bytes(), &state)));
         report.line(case, "once", &Took::once(begun.elapsed()), None);
     }
     Ok(report.outcome())
+}
+
+/// Conditions within conditions, about so long, each on so many tables.
+fn nested_conditions(tables: usize, depth: usize, bytes: usize) -> String {
+    let others: String = (1..tables).map(|number| format!(",t b{number}")).collect();
+    let head = format!("select 1 from t a{others} where exists(").repeat(depth);
+    let values = "a.x*1,".repeat(bytes.saturating_sub(head.len()) / 6);
+    format!("{head}select 1 from t a{others} where f({values}1)>1{}", ")".repeat(depth))
 }

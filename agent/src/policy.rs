@@ -22,6 +22,7 @@ mod code;
 mod context;
 mod decide;
 mod grounds;
+mod held;
 mod known;
 mod lint;
 mod local;

@@ -208,10 +208,7 @@ impl Log {
 
     /// How much of a text is kept by now.
     pub fn text_kept(&self) -> TextKept {
-        let Some(shared) = &self.0 else { return TextKept::Redacted };
-        let kept = shared.kept.load(Ordering::Relaxed);
-        let all = [TextKept::Full, TextKept::Redacted, TextKept::Fingerprint];
-        all.into_iter().find(|one| *one as u8 == kept).unwrap_or(TextKept::Fingerprint)
+        self.0.as_ref().map_or(TextKept::Redacted, |shared| shared.text_kept())
     }
 
     /// New settings.
@@ -263,6 +260,12 @@ impl Shared {
     pub fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under it can only have left a record that isn't published.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn text_kept(&self) -> TextKept {
+        let kept = self.kept.load(Ordering::Relaxed);
+        let all = [TextKept::Full, TextKept::Redacted, TextKept::Fingerprint];
+        all.into_iter().find(|one| *one as u8 == kept).unwrap_or(TextKept::Fingerprint)
     }
 
     /// Waits until there is enough to do, or for so long.

@@ -1,6 +1,7 @@
 //! What the enforcer says of a statement and its end.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
@@ -140,6 +141,8 @@ pub struct Subject {
     literals: Literals,
     /// How many bytes the text had.
     length: usize,
+    /// The same without its text, once it was asked for.
+    less: OnceLock<Box<Self>>,
 }
 
 #[derive(Serialize)]
@@ -211,6 +214,7 @@ impl Subject {
                 .filter(|_| kept_as == TextKept::Full)
                 .map_or_else(Literals::default, |text| Literals::read(&text, strings)),
             length,
+            less: OnceLock::new(),
         }
     }
 
@@ -228,8 +232,15 @@ impl Subject {
         self.kept_as == TextKept::Full
     }
 
-    /// The same without its text: for settings that no longer let so much of it be kept.
-    pub(super) fn by_fingerprint(&self) -> Self {
+    /// It, or as much of it as the settings let be kept by now.
+    pub(super) fn within(&self, kept: TextKept) -> &Self {
+        match self.kept_as.tells_more_than(kept) {
+            true => self.less.get_or_init(|| Box::new(self.by_fingerprint())),
+            false => self,
+        }
+    }
+
+    fn by_fingerprint(&self) -> Self {
         let mut kept = parsed(&self.json);
         if let Some(fields) = kept.as_object_mut() {
             for told in ["text", "cut_of", "says"] {
@@ -238,7 +249,8 @@ impl Subject {
         }
         let json: Box<str> = kept.to_string().into();
         let key = key_of(TEXT, json.as_bytes());
-        Self { key, json, kept_as: TextKept::Fingerprint, ..self.clone() }
+        let less = OnceLock::new();
+        Self { key, json, kept_as: TextKept::Fingerprint, less, ..self.clone() }
     }
 
     /// The same where what it touches is known better.
@@ -268,7 +280,8 @@ impl Subject {
         }
         let json: Box<str> = kept.to_string().into();
         let parameters = parameters.unwrap_or_else(|| self.parameters.clone());
-        Self { key: key_of(TEXT, json.as_bytes()), json, parameters, ..self.clone() }
+        let (key, less) = (key_of(TEXT, json.as_bytes()), OnceLock::new());
+        Self { key, json, parameters, less, ..self.clone() }
     }
 }
 

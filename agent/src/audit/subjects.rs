@@ -50,7 +50,7 @@ impl Known {
 impl Subjects {
     pub fn of(&self, log: &Log, text: &str, strings: Strings, facts: &Arc<Facts>) -> Arc<Subject> {
         let kept_as = log.text_kept();
-        let whole = || Arc::new(log.subject(text, strings, Some(facts)));
+        let whole = || Arc::new(Subject::new(text, strings, kept_as, Some(facts)));
         // Facts that nobody else has are of no other text.
         if kept_as != TextKept::Redacted || Arc::strong_count(facts) == 1 {
             return whole();

@@ -9,6 +9,7 @@ use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpres
 
 use crate::model::Principal;
 
+use super::held::Held;
 use super::vocabulary::{group_type, types};
 
 /// An actor as policies see it. Cheap to clone.
@@ -96,19 +97,10 @@ pub const PRODUCTION: &str = "production";
 
 impl Subject {
     pub fn new(actor: Principal) -> Self {
-        let uid = uid("Actor", &actor.workload);
-        let mut parents = vec![self::uid("Kind", actor.kind.as_str())];
-        parents.extend(actor.person.iter().map(|person| self::uid("Person", person)));
-        parents.extend(
-            actor.groups.iter().map(|group| self::uid(group_type(group.kind), &group.name)),
-        );
-        let attributes =
-            [("person", &actor.person), ("user", &actor.user), ("program", &actor.program)]
-                .into_iter()
-                .filter_map(|(name, value)| Some((name, text(value.as_ref()?))));
-        let entities = vec![entity(uid.clone(), attributes, parents.clone())];
+        static ALL: LazyLock<Held<SubjectParts>> = LazyLock::new(Held::default);
         let hash = hash(&actor);
-        Self(Arc::new(SubjectParts { actor, uid, groups: parents, entities, hash }))
+        let same = |held: &SubjectParts| held.actor == actor;
+        Self(ALL.one(hash, same, || SubjectParts::new(actor.clone(), hash)))
     }
 
     pub fn actor(&self) -> &Principal {
@@ -133,6 +125,23 @@ impl Subject {
     }
 }
 
+impl SubjectParts {
+    fn new(actor: Principal, hash: u64) -> Self {
+        let uid = uid("Actor", &actor.workload);
+        let mut parents = vec![self::uid("Kind", actor.kind.as_str())];
+        parents.extend(actor.person.iter().map(|person| self::uid("Person", person)));
+        parents.extend(
+            actor.groups.iter().map(|group| self::uid(group_type(group.kind), &group.name)),
+        );
+        let attributes =
+            [("person", &actor.person), ("user", &actor.user), ("program", &actor.program)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, text(value.as_ref()?))));
+        let entities = vec![entity(uid.clone(), attributes, parents.clone())];
+        Self { actor, uid, groups: parents, entities, hash }
+    }
+}
+
 impl PartialEq for Subject {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0.actor == other.0.actor
@@ -141,20 +150,10 @@ impl PartialEq for Subject {
 
 impl Scene {
     pub fn new(target: Target) -> Self {
-        let environment = target.environment.as_deref().unwrap_or(PRODUCTION);
-        let environment = uid("Environment", environment);
-        let server = uid("Server", &target.server);
-        let database = uid("Database", &format!("{}/{}", target.server, target.database));
-        let name = [("name", text(&target.database))];
-        let entities = vec![
-            entity(server.clone(), [], vec![environment.clone()]),
-            entity(database.clone(), name, vec![server.clone()]),
-        ];
-        let place_hash = hash(&(&target.server, &target.database, &target.environment));
-        let place = [environment, server, database];
-        let schemas = schemas(&target);
+        static ALL: LazyLock<Held<SceneParts>> = LazyLock::new(Held::default);
         let hash = hash(&target);
-        Self(Arc::new(SceneParts { target, place, place_hash, entities, schemas, hash }))
+        let same = |held: &SceneParts| held.target == target;
+        Self(ALL.one(hash, same, || SceneParts::new(target.clone(), hash)))
     }
 
     pub fn target(&self) -> &Target {
@@ -202,6 +201,24 @@ impl Scene {
             path.push_str(part);
         }
         path
+    }
+}
+
+impl SceneParts {
+    fn new(target: Target, hash: u64) -> Self {
+        let environment = target.environment.as_deref().unwrap_or(PRODUCTION);
+        let environment = uid("Environment", environment);
+        let server = uid("Server", &target.server);
+        let database = uid("Database", &format!("{}/{}", target.server, target.database));
+        let name = [("name", text(&target.database))];
+        let entities = vec![
+            entity(server.clone(), [], vec![environment.clone()]),
+            entity(database.clone(), name, vec![server.clone()]),
+        ];
+        let place_hash = self::hash(&(&target.server, &target.database, &target.environment));
+        let place = [environment, server, database];
+        let schemas = schemas(&target);
+        Self { target, place, place_hash, entities, schemas, hash }
     }
 }
 

@@ -84,17 +84,24 @@ fn belongs(sign: u8) -> bool {
 }
 
 /// Of one reading on this thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
     /// Texts that were given to the grammar: places are those of the first.
     parsed: u32,
-    visited: Vec<usize>,
-    looked_at: Vec<usize>,
+    /// At which places.
+    visited: Places,
+    looked_at: Places,
 }
 
+/// A bit for each place of a text that isn't too long.
+type Places = [u64; LONGEST / 64];
+
 thread_local! {
-    static WATCHED: RefCell<Watched> = RefCell::default();
+    static WATCHED: RefCell<Watched> =
+        const { RefCell::new(Watched { parsed: 0, visited: NOWHERE, looked_at: NOWHERE }) };
 }
+
+const NOWHERE: Places = [0; LONGEST / 64];
 
 fn watched<T>(f: impl FnOnce(&mut Watched) -> T) -> T {
     WATCHED.with_borrow_mut(f)
@@ -102,11 +109,7 @@ fn watched<T>(f: impl FnOnce(&mut Watched) -> T) -> T {
 
 /// A reading begins.
 pub(super) fn begin() {
-    watched(|it| {
-        it.parsed = 0;
-        it.visited.clear();
-        it.looked_at.clear();
-    });
+    watched(|it| *it = Watched { parsed: 0, visited: NOWHERE, looked_at: NOWHERE });
 }
 
 /// The grammar is given a text.
@@ -114,10 +117,22 @@ pub(super) fn parsing() {
     watched(|it| it.parsed += 1);
 }
 
+/// One without a place (−1) is no number of the text.
+fn put(places: &mut Places, of: &A_Const) {
+    let place = usize::try_from(of.location).unwrap_or(usize::MAX);
+    if let Some(bits) = places.get_mut(place / 64) {
+        *bits |= 1 << (place % 64);
+    }
+}
+
+fn holds(places: &Places, place: usize) -> bool {
+    places.get(place / 64).is_some_and(|bits| bits >> (place % 64) & 1 == 1)
+}
+
 /// The walk came to a constant.
 pub(super) fn visit(of: &A_Const) {
     if let Some(ConstValue::Integer(_)) = constant(of) {
-        watched(|it| it.visited.push(place(of)));
+        watched(|it| put(&mut it.visited, of));
     }
 }
 
@@ -125,7 +140,7 @@ pub(super) fn visit(of: &A_Const) {
 pub(super) fn value(of: &A_Const) -> Option<ConstValue<'_>> {
     let value = constant(of);
     if let Some(ConstValue::Integer(_)) = value {
-        watched(|it| it.looked_at.push(place(of)));
+        watched(|it| put(&mut it.looked_at, of));
     }
     value
 }
@@ -142,11 +157,6 @@ pub(super) fn is_boolean(of: &A_Const) -> bool {
     matches!(constant(of), Some(ConstValue::Boolean(_)))
 }
 
-/// One without a place (−1) is no number of the text.
-fn place(of: &A_Const) -> usize {
-    usize::try_from(of.location).unwrap_or(usize::MAX)
-}
-
 #[expect(clippy::disallowed_methods, reason = "whoever gets an integer from here is written down")]
 fn constant(of: &A_Const) -> Option<ConstValue<'_>> {
     of.val()
@@ -157,31 +167,29 @@ fn constant(of: &A_Const) -> Option<ConstValue<'_>> {
 pub(super) fn free(text: &[u8]) -> Box<[u16]> {
     watched(|it| {
         // Of several texts, nobody knows whose places they are.
-        if it.parsed != 1 || it.visited.is_empty() {
+        if it.parsed != 1 || it.visited == NOWHERE {
             return Box::default();
         }
         let Some(mould) = Mould::of(text) else { return Box::default() };
-        for places in [&mut it.visited, &mut it.looked_at] {
-            places.iter_mut().for_each(|place| *place = behind_sign(text, *place));
-            places.sort_unstable();
-        }
-        let found = |places: &[usize], number: usize| places.binary_search(&number).is_ok();
         let free = |number: &Range<usize>| {
-            found(&it.visited, number.start) && !found(&it.looked_at, number.start)
+            // The grammar gives a negative one the place of its sign.
+            let places = [Some(number.start), sign_before(text, number.start)];
+            let at =
+                |places: &Places, one: &Option<usize>| one.is_some_and(|one| holds(places, one));
+            places.iter().any(|one| at(&it.visited, one))
+                && !places.iter().any(|one| at(&it.looked_at, one))
         };
         let numbers = mould.numbers.iter().zip(0_u16..);
         numbers.filter_map(|(number, index)| free(number).then_some(index)).collect()
     })
 }
 
-/// Where the digits of a constant begin: the grammar gives a negative one the place of its
-/// sign.
-fn behind_sign(text: &[u8], place: usize) -> usize {
-    let Some((b'-', behind)) = text.get(place..).and_then(<[u8]>::split_first) else {
-        return place;
-    };
-    let gap = behind.iter().take_while(|sign| matches!(sign, b' ' | b'\t' | b'\n')).count();
-    place + 1 + gap
+/// Where the `-` is that a number has before it.
+fn sign_before(text: &[u8], number: usize) -> Option<usize> {
+    let before = text.get(..number)?;
+    let gap = before.iter().rev().take_while(|sign| matches!(sign, b' ' | b'\t' | b'\n')).count();
+    let place = number.checked_sub(gap + 1)?;
+    (text.get(place) == Some(&b'-')).then_some(place)
 }
 
 /// More isn't met again with other numbers.

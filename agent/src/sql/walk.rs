@@ -56,11 +56,15 @@ pub fn facts<'t>(
 ) -> Facts {
     let mut facts = Facts::default();
     let mut work = budget.work;
+    bound::steps::begin(work.saturating_mul(CONDITIONS));
     for raw in tree {
         let mut walk = Walk::new(state, Budget { work, ..budget }, Way::Text);
         walk.long = text.len() > LONG;
         walk.top(raw.stmt());
         work = walk.work;
+        if bound::steps::ran_out() {
+            walk.out.doubt(Doubt::TooComplex);
+        }
         if in_place {
             walk.out.span = span(raw.stmt_location, raw.stmt_len, text.len());
         }
@@ -120,6 +124,9 @@ struct Walk<'t, 's> {
 
 /// A text that is longer is rare, and mostly made of values.
 const LONG: usize = 16 * 1024;
+
+/// Steps through conditions are small ones: so many to one of the walk.
+const CONDITIONS: u32 = 4;
 
 /// Up to so many columns need no index.
 const FEW: usize = 32;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::flood::{self, Allowance};
-use super::{Group, Log, LogError, Sealed, Shared, State, Subject, micros};
+use super::{Group, Log, LogError, Sealed, Shared, State, micros};
 use crate::audit::record::{self, Back, Body, Head, OnFlow};
 use crate::audit::redact;
 use crate::audit::says::HIDDEN;
@@ -200,6 +200,9 @@ impl Connection {
 
     fn try_intent(&self, shared: &Shared, statement: &Statement<'_>) -> Result<Sealed, LogError> {
         let at = micros();
+        // Before anybody else waits for it.
+        let subject = statement.subject.map(|subject| subject.within(shared.text_kept()));
+        let statement = &Statement { subject, ..*statement };
         let mut state = shared.lock();
         let (position, summed) = match self.allowance(shared, &mut state, at)? {
             Allowance::Whole => (self.tell(shared, &mut state, statement, at, None)?, false),
@@ -234,10 +237,6 @@ impl Connection {
             Some(Over { standing, texts }) => (standing, statement.subject.filter(|_| texts)),
             None => (None, statement.subject),
         };
-        // It was read under settings that have changed since.
-        let tells_more = |subject: &&Subject| subject.kept_as.tells_more_than(kept);
-        let less = subject.filter(tells_more).map(Subject::by_fingerprint);
-        let subject = less.as_ref().or(subject);
         self.party.append(shared, state, &mut |group, flow, sequence| {
             let text = subject.map(|subject| {
                 group.define(subject.key, |_| Body::Statement(subject.json.clone()))

@@ -256,6 +256,51 @@ const HEAD: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::{Cache, Cell};
+
+    #[test]
+    fn a_text_that_shares_a_reading_has_all_of_it_as_its_own() {
+        let (alike, subjects, log) = (Alike::default(), Subjects::default(), Log::off());
+        let known = Known { alike: &alike, subjects: &subjects, log: &log };
+        let state = LexingState::default();
+        let marks = HashKey::new(b"a secret of tests");
+        let read = |text: &str| {
+            let facts = Cell::quick(text.as_bytes(), &state).unwrap();
+            Arc::new(Understood::new(text.as_bytes(), &state, facts, known, &marks))
+        };
+        for text in [
+            "select a from t where id = #",
+            "select a, # from t where f(id, #) and b in (#, -#) limit 10",
+            "select lo_get(#) /* route='7' */",
+            "select a from t where id = # and password = #",
+            "insert into t (a, ssn) values (#, #) -- 5",
+            "insert into t values (#, 'seven')",
+            "update t set a = a + # where id = #",
+            "update t set schema_name = # where b[#] = -#",
+            "delete from t where id = #",
+            "values (#)",
+        ] {
+            let cache = Cache::new(1 << 20);
+            let first = read(&text.replace('#', "471"));
+            cache.put(text.replace('#', "471").as_bytes(), &state, &first);
+            for number in ["0", "1", "10", "007", "123456789", "999999999"] {
+                let other = text.replace('#', number);
+                let found = cache.get(other.as_bytes(), &state).expect(text);
+                let own = read(&other);
+                assert!(Arc::ptr_eq(&found, &first), "{other}");
+                assert!(Arc::ptr_eq(&found.facts, &own.facts), "{other}");
+                let subject = |of: &Understood| of.subject.clone().unwrap();
+                assert!(Arc::ptr_eq(&subject(&found), &subject(&own)), "{other}");
+                let rest = |of: &Understood| {
+                    format!(
+                        "{:?}",
+                        (&of.effects, of.defines, of.mentions, of.writes, &of.carries, &of.free)
+                    )
+                };
+                assert_eq!(rest(&found), rest(&own), "{other}");
+            }
+        }
+    }
 
     #[test]
     fn words_are_found_wherever_they_stand_and_however_they_are_written() {

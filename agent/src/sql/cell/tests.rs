@@ -151,6 +151,23 @@ fn an_asker_that_panics_ends_no_worker() {
 }
 
 #[test]
+fn conditions_within_conditions_are_not_followed_for_as_long_as_they_ask_for() {
+    let nested = |depth: usize, values: usize| {
+        let others: String = (1..16).map(|number| format!(",t b{number}")).collect();
+        let head = format!("select 1 from t a{others} where exists(").repeat(depth);
+        let values = "a.x*1,".repeat(values);
+        format!("{head}select 1 from t a{others} where f({values}1)>1{}", ")".repeat(depth))
+    };
+    let quick = |text: &str| Cell::quick(text.as_bytes(), &LexingState::default());
+    assert!(quick(&nested(2, 10)).is_some_and(|facts| facts.understood()));
+    let much = nested(12, 2_000);
+    assert!(much.len() < Bounds::SMALL.bytes && quick(&much).is_none());
+    // Where nobody follows it, it isn't understood.
+    let facts = attempt(much.as_bytes(), &LexingState::default(), Bounds::SMALL);
+    assert!(facts.statements[0].doubts.contains(&Doubt::TooComplex));
+}
+
+#[test]
 fn what_is_too_deep_for_the_callers_stack_goes_to_the_workers() {
     let text = format!("select {}1{}", "abs(".repeat(100), ")".repeat(100));
     assert_eq!(Cell::quick(text.as_bytes(), &LexingState::default()), None);

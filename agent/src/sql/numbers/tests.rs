@@ -17,7 +17,7 @@ fn a_number_that_is_only_compared_or_written_is_free() {
     for expected in [
         "select a from t where id = ·",
         "select a from t where id=· and b>=· or c in (·, ·)",
-        "select a, · from t where f(id, ·) order by · limit 10",
+        "select a, · from t where f(id, ·) order by a + · limit 10",
         "update t set a = a + · where id = ·",
         "update t set a = -· where id = - ·",
         "insert into t (a, b) values (·, ·), (·, ·)",
@@ -42,6 +42,7 @@ fn a_number_that_somebody_looked_at_is_not() {
         "select a from t fetch first 10 rows only",
         "select a::float(24) from t",
         "delete from t where id % 2 = id",
+        "select a, b from t order by 2",
         "delete from t where 5 <= 6 or a is null",
         "delete from t where 5",
     ] {

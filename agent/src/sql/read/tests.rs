@@ -132,6 +132,34 @@ fn filters_reach_through_subqueries() {
 }
 
 #[test]
+fn an_output_that_rows_are_picked_by_is_filtered_on_whatever_it_is_called() {
+    let picked = |text: &str| -> String {
+        let statement = statement(text);
+        let picked = statement.columns.iter().filter(|c| c.uses.contains(ColumnUse::Filtered));
+        picked.map(|c| c.name.as_deref().unwrap_or("*")).collect::<Vec<_>>().join(" ")
+    };
+    for (text, columns) in [
+        ("select id, email from c order by email", "email"),
+        ("select id, email as e from c order by e", "email"),
+        ("select id, email from c order by 2 desc limit 1", "email"),
+        ("select id, email from c order by 1", "id"),
+        ("select id, email from c order by 3", ""),
+        ("select id, email from c order by 2 + 0", ""),
+        ("select email, count(*) from c group by 1", "email"),
+        ("select email as e, count(*) from c group by rollup (e)", "email"),
+        ("select id, email from c group by cube (1, 2)", "id email"),
+        ("select id, email from c group by grouping sets ((1, 2), ())", "id email"),
+        ("select distinct on (2) id, email from c", "email"),
+        ("select id from c union select email from c order by 1", "id email"),
+        ("select id, c.* from c order by 1", "id"),
+        ("select id, c.* from c order by 2", "*"),
+        ("select * from c order by 1", "*"),
+    ] {
+        assert_eq!(picked(text), columns, "{text}");
+    }
+}
+
+#[test]
 fn statements_know_their_place_and_what_they_define() {
     let text = "select 1; create view v as select email from c; drop table x";
     let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();

@@ -1,11 +1,13 @@
 //! Does a condition bound the rows? One that is the same for every row doesn't,
 //! however it is dressed up.
 //!
-//! Errs to the strict side: a condition that cannot be followed bounds nothing.
+//! Errs to the strict side: a condition that cannot be followed bounds nothing, and where
+//! there are too many to follow, the statement isn't understood.
 
 mod back;
 mod depends;
 mod idle;
+pub(super) mod steps;
 
 use pg_raw_parse::nodes::{A_Expr, CaseExpr, SelectStmt, SubLink, WithClause};
 use pg_raw_parse::{Node, const_val::ConstValue, raw};
@@ -50,7 +52,7 @@ impl<'t> Target<'t> {
         Self { alias: None, relation: "", given: [""; 4], again: false, inner: false, depth: 0 };
 
     fn deeper(self) -> Option<Self> {
-        (self.depth < DEEPEST).then_some(Self { depth: self.depth + 1, ..self })
+        (self.depth < DEEPEST && steps::take()).then_some(Self { depth: self.depth + 1, ..self })
     }
 }
 

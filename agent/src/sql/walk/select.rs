@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use pg_raw_parse::nodes::{CommonTableExpr, ResTarget, SelectStmt, WithClause};
-use pg_raw_parse::{Node, raw};
+use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use super::super::effect::{ColumnUse, Effect, Path, Step, Use, Uses};
 use super::super::facts::{Doubt, Note, Output, Source, Verb, Way};
+use super::super::numbers;
 use super::reach::Reach;
 use super::scope::{Cte, Given, Level, Name, merge};
 use super::{Role, Walk};
@@ -172,8 +173,24 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
-    /// A bare name in ORDER BY, GROUP BY or DISTINCT ON may mean an output column.
+    /// A bare name in ORDER BY, GROUP BY or DISTINCT ON may mean an output column, and a
+    /// number does.
     fn sorted(&mut self, node: Node<'t>) {
+        if let Node::GroupingSet(of) = node {
+            if self.enter() {
+                of.content().iter().for_each(|one| self.sorted(one));
+            }
+            return self.leave();
+        }
+        // GROUP BY (1, 2)
+        if let Node::RowExpr(of) = node {
+            return of.args().iter().for_each(|one| self.sorted(one));
+        }
+        if let Node::A_Const(of) = node
+            && let Some(ConstValue::Integer(number)) = numbers::value(of)
+        {
+            self.sorted_by_place(number);
+        }
         if let Node::ColumnRef(column) = node
             && let (Some(name), 1) =
                 (column.fields().first().and_then(Node::as_str), column.fields().len())
@@ -191,6 +208,22 @@ impl<'t> Walk<'t, '_> {
             }
         }
         self.filter(node);
+    }
+
+    /// By the output of this number, from 1. Where a `*` stands before it, or it is one,
+    /// nobody knows which that is.
+    fn sorted_by_place(&mut self, number: i32) {
+        let outputs = self.levels.last().map(|level| Rc::clone(&level.outputs));
+        let outputs = outputs.as_deref().map_or(&[][..], Vec::as_slice);
+        let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        let star = |one: &Given<'t>| matches!(one.name, Name::Star | Name::StarOf(_));
+        let first_star = outputs.iter().position(star).unwrap_or(outputs.len());
+        for (at, one) in outputs.iter().enumerate() {
+            let may_be = place >= Some(first_star) && at >= first_star;
+            if self.spend(1) && (may_be || place == Some(at)) {
+                self.used(&one.sources, ColumnUse::Filtered);
+            }
+        }
     }
 
     fn values(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
