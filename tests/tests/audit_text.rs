@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program, run};
 use tidegate_tests::scene::alone;
-use tidegate_tests::venv;
+use tidegate_tests::{venv, wait};
 
 struct Told {
     /// Of the statement that psql sent, of the one that psycopg bound values to.
@@ -165,6 +166,9 @@ fn what_is_no_longer_to_be_kept_is_not_from_the_next_statement_on() -> Result<()
     ensure!(settings.contains("audit.text = \"full\""), "{settings}");
     std::fs::write(&file, settings.replace("audit.text = \"full\"", "audit.text = \"redacted\""))?;
     agent.must(&["reload"])?;
+    wait::until_true("the log to have the new settings", Duration::from_secs(10), || {
+        !agent.search(&["--kind", "changed"]).unwrap_or_default().is_empty()
+    })?;
     writeln!(go_on)?;
     ensure!(said.next().context("it ended")?? == "ready");
     writeln!(go_on)?;
