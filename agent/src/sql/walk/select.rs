@@ -12,6 +12,14 @@ use super::reach::Reach;
 use super::scope::{Cte, Given, Level, Name, merge};
 use super::{Role, Walk};
 
+/// What a bare name means where a table and the answer have a column of it: the table's
+/// to GROUP BY, the answer's to ORDER BY and DISTINCT ON.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum First {
+    Input,
+    Output,
+}
+
 impl<'t> Walk<'t, '_> {
     /// A query anywhere; its columns. Must be within [`Walk::expr`] or entered.
     pub(super) fn query(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
@@ -146,14 +154,14 @@ impl<'t> Walk<'t, '_> {
             level.outputs = Rc::new(given.clone());
         }
         for group in of.group_clause() {
-            self.sorted(group);
+            self.sorted(group, First::Input);
         }
         self.filter(of.having_clause());
         for window in of.window_clause() {
             self.filter(window);
         }
         for distinct in of.distinct_clause() {
-            self.sorted(distinct);
+            self.sorted(distinct, First::Output);
         }
         self.tail(of);
         self.close_query(of);
@@ -164,7 +172,7 @@ impl<'t> Walk<'t, '_> {
     fn tail(&mut self, of: &'t SelectStmt) {
         for sort in of.sort_clause() {
             self.operator_name(sort.use_op());
-            self.sorted(sort.node());
+            self.sorted(sort.node(), First::Output);
         }
         self.read(of.limit_count());
         self.read(of.limit_offset());
@@ -175,16 +183,18 @@ impl<'t> Walk<'t, '_> {
 
     /// A bare name in ORDER BY, GROUP BY or DISTINCT ON may mean an output column, and a
     /// number does.
-    fn sorted(&mut self, node: Node<'t>) {
-        if let Node::GroupingSet(of) = node {
+    fn sorted(&mut self, node: Node<'t>, first: First) {
+        // GROUP BY (1, 2), ROLLUP (1, 2); to ORDER BY, a row is an expression.
+        let several = match node {
+            Node::GroupingSet(of) => Some(of.content()),
+            Node::RowExpr(of) => Some(of.args()),
+            _ => None,
+        };
+        if let Some(several) = several {
             if self.enter() {
-                of.content().iter().for_each(|one| self.sorted(one));
+                several.iter().for_each(|one| self.sorted(one, first));
             }
-            return self.leave();
-        }
-        // GROUP BY (1, 2)
-        if let Node::RowExpr(of) = node {
-            return of.args().iter().for_each(|one| self.sorted(one));
+            self.leave();
         }
         if let Node::A_Const(of) = node
             && let Some(ConstValue::Integer(number)) = numbers::value(of)
@@ -203,7 +213,8 @@ impl<'t> Walk<'t, '_> {
                     found = true;
                 }
             }
-            if found || !self.spend(1) {
+            // Only the catalog knows whether a table has one of that name as well.
+            if (found && first == First::Output) || !self.spend(1) {
                 return;
             }
         }
