@@ -26,6 +26,7 @@ mod procedural;
 mod read;
 pub mod state;
 mod tags;
+pub mod temporary;
 mod text;
 mod walk;
 

@@ -280,12 +280,21 @@ const MOST_STATEMENTS: usize = 1_024;
 fn for_each(question: &Question<'_>, mut each: impl FnMut(About<'_>)) {
     let Question { scene, facts, circumstances, catalog, .. } = question;
     let mut prepared = question.prepared.iter();
+    // What comes first in a text may take away what the rest of it means.
+    let mut then: Option<Scene> = None;
     for statement in facts.telling() {
         let prepared =
             if executes(statement) { prepared.next().and_then(Option::as_deref) } else { None };
-        each(About { facts, statement, prepared, scene, catalog: *catalog, circumstances });
+        let scene = then.as_ref().unwrap_or(scene);
+        let within = scene.within(statement);
+        let here = within.as_ref().unwrap_or(scene);
+        each(About { facts, statement, prepared, scene: here, catalog: *catalog, circumstances });
+        then = scene.behind(statement).or(then);
     }
-    // What is kept runs by another name: a view's, a table's that has a default.
+    // What is kept runs by another name: a view's, a table's that has a default; and
+    // where nobody has these temporary tables.
+    let elsewhere = scene.without_temporary();
+    let scene = elsewhere.as_ref().unwrap_or(scene);
     for statement in facts.later() {
         let prepared = None;
         each(About { facts, statement, prepared, scene, catalog: *catalog, circumstances });

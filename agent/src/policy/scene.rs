@@ -8,6 +8,8 @@ use std::sync::{Arc, LazyLock};
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 
 use crate::model::Principal;
+use crate::sql::facts::{Statement, Verb};
+use crate::sql::temporary::{ends_transaction, may_take_all, taken};
 
 use super::held::Held;
 use super::vocabulary::{group_type, types};
@@ -158,6 +160,34 @@ impl Scene {
 
     pub fn target(&self) -> &Target {
         &self.0.target
+    }
+
+    /// Where no name means a temporary table. `None`: it is so here.
+    pub(super) fn without_temporary(&self) -> Option<Self> {
+        self.with_temporary(|_| false)
+    }
+
+    /// What the rest of a text meets behind this statement of it. `None`: the same.
+    pub(super) fn behind(&self, statement: &Statement) -> Option<Self> {
+        if self.0.target.temporary.is_empty() {
+            return None;
+        }
+        let all = may_take_all(statement) || ends_transaction(statement);
+        self.with_temporary(|name| !all && taken(statement).all(|taken| taken != name))
+    }
+
+    /// What a block of code meets that may take tables away before it comes to others.
+    pub(super) fn within(&self, statement: &Statement) -> Option<Self> {
+        let takes = statement.verb == Verb::Do && taken(statement).next().is_some();
+        if takes { self.without_temporary() } else { None }
+    }
+
+    fn with_temporary(&self, stays: impl Fn(&str) -> bool) -> Option<Self> {
+        let target = self.target();
+        let left: Vec<_> =
+            target.temporary.iter().filter(|name| stays(name.as_ref())).cloned().collect();
+        (left.len() != target.temporary.len())
+            .then(|| Self::new(Target { temporary: left, ..target.clone() }))
     }
 
     pub fn environment(&self) -> &str {

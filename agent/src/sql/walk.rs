@@ -95,8 +95,13 @@ fn span(start: i32, len: i32, text: usize) -> Option<Span> {
     Some(Span { start, end })
 }
 
-/// An object's kind, schema and name.
-type Named = (ObjectKind, Option<Box<str>>, Box<str>);
+/// An object's kind, schema and name, and whether it is temporary: what is made as such
+/// may be made of what everybody has under the same name.
+type Named = (ObjectKind, Option<Box<str>>, Box<str>, bool);
+
+fn key(of: &Object) -> Named {
+    (of.kind, of.schema.clone(), of.name.clone(), of.temporary)
+}
 
 /// The walk through one statement and everything that runs with it.
 struct Walk<'t, 's> {
@@ -262,30 +267,28 @@ impl<'t, 's> Walk<'t, 's> {
         let few = self.out.objects.len() <= FEW;
         let found = if few {
             let same = |one: &Object| {
-                one.kind == object.kind && one.name == object.name && one.schema == object.schema
+                one.kind == object.kind
+                    && one.name == object.name
+                    && one.schema == object.schema
+                    && one.temporary == object.temporary
             };
             self.out.objects.iter().position(same).and_then(|index| u32::try_from(index).ok())
         } else {
             if self.objects.is_empty() {
                 let keys = self.out.objects.iter().zip(0..);
-                self.objects = keys
-                    .map(|(one, at)| ((one.kind, one.schema.clone(), one.name.clone()), at))
-                    .collect();
+                self.objects = keys.map(|(one, at)| (key(one), at)).collect();
             }
-            let key = (object.kind, object.schema.clone(), object.name.clone());
-            self.objects.get(&key).copied()
+            self.objects.get(&key(&object)).copied()
         };
         if let Some(index) = found {
             if let Some(known) = self.out.objects.get_mut(index as usize) {
                 known.uses.extend(object.uses);
-                known.temporary |= object.temporary;
             }
             return index;
         }
         let index = u32::try_from(self.out.objects.len()).unwrap_or(u32::MAX);
         if !few {
-            let key = (object.kind, object.schema.clone(), object.name.clone());
-            self.objects.insert(key, index);
+            self.objects.insert(key(&object), index);
         }
         self.out.objects.push(object);
         index

@@ -10,8 +10,9 @@
 //! INVARIANT: whatever may have changed any of that takes the name off at once, when
 //! it is let through; only what the server has confirmed puts one on.
 
+use crate::sql::effect::Use;
 use crate::sql::facts::{Facts, Note, Object, ObjectKind, Statement, Verb};
-use crate::sql::{Effect, effect::Use};
+use crate::sql::temporary::{ends_transaction, is_opaque, may_take_all, taken};
 
 #[derive(Debug, Default)]
 pub struct Temporary {
@@ -92,28 +93,13 @@ impl Temporary {
     }
 
     fn statement(&mut self, statement: &Statement, serial: u64, index: u32) {
-        let effects = statement.effects;
-        let drops = effects.contains(Effect::Drop);
-        let all = is_opaque(statement)
-            || statement.verb == Verb::Discard
-            || drops && statement.notes.contains(&Note::Cascade);
-        if all {
+        if may_take_all(statement) {
             return self.forget_all();
         }
-        let ends = [Verb::Commit, Verb::Rollback, Verb::RollbackTo, Verb::PrepareTransaction];
-        if ends.contains(&statement.verb) {
+        if ends_transaction(statement) {
             self.unsettle();
         }
-        let defines = drops
-            || effects.contains(Effect::Alter)
-            || effects.contains(Effect::Create) && !indexes(statement);
-        if defines {
-            for object in &statement.objects {
-                if !object.uses.iter().all(|one| one == Use::Read) {
-                    self.forget(&object.name);
-                }
-            }
-        }
+        taken(statement).for_each(|name| self.forget(name));
         if let Some(object) = created(statement) {
             self.coming.push(Coming {
                 serial,
@@ -194,22 +180,6 @@ impl Temporary {
         self.tables.clear();
         self.coming.clear();
     }
-}
-
-/// Whether it may do what its text doesn't say.
-fn is_opaque(statement: &Statement) -> bool {
-    !statement.doubts.is_empty()
-        || statement.effects.contains(Effect::Execute)
-        || statement.effects.contains(Effect::Unknown)
-}
-
-/// Whether it only makes an index: its table stays what it is.
-fn indexes(statement: &Statement) -> bool {
-    statement.verb == Verb::Create
-        && statement
-            .objects
-            .iter()
-            .any(|object| object.kind == ObjectKind::Index && object.uses.contains(Use::Defined))
 }
 
 /// The plain temporary table that this creates, and nothing but this.

@@ -168,6 +168,18 @@ fn conditions_within_conditions_are_not_followed_for_as_long_as_they_ask_for() {
 }
 
 #[test]
+fn stars_of_many_tables_run_out_of_work_not_of_memory() {
+    let stars = |count: usize| {
+        format!("select 1 from (select *{} from t{}) s", ",*".repeat(count), ",t".repeat(count))
+    };
+    let read = |count, bounds| attempt(stars(count).as_bytes(), &LexingState::default(), bounds);
+    assert!(read(20, Bounds::SMALL).understood());
+    for bounds in [Bounds::SMALL, Bounds::LARGE] {
+        assert!(read(2_500, bounds).statements[0].doubts.contains(&Doubt::TooComplex));
+    }
+}
+
+#[test]
 fn what_is_too_deep_for_the_callers_stack_goes_to_the_workers() {
     let text = format!("select {}1{}", "abs(".repeat(100), ")".repeat(100));
     assert_eq!(Cell::quick(text.as_bytes(), &LexingState::default()), None);

@@ -26,6 +26,9 @@ pub(super) struct Target<'t> {
     pub(super) relation: &'t str,
     /// Names under which WITH gives all its rows back.
     given: [&'t str; 4],
+    /// What is joined with it says of these names that it has them: then the target
+    /// hasn't, else the server would call them ambiguous.
+    others: Others<'t>,
     /// It is joined with itself: by the same column each row finds itself.
     again: bool,
     /// Within a subquery that has tables of its own: bare names are theirs.
@@ -43,16 +46,48 @@ impl<'t> Target<'t> {
         self,
         with: Option<&'t WithClause>,
         others: impl Iterator<Item = Node<'t>>,
+        names: Others<'t>,
     ) -> Self {
-        let target = back::with(self, with);
+        let target = Self { others: names, ..back::with(self, with) };
         Self { again: back::meets_itself(others, target), ..target }
     }
 
-    const ANY: Self =
-        Self { alias: None, relation: "", given: [""; 4], again: false, inner: false, depth: 0 };
+    const ANY: Self = Self {
+        alias: None,
+        relation: "",
+        given: [""; 4],
+        others: Others { names: &[], numbered: false },
+        again: false,
+        inner: false,
+        depth: 0,
+    };
+
+    /// As deep, but for all columns of whatever it is about.
+    fn any(self) -> Self {
+        Self { depth: self.depth, ..Self::ANY }
+    }
 
     fn deeper(self) -> Option<Self> {
         (self.depth < DEEPEST && steps::take()).then_some(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+/// Names of columns that something else surely has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Others<'t> {
+    /// Sorted.
+    pub(super) names: &'t [&'t str],
+    /// And `column1`, `column2` … of VALUES.
+    pub(super) numbered: bool,
+}
+
+impl Others<'_> {
+    fn have(self, name: &str) -> bool {
+        let numbered = |name: &str| {
+            let place = name.strip_prefix("column");
+            place.is_some_and(|place| place.bytes().all(|digit| digit.is_ascii_digit()))
+        };
+        self.names.binary_search(&name).is_ok() || self.numbered && numbered(name)
     }
 }
 
@@ -339,6 +374,9 @@ fn operator<'t>(of: &'t A_Expr, negated: bool, target: Target<'t>) -> Shape {
                     Some(array) => depends::listed(left, Node::NodeList(array), false, target),
                     None => depends::listed(left, right, false, target),
                 }
+            } else if let (Some(array), Some(any)) = (depends::elements(right), wildcard(name)) {
+                let one = |one| depends::pattern(left, one, any, name.starts_with('!'), target);
+                array.iter().map(one).max().unwrap_or(Shape::Empty)
             } else {
                 Shape::Most
             }
@@ -387,6 +425,15 @@ fn operator<'t>(of: &'t A_Expr, negated: bool, target: Target<'t>) -> Shape {
     }
 }
 
+/// Of LIKE's patterns, and of regular expressions.
+fn wildcard(operator: &str) -> Option<char> {
+    match operator.trim_start_matches('!') {
+        "~~" | "~~*" => Some('%'),
+        "~" | "~*" => Some('.'),
+        _ => None,
+    }
+}
+
 fn sub_link<'t>(of: &'t SubLink, negated: bool, target: Target<'t>) -> Shape {
     use raw::SubLinkType as S;
     let Node::SelectStmt(query) = of.subselect() else { return Shape::Open };
@@ -394,6 +441,8 @@ fn sub_link<'t>(of: &'t SubLink, negated: bool, target: Target<'t>) -> Shape {
     let correlated = !columns(of.subselect(), target).is_empty();
     match of.sub_link_type {
         S::EXISTS_SUBLINK => exists(query, negated, target),
+        // (id = 1) IN (SELECT true UNION SELECT false)
+        S::ANY_SUBLINK if boolean(of.testexpr()) => Shape::Open,
         S::ANY_SUBLINK if !own.is_empty() => {
             if negated {
                 Shape::Most

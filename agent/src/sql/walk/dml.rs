@@ -8,7 +8,7 @@ use pg_raw_parse::{Node, raw};
 
 use super::super::effect::{ColumnUse, Effect, Path, Step, Use, Uses};
 use super::super::facts::{Bound, Doubt, Fill, ObjectKind, Source, Verb};
-use super::bound::{Target, of_condition};
+use super::bound::{Others, Target, of_condition};
 use super::scope::{Given, Gives, Item, Level, Name};
 use super::{Role, Walk};
 
@@ -21,6 +21,18 @@ struct Written<'t> {
     object: u32,
     alias: &'t str,
     relation: &'t str,
+}
+
+#[derive(Default)]
+struct NamesBeside<'t> {
+    names: Vec<&'t str>,
+    numbered: bool,
+}
+
+impl NamesBeside<'_> {
+    fn others(&self) -> Others<'_> {
+        Others { names: &self.names, numbered: self.numbered }
+    }
 }
 
 impl<'t> Walk<'t, '_> {
@@ -41,6 +53,33 @@ impl<'t> Walk<'t, '_> {
             gives: Gives::Relation(object),
         });
         Some(Written { object, alias, relation })
+    }
+
+    /// What the other items of the written table's FROM surely have.
+    fn names_beside(&self) -> NamesBeside<'t> {
+        let mut found = NamesBeside::default();
+        let items = self.levels.last().map_or(&[][..], |level| &level.items);
+        for item in items.iter().skip(1) {
+            found.names.extend(&item.renamed);
+            match &item.gives {
+                // Its own columns only the catalog knows.
+                Gives::Relation(_) => continue,
+                Gives::Opaque(_) => {}
+                Gives::Known(given) => {
+                    for one in given.iter() {
+                        match one.name {
+                            Name::Is(name) => found.names.push(name),
+                            Name::Unclear => found.numbered = true,
+                            Name::Star | Name::StarOf(_) => {}
+                        }
+                    }
+                }
+            }
+            // A function's only column, or the whole row.
+            found.names.push(item.alias);
+        }
+        found.names.sort_unstable();
+        found
     }
 
     /// `SET a = …, (b, c) = …` and the column list of INSERT.
@@ -233,8 +272,12 @@ impl<'t> Walk<'t, '_> {
             self.from(item);
         }
         if let Some(written) = &written {
-            let target = Target::new(written.alias, written.relation)
-                .beside(of.with_clause(), of.from_clause().iter());
+            let names = self.names_beside();
+            let target = Target::new(written.alias, written.relation).beside(
+                of.with_clause(),
+                of.from_clause().iter(),
+                names.others(),
+            );
             self.bound(of_condition(of.where_clause(), target));
             for target in of.target_list() {
                 self.assigned(written.object, target);
@@ -261,8 +304,12 @@ impl<'t> Walk<'t, '_> {
             self.from(item);
         }
         if let Some(written) = &written {
-            let target = Target::new(written.alias, written.relation)
-                .beside(of.with_clause(), of.using_clause().iter());
+            let names = self.names_beside();
+            let target = Target::new(written.alias, written.relation).beside(
+                of.with_clause(),
+                of.using_clause().iter(),
+                names.others(),
+            );
             self.bound(of_condition(of.where_clause(), target));
         }
         self.filter(of.where_clause());
@@ -301,8 +348,12 @@ impl<'t> Walk<'t, '_> {
         written: &Written<'t>,
     ) {
         use raw::CmdType as C;
-        let target = Target::new(written.alias, written.relation)
-            .beside(merge.with_clause(), std::iter::once(merge.source_relation()));
+        let names = self.names_beside();
+        let target = Target::new(written.alias, written.relation).beside(
+            merge.with_clause(),
+            std::iter::once(merge.source_relation()),
+            names.others(),
+        );
         self.filter(of.condition());
         let unmatched = of.match_kind == raw::MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE;
         match of.command_type {

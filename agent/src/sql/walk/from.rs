@@ -41,14 +41,16 @@ impl<'t> Walk<'t, '_> {
                 self.expr(of.docexpr(), role, &mut sources);
                 self.expr(of.rowexpr(), role, &mut sources);
                 self.exprs(of.namespaces().iter(), role, &mut sources);
+                let mut columns = Vec::new();
                 for column in of.columns() {
+                    columns.extend(column.colname());
                     if let Some(of) = column.type_name() {
                         self.type_name(of);
                     }
                     self.expr(column.colexpr(), role, &mut sources);
                     self.expr(column.coldefexpr(), role, &mut sources);
                 }
-                self.opaque(of.alias(), "xmltable", sources);
+                self.opaque(of.alias(), "xmltable", columns, sources);
             }
             Node::JsonTable(of) => {
                 self.grammar_call("json_table", 17);
@@ -61,13 +63,14 @@ impl<'t> Walk<'t, '_> {
                     self.expr(Node::JsonTablePathSpec(path), role, &mut sources);
                 }
                 self.exprs(of.passing().iter(), role, &mut sources);
+                let mut columns = Vec::new();
                 for column in of.columns() {
-                    self.json_column(column, role, &mut sources);
+                    self.json_column(column, role, &mut columns, &mut sources);
                 }
                 if let Some(behaviour) = of.on_error() {
                     self.expr(behaviour.expr(), role, &mut sources);
                 }
-                self.opaque(of.alias(), "json_table", sources);
+                self.opaque(of.alias(), "json_table", columns, sources);
             }
             other => self.unknown_kind(other),
         }
@@ -77,12 +80,14 @@ impl<'t> Walk<'t, '_> {
         &mut self,
         of: &'t pg_raw_parse::nodes::JsonTableColumn,
         role: Role,
+        columns: &mut Vec<&'t str>,
         sources: &mut Vec<super::Source>,
     ) {
         if !self.enter() {
             self.leave();
             return;
         }
+        columns.extend(of.name());
         if let Some(of) = of.type_name() {
             self.type_name(of);
         }
@@ -94,7 +99,7 @@ impl<'t> Walk<'t, '_> {
         }
         for inner in of.columns() {
             match inner {
-                Node::JsonTableColumn(inner) => self.json_column(inner, role, sources),
+                Node::JsonTableColumn(inner) => self.json_column(inner, role, columns, sources),
                 other => self.unknown_kind(other),
             }
         }
@@ -107,11 +112,19 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
-    fn opaque(&mut self, alias: Option<&'t Alias>, name: &'t str, sources: Vec<super::Source>) {
+    fn opaque(
+        &mut self,
+        alias: Option<&'t Alias>,
+        name: &'t str,
+        columns: Vec<&'t str>,
+        sources: Vec<super::Source>,
+    ) {
+        let mut renamed = renamed(alias);
+        renamed.extend(columns);
         self.item(Item {
             alias: alias.and_then(Alias::aliasname).unwrap_or(name),
             schema: None,
-            renamed: renamed(alias),
+            renamed,
             gives: Gives::Opaque(sources),
         });
     }
@@ -242,6 +255,7 @@ impl<'t> Walk<'t, '_> {
     fn function_item(&mut self, of: &'t RangeFunction) {
         let role = Role::READ.through(Step::Function);
         let mut sources = Vec::new();
+        let mut columns = Vec::new();
         let mut name = "";
         for one in of.functions() {
             let Node::NodeList(pair) = one else {
@@ -251,10 +265,10 @@ impl<'t> Walk<'t, '_> {
             for part in pair {
                 match part {
                     Node::None => {}
-                    // Types of its columns.
-                    Node::NodeList(columns) => {
-                        for column in columns {
-                            self.column_type(column);
+                    // Its columns and their types.
+                    Node::NodeList(list) => {
+                        for column in list {
+                            self.column_type(column, &mut columns);
                         }
                     }
                     Node::FuncCall(call) => {
@@ -266,14 +280,15 @@ impl<'t> Walk<'t, '_> {
             }
         }
         for column in of.coldeflist() {
-            self.column_type(Node::ColumnDef(column));
+            self.column_type(Node::ColumnDef(column), &mut columns);
         }
-        self.opaque(of.alias(), name, sources);
+        self.opaque(of.alias(), name, columns, sources);
     }
 
-    fn column_type(&mut self, node: Node<'t>) {
+    fn column_type(&mut self, node: Node<'t>, columns: &mut Vec<&'t str>) {
         match node {
             Node::ColumnDef(of) => {
+                columns.extend(of.colname());
                 if let Some(of) = of.type_name() {
                     self.type_name(of);
                 }

@@ -183,6 +183,9 @@ impl<'t> Walk<'t, '_> {
 
     /// All columns of an item, as `alias.*` gives them.
     pub(super) fn all_of(&mut self, item: &Item<'t>, role: Role) -> Vec<Given<'t>> {
+        if !self.spend(1) {
+            return Vec::new();
+        }
         match &item.gives {
             Gives::Relation(relation) => {
                 let source = self.base(*relation, None, true, role);
@@ -190,9 +193,14 @@ impl<'t> Walk<'t, '_> {
                     if item.renamed.is_empty() { Name::StarOf(*relation) } else { Name::Star };
                 vec![Given { name, sources: vec![source] }]
             }
-            Gives::Opaque(sources) => vec![Given { name: Name::Star, sources: sources.clone() }],
+            Gives::Opaque(sources) => {
+                if !self.spend(sources.len()) {
+                    return Vec::new();
+                }
+                vec![Given { name: Name::Star, sources: sources.clone() }]
+            }
             Gives::Known(given) => {
-                if !self.spend(given.len()) {
+                if !self.spend(given.iter().map(|one| 1 + one.sources.len()).sum()) {
                     return Vec::new();
                 }
                 let mut given: Vec<_> = given.iter().cloned().collect();

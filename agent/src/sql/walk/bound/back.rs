@@ -30,7 +30,7 @@ pub(super) fn gives_back<'t>(query: &'t SelectStmt, value: Node<'t>, target: Tar
     if query.values_lists().iter().any(|row| columns(row, target) == own) {
         return Shape::Open;
     }
-    if outer { left_by(query) } else { rows(query, target) }
+    if outer { left_by(query, target) } else { rows(query, target) }
 }
 
 /// The same of an array: `ARRAY(SELECT …)`, `(SELECT array_agg(…) …)`. `None`: it is none.
@@ -107,8 +107,8 @@ pub(super) fn meets_itself<'t>(
     others.any(|item| reached(item, target) == Shape::Open)
 }
 
-fn left_by(query: &SelectStmt) -> Shape {
-    match shape(query.where_clause(), false, Target::ANY) {
+fn left_by<'t>(query: &'t SelectStmt, target: Target<'t>) -> Shape {
+    match shape(query.where_clause(), false, target.any()) {
         Shape::Empty => Shape::Some,
         left => left,
     }
@@ -140,7 +140,7 @@ fn rows<'t>(query: &'t SelectStmt, target: Target<'t>) -> Shape {
     }
     let target = with(target, query.with_clause());
     let from = query.from_clause().iter().map(|item| reached(item, target));
-    from.max().unwrap_or(Shape::Some).min(left_by(query))
+    from.max().unwrap_or(Shape::Some).min(left_by(query, target))
 }
 
 fn reached<'t>(item: Node<'t>, target: Target<'t>) -> Shape {
@@ -175,7 +175,7 @@ fn joined<'t>(of: &'t JoinExpr, target: Target<'t>) -> Shape {
         _ => {
             let by_name = of.is_natural || !of.using_clause().is_empty();
             let narrows = !matches!(of.quals(), Node::None)
-                && shape(of.quals(), false, Target::ANY) < Shape::Most;
+                && shape(of.quals(), false, target.any()) < Shape::Most;
             // With itself each row finds at least itself.
             if narrows || by_name { left.min(right) } else { left.max(right) }
         }

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use pg_raw_parse::list::NodeList;
-use pg_raw_parse::nodes::A_Expr;
+use pg_raw_parse::nodes::{A_Expr, ColumnRef};
 use pg_raw_parse::{Node, raw};
 
 use super::super::super::builtin::{self, FunctionKind};
 use super::super::super::numbers;
 use super::super::calls::{text, truth};
 use super::super::names;
-use super::{Shape, Target, back, idle, integer, null, shape, steps};
+use super::{Shape, Target, back, boolean, idle, integer, null, shape, steps};
 
 /// The target's columns in an expression. Empty: it is the same for every row.
 pub(super) fn columns<'t>(node: Node<'t>, target: Target<'t>) -> BTreeSet<&'t str> {
@@ -30,7 +30,7 @@ fn collect<'t>(node: Node<'t>, target: Target<'t>, found: &mut BTreeSet<&'t str>
             let counts = match (target.alias, parts.len()) {
                 (None, _) => true,
                 // t.* or t as a whole row, too.
-                (Some(alias), 1) => !target.inner || name == alias,
+                (Some(alias), 1) => name == alias || !target.inner && !target.others.have(name),
                 (Some(alias), count) => {
                     let star = of.fields().len() > count;
                     let at = if star { count.checked_sub(1) } else { count.checked_sub(2) };
@@ -72,10 +72,18 @@ fn collect<'t>(node: Node<'t>, target: Target<'t>, found: &mut BTreeSet<&'t str>
         Node::NamedArgExpr(of) => collect(of.arg(), target, found),
         Node::FuncCall(of) if idle::call(of) => {}
         Node::FuncCall(of) => each(of.args(), target, found),
-        Node::A_Indirection(of) => {
-            collect(of.arg(), target, found);
-            each(of.indirection(), target, found);
-        }
+        // (t).name is t.name.
+        Node::A_Indirection(of) => match (of.arg(), of.indirection().first()) {
+            (Node::ColumnRef(row), Some(Node::String(field)))
+                if target.alias.is_some() && only_name(row) == target.alias =>
+            {
+                found.insert(field.sval().unwrap_or("*"));
+            }
+            (row, _) => {
+                collect(row, target, found);
+                each(of.indirection(), target, found);
+            }
+        },
         Node::A_Indices(of) => {
             collect(of.lidx(), target, found);
             collect(of.uidx(), target, found);
@@ -107,8 +115,12 @@ fn collect<'t>(node: Node<'t>, target: Target<'t>, found: &mut BTreeSet<&'t str>
             for one in of.target_list() {
                 collect(one.val(), inner, found);
             }
-            collect(of.where_clause(), inner, found);
-            collect(of.having_clause(), inner, found);
+            for condition in [of.where_clause(), of.having_clause()] {
+                // One that always holds makes no row differ from another.
+                if !always(condition) {
+                    collect(condition, inner, found);
+                }
+            }
             for list in of.values_lists() {
                 collect(list, inner, found);
             }
@@ -128,6 +140,28 @@ fn collect<'t>(node: Node<'t>, target: Target<'t>, found: &mut BTreeSet<&'t str>
         Node::RangeFunction(of) => each(of.functions(), target, found),
         _ => {}
     }
+}
+
+/// Whether it holds wherever it stands, as far as that is told without following it.
+fn always(condition: Node<'_>) -> bool {
+    use raw::A_Expr_Kind::AEXPR_OP;
+    match condition {
+        Node::BoolExpr(of) => match of.boolop {
+            raw::BoolExprType::OR_EXPR => of.args().iter().any(always),
+            raw::BoolExprType::AND_EXPR => of.args().iter().all(always),
+            _ => false,
+        },
+        Node::A_Expr(of) if of.kind == AEXPR_OP && names::of_list(of.name()).name == "=" => {
+            same(of.lexpr(), of.rexpr())
+        }
+        other => truth(other) == Some(true),
+    }
+}
+
+fn only_name(of: &ColumnRef) -> Option<&str> {
+    let mut fields = of.fields().iter();
+    let first = fields.next().and_then(Node::as_str);
+    first.filter(|_| fields.next().is_none())
 }
 
 fn each<'t>(list: &'t NodeList, target: Target<'t>, found: &mut BTreeSet<&'t str>) {
@@ -546,6 +580,10 @@ pub(super) fn listed<'t>(
         }
         let shapes = list.iter().map(|one| shape(one, negated, target));
         return shapes.max().unwrap_or(Shape::Open);
+    }
+    // (id = 1) = ANY ('{t,f}')
+    if boolean(value) && !matches!(list, Node::NodeList(_)) {
+        return Shape::Open;
     }
     if negated {
         return Shape::Most;
