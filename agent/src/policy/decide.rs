@@ -8,7 +8,7 @@ use cedar_policy::{
     RestrictedExpression,
 };
 
-use super::asks::{Ask, Asks, Thing, executes, kind_name};
+use super::asks::{Ask, Asks, MOST, Thing, executes, kind_name};
 use super::catalog::Catalog;
 use super::context::{About, Circumstances, bounded, common, of_statement};
 use super::permit::{Cause, Ruling, Stance, Verdict, Why};
@@ -96,17 +96,22 @@ impl Set {
 
     pub(super) fn rule(&self, question: &Question<'_>) -> Ruling {
         let mut ruling = self.ruling();
-        if question.facts.telling().count() > MOST_STATEMENTS {
+        let few = question.facts.telling().count() <= MOST_STATEMENTS;
+        let mut left = few.then_some(MOST);
+        for_each(question, |about| {
+            if let Some(may) = left {
+                let asked = self.statement(question.subject, &about, Few::Alike, &mut ruling);
+                left = may.checked_sub(asked);
+            }
+        });
+        if left.is_none() {
             ruling.causes.push(Cause {
                 action: Action::Does(crate::sql::Effect::Unknown),
                 thing: "the database".into(),
                 why: Why::TooMuch,
             });
-            return ruling;
+            ruling.sort();
         }
-        for_each(question, |about| {
-            self.statement(question.subject, &about, Few::Alike, &mut ruling);
-        });
         ruling
     }
 
@@ -120,7 +125,14 @@ impl Set {
         ruling
     }
 
-    fn statement(&self, subject: &Subject, about: &About<'_>, few: Few, ruling: &mut Ruling) {
+    /// How often the engine is asked.
+    fn statement(
+        &self,
+        subject: &Subject,
+        about: &About<'_>,
+        few: Few,
+        ruling: &mut Ruling,
+    ) -> usize {
         let mut asks = Asks::of(about.statement, about.prepared, about.scene, about.catalog);
         self.elsewhere(about.scene, &mut asks);
         ruling.meets_code |= asks.meets_code;
@@ -129,7 +141,7 @@ impl Set {
         if asks.all.is_empty() {
             // It does nothing that policies speak of: BEGIN, COMMIT, ROLLBACK, SET,
             // DEALLOCATE, DISCARD. Nothing can refuse these.
-            return;
+            return 0;
         }
         let action = |ask: &Ask| Action::Does(ask.effect);
         if asks.too_many {
@@ -138,7 +150,7 @@ impl Set {
                 thing: ask.thing.to_string(),
                 why: Why::TooMuch,
             }));
-            return;
+            return 0;
         }
         let local = self.locals().of(subject, about.scene);
         let mut reads = FactSet::NONE;
@@ -162,8 +174,9 @@ impl Set {
         actions.dedup();
         let Some(store) = store(subject, about.scene, &actions, things.entities) else {
             ruling.fail(Action::Does(crate::sql::Effect::Unknown), "the database".into());
-            return;
+            return 0;
         };
+        let asked = kept.len();
         let pairs = of_statement(about, reads);
         let mut contexts: Vec<(Bound, Option<Context>)> = Vec::new();
         for ((ask, slice), uid) in kept.into_iter().zip(uids) {
@@ -192,6 +205,7 @@ impl Set {
             self.judge(answer, action, &thing(), missing(about.scene, about.circumstances), ruling);
         }
         self.anywhere(subject, about, ruling);
+        asked
     }
 
     /// What is left when somebody has lifted the refusals of these policies; those
