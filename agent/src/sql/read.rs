@@ -5,7 +5,7 @@ use super::effect::Effects;
 use super::facts::{Doubt, Facts, Verb};
 use super::lexer;
 use super::numbers;
-use super::state::LexingState;
+use super::state::{Encoding, LexingState};
 use super::text::{self, Readable};
 use super::walk::{self, Budget};
 
@@ -49,6 +49,7 @@ pub fn read(readable: &Readable<'_>, state: &LexingState, bounds: Bounds) -> Fac
             let budget = Budget { depth: bounds.depth, work: bounds.work };
             let mut facts =
                 walk::facts(tree.iter(), &readable.text, state, budget, readable.in_place);
+            blur(&mut facts, &readable.text, state);
             if readable.in_place && is_plain(&facts) {
                 facts.free = numbers::free(readable.text.as_bytes());
             }
@@ -87,6 +88,28 @@ fn is_plain(facts: &Facts) -> bool {
         && one.handle.is_none()
 }
 
+/// The server cuts names at 63 bytes of its own encoding, the grammar at 63 of UTF-8: where
+/// that may make a difference, a name is no other's.
+fn blur(facts: &mut Facts, text: &str, state: &LexingState) {
+    for (place, statement) in facts.statements.iter_mut().enumerate() {
+        if let Some(handle) = &mut statement.handle
+            && is_blurred(handle, text, state)
+        {
+            *handle = format!("{handle}\u{fffd}{place}").into();
+        }
+    }
+}
+
+fn is_blurred(handle: &str, text: &str, state: &LexingState) -> bool {
+    // Behind so many bytes a character may have been cut off.
+    let cut = handle.len() >= KEPT - 3;
+    let escapes = || text.as_bytes().windows(2).any(|two| two.eq_ignore_ascii_case(b"u&"));
+    match handle.is_ascii() {
+        true => cut && handle.len() < KEPT && (!text.is_ascii() || escapes()),
+        false => cut || state.encoding != Encoding::Utf8,
+    }
+}
+
 /// What the leading words of bytes say that are not going to be read.
 pub(super) fn hints_of(bytes: &[u8], state: &LexingState) -> Effects {
     // Too long even to look at more than its beginning.
@@ -98,6 +121,8 @@ fn hints(text: &str, state: &LexingState) -> Effects {
     lexer::hints(text, state.strings, false)
 }
 
+/// What the server keeps of a name, in bytes.
+const KEPT: usize = 63;
 /// Of a text that isn't read, this much is looked at for its leading words.
 const HINTED: usize = 64 * 1024;
 

@@ -78,6 +78,29 @@ fn most_texts_change_no_name() {
     }
 }
 
+/// In LATIN1 the server keeps the last letter that was cut off here.
+#[test]
+fn a_name_that_the_server_may_cut_elsewhere_is_no_others() {
+    let (x, e) = ("x".repeat(62), "\u{e9}".repeat(31));
+    let (escaped, lettered) = (format!(r#"U&"{x}\00e9""#), format!("\"{x}\u{e9}\""));
+    for name in [&escaped, &lettered] {
+        assert_eq!(of(&format!("prepare {name} as select 1")), SqlEffects::unknown(), "{name}");
+    }
+    let plain = format!("prepare {x} as select 1");
+    assert_eq!(of(&plain), SqlEffects::new([prepare(&x, "select 1", 0)]));
+    let handles = |text: &str| {
+        let facts = attempt(text.as_bytes(), &LexingState::default(), Bounds::SMALL);
+        let handles: Vec<_> = facts.running().filter_map(|one| one.handle.clone()).collect();
+        handles
+    };
+    for (one, other) in [(&x, &lettered), (&format!("{e}\u{e9}"), &format!("{e}\u{e8}"))] {
+        let names = handles(&format!("declare {one} cursor for select 1; fetch {other}"));
+        assert_ne!(names[0], names[1]);
+    }
+    let names = handles("declare \u{e9} cursor for select 1; fetch \u{e9}");
+    assert_eq!(names[0], names[1]);
+}
+
 #[test]
 fn what_was_not_read_is_unknown() {
     for text in ["selec 1", "deallocate p; 'open", "prepare \u{e4} as select 1", "close \"\u{c4}\""]

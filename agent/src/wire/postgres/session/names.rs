@@ -9,8 +9,14 @@
 //! matter: the pipeline may fail before it and the name keep its old meaning,
 //! while what follows the Sync is run all the same. There one must wait.
 //!
-//! INVARIANT: a name has at most one plan, the latest; earlier ones were
-//! answered or abandoned before it can matter.
+//! The server keeps 63 bytes of a name, in its own encoding: two names of a client's may
+//! be one there. A pooler before it may keep them apart.
+//!
+//! INVARIANTS
+//! - A name has at most one plan, the latest; earlier ones were answered or abandoned
+//!   before it can matter.
+//! - Once one thing may have been touched under two names, none that was given before is
+//!   certain; and one that isn't ASCII never is.
 
 use std::collections::HashMap;
 
@@ -32,6 +38,8 @@ pub(super) struct Names<T> {
     unnamed: Slot<T>,
     confirmed: HashMap<Box<[u8]>, Known<T>>,
     ahead: HashMap<Box<[u8]>, Plan<T>>,
+    /// The latest request that may have touched under one name what another means.
+    blurred: u64,
 }
 
 #[derive(Debug)]
@@ -53,6 +61,7 @@ impl<T> Default for Names<T> {
             unnamed: Slot { confirmed: None, ahead: None },
             confirmed: HashMap::new(),
             ahead: HashMap::new(),
+            blurred: 0,
         }
     }
 }
@@ -70,7 +79,10 @@ impl<T: Clone> Names<T> {
         };
         match plan {
             Some(plan) if sync.is_some_and(|sync| plan.serial < sync) => Err(Unsettled),
-            Some(plan) => Ok(plan.value.clone().map(|value| Known { value, certain: true })),
+            Some(plan) => {
+                let certain = name.is_empty() || plan.serial > self.blurred;
+                Ok(plan.value.clone().map(|value| Known { value, certain }))
+            }
             None => Ok(self
                 .confirmed(name)
                 .map(|known| Known { value: known.value.clone(), certain: known.certain })),
@@ -83,14 +95,28 @@ impl<T: Clone> Names<T> {
         if name.is_empty() {
             self.unnamed.ahead = Some(plan);
         } else {
+            self.touch(name, serial);
             self.ahead.insert(name.into(), plan);
         }
     }
 
-    /// The server did what `serial` asked for.
+    /// The server did what `serial` asked for: by a plan, or by SQL.
     pub fn confirm(&mut self, name: &[u8], serial: u64, value: Option<T>) {
         self.abandon(name, serial);
-        self.set(name, value);
+        if name.is_empty() {
+            self.unnamed.confirmed = value;
+            return;
+        }
+        self.touch(name, serial);
+        match value {
+            Some(value) => {
+                let certain = serial > self.blurred;
+                self.confirmed.insert(name.into(), Known { value, certain });
+            }
+            None => {
+                self.confirmed.remove(name);
+            }
+        }
     }
 
     /// The server never got to do what `serial` asked for.
@@ -104,20 +130,30 @@ impl<T: Clone> Names<T> {
         }
     }
 
-    /// What the server has, whatever was planned.
-    pub fn set(&mut self, name: &[u8], value: Option<T>) {
+    /// What is known under this name is told anew, and as certain as it was.
+    pub fn renew(&mut self, name: &[u8], value: T) {
         if name.is_empty() {
-            self.unnamed.confirmed = value;
+            self.unnamed.confirmed = Some(value);
+        } else if let Some(known) = self.confirmed.get_mut(name) {
+            known.value = value;
+        }
+    }
+
+    /// What `serial` touches by this name may be what another name means.
+    fn touch(&mut self, name: &[u8], serial: u64) {
+        if self.is_alone(name) {
             return;
         }
-        match value {
-            Some(value) => {
-                self.confirmed.insert(name.into(), Known { value, certain: true });
-            }
-            None => {
-                self.confirmed.remove(name);
-            }
-        }
+        self.blurred = self.blurred.max(serial);
+        self.doubt();
+    }
+
+    /// Whether the server can take no other name that is known here for this one.
+    fn is_alone(&self, name: &[u8]) -> bool {
+        let Some(kept) = name.get(..KEPT) else { return name.is_ascii() };
+        let one = |other: &[u8]| other != name && other.starts_with(kept);
+        let mut others = self.confirmed.keys().chain(self.ahead.keys());
+        name.is_ascii() && !others.any(|other| one(other))
     }
 
     /// Something may have been changed under any name.
@@ -171,6 +207,9 @@ impl<T: Clone> Names<T> {
         self.confirmed.get(name).map(|known| Known { value: &known.value, certain: known.certain })
     }
 }
+
+/// What the server keeps of a name, in bytes.
+const KEPT: usize = 63;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ impl<G: Gate> Session<G> {
         tag: &[u8],
         effect: Option<&SqlEffect>,
     ) {
+        let serial = made.serial;
         match (tag, effect) {
             (b"DISCARD ALL", _) => {
                 self.statements.forget_named();
@@ -24,8 +25,12 @@ impl<G: Gate> Session<G> {
             }
             (b"DEALLOCATE ALL", _) => self.statements.forget_named(),
             (b"CLOSE CURSOR ALL", _) => self.portals.retain(|_| false),
-            (b"DEALLOCATE", Some(SqlEffect::Deallocate(name))) => self.statements.set(name, None),
-            (b"CLOSE CURSOR", Some(SqlEffect::Close(name))) => self.portals.set(name, None),
+            (b"DEALLOCATE", Some(SqlEffect::Deallocate(name))) => {
+                self.statements.confirm(name, serial, None);
+            }
+            (b"CLOSE CURSOR", Some(SqlEffect::Close(name))) => {
+                self.portals.confirm(name, serial, None);
+            }
             (b"PREPARE", Some(SqlEffect::Prepare { name, text, declared })) => {
                 let full = self.statements.len() >= self.limits().statements;
                 let Some(permit) = permit.filter(|_| !full) else {
@@ -43,7 +48,7 @@ impl<G: Gate> Session<G> {
                     parameters: OnceLock::new(),
                     result: OnceLock::new(),
                 };
-                self.statements.set(name, Some(Arc::new(statement)));
+                self.statements.confirm(name, serial, Some(Arc::new(statement)));
             }
             (b"DECLARE CURSOR", Some(SqlEffect::Declare { name, holdable })) => {
                 let full = self.portals.len() >= self.limits().portals;
@@ -60,7 +65,7 @@ impl<G: Gate> Session<G> {
                     holdable: *holdable,
                     result: OnceLock::new(),
                 };
-                self.portals.set(name, Some(Arc::new(portal)));
+                self.portals.confirm(name, serial, Some(Arc::new(portal)));
             }
             (b"PREPARE" | b"DEALLOCATE", _) => self.statements.doubt(),
             // ROLLBACK may have been one to a savepoint, which ends some.
@@ -97,6 +102,6 @@ impl<G: Gate> Session<G> {
             parameters,
             result,
         };
-        self.statements.set(&statement.name.clone(), Some(Arc::new(renewed)));
+        self.statements.renew(&statement.name, Arc::new(renewed));
     }
 }

@@ -65,6 +65,29 @@ fn a_name_that_a_failing_pipeline_would_have_changed_is_waited_for() {
     assert_eq!(known.as_ref(), b"select harmless");
 }
 
+/// The server keeps 63 bytes of a name: it has one statement here, and one portal.
+#[test]
+fn what_is_bound_by_a_name_that_may_be_anothers_is_not_certain() {
+    let long = "a".repeat(63);
+    let [one, two, three] = [1, 2, 3].map(|number| format!("{long}{number}"));
+    let close = |kind: u8, name: &str| frontend(b'C', &[&[kind], name.as_bytes(), b"\0"].concat());
+    let mut bench = bench();
+    bench.client(&[parse(&one, "select 1"), close(b'S', &two)].concat()).unwrap();
+    bench.client(&parse(&three, "select secret")).unwrap();
+    assert_eq!(step(&mut bench, &bind("", &one)), "uncertain");
+    bench.server(&[message(b'1', b""), message(b'3', b""), message(b'1', b"")].concat()).unwrap();
+    assert_eq!(step(&mut bench, &bind("", &one)), "uncertain");
+    bench.client(&[bind(&one, ""), close(b'P', &two), bind(&three, "")].concat()).unwrap();
+    assert_eq!(step(&mut bench, &execute(&one)), "uncertain");
+    // And by SQL, which cuts its names itself.
+    let mut bench = super::bench();
+    bench.client(&[parse(&one, "select 1"), sync()].concat()).unwrap();
+    bench.server(&[message(b'1', b""), ready(b'I')].concat()).unwrap();
+    bench.client(&query(&format!("deallocate {long}"))).unwrap();
+    bench.server(&[complete("DEALLOCATE"), ready(b'I')].concat()).unwrap();
+    assert_eq!(step(&mut bench, &bind("", &one)), "uncertain");
+}
+
 #[test]
 fn no_name_is_certain_while_sql_that_may_change_it_is_under_way() {
     let mut bench = bench();
