@@ -35,6 +35,8 @@ pub struct Learning {
     masked: bool,
     /// There is an account of our own to ask.
     account: bool,
+    /// Something of the answer has come that isn't its end.
+    begun: bool,
 }
 
 /// How far it has come.
@@ -73,14 +75,16 @@ impl Learning {
         out: &mut Vec<u8>,
     ) -> Result<Self, WireError> {
         ask(IDENTITY, careful, out)?;
-        Ok(Self { asked: Asked::Identity, identity, careful, masked, account })
+        Ok(Self { asked: Asked::Identity, identity, careful, masked, account, begun: false })
     }
 
     /// Whether a frame is an answer to it: the server may speak on its own, or
-    /// end the session.
-    pub fn takes(frame: &Frame<'_>, limits: &Limits) -> bool {
+    /// end the session. It may also have been asked before for an end of which nobody
+    /// knew whether it comes; none of ours comes alone.
+    pub fn takes(&self, frame: &Frame<'_>, limits: &Limits) -> bool {
         match frame.tag {
             b'A' | b'N' | b'S' => false,
+            b'Z' => self.begun,
             b'E' => !matches!(
                 Backend::decode(frame.tag, frame.body(), limits),
                 Ok(Backend::ErrorResponse(fields)) if fields.is_fatal()
@@ -98,6 +102,7 @@ impl Learning {
         out: &mut Vec<u8>,
     ) -> Result<Learnt, WireError> {
         let message = Backend::decode(frame.tag, frame.body(), limits).map_err(of_server)?;
+        self.begun = !matches!(message, Backend::ReadyForQuery(_));
         match message {
             Backend::DataRow(values) => match &mut self.asked {
                 Asked::Identity => {
@@ -217,7 +222,8 @@ impl Carrying {
     }
 
     pub(super) fn learns(&self, frame: &Frame<'_>, turn: &Turn<'_>) -> bool {
-        self.learning.is_some() && Learning::takes(frame, &turn.means.shared.common.limits)
+        let limits = &turn.means.shared.common.limits;
+        self.learning.as_ref().is_some_and(|learning| learning.takes(frame, limits))
     }
 
     pub(super) fn learn(
@@ -275,6 +281,7 @@ fn ask(text: &str, careful: bool, out: &mut Vec<u8>) -> Result<(), WireError> {
             result_formats: Formats16::default(),
         };
         &[
+            Frontend::Close(Close(Object::Statement(OURS))),
             Frontend::Parse(parse),
             Frontend::Bind(bind),
             Frontend::Execute(Execute { portal: OURS, rows: 0 }),
@@ -295,8 +302,12 @@ fn of_server(fault: Fault) -> WireError {
     WireError::new(Side::Server, fault)
 }
 
-/// The name of our statement and portal, for as long as a question takes.
+/// The name of our statement and portal, for as long as a question takes. One that failed
+/// may have left its statement behind, also at a process that others use by now.
 const OURS: &[u8] = b"tidegate";
 pub(super) const IDENTITY: &str = "SELECT c.system_identifier, d.oid FROM pg_catalog.pg_control_system() AS c, \
      pg_catalog.pg_database AS d \
      WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()";
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,9 @@
 //! Asked only where something hangs on the answer (a temporary table was created, a
 //! prepared statement is to be used again, a policy asks for the role, a statement is to
 //! wait), and in a way that leaves nothing behind: named objects that no client has,
-//! closed again, so that the client's unnamed ones stay as they are. The client sees none
-//! of it.
+//! closed again, so that the client's unnamed ones stay as they are. One that failed may
+//! have left its statement, also at a process that others use by now: so it is closed
+//! before as well. The client sees none of it.
 
 use crate::wire::limits::Limits;
 use crate::wire::postgres::{Backend, Frame};
@@ -16,6 +17,8 @@ use crate::wire::postgres::{Backend, Frame};
 pub struct Probe {
     about: About,
     row: Option<Told>,
+    /// Something of the answer has come that isn't its end.
+    begun: bool,
 }
 
 /// What is asked.
@@ -60,7 +63,7 @@ pub enum Probed {
 
 impl Probe {
     pub fn new(about: About) -> Self {
-        Self { about, row: None }
+        Self { about, row: None, begun: false }
     }
 
     /// What is to be sent.
@@ -76,7 +79,8 @@ impl Probe {
         let bind = [name.as_slice(), &name, &[0, 0], &[0, 0], &[0, 0]].concat();
         let execute = [name.as_slice(), &[0; 4]].concat();
         let (portal, statement) = ([b"P", name.as_slice()].concat(), [b"S", &*name].concat());
-        let messages: [(u8, &[u8]); 6] = [
+        let messages: [(u8, &[u8]); 7] = [
+            (b'C', &statement),
             (b'P', &query),
             (b'B', &bind),
             (b'E', &execute),
@@ -98,26 +102,27 @@ impl Probe {
     }
 
     pub fn take(&mut self, frame: &Frame<'_>, limits: &Limits) -> Probed {
+        let message = || Backend::decode(frame.tag, frame.body(), limits);
         match frame.tag {
-            b'A' | b'N' | b'S' => Probed::Theirs,
-            b'D' => {
-                self.row = told(self.about, frame.body());
-                Probed::Ours
+            b'A' | b'N' | b'S' => return Probed::Theirs,
+            // Of a request of which nobody knew whether such an end comes.
+            b'Z' if !self.begun => return Probed::Theirs,
+            b'Z' => {
+                return match message() {
+                    Ok(Backend::ReadyForQuery(_)) => Probed::Over(self.row.take()),
+                    _ => Probed::Theirs,
+                };
             }
-            b'Z' => match Backend::decode(frame.tag, frame.body(), limits) {
-                Ok(Backend::ReadyForQuery(_)) => Probed::Over(self.row.take()),
-                _ => Probed::Theirs,
-            },
-            b'E' => match Backend::decode(frame.tag, frame.body(), limits) {
+            b'D' => self.row = told(self.about, frame.body()),
+            b'E' => match message() {
                 // The session's end, not the answer's.
-                Ok(Backend::ErrorResponse(fields)) if fields.is_fatal() => Probed::Theirs,
-                _ => {
-                    self.row = None;
-                    Probed::Ours
-                }
+                Ok(Backend::ErrorResponse(fields)) if fields.is_fatal() => return Probed::Theirs,
+                _ => self.row = None,
             },
-            _ => Probed::Ours,
+            _ => {}
         }
+        self.begun = true;
+        Probed::Ours
     }
 }
 

@@ -10,6 +10,19 @@ use crate::wire::postgres::session::{
 };
 use crate::wire::postgres::{Backend, Frame, Framer, Part, Side, Splice, TlsAnswer, WireError};
 
+/// Everything that comes from one side, frame by frame.
+pub fn frames(side: Side, mut bytes: &[u8], mut take: impl FnMut(&Frame<'_>)) {
+    let mut framer = Framer::new(side, Default::default());
+    while !bytes.is_empty() {
+        let taken = framer.feed(bytes);
+        bytes = bytes.get(taken..).unwrap_or_default();
+        while let Ok(Some(frame)) = framer.frame() {
+            take(&frame);
+        }
+        framer.consume_framed();
+    }
+}
+
 /// Everything is permitted, nothing is masked.
 #[derive(Debug)]
 pub struct Open;

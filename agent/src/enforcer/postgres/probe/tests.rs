@@ -1,5 +1,6 @@
 use super::*;
-use crate::wire::postgres::Frontend;
+use crate::wire::postgres::testing::frames;
+use crate::wire::postgres::{Frontend, Side};
 
 fn body(values: &[&str]) -> Vec<u8> {
     let mut row = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
@@ -11,7 +12,7 @@ fn body(values: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn a_question_is_six_messages_that_a_server_takes() {
+fn a_question_is_seven_messages_that_a_server_takes() {
     for about in [About::Process, About::Kept, About::Names] {
         let question = Probe::new(about).question();
         let (mut rest, mut tags) = (question.as_slice(), Vec::new());
@@ -22,7 +23,8 @@ fn a_question_is_six_messages_that_a_server_takes() {
             tags.push(head[0]);
             rest = left;
         }
-        assert_eq!(tags, *b"PBECCS");
+        // What a question that failed has left goes first.
+        assert_eq!(tags, *b"CPBECCS");
         assert!(rest.is_empty());
     }
 }
@@ -66,4 +68,21 @@ fn anything_else_is_no_answer() {
     for row in [body(&["t"]), body(&["true", "x"]), vec![0, 1], vec![]] {
         assert_eq!(told(About::Names, &row), None, "{row:?}");
     }
+}
+
+/// Syncs inside of a COPY that failed have ends that may come or not.
+#[test]
+fn an_end_that_comes_before_any_answer_is_the_clients() {
+    let row = message(b'D', &body(&["true"]));
+    let ready = message(b'Z', b"I");
+    let answer = [ready.clone(), ready.clone(), message(b'3', b""), row, ready].concat();
+    let mut probe = Probe::new(About::Names);
+    let mut taken = Vec::new();
+    frames(Side::Server, &answer, |frame| taken.push(probe.take(frame, &Limits::default())));
+    use Probed::{Ours, Over, Theirs};
+    assert_eq!(taken, [Theirs, Theirs, Ours, Ours, Over(Some(Told::Names { kept: true }))]);
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    [&[tag], u32::try_from(body.len() + 4).unwrap().to_be_bytes().as_slice(), body].concat()
 }
