@@ -50,7 +50,7 @@ use super::error::{Fault, Side, WireError};
 use super::opening::Version;
 use crate::wire::limits::Limits;
 use names::Names;
-use request::{Copying, Kind, Pending};
+use request::{Answer, Copying, Kind, Pending};
 use texts::Budget;
 
 /// The witnesses of the rooms that come after this one. A session is made for
@@ -282,6 +282,25 @@ impl<G: Gate> Session<G> {
         };
         let mut later = self.queue.iter().rev().take_while(|later| later.serial >= serial);
         !self.takes_data() && later.any(|later| ends(&later.kind))
+    }
+
+    /// Whether an answer is awaited to a query that was sent within a pipeline: an error may
+    /// be its own, or one before it at which the server has begun to skip.
+    fn is_unsynced(&self) -> bool {
+        self.queue.front().is_some_and(|head| match &head.kind {
+            Kind::Query(simple) => simple.unsynced,
+            Kind::FunctionCall { unsynced, .. } => *unsynced,
+            _ => false,
+        })
+    }
+
+    /// Whether what is being answered has failed, as far as has been heard.
+    fn has_failed(&self) -> bool {
+        self.queue.front().is_some_and(|head| match &head.kind {
+            Kind::Query(simple) => simple.state == Answer::Failed,
+            Kind::FunctionCall { answered, .. } => *answered,
+            _ => false,
+        })
     }
 
     fn limits(&self) -> &Arc<Limits> {

@@ -244,7 +244,7 @@ impl<G: Gate> Session<G> {
                     phase: "the login is over",
                 }));
             }
-            Frontend::Sync => self.sync(),
+            Frontend::Sync => self.sync()?,
             Frontend::CopyDone | Frontend::CopyFail(_) => self.copy_end(),
             _ if self.skipping => {}
             Frontend::Describe(Describe(Object::Statement(name))) => {
@@ -274,16 +274,25 @@ impl<G: Gate> Session<G> {
         Ok(Ok(()))
     }
 
-    fn sync(&mut self) {
+    fn sync(&mut self) -> Result<(), WireError> {
+        // It has failed, or was skipped for an error before it: then this has the one end
+        // that comes, else there are two.
+        if self.is_unsynced() && self.has_failed() {
+            return Err(client_error(Fault::OutOfPlace {
+                message: frontend::name(b'S'),
+                phase: "whether a query before it was skipped isn't known",
+            }));
+        }
         // Inside of a COPY the server reads a Sync and forgets it, since client
         // libraries send one before they know that there is a COPY.
         if self.copying() == (Copying::In { ended: false }) && self.queue.len() == 1 {
             self.loose = self.loose.saturating_add(1);
-            return;
+            return Ok(());
         }
         self.skipping = false;
         self.since_sync = false;
         self.last_sync = self.push(Kind::Sync);
+        Ok(())
     }
 
     fn copy_end(&mut self) {
@@ -330,6 +339,7 @@ impl<G: Gate> Session<G> {
         permit: Option<&G::Permit>,
         effects: SqlEffects,
     ) -> Result<Kind<G>, WireError> {
+        let unsynced = self.since_sync;
         self.since_sync |= !matches!(draft, Draft::Query { .. } | Draft::FunctionCall { .. });
         Ok(match draft {
             Draft::Query { text } => {
@@ -343,6 +353,7 @@ impl<G: Gate> Session<G> {
                     description: None,
                     copy: Copying::No,
                     state: Answer::Awaited,
+                    unsynced,
                 }))
             }
             Draft::Parse { name, text, declared } => {
@@ -387,7 +398,9 @@ impl<G: Gate> Session<G> {
                 Kind::Bind { name, portal }
             }
             Draft::Execute { portal } => Kind::Execute { portal, effects, copy: Copying::No },
-            Draft::FunctionCall { function } => Kind::FunctionCall { function, answered: false },
+            Draft::FunctionCall { function } => {
+                Kind::FunctionCall { function, answered: false, unsynced }
+            }
         })
     }
 

@@ -127,6 +127,7 @@ pub(super) enum Kind<G: Gate> {
     FunctionCall {
         function: u32,
         answered: bool,
+        unsynced: bool,
     },
     Sync,
     /// A CopyDone or CopyFail that came before it was known whether there is a
@@ -144,6 +145,8 @@ pub(super) struct Simple {
     pub description: Option<Arc<Description>>,
     pub copy: Copying,
     pub state: Answer,
+    /// It was sent within a pipeline, before its Sync.
+    pub unsynced: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -286,10 +286,17 @@ impl<G: Gate> Session<G> {
             self.close();
             return Ok(Found::OfLast(What::Error));
         }
+        if self.is_unsynced() && self.queue.iter().any(|next| matches!(next.kind, Kind::Sync)) {
+            return Err(self.unexpected(b'E'));
+        }
         let unicode = self.settled.parameters.unicode();
         let Some(head) = self.queue.front_mut() else {
-            // The server speaks up on its own, and a ReadyForQuery follows.
-            self.loose = self.loose.saturating_add(1);
+            // The server speaks up on its own: within a pipeline it then skips to the
+            // Sync (a timeout, at a Flush), else a ReadyForQuery follows.
+            match self.since_sync {
+                true => self.skipping = true,
+                false => self.loose = self.loose.saturating_add(1),
+            }
             self.last = None;
             return Ok(Found::OfLast(What::Error));
         };

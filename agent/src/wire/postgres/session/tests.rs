@@ -8,6 +8,7 @@ use crate::wire::postgres::{
 
 mod finding;
 mod knowing;
+mod losing;
 mod refusing;
 
 /// A session in the hand, frame by frame.

@@ -1,0 +1,50 @@
+//! Answers whose number isn't that of the requests: what the server skips, forgets, or says
+//! on its own.
+
+use super::*;
+
+fn endings(bench: &mut Bench) -> Vec<(u64, Ending)> {
+    bench.session.outcomes().map(|outcome| (outcome.serial, outcome.ending)).collect()
+}
+
+#[test]
+fn a_timeout_between_two_messages_of_a_pipeline_skips_to_its_sync() {
+    let mut bench = bench();
+    bench.client(&[parse("", "select 1"), frontend(b'H', b"")].concat()).unwrap();
+    bench.server(&[message(b'1', b""), error("ERROR", "57014")].concat()).unwrap();
+    bench.client(&[parse("s", "select 2"), bind("", "s"), execute(""), sync()].concat()).unwrap();
+    bench.server(&ready(b'I')).unwrap();
+    assert!(bench.session.is_quiet());
+    let skipped = [2, 3, 4].map(|serial| (serial, Ending::Skipped));
+    assert_eq!(endings(&mut bench)[1..], skipped);
+    bench.client(&query("select 3")).unwrap();
+    let steps = bench.server(&[columns(&["a"]), row()].concat()).unwrap();
+    assert!(steps[1].contains("text select 3"), "{}", steps[1]);
+}
+
+/// The server skips a query too, and then has one end for both.
+#[test]
+fn a_query_within_a_pipeline_that_failed_or_was_skipped_is_not_guessed_at() {
+    for call in [query("select 2"), frontend(b'F', &[0; 10])] {
+        let begun = || {
+            let mut bench = bench();
+            bench.client(&[parse("", "select 1"), frontend(b'H', b"")].concat()).unwrap();
+            bench.server(&message(b'1', b"")).unwrap();
+            bench.client(&call).unwrap();
+            bench
+        };
+        let failed = error("ERROR", "57014");
+        let mut bench = begun();
+        bench.client(&sync()).unwrap();
+        assert_eq!(bench.server(&failed).unwrap_err().code(), "PG-0014");
+        let mut bench = begun();
+        bench.server(&failed).unwrap();
+        assert_eq!(bench.client(&sync()).unwrap_err().code(), "PG-0006");
+        // An end that comes unasked is its own.
+        let mut bench = begun();
+        bench.server(&[failed, ready(b'I')].concat()).unwrap();
+        bench.client(&sync()).unwrap();
+        bench.server(&ready(b'I')).unwrap();
+        assert!(bench.session.is_quiet());
+    }
+}
