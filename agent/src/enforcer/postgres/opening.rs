@@ -305,17 +305,15 @@ impl<I: Io> Carriage<I> {
     }
 
     fn note_startup(&mut self, startup: &Startup<'_>) {
-        let text = |name: &[u8]| {
-            startup.parameter(name).map(|value| {
-                let text = String::from_utf8_lossy(value);
-                text.chars().filter(|sign| !sign.is_control()).take(LONGEST_NAME).collect()
-            })
+        let text = |value: &[u8]| {
+            let text = String::from_utf8_lossy(value);
+            text.chars().filter(|sign| !sign.is_control()).take(LONGEST_NAME).collect()
         };
         let carried = &mut self.carried;
         carried.version = Some(startup.version.to_string());
-        carried.role = text(b"user");
-        carried.database = text(b"database").or_else(|| carried.role.clone());
-        carried.application = text(b"application_name");
+        carried.role = startup.parameter(b"user").map(|_| text(startup.user()));
+        carried.database = (!startup.database().is_empty()).then(|| text(startup.database()));
+        carried.application = startup.parameter(b"application_name").map(text);
         carried.replication = startup.replication();
         self.given = Given::of(startup);
     }

@@ -120,3 +120,23 @@ fn a_server_hears_no_goodbye_within_a_message() {
     rig.drain(Duration::ZERO);
     assert_eq!(rest(ends.server), b"");
 }
+
+/// As the server reads it: one without a name is the user's, and what is too long is cut.
+#[test]
+fn a_session_is_in_the_database_that_the_server_takes_it_to() {
+    let mut rig = Rig::ready();
+    let long = "d".repeat(70);
+    let cut = "d".repeat(63);
+    for (given, taken) in [("", "app"), ("other", "other"), (long.as_str(), cut.as_str())] {
+        let mut ends = rig.connect_for("elsewhere");
+        let parameters = format!("user\0app\0database\0{given}\0\0");
+        let length = u32::try_from(parameters.len() + 8).unwrap().to_be_bytes();
+        let startup = [&length[..], &[0, 3, 0, 0], parameters.as_bytes()].concat();
+        ends.client.write_all(&startup).unwrap();
+        hears(&mut ends.server, &startup);
+        drop((ends.client, ends.server));
+        let carried = rig.closed().carried.unwrap();
+        assert_eq!(carried.database.as_deref(), Some(taken));
+        assert_eq!(carried.role.as_deref(), Some("app"));
+    }
+}

@@ -252,7 +252,7 @@ impl Login {
         chance: Chance,
         out: &mut Sends,
     ) -> Result<Self, WireError> {
-        let user = startup.parameter(b"user").unwrap_or_default();
+        let user = startup.user();
         let most = machine.limits().iterations;
         let mut account = Account {
             role: user.into(),

@@ -113,6 +113,19 @@ impl<'a> Startup<'a> {
         self.parameters().filter(|(known, _)| *known == name).last().map(|(_, value)| value)
     }
 
+    /// Who logs in, as far as the server reads it.
+    pub fn user(&self) -> &'a [u8] {
+        cut(self.parameter(b"user").unwrap_or_default())
+    }
+
+    /// Which database it is to be, likewise: one without a name is the user's.
+    pub fn database(&self) -> &'a [u8] {
+        match self.parameter(b"database") {
+            None | Some(b"") => self.user(),
+            Some(name) => cut(name),
+        }
+    }
+
     /// Whether this is to be a replication connection, in the server's words
     /// for true, or `database`.
     pub fn replication(&self) -> bool {
@@ -186,6 +199,12 @@ pub(super) fn check_secret(secret: &[u8]) -> Result<(), Fault> {
     }
 }
 
+/// What the server keeps of a name. Versions that don't cut know none that is longer.
+fn cut(name: &[u8]) -> &[u8] {
+    name.get(..KEPT).unwrap_or(name)
+}
+
+const KEPT: usize = 63;
 const CANCEL_REQUEST: u32 = 80_877_102;
 pub const TLS_REQUEST: u32 = 80_877_103;
 pub const GSS_REQUEST: u32 = 80_877_104;

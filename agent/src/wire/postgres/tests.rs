@@ -250,6 +250,29 @@ fn messages_that_no_recording_has_are_written_and_read_alike() {
 }
 
 #[test]
+fn who_logs_in_and_where_is_read_as_the_server_reads_it() {
+    fn read(parameters: &[(&[u8], &[u8])]) -> (Vec<u8>, Vec<u8>) {
+        let mut packet = Vec::new();
+        let version = Version { major: 3, minor: 0 };
+        Startup::write(version, parameters.iter().copied(), &mut packet).unwrap();
+        match Opening::decode(&packet[4..], &Limits::default()).unwrap() {
+            Opening::Startup(startup) => (startup.user().into(), startup.database().into()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let both = |user: &[u8], database: &[u8]| (user.to_vec(), database.to_vec());
+    assert_eq!(read(&[(b"user", b"shop"), (b"database", b"app")]), both(b"shop", b"app"));
+    assert_eq!(read(&[(b"user", b"shop")]), both(b"shop", b"shop"));
+    assert_eq!(read(&[(b"user", b"shop"), (b"database", b"")]), both(b"shop", b"shop"));
+    let twice: [(&[u8], &[u8]); 3] =
+        [(b"database", b"app"), (b"user", b"shop"), (b"database", b"")];
+    assert_eq!(read(&twice), both(b"shop", b"shop"));
+    let long: [(&[u8], &[u8]); 2] = [(b"user", &[b'u'; 70]), (b"database", &[b'd'; 64])];
+    assert_eq!(read(&long), both(&[b'u'; 63], &[b'd'; 63]));
+    assert_eq!(read(&[(b"user", &[b'u'; 70])]), both(&[b'u'; 63], &[b'u'; 63]));
+}
+
+#[test]
 fn a_name_with_a_nul_is_not_written() {
     let mut out = b"before".to_vec();
     assert!(Frontend::Query(b"select\0 1").encode(&mut out).is_err());
