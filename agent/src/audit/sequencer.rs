@@ -85,8 +85,8 @@ pub(super) struct Work {
 }
 
 /// What a head brought into the tree. INVARIANT: no further one is asked for
-/// before this is written down, so the signer's last note is all that a dead
-/// process can owe.
+/// before this is on the disk, so the signer's last note is all that a dead
+/// process, or a loss of power, can owe.
 struct Owed {
     at: u64,
     leaves: Vec<Hash>,
@@ -358,7 +358,8 @@ impl Work {
         Err(LogError::Unwritable("others always come first; it is tried again".into()))
     }
 
-    /// Writes down what was signed.
+    /// Writes down what was signed: leaves before the head that covers them, each on the
+    /// disk before what leans on it.
     fn pay(&mut self) -> Result<(), LogError> {
         if let Some(owed) = &self.owed {
             self.tree.write(owed.at, &owed.leaves)?;

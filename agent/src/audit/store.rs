@@ -139,7 +139,17 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file = File::create(&new).map_err(StoreError::io("make", &new))?;
     file.write_all(bytes).and_then(|()| file.sync_data()).map_err(StoreError::io("write", &new))?;
     std::fs::rename(&new, path).map_err(StoreError::io("rename", &new))?;
+    #[cfg(test)]
+    tests::brought(path);
     sync_folder_of(path)
+}
+
+/// Brings to the disk what was written to a file.
+pub(super) fn sync_data(file: &File, path: &Path) -> Result<(), StoreError> {
+    file.sync_data().map_err(StoreError::io("bring to the disk", path))?;
+    #[cfg(test)]
+    tests::brought(path);
+    Ok(())
 }
 
 /// Brings a file's name to the disk: that of a new one, or another than it had.
@@ -152,4 +162,4 @@ pub(super) fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,6 +9,7 @@ use crate::audit::log::Connection;
 use crate::audit::log::tests::{Keeper, Scratch, flow, key, records, small};
 use crate::audit::record;
 use crate::audit::store::sealed::Sealed;
+use crate::audit::store::tests::lose_power;
 use crate::audit::store::{Folder, Segments};
 use crate::audit::{Statement, Verdict, Verified, Way, verify};
 use crate::model::Mode;
@@ -107,6 +108,32 @@ fn who_dies_before_it_is_written_down_leaves_it_to_the_next() {
     assert_eq!(verified.tail, 0);
     assert_eq!(verified.records, keeper.0.lock().unwrap().size());
     assert!(next.log.is_on());
+}
+
+#[test]
+fn a_loss_of_power_takes_no_head_but_the_last() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let folder = Folder::new(&scratch.0);
+    let mut dying = Writing::start(&scratch, &keeper);
+    for _ in 0..4 {
+        dying.write(10);
+        dying.work.turn().unwrap();
+    }
+    // The last one is signed, and not written down.
+    full_disk(&scratch, true);
+    dying.work.tree = Tree::without_base(&folder);
+    dying.write(10);
+    let _ = dying.work.turn();
+    full_disk(&scratch, false);
+    drop(dying);
+    lose_power(&folder);
+    let mut next = Writing::start(&scratch, &keeper);
+    next.work.turn().unwrap();
+    next.work.turn().unwrap();
+    let verified = check(&scratch.0);
+    assert!(verified.is_whole(), "{verified:#?}");
+    assert_eq!(verified.tail, 0);
+    assert_eq!(verified.records, keeper.0.lock().unwrap().size());
 }
 
 /// Writes a record whenever something is signed.

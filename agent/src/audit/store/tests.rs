@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::audit::frame::Start;
@@ -8,6 +9,25 @@ use crate::audit::store::live::Spare;
 thread_local! {
     /// Files whose names were brought to the disk, in order.
     pub(super) static NAMED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    /// What the disk has of files that were brought to it.
+    static DISK: RefCell<BTreeMap<PathBuf, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+pub fn brought(path: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    DISK.with_borrow_mut(|disk| disk.insert(path.to_owned(), bytes));
+}
+
+/// What is left of the tree's files by a loss of power that spares nothing.
+pub fn lose_power(folder: &Folder) {
+    let named = NAMED.with_borrow(Clone::clone);
+    for entry in std::fs::read_dir(folder.tree()).unwrap() {
+        let path = entry.unwrap().path();
+        match DISK.with_borrow(|disk| disk.get(&path).cloned()) {
+            Some(bytes) if named.contains(&path) => std::fs::write(&path, bytes).unwrap(),
+            _ => std::fs::remove_file(&path).unwrap(),
+        }
+    }
 }
 
 /// Else a loss of power leaves its records in a file by the name of a spare one.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Folder, StoreError, look_into, replace};
+use super::{Folder, StoreError, look_into, replace, sync_data, sync_folder_of};
 use crate::ledger::merkle::{self, Hash, Range};
 use crate::ledger::note;
 
@@ -21,8 +21,10 @@ pub const PER_FILE: u64 = 1 << 16;
 #[derive(Debug)]
 pub struct Tree {
     folder: PathBuf,
-    /// The file that was used last.
-    open: Option<(u64, File)>,
+    /// The file that was used last, and whether its name is on the disk.
+    open: Option<(u64, File, bool)>,
+    /// That of the heads' file is.
+    named: bool,
     /// What is left of the leaves that were removed.
     base: Range,
     /// Files read for computing, and roots of whole aligned pieces.
@@ -34,13 +36,17 @@ impl Tree {
     pub fn open(folder: &Folder) -> Result<Self, StoreError> {
         let folder = folder.tree();
         let base = read_base(&folder)?;
-        Ok(Self { folder, open: None, base, read: HashMap::new(), roots: HashMap::new() })
+        Ok(Self::of(folder, base))
     }
 
     /// As if nothing had been removed, where what is left of that can't be read.
     pub fn without_base(folder: &Folder) -> Self {
-        let (folder, base) = (folder.tree(), Range::empty(0));
-        Self { folder, open: None, base, read: HashMap::new(), roots: HashMap::new() }
+        Self::of(folder.tree(), Range::empty(0))
+    }
+
+    fn of(folder: PathBuf, base: Range) -> Self {
+        let (read, roots) = (HashMap::new(), HashMap::new());
+        Self { folder, open: None, named: false, base, read, roots }
     }
 
     pub fn base(&self) -> &Range {
@@ -51,38 +57,37 @@ impl Tree {
         self.folder.join(format!("leaves-{file:08}"))
     }
 
-    fn file(&mut self, number: u64) -> Result<&File, StoreError> {
-        if self.open.as_ref().is_none_or(|(open, _)| *open != number) {
-            let path = self.path(number);
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(StoreError::io("open", &path))?;
-            self.open = Some((number, file));
-        }
-        match &self.open {
-            Some((_, file)) => Ok(file),
-            None => Err(StoreError::NoLog(self.folder.clone())),
-        }
-    }
-
-    /// Writes leaves to their places. Two processes may: their leaves differ.
+    /// Writes leaves to their places, and brings them to the disk: a head that has lost
+    /// its leaves is never signed on. Two processes may: their leaves differ.
     pub fn write(&mut self, mut at: u64, leaves: &[Hash]) -> Result<(), StoreError> {
         let mut rest = leaves;
         while !rest.is_empty() {
             let number = at / PER_FILE;
             let here = usize::try_from(PER_FILE - at % PER_FILE).unwrap_or(rest.len());
             let (now, later) = rest.split_at_checked(here).unwrap_or((rest, &[]));
-            let path = self.path(number);
-            self.file(number)?
-                .write_all_at(now.as_flattened(), at % PER_FILE * 32)
-                .map_err(StoreError::io("write", &path))?;
+            self.write_in(number, at % PER_FILE * 32, now.as_flattened())?;
             at += now.len() as u64;
             rest = later;
         }
+        Ok(())
+    }
+
+    fn write_in(&mut self, number: u64, place: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(number);
+        let (file, named) = match self.open.take() {
+            Some((open, file, named)) if open == number => (file, named),
+            _ => {
+                let mut how = File::options();
+                let file = how.read(true).write(true).create(true).truncate(false).open(&path);
+                (file.map_err(StoreError::io("open", &path))?, false)
+            }
+        };
+        file.write_all_at(bytes, place).map_err(StoreError::io("write", &path))?;
+        sync_data(&file, &path)?;
+        if !named {
+            sync_folder_of(&path)?;
+        }
+        self.open = Some((number, file, true));
         Ok(())
     }
 
@@ -161,8 +166,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds a signed head behind the others.
-    pub fn note(&self, note: &str) -> Result<(), StoreError> {
+    /// Adds a signed head behind the others. INVARIANT: nobody who holds the lock sees
+    /// one that isn't on the disk; what others were shown can't be lost and signed anew.
+    pub fn note(&mut self, note: &str) -> Result<(), StoreError> {
         let path = self.folder.join(CHECKPOINTS);
         // Another process may add one too, or write the file anew.
         let _lock = self.lock()?;
@@ -172,11 +178,17 @@ impl Tree {
             .open(&path)
             .map_err(StoreError::io("open", &path))?;
         let before = file.metadata().map_err(StoreError::io("look at", &path))?.len();
-        file.write_all(format!("{note}\n").as_bytes()).map_err(|error| {
+        let written = file.write_all(format!("{note}\n").as_bytes());
+        let written = written.map_err(StoreError::io("write", &path));
+        written.and_then(|()| sync_data(&file, &path)).inspect_err(|_| {
             // A full disk takes a part; the next one must not stand behind that.
             let _ = file.set_len(before);
-            StoreError::io("write", &path)(error)
-        })
+        })?;
+        if !self.named {
+            sync_folder_of(&path)?;
+            self.named = true;
+        }
+        Ok(())
     }
 
     /// Lets the heads of what was removed go.

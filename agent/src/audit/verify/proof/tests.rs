@@ -99,7 +99,7 @@ fn siblings_more_or_fewer_and_records_of_others_are_no_proof() {
 #[test]
 fn heads_that_nobody_signed_lead_no_proof_astray() {
     let (scratch, _) = log();
-    let tree = Tree::open(&Folder::new(&scratch.0)).unwrap();
+    let mut tree = Tree::open(&Folder::new(&scratch.0)).unwrap();
     let good = key().verifier().open(&notes(&scratch.0)[0]).unwrap();
     let foreign = crate::ledger::SigningKey::from_seed("tidegate/host-1", &[1; 32]).unwrap();
     for (size, first, count) in
