@@ -14,7 +14,7 @@ mod files;
 mod indexer;
 mod slots;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -66,6 +66,9 @@ struct Office {
     wake: Arc<OwnedFd>,
     /// The newest last; it gets what is to be recorded.
     writers: Vec<Writer>,
+    /// The numbers of those that have a channel. INVARIANT: nobody else speaks for them;
+    /// an enforcer that drains, or was taken over, says nothing for the next one.
+    present: BTreeSet<u64>,
     /// What those that are gone have told of themselves.
     gone: LogHealth,
     /// Why a writer got no welcome.
@@ -84,6 +87,8 @@ struct Office {
 
 struct Writer {
     channel: LogChannel,
+    /// Whose records it brings, beside those that nobody else can bring any more.
+    number: u64,
     health: LogHealth,
 }
 
@@ -108,6 +113,7 @@ impl Notary {
             jobs_rx,
             wake: Arc::clone(&wake),
             writers: Vec::new(),
+            present: BTreeSet::new(),
             gone: LogHealth::default(),
             trouble: None,
             complained: None,
@@ -249,7 +255,9 @@ impl Office {
         match writer.send(&ToLog::Welcome(Box::new(welcome)), &[]) {
             Ok(()) => {
                 self.trouble = None;
-                self.writers.push(Writer { channel: writer, health: LogHealth::default() });
+                self.present.insert(number);
+                let health = LogHealth::default();
+                self.writers.push(Writer { channel: writer, number, health });
             }
             Err(error) => tracing::error!("an enforcer gets no log: {error}"),
         }
@@ -276,9 +284,9 @@ impl Office {
         for _ in 0..TURN {
             let answer = match writer.channel.receive() {
                 Ok(received) => match received.message {
-                    FromLog::Append(asked) => Some(self.append(&asked)),
-                    FromLog::Finish { writer } => {
-                        self.finish(writer);
+                    FromLog::Append(asked) => Some(self.append(writer.number, &asked)),
+                    FromLog::Finish { writer: finished } => {
+                        self.finish(writer.number, finished);
                         None
                     }
                     FromLog::Health(health) => {
@@ -307,12 +315,25 @@ impl Office {
     fn has_gone(&mut self, writer: &Writer) -> bool {
         self.gone.records += writer.health.records;
         self.gone.lost += writer.health.lost;
+        self.present.remove(&writer.number);
         false
     }
 
-    fn append(&mut self, asked: &LogAppend) -> LogAnswer {
+    /// Whether one writer may speak for another: the records of one that died are brought
+    /// in by the next.
+    fn may_speak(&self, from: u64, of: u64) -> bool {
+        from == of || !self.present.contains(&of)
+    }
+
+    fn append(&mut self, from: u64, asked: &LogAppend) -> LogAnswer {
         let before = self.head.clone();
-        let answer = self.head.append(asked, &self.key, Timestamp::now());
+        let answer = if self.may_speak(from, asked.writer) {
+            self.head.append(asked, &self.key, Timestamp::now())
+        } else {
+            let of = asked.writer;
+            let why = format!("writer {from} tells of records of writer {of}, which is still here");
+            LogAnswer::Refused { why }
+        };
         if let LogAnswer::Refused { why } = &answer {
             tracing::error!("a head of the log was refused a signature: {why}");
         }
@@ -322,7 +343,12 @@ impl Office {
         }
     }
 
-    fn finish(&mut self, writer: u64) {
+    fn finish(&mut self, from: u64, writer: u64) {
+        if !self.may_speak(from, writer) {
+            let why = "which is still here";
+            tracing::error!("writer {from} of the log wanted to finish writer {writer}, {why}");
+            return;
+        }
         let before = self.head.clone();
         self.head.finish(writer);
         let _ = self.store_since(before);

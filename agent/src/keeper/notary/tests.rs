@@ -100,6 +100,34 @@ fn heads_are_signed_and_outlive_the_keeper() {
 }
 
 #[test]
+fn a_writer_speaks_for_itself_and_for_those_that_are_gone_alone() {
+    let scratch = Scratch::new("bound");
+    let notary = Notary::of(&scratch.settings(), owner()).unwrap().unwrap();
+    let (draining, _) = join(&notary);
+    let (writer, _) = join(&notary);
+    writer.send(&append(2, 0, 0, 10), &[]).unwrap();
+    assert!(matches!(answer(&writer), LogAnswer::Signed { .. }));
+    draining.send(&append(2, 10, 10, 5), &[]).unwrap();
+    assert!(matches!(answer(&draining), LogAnswer::Refused { .. }));
+    draining.send(&FromLog::Finish { writer: 2 }, &[]).unwrap();
+    // Its own it may bring, and that is heard behind what it said before.
+    draining.send(&append(1, 0, 10, 5), &[]).unwrap();
+    assert!(matches!(answer(&draining), LogAnswer::Signed { .. }));
+    writer.send(&append(2, 10, 15, 5), &[]).unwrap();
+    assert!(matches!(answer(&writer), LogAnswer::Signed { .. }), "it was finished");
+    // What a dead one left is brought in by the next, once its channel is gone.
+    drop(draining);
+    let signed = (0..1_000).any(|_| {
+        writer.send(&append(1, 5, 20, 3), &[]).unwrap();
+        matches!(answer(&writer), LogAnswer::Signed { .. })
+    });
+    assert!(signed);
+    writer.send(&FromLog::Finish { writer: 1 }, &[]).unwrap();
+    writer.send(&append(1, 8, 23, 3), &[]).unwrap();
+    assert!(matches!(answer(&writer), LogAnswer::Refused { .. }), "it was not finished");
+}
+
+#[test]
 fn what_the_key_is_in_is_for_root_alone() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new("modes");
