@@ -13,6 +13,6 @@ pub mod head;
 pub mod merkle;
 pub mod note;
 
-pub use head::{Head, HeadError, Writer};
+pub use head::{Head, HeadError, MOST_AT_ONCE, Writer};
 pub use merkle::{Hash, Range};
 pub use note::{Batch, Checkpoint, NoteError, SigningKey, VerifierKey};

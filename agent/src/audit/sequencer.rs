@@ -27,6 +27,7 @@ use super::store::live::Spare;
 use super::store::sealed;
 use super::store::{Live, StoreError, Tree};
 use crate::ledger::merkle::{self, Hash, Range};
+use crate::ledger::{Batch, MOST_AT_ONCE, note};
 use crate::model::{LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome};
 
 /// Whoever signs. What it says to an append is all that counts as order.
@@ -68,6 +69,9 @@ pub(super) struct Work {
     size: u64,
     /// Of this writer's records, how many are in the tree.
     sequenced: u64,
+    /// How many more were asked for, without an answer: the next time it is asked for
+    /// just these, which may be in the tree by then.
+    asked: Option<usize>,
     segments: VecDeque<Reading>,
     unfinished: Vec<crate::model::LogWriter>,
     look_again: Instant,
@@ -145,6 +149,7 @@ impl Work {
             signer,
             size: welcome.size,
             sequenced: 0,
+            asked: None,
             segments: VecDeque::new(),
             unfinished: welcome.unfinished.clone(),
             look_again: Instant::now(),
@@ -279,34 +284,37 @@ impl Work {
             self.segments.push_back(Reading { live, place: SEGMENT_HEAD, position });
         }
         loop {
-            let (leaves, read) = self.read_own();
+            let most = self.asked.unwrap_or(MOST_AT_ONCE);
+            let (leaves, read) = self.read_own(most);
             if leaves.is_empty() {
                 return Ok(());
             }
             for (reading, _) in self.segments.iter().zip(&read) {
                 reading.live.sync()?;
             }
+            self.asked = Some(leaves.len());
             self.sequence(self.shared.writer, self.sequenced, &leaves)?;
+            self.asked = None;
             self.sequenced += leaves.len() as u64;
             for (reading, (place, position)) in self.segments.iter_mut().zip(read) {
                 reading.place = place;
                 reading.position = position;
             }
-            if leaves.len() < MOST_AT_ONCE {
+            if leaves.len() < most {
                 return Ok(());
             }
         }
     }
 
-    /// Leaves of what is new, and how far each segment was read for them.
-    fn read_own(&self) -> (Vec<Hash>, Vec<(usize, u64)>) {
+    /// Leaves of what is new, at most so many, and how far each segment was read for them.
+    fn read_own(&self, most: usize) -> (Vec<Hash>, Vec<(usize, u64)>) {
         let mut leaves = Vec::new();
         let mut read = Vec::new();
         for reading in &self.segments {
             // A later one may hold records while this one is still read.
             let bytes = reading.live.written();
             let (mut place, mut position) = (reading.place, reading.position);
-            while leaves.len() < MOST_AT_ONCE
+            while leaves.len() < most
                 && let Found::Record { payload, next } = frame::at(bytes, place)
             {
                 leaves.push(merkle::leaf(payload));
@@ -314,7 +322,7 @@ impl Work {
                 position += 1;
             }
             read.push((place, position));
-            if leaves.len() >= MOST_AT_ONCE || place < bytes.len() {
+            if leaves.len() >= most || place < bytes.len() {
                 break;
             }
         }
@@ -339,8 +347,12 @@ impl Work {
             };
             match self.signer.append(&asked).map_err(LogError::Unwritable)? {
                 LogAnswer::Signed { note } => {
-                    self.owed = Some(Owed { at: self.size, leaves: leaves.to_vec(), note });
-                    self.size += asked.count;
+                    let Some(at) = put_at(&asked, &note) else {
+                        let why = "the keeper signed a head of other records than it was asked for";
+                        return Err(LogError::Unwritable(why.into()));
+                    };
+                    self.owed = Some(Owed { at, leaves: leaves.to_vec(), note });
+                    self.size = at + asked.count;
                     // They are in the tree, whatever the disk says; what fails
                     // is tried again, and told by whoever needs it next.
                     let _ = self.pay();
@@ -393,6 +405,13 @@ impl Work {
     }
 }
 
+/// The leaf that the first record asked for has become. `None`: the head is of others.
+fn put_at(asked: &LogAppend, note: &str) -> Option<u64> {
+    let head = note::peek(note)?;
+    let wanted = Batch { writer: asked.writer, first: asked.first, count: asked.count };
+    (head.batch == wanted).then(|| head.size.checked_sub(asked.count))?
+}
+
 const NICENESS: i32 = 5;
 const EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the next segment is wanted, at most.
@@ -400,7 +419,6 @@ const BREATH: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 const MOST_UNTOLD: usize = 10_000;
-const MOST_AT_ONCE: usize = 1 << 16;
 const TRIES: usize = 100;
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::model::{LogAnswer, LogAppend, LogHealth, LogWelcome};
 pub fn open(given: Option<(OwnedFd, PathBuf)>) -> Result<(Log, Option<Sequencer>), EnforcerError> {
     let Some((channel, folder)) = given else { return Ok((Log::off(), None)) };
     let failed = |why: String| EnforcerError::Log(why);
-    let mut keeper = Keeper { channel: Channel::new(channel), heard: VecDeque::new() };
+    let mut keeper = Keeper::new(Channel::new(channel));
     let welcome = keeper.welcome().map_err(failed)?;
     let log = Log::open(folder, &welcome).map_err(|error| failed(error.to_string()))?;
     let sequencer = Sequencer::start(&log, &welcome, Box::new(keeper))
@@ -30,11 +30,19 @@ struct Keeper {
     channel: Channel<FromLog, ToLog>,
     /// What came while an answer was waited for.
     heard: VecDeque<Heard>,
+    /// What it was asked and hasn't answered yet. INVARIANT: nothing else is asked before
+    /// that answer is in, or it would be taken for the next one's.
+    unanswered: Option<LogAppend>,
+    patience: Duration,
 }
 
 impl Keeper {
+    fn new(channel: Channel<FromLog, ToLog>) -> Self {
+        Self { channel, heard: VecDeque::new(), unanswered: None, patience: PATIENCE }
+    }
+
     fn welcome(&mut self) -> Result<LogWelcome, String> {
-        match self.next(Instant::now() + PATIENCE)? {
+        match self.next(Instant::now() + self.patience)? {
             Some(ToLog::Welcome(welcome)) => Ok(*welcome),
             Some(_) => Err("the keeper said something else first; are both of one version?".into()),
             None => Err("the keeper doesn't say which log it is".into()),
@@ -61,10 +69,25 @@ impl Keeper {
         }
     }
 
+    fn answer(&mut self, until: Instant) -> Result<LogAnswer, String> {
+        loop {
+            match self.next(until)? {
+                Some(ToLog::Answer(answer)) => {
+                    self.unanswered = None;
+                    return Ok(answer);
+                }
+                Some(other) => self.keep(other),
+                None => return Err("the keeper doesn't answer".into()),
+            }
+        }
+    }
+
     fn keep(&mut self, message: ToLog) {
         match message {
             ToLog::Terms(terms) => self.heard.push_back(Heard::Terms(terms)),
             ToLog::Note(note) => self.heard.push_back(Heard::Note(note)),
+            // Asked again, it says the same.
+            ToLog::Answer(_) if self.unanswered.take().is_some() => {}
             ToLog::Welcome(_) | ToLog::Answer(_) => {
                 tracing::warn!("the keeper answered the log without having been asked");
             }
@@ -74,17 +97,17 @@ impl Keeper {
 
 impl Signer for Keeper {
     fn append(&mut self, asked: &LogAppend) -> Result<LogAnswer, String> {
-        self.channel
-            .send(&FromLog::Append(asked.clone()), &[])
-            .map_err(|error| error.to_string())?;
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match self.next(until)? {
-                Some(ToLog::Answer(answer)) => return Ok(answer),
-                Some(other) => self.keep(other),
-                None => return Err("the keeper doesn't answer".into()),
-            }
+        let until = Instant::now() + self.patience;
+        if self.unanswered.as_ref().is_some_and(|before| before != asked) {
+            self.answer(until)?;
         }
+        if self.unanswered.is_none() {
+            self.channel
+                .send(&FromLog::Append(asked.clone()), &[])
+                .map_err(|error| error.to_string())?;
+            self.unanswered = Some(asked.clone());
+        }
+        self.answer(until)
     }
 
     fn finish(&mut self, writer: u64) -> Result<(), String> {
@@ -104,3 +127,6 @@ impl Signer for Keeper {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

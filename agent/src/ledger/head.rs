@@ -5,11 +5,15 @@
 //! there is one tree, though each process writes files of its own, and no
 //! process must trust another.
 //!
+//! What was signed and whose answer was lost, or came too late, is asked for again word
+//! for word, and answered with the same note.
+//!
 //! INVARIANT: nothing leaves before the state that it follows from has been
 //! stored; the caller stores [`Head::to_text`] before it passes a note on.
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,9 @@ pub struct Head {
 pub struct Writer {
     pub sequenced: u64,
     pub note: Option<String>,
+    /// What that one was asked for with ([`words_of`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +76,7 @@ impl Head {
     pub fn unfinished(&self) -> Vec<LogWriter> {
         self.writers
             .iter()
-            .map(|(writer, Writer { sequenced, note })| LogWriter {
+            .map(|(writer, Writer { sequenced, note, .. })| LogWriter {
                 writer: *writer,
                 sequenced: *sequenced,
                 note: note.clone(),
@@ -83,6 +90,10 @@ impl Head {
         let Some(writer) = self.writers.get_mut(&asked.writer) else {
             return refused(format!("writer {} is finished, or was never there", asked.writer));
         };
+        let words = words_of(asked.at, asked.first, asked.count, &asked.hashes);
+        if let Some(note) = writer.note.clone().filter(|_| writer.asked.as_ref() == Some(&words)) {
+            return LogAnswer::Signed { note };
+        }
         if asked.first != writer.sequenced {
             return refused(format!(
                 "{} records of writer {} are in the tree, and it tells of those from {} on: that \
@@ -92,6 +103,12 @@ impl Head {
         }
         if asked.at != self.tree.end() {
             return LogAnswer::Moved { size: self.tree.end() };
+        }
+        if asked.count > MOST_AT_ONCE as u64 {
+            return refused(format!(
+                "{} records are too many at once: a head brings in at most {MOST_AT_ONCE}",
+                asked.count
+            ));
         }
         let end = asked.at.checked_add(asked.count).filter(|end| *end < 1 << 62);
         let Some((end, added)) = end
@@ -111,6 +128,7 @@ impl Head {
         self.tree = tree;
         writer.sequenced += asked.count;
         writer.note = Some(note.clone());
+        writer.asked = Some(words);
         LogAnswer::Signed { note }
     }
 
@@ -122,8 +140,10 @@ impl Head {
         let Batch { writer, first, count } = signed.batch;
         let known = self.writers.get(&writer).map_or(first, |known| known.sequenced);
         let mut tree = self.tree.clone();
+        let mut added = Range::empty(tree.end());
         for leaf in leaves {
             tree.push(*leaf);
+            added.push(*leaf);
         }
         let follows = signed.origin == self.origin
             && count == leaves.len() as u64
@@ -136,6 +156,7 @@ impl Head {
             let known = self.writers.entry(writer).or_default();
             known.sequenced = first + count;
             known.note = Some(note.to_owned());
+            known.asked = Some(words_of(added.begin(), first, count, &added.hashes()));
         }
         follows
     }
@@ -169,6 +190,20 @@ impl Head {
         Ok(Self { origin, tree, writers, next_writer })
     }
 }
+
+/// What a writer asks for, in few bytes.
+fn words_of(at: u64, first: u64, count: u64, hashes: &[Hash]) -> String {
+    let mut sum = Context::new(&SHA256);
+    for number in [at, first, count] {
+        sum.update(&number.to_le_bytes());
+    }
+    sum.update(hashes.as_flattened());
+    STANDARD.encode(sum.finish())
+}
+
+/// Records that one head brings in. Whoever asks for more is no writer of ours: nobody
+/// is to go through what isn't there.
+pub const MOST_AT_ONCE: usize = 1 << 16;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,7 +11,7 @@ use crate::audit::log::LogError;
 use crate::audit::record::Body;
 use crate::audit::store::{Segment, Segments, StoreError, sealed, segments};
 use crate::ledger::merkle::{self, Hash};
-use crate::ledger::note;
+use crate::ledger::{MOST_AT_ONCE, note};
 use crate::model::LogWriter;
 
 impl Work {
@@ -64,7 +64,7 @@ impl Work {
                 damaged.push(error.to_string());
                 break;
             }
-            for leaves in leaves.chunks(super::MOST_AT_ONCE) {
+            for leaves in leaves.chunks(MOST_AT_ONCE) {
                 self.sequence(writer, left.sequenced, leaves)?;
                 left.sequenced += leaves.len() as u64;
             }

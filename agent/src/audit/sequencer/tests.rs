@@ -2,6 +2,7 @@
 //! later, what a dead process left is brought in later, and the log is whole.
 
 use std::path::Path;
+use std::sync::Mutex as StdMutex;
 use std::sync::atomic::AtomicU64;
 
 use super::*;
@@ -12,7 +13,8 @@ use crate::audit::store::sealed::Sealed;
 use crate::audit::store::tests::lose_power;
 use crate::audit::store::{Folder, Segments};
 use crate::audit::{Statement, Verdict, Verified, Way, verify};
-use crate::model::Mode;
+use crate::ledger::Head;
+use crate::model::{Mode, Timestamp};
 
 struct Writing {
     log: Log,
@@ -134,6 +136,72 @@ fn a_loss_of_power_takes_no_head_but_the_last() {
     assert!(verified.is_whole(), "{verified:#?}");
     assert_eq!(verified.tail, 0);
     assert_eq!(verified.records, keeper.0.lock().unwrap().size());
+}
+
+/// Signs, and says so too late, or says something else.
+struct Late {
+    keeper: Keeper,
+    says: Arc<StdMutex<Says>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Says {
+    Nothing,
+    /// What it said to somebody else.
+    Another,
+    What,
+}
+
+impl Signer for Late {
+    fn append(&mut self, asked: &LogAppend) -> Result<LogAnswer, String> {
+        let answer = self.keeper.append(asked)?;
+        match *self.says.lock().unwrap() {
+            Says::Nothing => Err("the keeper doesn't answer".into()),
+            Says::Another => {
+                let mut head = Head::new("tidegate/host-1".into());
+                let count = asked.count + 1;
+                let hashes = vec![[7; 32]; count.count_ones() as usize];
+                let asked = LogAppend { writer: head.enlist(), first: 0, count, at: 0, hashes };
+                Ok(head.append(&asked, &key(), Timestamp::now()))
+            }
+            Says::What => Ok(answer),
+        }
+    }
+
+    fn finish(&mut self, writer: u64) -> Result<(), String> {
+        self.keeper.finish(writer)
+    }
+
+    fn heard(&mut self) -> Vec<Heard> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn what_was_signed_without_an_answer_is_asked_for_again_and_all_goes_on() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let mut writing = Writing::start(&scratch, &keeper);
+    let says = Arc::new(StdMutex::new(Says::What));
+    writing.work.signer = Box::new(Late { keeper: keeper.clone(), says: Arc::clone(&says) });
+    for wrong in [Says::Nothing, Says::Another] {
+        writing.write(10);
+        *says.lock().unwrap() = wrong;
+        assert!(writing.work.turn().is_err());
+        // More comes meanwhile, from others too.
+        writing.write(10);
+        let mut other = Writing::start(&scratch, &keeper);
+        other.write(3);
+        other.work.turn().unwrap();
+        // It tells of the one before it.
+        other.work.turn().unwrap();
+        assert!(writing.work.turn().is_err());
+        *says.lock().unwrap() = Says::What;
+        writing.work.turn().unwrap();
+        let verified = check(&scratch.0);
+        assert!(verified.is_whole(), "{verified:#?}");
+        assert_eq!(verified.tail, 0);
+        assert_eq!(verified.records, keeper.0.lock().unwrap().size());
+    }
 }
 
 /// Writes a record whenever something is signed.

@@ -86,6 +86,44 @@ fn a_forked_history_is_refused_a_signature() {
 }
 
 #[test]
+fn what_was_signed_is_answered_the_same_when_it_is_asked_for_again() {
+    let (mut head, one) = head();
+    let two = head.enlist();
+    let asked = append(&head, one, 0, &leaves(0..10));
+    let answer = head.append(&asked, &key(), AT);
+    signed(answer.clone());
+    // Others go on meanwhile, and so does the keeper's process.
+    signed(head.append(&append(&head, two, 0, &leaves(90..95)), &key(), AT));
+    let mut head = Head::from_text(&head.to_text()).unwrap();
+    let before = head.clone();
+    assert_eq!(head.append(&asked, &key(), Timestamp(AT.0 + 1)), answer);
+    assert_eq!(head, before);
+    // Not so what tells those records otherwise.
+    let mut longer = asked.clone();
+    longer.count += 1;
+    let mut other = asked.clone();
+    other.hashes[0] = [7; 32];
+    for forked in [longer, other, append(&head, one, 0, &leaves(0..10))] {
+        let answer = head.append(&forked, &key(), AT);
+        assert!(matches!(answer, LogAnswer::Refused { .. }), "{forked:?}: {answer:?}");
+        assert_eq!(head, before);
+    }
+}
+
+#[test]
+fn no_head_brings_in_more_than_a_writer_asks_for_at_once() {
+    let (mut head, writer) = head();
+    let most = MOST_AT_ONCE as u64;
+    for count in [most + 1, 1 << 40, (1 << 62) - 1] {
+        let hashes = vec![[7; 32]; count.count_ones() as usize];
+        let asked = LogAppend { writer, first: 0, count, at: 0, hashes };
+        let answer = head.append(&asked, &key(), AT);
+        assert!(matches!(answer, LogAnswer::Refused { .. }), "{count}: {answer:?}");
+    }
+    signed(head.append(&append(&head, writer, 0, &leaves(0..most)), &key(), AT));
+}
+
+#[test]
 fn it_goes_on_from_what_was_stored() {
     let (mut head, writer) = head();
     let mut whole = Range::empty(0);
