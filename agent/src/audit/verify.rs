@@ -16,7 +16,7 @@ use super::record::{self, Body, RecordId};
 use super::store::segments::Lookup;
 use super::store::{Folder, Segments, StoreError, Tree};
 use crate::ledger::merkle::{self, Hash, Range};
-use crate::ledger::{Checkpoint, NoteError, VerifierKey, note};
+use crate::ledger::{Checkpoint, MOST_AT_ONCE, NoteError, VerifierKey, note};
 
 use loose::Seen;
 
@@ -222,6 +222,17 @@ impl<'k> Auditor<'k> {
             self.find(None, None, "a signed checkpoint contradicts itself");
             return false;
         };
+        // Whoever had it signed wrote no such records: nobody goes through all of them.
+        if batch.count > MOST_AT_ONCE as u64 {
+            let what = format!(
+                "a signed checkpoint brings in {} records at once, and no agent's does more than \
+                 {MOST_AT_ONCE}: nothing from there on can be judged",
+                batch.count
+            );
+            let id = RecordId { writer: batch.writer, position: batch.first };
+            self.find(Some(id), Some(start), what);
+            return false;
+        }
         if start < self.tree.end() {
             self.find(
                 None,

@@ -6,6 +6,7 @@ use crate::audit::log::tests::{Keeper, Scratch, flow, key, small};
 use crate::audit::sequencer::Work;
 use crate::audit::store::{Segment, segments};
 use crate::audit::{Ending, Log, Outcome, Sequencer, Statement, frame};
+use crate::ledger::Batch;
 use crate::model::{LogTerms, LogWelcome, Mode, TextKept};
 use crate::sql::Strings;
 
@@ -238,6 +239,23 @@ fn heads_that_are_changed_missing_or_of_others_are_found() {
     let other = crate::ledger::SigningKey::from_seed("tidegate/host-1", &[1; 32]).unwrap();
     let verified = verify(&Folder::new(&scratch.0), other.verifier(), None).unwrap();
     assert!(!verified.is_whole());
+}
+
+/// As a taken-over enforcer could once have had it signed.
+#[test]
+fn a_head_of_more_records_than_there_can_be_is_told_and_not_gone_through() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    write(&scratch, &keeper, 23, &small());
+    let last = key().verifier().open(notes(&scratch.0).last().unwrap()).unwrap();
+    let batch = Batch { writer: 1, first: last.batch.first + last.batch.count, count: 1 << 60 };
+    let huge = Checkpoint { size: last.size + batch.count, batch, ..last.clone() };
+    Tree::open(&Folder::new(&scratch.0)).unwrap().note(&key().sign(&huge)).unwrap();
+    let verified = check(&scratch.0, None);
+    assert_eq!((verified.last_size(), verified.findings.len()), (last.size, 1), "{verified:#?}");
+    let finding = &verified.findings[0];
+    let record = RecordId { writer: 1, position: batch.first };
+    assert_eq!((finding.record, finding.leaf), (Some(record), Some(last.size)));
+    assert!(finding.what.contains("at once"), "{finding:?}");
 }
 
 #[test]
