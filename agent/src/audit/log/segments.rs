@@ -16,17 +16,18 @@ impl State {
             None => Spare::make(&shared.folder, shared.writer, self.segment_size())?,
         };
         let start = Start { writer: shared.writer, first: self.position, created: micros() };
-        if let Some(old) = &self.live {
+        let live = Arc::new(spare.into_live(&shared.folder, start)?);
+        // INVARIANT: closed only once there is another: whoever finds it closed seals it
+        // and lets it go.
+        if let Some(old) = self.live.replace(Arc::clone(&live)) {
             old.close();
             if self.terms.durability != Durability::Process {
                 // The sequencer may have brought some there.
                 self.left.retain(|live| !live.is_on_disk());
-                self.left.push(Arc::clone(old));
+                self.left.push(old);
             }
         }
-        let live = Arc::new(spare.into_live(&shared.folder, start)?);
-        self.handed.push(Arc::clone(&live));
-        self.live = Some(live);
+        self.handed.push(live);
         self.known.clear();
         self.words.clear();
         self.recovered();

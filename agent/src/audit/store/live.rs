@@ -66,7 +66,11 @@ impl Spare {
         let Self { map, file, path: spare } = self;
         let path = folder.live(start.writer, start.first);
         map.write(0, &start.to_bytes());
-        std::fs::rename(&spare, &path).map_err(StoreError::io("rename", &spare))?;
+        std::fs::rename(&spare, &path).map_err(|error| {
+            // Another is made the next time; nobody comes for this one.
+            let _ = std::fs::remove_file(&spare);
+            StoreError::io("rename", &spare)(error)
+        })?;
         Ok(Live {
             map,
             file,
