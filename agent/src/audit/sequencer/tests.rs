@@ -13,7 +13,7 @@ use crate::audit::store::sealed::Sealed;
 use crate::audit::store::tests::lose_power;
 use crate::audit::store::{Folder, Segments};
 use crate::audit::{Statement, Verdict, Verified, Way, verify};
-use crate::ledger::Head;
+use crate::ledger::{Checkpoint, Head};
 use crate::model::{Mode, Timestamp};
 
 struct Writing {
@@ -329,6 +329,93 @@ fn the_oldest_go_once_they_are_too_old_and_no_more_than_those() {
         .collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().all(|told| told["for_size"] == 0 && told["for_age"] == 1), "{told:?}");
+}
+
+/// A record may say of itself what it likes, and a clock may be wrong for a while.
+#[test]
+fn no_record_from_the_future_keeps_what_is_behind_it() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let folder = Folder::new(&scratch.0);
+    for writer in [1, 2] {
+        let mut writing = Writing::start(&scratch, &keeper);
+        writing.write(50);
+        if writer == 1 {
+            writing.log.tell_of(u64::MAX >> 1, Body::Agent, &json!({ "what": "whole" })).unwrap();
+        }
+        writing.work.turn().unwrap();
+    }
+    let mut writing = Writing::start(&scratch, &keeper);
+    writing.work.turn().unwrap();
+    let there = || [1, 2].map(|writer| folder.sealed(writer, 0).exists());
+    let size = |writer| std::fs::metadata(folder.sealed(writer, 0)).unwrap().len();
+    let mut keep = |keep_bytes, keep_ms| {
+        writing.log.set_terms(LogTerms { keep_ms, keep_bytes, ..small() });
+        for _ in 0..2 {
+            writing.work.look_again = Instant::now();
+            writing.work.turn().unwrap();
+        }
+    };
+    keep(size(1) + size(2) - 1, 0);
+    assert_eq!(there(), [false, true]);
+    keep(1 << 40, 1);
+    assert_eq!(there(), [false, false]);
+    assert!(check(&scratch.0).is_whole());
+}
+
+#[test]
+fn when_a_segment_was_written_is_known_by_heads_where_its_own_word_is_none() {
+    let batch = Batch { writer: 1, first: 0, count: 1 };
+    let head = |second: u64| Checkpoint {
+        origin: "x".into(),
+        size: 1,
+        root: [0; 32],
+        batch,
+        at: Timestamp(second * 1_000_000_000),
+    };
+    let moment = |latest: u64, behind: &[u64]| {
+        let behind: Vec<Checkpoint> = behind.iter().map(|second| head(*second)).collect();
+        keeping::moment(latest * 1_000_000, &behind, 1_000 * 1_000_000) / 1_000_000
+    };
+    // Of what isn't in the tree nothing else is known.
+    assert_eq!(moment(700, &[]), 700);
+    assert_eq!(moment(700, &[701, 702]), 700);
+    // A record that is later than its head.
+    assert_eq!(moment(900, &[701, 702]), 701);
+    // The clock was ahead for a while, and behind after that: what came first counts.
+    assert_eq!(moment(5_000, &[5_001, 5_002, 800, 10]), 800);
+    // It was behind, later: nothing gets older by that.
+    assert_eq!(moment(700, &[701, 3]), 700);
+    assert_eq!(moment(5_000, &[5_001]), 1_000);
+}
+
+/// The next one can't be begun: the last one is still written.
+#[test]
+fn a_segment_is_left_only_once_there_is_another() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let folder = Folder::new(&scratch.0);
+    let mut writing = Writing::start(&scratch, &keeper);
+    let in_its_way: Vec<_> = (1..200).map(|first| folder.live(1, first)).collect();
+    in_its_way.iter().for_each(|path| std::fs::create_dir(path).unwrap());
+    let long = json!({ "why": "x".repeat(60_000) });
+    let mut told = 0;
+    while writing.log.tell(Body::Agent, &long).is_ok() {
+        told += 1;
+    }
+    assert!((1..150).contains(&told), "{told}");
+    writing.work.turn().unwrap();
+    writing.write(10);
+    in_its_way.iter().for_each(|path| std::fs::remove_dir(path).unwrap());
+    writing.work.turn().unwrap();
+    let verified = check(&scratch.0);
+    assert!(verified.is_whole(), "{verified:#?}");
+    let all = records(&folder);
+    let intents = all.iter().filter(|(_, body)| matches!(body, Body::Intent(_))).count();
+    assert_eq!(intents, 10);
+    let left = std::fs::read_dir(folder.segments())
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "spare"));
+    assert!(left.count() <= 1, "what wasn't used lies around");
 }
 
 /// When the first writer last wrote, before anybody has sealed it.
