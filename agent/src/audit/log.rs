@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::record::{Body, RecordId, Told};
+use super::statement::Reach;
 use super::store::live::Spare;
 use super::store::{Folder, Live, StoreError};
 use super::{Subject, record};
-use crate::model::{LogHealth, LogTerms, LogWelcome, TextKept, Timestamp};
+use crate::model::{LogHealth, LogTerms, LogWelcome, Process, TextKept, Timestamp};
 use crate::sql::{Facts, Strings};
 use disk::Disk;
-use flood::Floods;
+use flood::{Allowance, Floods};
 use sums::Sums;
 
 pub use connection::Connection;
@@ -243,6 +244,38 @@ impl Log {
         let mut state = shared.lock();
         let position = state.append(shared, &mut |group| group.put(|_| body.clone()))?;
         Ok(RecordId { writer: shared.writer, position })
+    }
+
+    /// The same of what somebody's connects came to, at the expense of its workload, as all
+    /// that its connections write. `None`: that is so far over its rate that it is only
+    /// counted. `matters`: it is recorded whatever is owed.
+    pub(super) fn tell_observed(
+        &self,
+        at: u64,
+        kind: impl FnOnce(Told) -> Body,
+        json: &impl serde::Serialize,
+        (process, matters): (Option<&Process>, bool),
+    ) -> Result<Option<RecordId>, LogError> {
+        let Some(shared) = &self.0 else {
+            return Err(LogError::Unwritable("it is switched off".into()));
+        };
+        let json = serde_json::to_string(json).unwrap_or_default().into();
+        let body = kind(Told { at, json });
+        let (payer, named) = flood::payer_observed(process);
+        let mut state = shared.lock();
+        // By the clock: `at` may be long ago.
+        let allowance = state.allowance(shared, payer, || named, micros())?;
+        if !matters && matches!(allowance, Allowance::Together { reach: Reach::Workload, .. }) {
+            state.floods.leave_out(payer);
+            return Ok(None);
+        }
+        let mut written = 0;
+        let position = state.append(shared, &mut |group| {
+            group.put(|_| body.clone());
+            written = flood::cost(group.records(), group.bytes());
+        })?;
+        state.floods.spend(payer, written);
+        Ok(Some(RecordId { writer: shared.writer, position }))
     }
 
     pub fn health(&self) -> LogHealth {

@@ -86,6 +86,8 @@ pub(super) struct Work {
     told: LogHealth,
     /// What the keeper wants to have recorded, and since when.
     untold: VecDeque<(u64, LogNote)>,
+    /// How many of these are of others' doing: they have a bound of their own.
+    observed: usize,
 }
 
 /// What a head brought into the tree. INVARIANT: no further one is asked for
@@ -160,6 +162,7 @@ impl Work {
             trouble: None,
             told: LogHealth::default(),
             untold: VecDeque::new(),
+            observed: 0,
         })
     }
 
@@ -240,10 +243,18 @@ impl Work {
     fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Terms(terms) => self.log.set_terms(terms),
-            Heard::Note(_) if self.untold.len() >= MOST_UNTOLD => {
-                tracing::error!("an event of the agent is not in the log: too many wait");
+            Heard::Note(note) => {
+                let waiting = match note.is_observed() {
+                    true => self.observed,
+                    false => self.untold.len() - self.observed,
+                };
+                if waiting >= MOST_UNTOLD {
+                    tracing::error!("an event of the agent is not in the log: too many wait");
+                    return;
+                }
+                self.observed += usize::from(note.is_observed());
+                self.untold.push_back((micros(), note));
             }
-            Heard::Note(note) => self.untold.push_back((micros(), note)),
         }
     }
 
@@ -255,6 +266,7 @@ impl Work {
                 Err(error) => tracing::error!("an event of the agent is not in the log: {error}"),
                 Ok(_) => {}
             }
+            self.observed -= usize::from(note.is_observed());
             self.untold.pop_front();
         }
     }

@@ -77,6 +77,8 @@ struct Office {
     complained: Option<Instant>,
     report: Arc<Mutex<LogReport>>,
     notes: VecDeque<LogNote>,
+    /// How many of them are of others' doing: they have a bound of their own.
+    observed: usize,
     /// Notes for which there was no room.
     dropped: u64,
     /// Who waits for all of them to be given.
@@ -119,6 +121,7 @@ impl Notary {
             complained: None,
             report: Arc::clone(&report),
             notes: VecDeque::new(),
+            observed: 0,
             dropped: 0,
             awaited: Vec::new(),
             indexer: (!cfg!(test)).then(|| Indexer::new(folder.clone(), owner)),
@@ -230,8 +233,15 @@ impl Office {
                 }
                 self.terms = terms;
             }
-            Job::Note(_) if self.notes.len() >= MOST_NOTES => self.dropped += 1,
-            Job::Note(note) => self.notes.push_back(note),
+            Job::Note(note) => {
+                let observed = note.is_observed();
+                if (if observed { self.observed } else { self.own() }) >= MOST_NOTES {
+                    self.dropped += 1;
+                    return;
+                }
+                self.observed += usize::from(observed);
+                self.notes.push_back(note);
+            }
             Job::Given(given_tx) => self.awaited.push(given_tx),
         }
     }
@@ -369,10 +379,15 @@ impl Office {
         })
     }
 
+    /// Notes of the agent's own that wait.
+    fn own(&self) -> usize {
+        self.notes.len() - self.observed
+    }
+
     /// Gives what is to be recorded to the newest writer.
     fn tell_notes(&mut self) {
         let Some(writer) = self.writers.last() else { return };
-        if self.dropped > 0 && self.notes.len() < MOST_NOTES {
+        if self.dropped > 0 && self.own() < MOST_NOTES {
             let why = format!("{} events found no room and are not in the log", self.dropped);
             self.notes.push_back(LogNote::Degraded { verdict: Verdict::Degraded, why });
             self.dropped = 0;
@@ -384,6 +399,7 @@ impl Office {
                 Err(error) => tracing::error!("an event of the agent is not in the log: {error}"),
                 Ok(()) => {}
             }
+            self.observed -= usize::from(note.is_observed());
             self.notes.pop_front();
         }
         for given_tx in self.awaited.drain(..) {

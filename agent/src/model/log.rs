@@ -168,3 +168,10 @@ pub enum LogNote {
     /// The kernel or the keeper refused it, or let it go: an event as JSON.
     Observed { event: String },
 }
+
+impl LogNote {
+    /// Of others' doing, who may do much of it: it pushes out nothing of the agent's own.
+    pub fn is_observed(&self) -> bool {
+        matches!(self, Self::Observed { .. })
+    }
+}

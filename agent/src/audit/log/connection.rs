@@ -336,15 +336,7 @@ impl Connection {
         state: &mut State,
         at: u64,
     ) -> Result<Allowance, LogError> {
-        let State { floods, terms, .. } = state;
-        let allowance = floods.allowance(self.party.payer, terms, at);
-        if allowance != Allowance::Whole
-            && let Some(told) = state.floods.due(self.party.payer, &self.flow.process, at)
-        {
-            tracing::warn!("the log sums up a workload that writes too much: {told}");
-            state.tell_flood(shared, &told, at)?;
-        }
-        Ok(allowance)
+        state.allowance(shared, self.party.payer, || flood::named(&self.flow.process), at)
     }
 
     fn event(&self, body: impl Fn(Head, u64) -> Body) -> Result<(), LogError> {
@@ -413,6 +405,25 @@ impl Party {
 }
 
 impl State {
+    /// What a workload may still write; the limit itself is recorded.
+    pub(super) fn allowance(
+        &mut self,
+        shared: &Shared,
+        payer: flood::Payer,
+        named: impl FnOnce() -> serde_json::Value,
+        at: u64,
+    ) -> Result<Allowance, LogError> {
+        let Self { floods, terms, .. } = self;
+        let allowance = floods.allowance(payer, terms, at);
+        if allowance != Allowance::Whole
+            && let Some(told) = self.floods.due(payer, named, at)
+        {
+            tracing::warn!("the log sums up a workload that writes too much: {told}");
+            self.tell_flood(shared, &told, at)?;
+        }
+        Ok(allowance)
+    }
+
     /// Names a workload that is over its rate.
     pub(super) fn tell_flood(
         &mut self,

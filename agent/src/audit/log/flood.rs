@@ -111,18 +111,17 @@ impl Floods {
     }
 
     /// What is to be told of a workload that is limited, at times.
-    pub fn due(&mut self, payer: Payer, process: &Process, now: u64) -> Option<serde_json::Value> {
+    pub fn due(
+        &mut self,
+        payer: Payer,
+        named: impl FnOnce() -> serde_json::Value,
+        now: u64,
+    ) -> Option<serde_json::Value> {
         let bucket = self.0.get_mut(&payer)?;
         if bucket.told.is_some_and(|told| now.abs_diff(told) < TELL_EVERY) {
             return None;
         }
-        let named = bucket.named.insert(serde_json::json!({
-            "workload": workload(process),
-            "cgroup_id": process.cgroup_id,
-            "cgroup": process.cgroup,
-            "uid": process.uid,
-            "exe": process.exe,
-        }));
+        let named = bucket.named.insert(named());
         let named = named.clone();
         Some(bucket.tell(named, now))
     }
@@ -191,11 +190,32 @@ pub fn workload(process: &Process) -> String {
     }
 }
 
+/// Who it is, as the record of a limit says.
+pub fn named(process: &Process) -> serde_json::Value {
+    serde_json::json!({
+        "workload": workload(process),
+        "cgroup_id": process.cgroup_id,
+        "cgroup": process.cgroup,
+        "uid": process.uid,
+        "exe": process.exe,
+    })
+}
+
 pub fn payer(process: &Process) -> Payer {
     let known = process.workload != Workload::default() || process.uid != 0;
     // Of root's own cgroups each is one, whatever it is called.
     let cgroup = if known { 0 } else { process.cgroup_id };
     Payer(key_of(PAYER, format!("{cgroup} {}", workload(process)).as_bytes()))
+}
+
+/// Who pays for what the kernel or the keeper tells. Who had ended before anybody could
+/// see where it runs may be of any workload: all such are one, or their user and name, which
+/// they choose, would be as many allowances.
+pub fn payer_observed(process: Option<&Process>) -> (Payer, serde_json::Value) {
+    match process.filter(|process| process.cgroup.is_some()) {
+        Some(process) => (payer(process), named(process)),
+        None => (Payer(key_of(PAYER, b"")), serde_json::json!({ "workload": "unknown" })),
+    }
 }
 
 /// What records of so many bytes count for.

@@ -5,11 +5,15 @@ use serde_json::{Value, json};
 use crate::audit::log::{Log, LogError};
 use crate::audit::record::{Body, RecordId};
 use crate::audit::render::parsed;
-use crate::model::{Enriched, LogCaller, LogNote, Verdict};
+use crate::model::{Enriched, LogCaller, LogNote, Process, Verdict};
 
-/// Records what happened at a time.
-pub(in crate::audit) fn tell(log: &Log, at: u64, note: &LogNote) -> Result<RecordId, LogError> {
-    match note {
+/// Records what happened at a time. `None`: whoever it is about writes too much.
+pub(in crate::audit) fn tell(
+    log: &Log,
+    at: u64,
+    note: &LogNote,
+) -> Result<Option<RecordId>, LogError> {
+    let told = match note {
         LogNote::Started { version } => {
             log.tell_of(at, Body::Agent, &json!({ "what": "started", "version": version }))
         }
@@ -34,15 +38,31 @@ pub(in crate::audit) fn tell(log: &Log, at: u64, note: &LogNote) -> Result<Recor
         }
         LogNote::Observed { event } => {
             let mut event = parsed(event);
-            let learnt = event.get("event").is_some_and(|word| word == Enriched::EVENT);
+            let is = |wanted: &str| event.get("event").is_some_and(|word| word == wanted);
+            // Who approved what is never left out.
+            let (learnt, matters) = (is(Enriched::EVENT), is(HOLD));
+            let process = whose(&event);
             if let Some(facts) = event.as_object_mut().filter(|_| learnt) {
                 facts.remove("event");
             }
             let kind = if learnt { Body::Enriched } else { Body::Observed };
-            log.tell_of(at, kind, &event)
+            return log.tell_observed(at, kind, &event, (process.as_ref(), matters));
         }
-    }
+    };
+    told.map(Some)
 }
+
+/// The process that an event is about.
+fn whose(event: &Value) -> Option<Process> {
+    let process = event.get("process").or_else(|| event.pointer("/flow/process"))?;
+    let mut process = process.clone();
+    // It stands with the connection, where there is one.
+    process.as_object_mut()?.entry("command").or_insert_with(|| json!([]));
+    serde_json::from_value(process).ok()
+}
+
+/// The word for an event of a statement that waits.
+const HOLD: &str = "hold";
 
 /// `by` says who, `by_uid` the number alone.
 fn with(by: Option<&LogCaller>, mut facts: Value) -> Value {

@@ -14,7 +14,7 @@ use crate::audit::store::tests::lose_power;
 use crate::audit::store::{Folder, Segments};
 use crate::audit::{Statement, Verdict, Verified, Way, verify};
 use crate::ledger::{Checkpoint, Head};
-use crate::model::{Mode, Timestamp};
+use crate::model::{EventKind, Mode, Process, Timestamp, Workload, samples};
 
 struct Writing {
     log: Log,
@@ -386,6 +386,69 @@ fn when_a_segment_was_written_is_known_by_heads_where_its_own_word_is_none() {
     // It was behind, later: nothing gets older by that.
     assert_eq!(moment(700, &[701, 3]), 700);
     assert_eq!(moment(5_000, &[5_001]), 1_000);
+}
+
+/// Refused connects cost the kernel little and the log a record each: who makes cgroups
+/// of his own for them gets no more room than with statements.
+#[test]
+fn what_somebodys_connects_come_to_is_at_his_expense() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let mut writing = Writing::start(&scratch, &keeper);
+    writing.log.set_terms(LogTerms { flood_rate: 1, flood_burst: 100_000, ..small() });
+    let refused = |cgroup: u64, change: &dyn Fn(&mut Process)| {
+        let mut event = samples::events().into_iter().find_map(|event| match &event.kind {
+            EventKind::Refused { .. } => Some(event),
+            _ => None,
+        });
+        let EventKind::Refused { process, .. } = &mut event.as_mut().unwrap().kind else {
+            unreachable!()
+        };
+        process.cgroup_id = cgroup;
+        change(process);
+        Heard::Note(LogNote::Observed { event: serde_json::to_string(&event).unwrap() })
+    };
+    let of = |unit: &str| Workload { unit: Some(unit.into()), ..Workload::default() };
+    let one = |process: &mut Process| process.workload = of("one.service");
+    let other = |process: &mut Process| process.workload = of("other.service");
+    // It had ended before anybody could see where it ran.
+    let ended = |process: &mut Process| {
+        (process.workload, process.cgroup) = (Workload::default(), None);
+        (process.uid, process.comm) = (0, process.cgroup_id.to_string());
+    };
+    for cgroup in 0..4_900 {
+        writing.work.hear(refused(cgroup, &one));
+        writing.work.hear(refused(cgroup, &ended));
+    }
+    writing.work.hear(refused(5_000, &other));
+    writing.work.hear(Heard::Note(LogNote::Whole));
+    writing.work.tell_notes();
+    let all = records(&Folder::new(&scratch.0));
+    let mut bytes = [0; 3];
+    for (_, body) in &all {
+        let Body::Observed(told) = body else { continue };
+        let unit = ["one.service", "other.service"].map(|unit| told.json.contains(unit));
+        let of = unit.iter().position(|is| *is).unwrap_or(2);
+        bytes[of] += told.json.len();
+    }
+    let [one, other, ended] = bytes;
+    assert!(one > 100_000 && one < 1 << 20, "{one}");
+    assert!(ended > 100_000 && ended < 1 << 20, "{ended}");
+    assert!(other > 0);
+    assert!(all.iter().any(|(_, body)| matches!(body, Body::Flood(_))));
+    assert!(all.iter().any(|(_, body)| matches!(body, Body::Agent(_))));
+}
+
+#[test]
+fn what_others_do_waits_beside_the_agents_own_notes() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let mut writing = Writing::start(&scratch, &keeper);
+    for _ in 0..MOST_UNTOLD + 10 {
+        writing.work.hear(Heard::Note(LogNote::Observed { event: "{}".into() }));
+    }
+    writing.work.hear(Heard::Note(LogNote::Whole));
+    assert_eq!(writing.work.untold.len(), MOST_UNTOLD + 1);
+    writing.work.tell_notes();
+    assert_eq!((writing.work.untold.len(), writing.work.observed), (0, 0));
 }
 
 /// The next one can't be begun: the last one is still written.

@@ -128,6 +128,30 @@ fn a_writer_speaks_for_itself_and_for_those_that_are_gone_alone() {
 }
 
 #[test]
+fn what_others_do_pushes_out_no_note_of_the_agents_own() {
+    let scratch = Scratch::new("own");
+    let notary = Notary::of(&scratch.settings(), owner()).unwrap().unwrap();
+    for _ in 0..=MOST_NOTES {
+        notary.note(LogNote::Observed { event: "{}".into() });
+    }
+    notary.note(LogNote::Whole);
+    let (writer, _) = join(&notary);
+    let mut told = Vec::new();
+    while !matches!(told.last(), Some(LogNote::Degraded { .. })) {
+        let ToLog::Note(note) = next(&writer) else { continue };
+        told.push(note);
+        // Wakes it, which has more.
+        let _ = writer.send(&FromLog::Health(LogHealth::default()), &[]);
+    }
+    let own: Vec<_> = told.iter().filter(|note| !note.is_observed()).collect();
+    assert!(
+        matches!(own[..], [LogNote::Started { .. }, LogNote::Whole, LogNote::Degraded { .. }]),
+        "{own:?}"
+    );
+    assert_eq!(told.len() - own.len(), MOST_NOTES);
+}
+
+#[test]
 fn what_the_key_is_in_is_for_root_alone() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new("modes");

@@ -104,10 +104,10 @@ fn what_was_left_out_is_told_though_nothing_more_comes() {
     floods.spend(one, 4 << 30);
     let process = samples::flow().process;
     floods.leave_out(one);
-    assert_eq!(floods.due(one, &process, now).unwrap()["left_out"], 1);
+    assert_eq!(floods.due(one, || named(&process), now).unwrap()["left_out"], 1);
     floods.leave_out(one);
     floods.sum(one);
-    assert!(floods.due(one, &process, now + 1).is_none());
+    assert!(floods.due(one, || named(&process), now + 1).is_none());
     assert!(floods.overdue(now + 1).is_none());
     let told = floods.overdue(now + TELL_EVERY).unwrap();
     assert_eq!((&told["left_out"], &told["summed"]), (&1.into(), &1.into()));
