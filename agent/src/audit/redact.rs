@@ -1,14 +1,16 @@
 //! Text without what must never be in a log.
 //!
 //! Works on tokens, so it works on what no grammar accepts. Passwords, keys and
-//! credentials go, whatever the settings say; `redacted` takes every literal, `full`
-//! those that stand where a column's name tells something sensitive. What stands in
-//! comments is read in the same way.
+//! credentials go, whatever the settings say; `redacted` takes every literal, and the words
+//! that an application's settings are set to; `full` takes the literals that stand where a
+//! column's name tells something sensitive. What stands in comments is read in the same way.
 //! What can't be told apart (a string without an end, a backslash of which
 //! nobody knows whether it escapes) is taken as a secret to its end.
 
+mod code;
 mod comments;
 mod secrets;
+mod settings;
 
 use std::ops::Range;
 
@@ -54,7 +56,7 @@ pub fn text(text: &str, strings: Strings, grammar: Grammar, kept: TextKept) -> R
     let head = cut(text, LOOKED_AT);
     let tokens = tokens(head, strings);
     let secret = secrets(&tokens, grammar);
-    let fingerprint = fingerprint(&tokens, &secret);
+    let fingerprint = fingerprint(&tokens, &secret, &settings::values(&tokens, grammar));
     if kept == TextKept::Fingerprint {
         return Redacted { text: None, fingerprint, cut: false };
     }
@@ -150,10 +152,21 @@ impl Cleaner {
         let mut number_ends = None;
         // Behind a secret: what belongs to it; and whether a comment there may.
         let (mut secret_ends, mut near) = (None, false);
-        let classes = if self.every_literal { Vec::new() } else { classes(tokens) };
+        // Behind a word that is a value.
+        let mut value_ends = None;
+        let (mut classes_of, mut values, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
+        if self.every_literal {
+            (values, bodies) = (settings::values(tokens, self.grammar), code::bodies(tokens));
+        } else {
+            classes_of = classes(tokens);
+        }
+        let is = |all: &[bool], at: usize| all.get(at).copied().unwrap_or_default();
         for (at, (token, secret)) in tokens.iter().zip(secret).enumerate() {
             let gap = text.get(behind..token.place.start).unwrap_or_default();
             if number_ends == Some(token.place.start) && goes_on(token) {
+                if value_ends == number_ends {
+                    value_ends = Some(token.place.end);
+                }
                 number_ends = Some(token.place.end);
                 behind = token.place.end;
                 continue;
@@ -179,12 +192,18 @@ impl Cleaner {
                 if token.kind == TokenKind::Number {
                     number_ends = secret_ends;
                 }
-            } else if let Some(class) = classes.get(at).copied().flatten()
+            } else if let Some(class) = classes_of.get(at).copied().flatten()
                 && token.kind != TokenKind::Parameter
             {
                 out.push_str(&format!("[{}]", class.as_str()));
                 number_ends = (token.kind == TokenKind::Number).then_some(token.place.end);
-            } else if token.kind == TokenKind::Dollar {
+            } else if is(&values, at) && token.kind != TokenKind::Parameter {
+                if value_ends != Some(token.place.start) {
+                    out.push('?');
+                }
+                value_ends = Some(token.place.end);
+                number_ends = value_ends.filter(|_| token.kind == TokenKind::Number);
+            } else if token.kind == TokenKind::Dollar && (!self.every_literal || is(&bodies, at)) {
                 self.push_body(token.text, depth, &mut out);
             } else if token.is_literal() && (self.every_literal || sounds_secret(token.text)) {
                 out.push_str(if self.every_literal { "?" } else { SECRET });
@@ -202,7 +221,7 @@ impl Cleaner {
         out
     }
 
-    /// `$tag$ … $tag$`: mostly code, which is cleaned in turn.
+    /// `$tag$ … $tag$`, which is code or may be kept: it is cleaned in turn.
     fn push_body(&self, token: &str, depth: usize, out: &mut String) {
         let tag =
             token.get(1..).and_then(|rest| rest.find('$')).and_then(|end| token.get(..end + 2));
@@ -279,11 +298,12 @@ fn looks_like_credentials(text: &str) -> bool {
 
 /// INVARIANT: no secret goes into it, also none that is a word: a short hash of it
 /// could be tried out.
-fn fingerprint(tokens: &[Token<'_>], secret: &[bool]) -> String {
+fn fingerprint(tokens: &[Token<'_>], secret: &[bool], values: &[bool]) -> String {
     let mut form = String::new();
     let mut behind = None;
-    for (token, secret) in tokens.iter().zip(secret) {
-        let literal = *secret || token.is_literal() || token.kind == TokenKind::Number;
+    let values = values.iter().copied().chain(std::iter::repeat(false));
+    for ((token, secret), value) in tokens.iter().zip(secret).zip(values) {
+        let literal = *secret || value || token.is_literal() || token.kind == TokenKind::Number;
         let word = if literal || token.kind == TokenKind::Parameter { "?" } else { token.text };
         if behind == Some(token.place.start) && form.ends_with('?') && goes_on(token) {
             behind = Some(token.place.end);

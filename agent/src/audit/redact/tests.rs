@@ -166,6 +166,108 @@ fn a_setting_takes_a_word_for_a_value() {
     }
 }
 
+/// Any string can be written in dollars. It is kept as code where a server runs it as
+/// code, and nowhere else.
+#[test]
+fn only_code_is_kept_in_dollars() {
+    let code = "BEGIN DELETE FROM p WHERE note = 'Alice Smith'; END";
+    let cleaned = "BEGIN DELETE FROM p WHERE note = ?; END";
+    for around in [
+        "DO $$|$$",
+        "do $a$|$a$",
+        "DO -- at once\n $$|$$",
+        "DO /* $$x y$$ */ LANGUAGE /**/ plpgsql $$|$$",
+        "DO LANGUAGE 'plpgsql' $$|$$",
+        "DO $$|$$ LANGUAGE \"plpgsql\"",
+        "SELECT a; DO $$|$$; SELECT b",
+        "DO $$ BEGIN DO $b$|$b$; END $$",
+        "CREATE FUNCTION f(a text) RETURNS int LANGUAGE plpgsql AS $f$|$f$",
+        "CREATE OR REPLACE FUNCTION f() RETURNS void AS $f$|$f$ LANGUAGE SQL",
+        "CREATE PROCEDURE p() LANGUAGE sql AS /* so */ $$|$$",
+    ] {
+        let shown = shown(&around.replace('|', code), TextKept::Redacted);
+        let expected = around.replace('|', cleaned).replace("'plpgsql'", "?");
+        let expected = expected.replace("/* $$x y$$ */", "/* ? */");
+        assert_eq!(shown, expected);
+    }
+    let value = "Alice Smith, HIV positive";
+    for around in [
+        "UPDATE p SET note = $$|$$",
+        "UPDATE p SET note = $n$|$n$ WHERE id = 1",
+        "INSERT INTO p VALUES (1, $$|$$), (2, $a$|$a$)",
+        "INSERT INTO p VALUES (1) ON CONFLICT DO UPDATE SET note = $$|$$",
+        "SELECT $$|$$ AS x, 1 AS do",
+        "SELECT CAST(x AS text), $$|$$",
+        "CALL p($a$ $b$|$b$ $a$)",
+        "COMMENT ON TABLE p IS $$|$$",
+        "DO E'|'",
+        "DO $$ BEGIN EXECUTE $q$UPDATE p SET note = $v$|$v$$q$; END $$",
+        "DO $$ BEGIN UPDATE p SET note = $q$|$q$; END $$",
+        "DO LANGUAGE plpython3u $$ note = \"|\" $$",
+        "CREATE FUNCTION f(a text DEFAULT $$|$$) RETURNS int LANGUAGE sql AS $$ SELECT 1 $$",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE plperl AS $$ $x = \"|\"; $$",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE c AS $$lib$$, $$|$$",
+        "CREATE VIEW v AS SELECT $$|$$",
+        "CREATE TABLE t AS SELECT $$|$$ AS note",
+        "DO NOTHING; SELECT $$|$$",
+        "SELEC do $$|$$",
+        "UPDATE p SET note = $$|",
+    ] {
+        let sql = around.replace('|', value);
+        let shown = shown(&sql, TextKept::Redacted);
+        assert!(!shown.contains("Alice") && !shown.contains("HIV"), "{sql}\n-> {shown}");
+    }
+}
+
+#[test]
+fn what_an_applications_setting_is_set_to_is_no_word_of_the_text() {
+    for (sql, expected) in [
+        ("SET app.token TO alice", "SET app.token TO ?"),
+        ("SET LOCAL app.token = \"Alice Smith\", bob", "SET LOCAL app.token = ?, ?"),
+        ("set session application_name to alice", "set session application_name to ?"),
+        ("ALTER ROLE x SET app.token TO alice", "ALTER ROLE x SET app.token TO ?"),
+        (
+            "ALTER ROLE x IN DATABASE d SET a.b.c = alice",
+            "ALTER ROLE x IN DATABASE d SET a.b.c = ?",
+        ),
+        ("ALTER DATABASE d SET app.token = alice", "ALTER DATABASE d SET app.token = ?"),
+        ("ALTER SYSTEM SET cluster_name = alice", "ALTER SYSTEM SET cluster_name = ?"),
+        (
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET app.user TO alice AS $$SELECT 1 $$",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET app.user TO ? AS $$SELECT ? $$",
+        ),
+        ("DO $$ BEGIN SET app.user TO alice; END $$", "DO $$ BEGIN SET app.user TO ?; END $$"),
+        ("SELECT 1; SET app.token TO alice; SELECT b", "SELECT ?; SET app.token TO ?; SELECT b"),
+        // What the grammar doesn't take.
+        ("SET app.token TO alice-17.smith", "SET app.token TO ?"),
+        ("SET app.token := alice smith; SELECT b", "SET app.token := ? ?; SELECT b"),
+    ] {
+        assert_eq!(shown(sql, TextKept::Redacted), expected);
+    }
+    for sql in [
+        "SET search_path TO shop, \"Other\", public",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        "SET ROLE reporting",
+        "SET SESSION AUTHORIZATION reporting",
+        "SET TIME ZONE LOCAL",
+        "SET TimeZone = utc",
+        "SET app.debug TO on",
+        "SET enable_seqscan = off",
+        "RESET app.token",
+        "ALTER ROLE x SET role TO reporting",
+        "UPDATE t SET a = b, c = d",
+        "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET a = s.b",
+        "ALTER TABLE t ALTER COLUMN a SET DEFAULT now()",
+        "ALTER TABLE t SET SCHEMA other",
+    ] {
+        assert_eq!(shown(sql, TextKept::Redacted), sql);
+    }
+    let of =
+        |sql: &str| text(sql, Strings::Standard, grammar(sql), TextKept::Fingerprint).fingerprint;
+    assert_eq!(of("SET app.token = alice"), of("SET app.token = 'bob'"));
+    assert_eq!(shown("SET app.note TO alice", TextKept::Full), "SET app.note TO alice");
+}
+
 /// However it is made, its marks take time that grows with its length only.
 #[test]
 fn no_text_takes_long() {
@@ -191,6 +293,10 @@ fn no_text_takes_long() {
         "--'",
         "/*a='b',",
         "/*a='1'*/",
+        "begin do $$ $$ ",
+        "create function as $$ $$ ",
+        "alter role set a.b = c ",
+        "begin set a.a.a = b ",
     ] {
         let sql = part.repeat(LOOKED_AT / part.len());
         for grammar in [Grammar::Took, Grammar::Refused] {
