@@ -67,9 +67,9 @@ pub fn of_path(path: &str) -> Workload {
             found.pod = Some(uid);
         } else if let Some(slice) = part.strip_suffix(".slice") {
             found.slice = Some(part.to_owned());
-            if let Some(uid) = slice.strip_prefix("user-").and_then(|uid| uid.parse().ok()) {
-                found.user_slice = Some(uid);
-            }
+            // The outermost is systemd's own; below it a user names slices at will.
+            let user = slice.strip_prefix("user-").and_then(|uid| uid.parse().ok());
+            found.user_slice = found.user_slice.or(user);
         } else if is_unit(part) {
             found.unit = Some(part.to_owned());
         }

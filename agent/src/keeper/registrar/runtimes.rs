@@ -4,6 +4,10 @@
 //! or, for the containers in a user's own slice, to that user; and what a user's
 //! runtime says never makes a container a service.
 //!
+//! INVARIANT: an answer holds for whose runtime gave it alone: users name cgroups below
+//! their own slice as they like, also by the id of a container of root's. And nothing
+//! of where a process runs is taken from an answer.
+//!
 //! INVARIANT: a runtime that hangs, or says what it likes, costs its own answer, at
 //! most [`WITHIN`], and nobody else's: nothing is locked while it is asked.
 
@@ -58,10 +62,22 @@ pub(super) struct Runtimes {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// By container: what it is, if anybody knew, and until when that holds.
-    known: HashMap<String, (Instant, Option<Workload>)>,
+    /// What it is, if anybody knew, and until when that holds.
+    known: HashMap<Named, (Instant, Option<Workload>)>,
     /// Sockets that didn't answer in time.
     silent: HashMap<PathBuf, Instant>,
+}
+
+/// In whose slice, and the container's id.
+type Named = (Option<u32>, String);
+
+impl Memory {
+    fn keep(&mut self, named: Named, until: Instant, found: Option<Workload>) {
+        if self.known.len() >= MOST_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(named, (until, found));
+    }
 }
 
 impl Runtimes {
@@ -81,8 +97,8 @@ impl Runtimes {
     /// What somebody more patient was told of a container.
     pub fn keep(&self, found: &Workload) {
         if let Some(container) = &found.container {
-            let known = (Instant::now() + FRESH, Some(found.clone()));
-            lock(&self.memory).known.insert(container.clone(), known);
+            let named = (found.user_slice, container.clone());
+            lock(&self.memory).keep(named, Instant::now() + FRESH, Some(found.clone()));
         }
     }
 
@@ -101,22 +117,19 @@ impl Runtimes {
         if !container.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
             return workload;
         }
+        let named = (workload.user_slice, container);
         let now = Instant::now();
-        if let Some((until, known)) = lock(&self.memory).known.get(&container)
+        if let Some((until, known)) = lock(&self.memory).known.get(&named)
             && now < *until
         {
-            return known.clone().unwrap_or(workload);
+            return described(workload, known.as_ref());
         }
         let found = self.ask(&workload, now + self.within);
         let whole = found.as_ref().is_some_and(|found| found.whole);
         let until = now + if whole { FRESH } else { ASK_AGAIN };
         let found = found.map(|found| found.workload);
-        let mut memory = lock(&self.memory);
-        if memory.known.len() >= MOST_KNOWN {
-            memory.known.clear();
-        }
-        memory.known.insert(container, (until, found.clone()));
-        found.unwrap_or(workload)
+        lock(&self.memory).keep(named, until, found.clone());
+        described(workload, found.as_ref())
     }
 
     fn ask(&self, workload: &Workload, until: Instant) -> Option<Described> {
@@ -147,7 +160,7 @@ impl Runtimes {
                     let runtime = &mut found.workload.runtime;
                     *runtime =
                         runtime.take().or_else(|| Tongue::runtime(&socket).map(str::to_owned));
-                    if owner != 0 {
+                    if workload.user_slice.is_some() {
                         found.workload.managed = None;
                     }
                     return Some(found);
@@ -160,6 +173,29 @@ impl Runtimes {
 
     fn is_silent(&self, socket: &Path) -> bool {
         lock(&self.memory).silent.get(socket).is_some_and(|at| at.elapsed() < ASK_AGAIN)
+    }
+}
+
+/// A workload with what was told of its container.
+fn described(workload: Workload, told: Option<&Workload>) -> Workload {
+    let Some(told) = told.cloned() else { return workload };
+    Workload {
+        pod: workload.pod.or(told.pod),
+        runtime: workload.runtime.or(told.runtime),
+        image: told.image,
+        image_digest: told.image_digest,
+        image_id: told.image_id,
+        container_name: told.container_name,
+        pod_name: told.pod_name,
+        namespace: told.namespace,
+        managed: told.managed,
+        labels: told.labels,
+        unit: workload.unit,
+        container: workload.container,
+        slice: workload.slice,
+        user_slice: workload.user_slice,
+        outer: workload.outer,
+        qos: workload.qos,
     }
 }
 

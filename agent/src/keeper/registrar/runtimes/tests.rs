@@ -103,6 +103,45 @@ fn a_socket_of_another_owner_is_not_believed() {
     assert!(found.image.is_some() && found.managed.is_none());
 }
 
+/// A cgroup below a user's own slice may have the name of any container of root's.
+#[test]
+fn what_root_was_told_of_a_container_is_not_a_users_and_the_other_way_round() {
+    let slice = "/user.slice/user-1000.slice/user@1000.service";
+    let forged = || cgroup::of_path(&format!("{slice}/docker-{ID}.scope"));
+    // Root's runtime knows it, the user has none.
+    let roots = runtimes(Recorded::default());
+    assert_eq!(roots.describe(container(ID)).managed, Some(true));
+    assert_eq!(roots.describe(forged()), forged());
+    // The user's says what it likes, and says it first.
+    let users = runtimes(Recorded { owner: 1000, ..Recorded::default() });
+    let theirs = users.describe(forged());
+    assert!(theirs.image.is_some() && theirs.user_slice == Some(1000));
+    assert_eq!(users.describe(container(ID)), container(ID));
+    // Nor by what is learnt afterwards.
+    let told = runtimes(Recorded { mute: true, ..Recorded::default() });
+    told.keep(&theirs);
+    assert_eq!(told.describe(container(ID)), container(ID));
+    assert_eq!(told.describe(forged()), theirs);
+    // Where it runs is the asker's own.
+    let moved = Workload { unit: Some("own.scope".into()), ..forged() };
+    assert_eq!(told.describe(moved.clone()).unit, moved.unit);
+}
+
+/// Nor does another user's, or root's own slice, below which nobody else is.
+#[test]
+fn a_slice_within_a_users_slice_is_that_users() {
+    for inner in ["user-0.slice", "user-1001.slice"] {
+        let path = format!(
+            "/user.slice/user-1000.slice/user@1000.service/{inner}/docker-{ID}.scope"
+        );
+        assert_eq!(cgroup::of_path(&path).user_slice, Some(1000), "{inner}");
+    }
+    // Root has a slice of a user too.
+    let path = format!("/user.slice/user-0.slice/user@0.service/docker-{ID}.scope");
+    let found = runtimes(Recorded::default()).describe(cgroup::of_path(&path));
+    assert!(found.image.is_some() && found.managed.is_none());
+}
+
 #[test]
 fn a_container_within_another_is_not_looked_up_outside() {
     let asked = Arc::<AtomicUsize>::default();
@@ -269,15 +308,15 @@ fn nobody_waits_for_anothers_runtime() {
     let (go_on_tx, go_on_rx) = mpsc::channel();
     let held = Held { asked_tx, go_on_rx: Mutex::new(go_on_rx) };
     let runtimes = Arc::new(Runtimes::by(vec!["/run/a.sock".into()], Box::new(held)));
-    let known = Some(Workload { unit: Some("told".into()), ..Workload::default() });
     let other = ID.replace('1', "2");
-    lock(&runtimes.memory).known.insert(other.clone(), (Instant::now() + FRESH, known.clone()));
+    let known = Workload { image: Some("told".into()), ..container(&other) };
+    runtimes.keep(&known);
     let asking = Arc::clone(&runtimes);
     let slow = std::thread::spawn(move || asking.describe(container(ID)));
     asked_rx.recv().unwrap();
     // While that is being asked.
     let began = Instant::now();
-    assert_eq!(Some(runtimes.describe(container(&other))), known);
+    assert_eq!(runtimes.describe(container(&other)), known);
     assert!(began.elapsed() < Duration::from_secs(10));
     go_on_tx.send(()).unwrap();
     assert_eq!(slow.join().unwrap(), container(ID));
