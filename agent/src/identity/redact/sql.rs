@@ -71,6 +71,10 @@ pub(super) fn takes(program: &str, option: &str) -> Option<bool> {
     options.contains(&option).then_some(*doubles)
 }
 
+pub(super) fn is_client(program: &str) -> bool {
+    CLIENTS.iter().any(|(names, ..)| names.contains(&program))
+}
+
 /// All of a text that is a statement.
 pub(super) fn statement(text: &str, doubles: bool, hidden: &mut Vec<Range<usize>>) {
     values(text, 0, doubles, hidden);

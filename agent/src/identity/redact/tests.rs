@@ -51,11 +51,138 @@ fn options_lose_their_secrets_and_nothing_else() {
     }
 }
 
+/// Whoever starts the program that takes a password, at whatever word.
+#[test]
+fn a_wrapped_program_loses_its_secrets_too() {
+    for (given, shown) in [
+        ("sudo mysqldump -uroot -phunter2 shop", "sudo mysqldump -uroot -p*** shop"),
+        ("sudo -u backup -- mysqldump -phunter2", "sudo -u backup -- mysqldump -p***"),
+        ("env A=b mysql -phunter2", "env A=b mysql -p***"),
+        ("timeout 60 /usr/bin/mysql -phunter2", "timeout 60 /usr/bin/mysql -p***"),
+        (
+            "nice -n 19 ionice -c3 mariadb-dump -phunter2",
+            "nice -n 19 ionice -c3 mariadb-dump -p***",
+        ),
+        ("docker exec -it db mysql -uroot -phunter2", "docker exec -it db mysql -uroot -p***"),
+        ("docker exec mysql mysqldump -phunter2", "docker exec mysql mysqldump -p***"),
+        ("kubectl exec db-0 -- mysql -phunter2", "kubectl exec db-0 -- mysql -p***"),
+        ("ssh -p 22 host mysql -phunter2", "ssh -p 22 host mysql -p***"),
+        ("xargs redis-cli -a hunter2 get", "xargs redis-cli -a *** get"),
+        ("sudo curl -su alice:hunter2 https://h/", "sudo curl -su alice:*** https://h/"),
+        ("curl -U alice:hunter2 https://h/", "curl -U alice:*** https://h/"),
+        // The name of a database is no program.
+        ("mysql shop psql -phunter2", "mysql shop psql -p***"),
+        ("mysqldump mongo -phunter2", "mysqldump mongo -p***"),
+        ("sudo sqlcmd -U sa -P hunter2 -Q x", "sudo sqlcmd -U sa -P *** -Q x"),
+    ] {
+        assert_eq!(line(given), shown, "{given}");
+        assert_eq!(line(shown), shown, "twice: {given}");
+    }
+}
+
+#[test]
+fn a_command_in_an_argument_loses_its_secrets_too() {
+    for (given, shown) in [
+        ("mysqldump -uroot -phunter2 shop > /b", "mysqldump -uroot -p*** shop > /b"),
+        ("cd /b && mysqldump -phunter2 shop|gzip", "cd /b && mysqldump -p*** shop|gzip"),
+        ("mysql -p'hunter 2' shop", "mysql -p'***' shop"),
+        ("mysql \"-phunter 2\" shop", "mysql \"-p***\" shop"),
+        ("mysql -phunt\\ er2 shop", "mysql -p*** shop"),
+        ("mysql -phun'te r'2 shop", "mysql -p*** shop"),
+        ("mysql -e 'a; b' -phunter2", "mysql -e 'a; b' -p***"),
+        ("mysql \\\n  -uroot \\\n  -phunter2", "mysql \\\n  -uroot \\\n  -p***"),
+        ("sudo docker exec db mysql -phunter2", "sudo docker exec db mysql -p***"),
+        ("docker exec db sh -c 'mysql -phunter2'", "docker exec db sh -c 'mysql -p***'"),
+        (
+            "ssh h \"sh -c \\\"mysql -phunter2\\\"\" && ls -p",
+            "ssh h \"sh -c \\\"mysql -p***\\\"\" && ls -p",
+        ),
+        ("sh -c 'mysql -e '\\''a;b'\\'' -phunter2'", "sh -c 'mysql -e '\\''a;b'\\'' -p***'"),
+        ("x=$(mysql -phunter2 -e q); ls -pa", "x=$(mysql -p*** -e q); ls -pa"),
+        ("curl -u alice:hunter2 https://h/", "curl -u alice:*** https://h/"),
+        ("curl -sSfu 'alice:hunt er2' h", "curl -sSfu 'alice:***' h"),
+        ("curl -ualice:hunter2 h", "curl -ualice:*** h"),
+        ("sshpass -p hunter2 ssh -p 22 host", "sshpass -p *** ssh -p 22 host"),
+        ("redis-cli -a hunter2 get x", "redis-cli -a *** get x"),
+        ("app --db-password hunter2 --port 1", "app --db-password *** --port 1"),
+        ("app --token 'hunter2' x", "app --token '***' x"),
+        ("don't; mysql -phunter2 x", "don't; mysql -p*** x"),
+    ] {
+        let as_one = |text: &str| {
+            let arguments = ["/bin/sh", "-c", text].map(str::to_owned);
+            command(&arguments, false).pop().unwrap()
+        };
+        assert_eq!(as_one(given), shown, "{given}");
+        assert_eq!(as_one(shown), shown, "twice: {given}");
+        for end in (0..=given.len()).filter(|end| given.is_char_boundary(*end)) {
+            assert!(!as_one(&given[..end]).contains("hun"), "{}", &given[..end]);
+        }
+    }
+}
+
+/// Letters that take a password elsewhere.
+#[test]
+fn honest_command_lines_are_readable() {
+    for honest in [
+        "ls -p",
+        "ls -pa /srv",
+        "ssh -p 22 host",
+        "ssh -p22 host uptime",
+        "sudo ssh -p 2222 host",
+        "mkdir -p /a/b",
+        "sudo mkdir -pv /a/b",
+        "docker exec mysql mkdir -pv /a",
+        "docker exec mongo ls -p /a",
+        "wget -U a:b https://h/a",
+        "docker run --name mongo -p 27017:27017 mongo:7",
+        "docker run --name mysql -p3306:3306 -d mysql:8",
+        "psql -p 5432 shop",
+        "sudo -u postgres psql -p5433 shop",
+        "psql -U app -h db shop",
+        "mysql -P 3306 -u root -p shop",
+        "mysql -u root -h db shop",
+        "mysqldump -P3306 --single-transaction shop",
+        "redis-cli -h db -p 6379 get x",
+        "mongosh --port 27017 shop",
+        "curl -s -o /x https://h:80/a",
+        "curl -fsSL https://h/a.sh",
+        "wget -qO- https://h/a",
+        "cp -pr a b",
+        "tar -cpf x.tar a",
+        "ps -p 1 -o pid",
+        "nc -w 3 db 5432",
+        "systemctl restart mysql",
+        "apt-get install -y mysql redis",
+        "python3 -m http.server -p 80",
+        "java -Xmx1g -jar app.jar -p 80",
+        "gunicorn -w 4 -b :80 shop:app",
+        "find / -name mysql -print",
+        "pg_dump -Fc -p 5432 -w shop",
+        "make -C mysql test -k",
+        "git commit -m readable",
+    ] {
+        assert_eq!(line(honest), honest);
+        let shell = ["sh", "-c", honest].map(str::to_owned);
+        assert_eq!(command(&shell, false).pop().as_deref(), Some(honest), "in a shell");
+        let chained = format!("mysql -phunter2 x; {honest} && ls -p");
+        let shell = ["sh".to_owned(), "-c".into(), chained];
+        let shown = format!("mysql -p*** x; {honest} && ls -p");
+        assert_eq!(command(&shell, false).pop(), Some(shown), "behind another");
+    }
+}
+
 #[test]
 fn texts_lose_their_secrets() {
     for (given, shown) in [
         ("host=db user=a password=x1 dbname=shop", "host=db user=a password=*** dbname=shop"),
         ("password = 'it''s \\' x' port=1", "password = '***' port=1"),
+        // libpq takes blanks around its `=`.
+        ("host=h password= x1", "host=h password= ***"),
+        ("host = h password =  x1 dbname=shop", "host = h password =  *** dbname=shop"),
+        ("password= 'x 1' host=h", "password= '***' host=h"),
+        ("Server=h;UID=a;Password= x1;", "Server=h;UID=a;Password= ***;"),
+        ("PGPASSWORD= psql -h db", "PGPASSWORD= psql -h db"),
+        ("DB_HOST=h DB_PASSWORD= ./run", "DB_HOST=h DB_PASSWORD= ./run"),
         ("ALTER ROLE a PASSWORD 'x1' LOGIN", "ALTER ROLE a PASSWORD '***' LOGIN"),
         ("ALTER ROLE a ENCRYPTED PASSWORD E'x1'", "ALTER ROLE a ENCRYPTED PASSWORD E'***'"),
         ("CREATE USER a IDENTIFIED BY 'x1'", "CREATE USER a IDENTIFIED BY '***'"),
@@ -206,6 +333,7 @@ fn any_bytes_are_taken() {
         "BY",
         "IDENTIFIED",
         "&",
+        "mysql -p",
     ];
     for _ in 0..20_000 {
         let mut given = String::new();
@@ -217,5 +345,7 @@ fn any_bytes_are_taken() {
         }
         let once = text(&given);
         assert!(once.len() <= given.len() + 64);
+        // In a shell's hands too, whatever its quotes.
+        command(&["sh".into(), "-c".into(), given], true);
     }
 }

@@ -201,10 +201,13 @@ pub(super) fn pairs(text: &str) -> Vec<Pair> {
             while matches!(at(after), b'=' | b'>') {
                 after += 1;
             }
-            // A shell's assignment has no blank behind it.
+            // A shell's assignment has no blank behind it; a database's connection string
+            // may, and writes its names small, or has a `;` before.
             let blanks = skip(after);
-            value =
-                if at(blank) == b'=' && blank == index && blanks != after { after } else { blanks };
+            let small = !word.bytes().any(|byte| byte.is_ascii_uppercase());
+            let listed = start > 0 && at(start - 1) == b';';
+            let assigns = at(blank) == b'=' && blank == index && !small && !listed;
+            value = if assigns && blanks != after { after } else { blanks };
         } else if blank > index && is_quote(bytes, blank) {
             value = blank;
         } else {

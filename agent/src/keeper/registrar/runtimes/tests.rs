@@ -131,9 +131,8 @@ fn what_root_was_told_of_a_container_is_not_a_users_and_the_other_way_round() {
 #[test]
 fn a_slice_within_a_users_slice_is_that_users() {
     for inner in ["user-0.slice", "user-1001.slice"] {
-        let path = format!(
-            "/user.slice/user-1000.slice/user@1000.service/{inner}/docker-{ID}.scope"
-        );
+        let path =
+            format!("/user.slice/user-1000.slice/user@1000.service/{inner}/docker-{ID}.scope");
         assert_eq!(cgroup::of_path(&path).user_slice, Some(1000), "{inner}");
     }
     // Root has a slice of a user too.
