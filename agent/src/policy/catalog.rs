@@ -19,6 +19,11 @@ pub trait Catalog {
     /// Whether any of its columns does.
     fn has_sensitive(&self, schema: Option<&str>, relation: &str) -> Option<bool>;
 
+    /// Whether the one in this place (from 0) does.
+    fn is_sensitive_at(&self, schema: Option<&str>, relation: &str, _place: u32) -> Option<bool> {
+        self.has_sensitive(schema, relation)
+    }
+
     /// Whether of a column (or any) the content is masked, by what it looks like.
     fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool;
 

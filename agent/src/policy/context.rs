@@ -198,15 +198,26 @@ fn understood(about: &About<'_>) -> bool {
 }
 
 fn filters_on_masked(statement: &Statement, about: &About<'_>) -> bool {
-    statement.columns.iter().any(|column| {
-        column.uses.contains(ColumnUse::Filtered)
-            && column.name.as_deref().is_some_and(|name| {
-                let table = statement.objects.get(column.relation as usize);
-                let sensitive = table.and_then(|table| {
-                    about.catalog.is_sensitive(table.schema.as_deref(), &table.name, name)
-                });
-                sensitive == Some(true)
-            })
+    let picked = |column: &&Column| column.uses.contains(ColumnUse::Filtered);
+    statement.columns.iter().filter(picked).any(|column| {
+        let table = statement.objects.get(column.relation as usize);
+        let Some(Object { schema, name: relation, .. }) = table else { return false };
+        let (catalog, schema) = (about.catalog, schema.as_deref());
+        let sensitive = match (column.name.as_deref(), column.place) {
+            (Some(name), _) => {
+                let is_row =
+                    || column.row && catalog.has_column(schema, relation, name) != Some(true);
+                match catalog.is_sensitive(schema, relation, name) {
+                    Some(true) => Some(true),
+                    _ if is_row() => catalog.has_sensitive(schema, relation),
+                    known => known,
+                }
+            }
+            (None, Some(place)) => catalog.is_sensitive_at(schema, relation, place),
+            // Its whole row, or one that can't be told.
+            (None, None) => catalog.has_sensitive(schema, relation),
+        };
+        sensitive == Some(true)
     })
 }
 

@@ -3,7 +3,8 @@
 //! isn't in here is somebody's code.
 //!
 //! The lists beside this file come from `pg_proc` (name, kind, most volatile of its
-//! overloads; `information_schema`'s are qualified), `pg_operator` and `pg_type`.
+//! overloads, `r` where one gives rows; `information_schema`'s are qualified),
+//! `pg_operator` and `pg_type`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -22,6 +23,8 @@ pub struct Function {
     pub kind: FunctionKind,
     /// May change something, or differ from call to call.
     pub volatile: bool,
+    /// Gives any number of rows: how many tells something of what it is given.
+    pub rows: bool,
     /// The first version that has it.
     pub since: u16,
 }
@@ -180,7 +183,8 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         let name = fields.next().filter(|name| !name.contains('.'))?;
         let kind = kind(fields.next());
         let since = if later_by_name(name) { 14 } else { 13 };
-        Some((name, Function { kind, volatile: fields.next() == Some("v"), since }))
+        let volatile = fields.next() == Some("v");
+        Some((name, Function { kind, volatile, rows: fields.next() == Some("r"), since }))
     });
     let later = LATER.iter().flat_map(|(since, names)| {
         names.iter().map(|name| {
@@ -189,7 +193,7 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
             } else {
                 FunctionKind::Plain
             };
-            (*name, Function { kind, volatile: false, since: *since })
+            (*name, Function { kind, volatile: false, rows: false, since: *since })
         })
     });
     let mut all: HashMap<_, _> = listed.collect();

@@ -251,6 +251,11 @@ pub struct Column {
     /// Somewhere its relation stands before it: `t.f` calls `f(t)` where `t` has no
     /// such column. A bare name never does.
     pub qualified: bool,
+    /// Its relation is called so as well: where it has no such column, the name means its
+    /// whole row.
+    pub row: bool,
+    /// Without a name: the one in this place, from 0.
+    pub place: Option<u32>,
 }
 
 /// One output column.

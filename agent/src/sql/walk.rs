@@ -305,15 +305,18 @@ impl<'t, 's> Walk<'t, 's> {
         })
     }
 
+    /// One of a relation's columns, or all; a single one of a `*` by its place.
     fn column(&mut self, relation: u32, name: Option<&str>, used: ColumnUse, certain: bool) -> u32 {
         // Few are found quicker by looking at each than by a key made for it.
         let few = self.out.columns.len() <= FEW;
         let found = if few {
-            let same = |one: &Column| one.relation == relation && one.name.as_deref() == name;
+            let same = |one: &Column| {
+                one.relation == relation && one.name.as_deref() == name && one.place.is_none()
+            };
             self.out.columns.iter().position(same).and_then(|index| u32::try_from(index).ok())
         } else {
             if self.columns.is_empty() {
-                let keys = self.out.columns.iter().zip(0..);
+                let keys = self.out.columns.iter().zip(0..).filter(|(one, _)| one.place.is_none());
                 self.columns =
                     keys.map(|(one, index)| ((one.relation, one.name.clone()), index)).collect();
             }
@@ -333,11 +336,35 @@ impl<'t, 's> Walk<'t, 's> {
             uses: super::effect::ColumnUses::of(used),
             certain,
             qualified: false,
+            row: false,
+            place: None,
         });
         if !few {
             self.columns.insert((relation, name.map(Into::into)), index);
         }
         index
+    }
+
+    /// The column of a relation in this place, from 0; what it is called only the catalog
+    /// knows.
+    fn column_at(&mut self, relation: u32, place: usize, used: ColumnUse) -> u32 {
+        let place = u32::try_from(place).ok();
+        let same = |one: &Column| one.relation == relation && one.place == place;
+        if place.is_none() || !self.spend(1 + self.out.columns.len() / 16) {
+            return self.column(relation, None, used, true);
+        }
+        let found = self.out.columns.iter().position(same);
+        let index = found.unwrap_or(self.out.columns.len());
+        let uses = super::effect::ColumnUses::of(used);
+        match self.out.columns.get_mut(index) {
+            Some(known) => known.uses.insert(used),
+            None => {
+                let (name, certain, qualified, row) = (None, true, false, false);
+                let column = Column { relation, name, uses, certain, qualified, row, place };
+                self.out.columns.push(column);
+            }
+        }
+        u32::try_from(index).unwrap_or(u32::MAX)
     }
 
     fn used(&mut self, sources: &[Source], used: ColumnUse) {

@@ -85,6 +85,20 @@ impl policy::Catalog for Viewer<'_> {
         filled.any(|class| self.is_masked(class, name)).then_some(true)
     }
 
+    fn is_sensitive_at(&self, schema: Option<&str>, relation: &str, place: u32) -> Option<bool> {
+        let mut sensitive = None;
+        for one in self.judge.catalog().named(schema, relation) {
+            // Fewer are known than it has.
+            let Some(column) = one.columns.get(place as usize) else {
+                return self.has_sensitive(schema, relation);
+            };
+            let name = ColumnName { schema: &one.schema, table: &one.name, column: &column.name };
+            let masked = column.class.is_some_and(|(class, _)| self.is_masked(class, name));
+            sensitive = Some(masked || sensitive == Some(true));
+        }
+        sensitive.or_else(|| self.has_sensitive(schema, relation))
+    }
+
     fn is_scanned(&self, schema: Option<&str>, relation: &str, column: Option<&str>) -> bool {
         let catalog = self.judge.catalog();
         let fits = |name: &str| column.is_none_or(|column| *column == *name);

@@ -2,8 +2,8 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 
 use crate::model::ActorKind;
-use crate::policy::testing::{Asker, source, with};
-use crate::policy::{Role, Scene, Set, Stance, Target, Verdict};
+use crate::policy::testing::{Asker, facts, source, with};
+use crate::policy::{Catalog, Question, Role, Scene, Set, Stance, Target, Verdict};
 
 thread_local! {
     /// Requests that were put to the engine.
@@ -248,6 +248,58 @@ fn a_connection_can_be_refused() {
 }
 
 /// A SELECT of so many tables.
+/// A table `city` with `id`, `city` and `email`; what the last holds is masked.
+struct Cities;
+
+impl Catalog for Cities {
+    fn generation(&self) -> u64 {
+        1
+    }
+
+    fn schema_of(&self, _: &str) -> Option<Box<str>> {
+        Some("public".into())
+    }
+
+    fn has_column(&self, _: Option<&str>, _: &str, column: &str) -> Option<bool> {
+        Some(["id", "city", "email"].contains(&column))
+    }
+
+    fn is_sensitive(&self, _: Option<&str>, _: &str, column: &str) -> Option<bool> {
+        Some(column == "email")
+    }
+
+    fn has_sensitive(&self, _: Option<&str>, _: &str) -> Option<bool> {
+        Some(true)
+    }
+
+    fn is_sensitive_at(&self, _: Option<&str>, _: &str, place: u32) -> Option<bool> {
+        Some(place == 2)
+    }
+
+    fn is_scanned(&self, _: Option<&str>, _: &str, _: Option<&str>) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_name_or_a_place_picks_by_a_row_only_where_no_column_is_meant() {
+    let asker = Asker::new(ActorKind::Agent, None);
+    for (text, verdict) in [
+        ("select id from city where city = 'x'", "allow"),
+        ("select id from city c where c::text like '%x%'", "hold"),
+        ("select id from city order by city.*", "hold"),
+        ("select * from city order by 2 limit 1", "allow"),
+        ("select * from city order by 3 limit 1", "hold"),
+        ("select count(*) from city as c (a, b) where b = 'x'", "allow"),
+        ("select count(*) from city as c (a, b, d) where d = 'x'", "hold"),
+    ] {
+        let facts = facts(text);
+        let question = Question { catalog: &Cities, ..asker.question(&facts) };
+        let told = default().decide(&question, Stance::Enforced);
+        assert_eq!(told.as_str(), verdict, "{text}");
+    }
+}
+
 fn tables(count: usize) -> String {
     let mut text = String::from("select 1 from t0");
     for number in 1..count {

@@ -1,6 +1,8 @@
 use super::super::cell::Cell;
 use super::super::effect::{ColumnUse, Step};
-use super::super::facts::{Bound, Doubt, ObjectKind, Output, Part, Setting, Statement, Verb, Way};
+use super::super::facts::{
+    Bound, Column, Doubt, ObjectKind, Output, Part, Setting, Statement, Verb, Way,
+};
 use super::*;
 
 fn statement(text: &str) -> Statement {
@@ -131,12 +133,22 @@ fn filters_reach_through_subqueries() {
     assert!(statement.columns[0].uses.contains(ColumnUse::Filtered));
 }
 
+/// A column's name, `#` and its place, or `*` for all.
+fn called(column: &Column) -> String {
+    match (&column.name, column.place) {
+        (Some(name), _) if column.row => format!("{name} or row"),
+        (Some(name), _) => name.to_string(),
+        (None, Some(place)) => format!("#{place}"),
+        (None, None) => "*".into(),
+    }
+}
+
 #[test]
 fn an_output_that_rows_are_picked_by_is_filtered_on_whatever_it_is_called() {
     let picked = |text: &str| -> String {
         let statement = statement(text);
         let picked = statement.columns.iter().filter(|c| c.uses.contains(ColumnUse::Filtered));
-        picked.map(|c| c.name.as_deref().unwrap_or("*")).collect::<Vec<_>>().join(" ")
+        picked.map(called).collect::<Vec<_>>().join(" ")
     };
     for (text, columns) in [
         ("select id, email from c order by email", "email"),
@@ -156,10 +168,87 @@ fn an_output_that_rows_are_picked_by_is_filtered_on_whatever_it_is_called() {
         ("select distinct on (2) id, email from c", "email"),
         ("select id from c union select email from c order by 1", "id email"),
         ("select id, c.* from c order by 1", "id"),
-        ("select id, c.* from c order by 2", "*"),
-        ("select * from c order by 1", "*"),
+        ("select id, c.* from c order by 2", "#0"),
+        ("select * from c order by 1", "#0"),
+        ("select id, c.* from c order by 3", "#1"),
+        ("select c.*, id from c order by 2", "* id"),
+        ("select * from (select * from c) s order by 1", "#0"),
+        // Where the first has no column, the second's is the first.
+        ("select * from c, d order by 1", "* *"),
     ] {
         assert_eq!(picked(text), columns, "{text}");
+    }
+}
+
+#[test]
+fn rows_are_picked_by_whatever_decides_which_there_are() {
+    for (text, columns) in [
+        // Whole rows, and columns under other names.
+        ("select id from c where c::text like '%j%'", "c or row"),
+        ("select id from c as x where x::text like '%j%'", "x or row"),
+        ("select id from c order by c", "c or row"),
+        ("select x.id from c x, d where (x).email = 'j'", "x x or row"),
+        ("select id from c where c.* is distinct from row('j')", "*"),
+        ("select count(*) from c as x(a, b) where b = 'j'", "#1"),
+        ("select count(*) from c x(a, b) join (values ('j')) v(b) using (b)", "#1"),
+        // Columns that a join finds by itself.
+        ("select count(*) from c natural join (values ('j')) v(email)", "email"),
+        ("select count(*) from (values ('j')) v(email) natural join c", "email"),
+        ("select count(*) from c natural join (select 'j' as email) v", "email"),
+        ("select count(*) from c natural join d", "* *"),
+        ("select count(*) from c natural join (select * from d) v", "* *"),
+        // How many rows there are, and from where on.
+        (
+            "select g from generate_series(0, 255) g offset (select ascii(email) from c) limit 1",
+            "email",
+        ),
+        ("select g from generate_series(0, 255) g limit (select length(email) from c)", "email"),
+        ("select 1 from d tablesample system ((select length(email) from c))", "email email"),
+        // Functions that give rows.
+        ("select 1 from c, regexp_matches(c.email, '^j')", "email"),
+        ("select 1 from generate_series(1, (select ascii(email) from c))", "email"),
+        ("select 1 from c, jsonb_each(c.data) d", "data"),
+        ("select 1 from c, xmltable('/a' passing c.email columns a text path '.')", "email"),
+        ("select 1 from c, json_table(c.data, '$.a' columns (a text path '$'))", "data"),
+        ("select regexp_matches(email, '^j') from c", "email"),
+        ("select generate_series(1, length(email)) from c", "email"),
+        ("select 1 + unnest(array[length(email)]) from c", "email"),
+        ("select lower(email), length(phone) from c", ""),
+        // What is in two sets, or in one of them alone.
+        ("select email from c intersect select 'j'", "email"),
+        ("select email from c except all select 'j'", "email"),
+        ("select email from c union select 'j'", "email"),
+        ("select email from c union all select 'j'", ""),
+        ("select email from c union all select b from d union select 'j'", "b email"),
+        ("select email from c union select b from d union all select a from e", "b email"),
+        ("select a from e union all (select email from c union select 'j')", "email"),
+        ("with recursive r(x) as (select email from c union select 'j') select 1 from r", "email"),
+        ("with recursive r(x) as (select email from c union all select 'j') select 1 from r", ""),
+        // Of a column it tells what is alike; of what is made of it, more.
+        ("select distinct email, id from c", ""),
+        ("select count(distinct email) from c", ""),
+        ("select distinct email = 'j' from c", "email"),
+        ("select distinct left(email, 1) from c", "email"),
+        ("select count(distinct nullif(email, 'j')) from c", "email"),
+        ("select distinct x from (select email as x from c union all select 'j') s", "email"),
+        (
+            "select count(distinct x) from (select email as x from c union all select 'j') s",
+            "email",
+        ),
+        // Windows.
+        ("select id, count(*) over (order by email) from c", "email"),
+        ("select id, count(*) over (partition by email = 'j') from c", "email"),
+        ("select id, count(*) over w from c window w as (order by email)", "email"),
+        ("select lag(email) over (order by id) from c", "id"),
+        // Whether there is a row, nobody sees by what it holds.
+        ("select 1 from d where exists (select * from c where c.id = d.id)", "id id"),
+        ("select 1 from d where id in (select email from c)", "email email id"),
+    ] {
+        let statement = statement(text);
+        let picked = statement.columns.iter().filter(|c| c.uses.contains(ColumnUse::Filtered));
+        let mut picked: Vec<_> = picked.map(called).collect();
+        picked.sort();
+        assert_eq!(picked.join(" "), columns, "{text}");
     }
 }
 

@@ -4,7 +4,7 @@ use pg_raw_parse::nodes::FuncCall;
 use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use super::super::builtin::{self, FunctionKind};
-use super::super::effect::{ColumnUse, Effect, Step, Use, Uses};
+use super::super::effect::{ColumnUse, Effect, Path, Step, Use, Uses};
 use super::super::facts::{
     Call, CallClass, Doubt, Fill, Key, ObjectKind, Origin, Scope, SessionEffect, Setting, Source,
 };
@@ -24,7 +24,8 @@ impl<'t> Walk<'t, '_> {
         if name.name == "set_config" {
             self.set_config(call);
         }
-        let step = match builtin::function(name.name).map(|function| function.kind) {
+        let known = builtin::function(name.name);
+        let step = match known.map(|function| function.kind) {
             Some(FunctionKind::Aggregate) => Step::Aggregate,
             Some(FunctionKind::Window) => Step::Window,
             _ => Step::Function,
@@ -37,14 +38,29 @@ impl<'t> Walk<'t, '_> {
             self.document(call, role, out);
             return;
         }
-        let role = role.through(step);
+        let rows = known.is_some_and(|function| function.rows);
+        let mut own = Vec::new();
+        let role = match call.agg_distinct {
+            true => {
+                self.exprs(call.args().iter(), Role { path: Path::NONE, ..role }, &mut own);
+                self.told_apart(&own);
+                role.through(step)
+            }
+            false => {
+                let role = role.through(step);
+                let into = if rows || origin == Origin::Foreign { &mut own } else { &mut *out };
+                self.exprs(call.args().iter(), role, into);
+                role
+            }
+        };
+        self.add(out, &own, role);
+        if rows {
+            // How many come tells something of what it is given.
+            self.used(&own, ColumnUse::Filtered);
+        }
         if origin == Origin::Foreign {
-            let mut given = Vec::new();
-            self.exprs(call.args().iter(), role, &mut given);
-            self.add(out, &given, role);
-            self.gives(name, given);
-        } else {
-            self.exprs(call.args().iter(), role, out);
+            own.iter_mut().for_each(|source| source.path = source.path.union(role.path));
+            self.gives(name, own);
         }
         for sort in call.agg_order() {
             self.expr(Node::SortBy(sort), role, out);

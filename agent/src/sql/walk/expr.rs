@@ -5,7 +5,7 @@ use pg_raw_parse::nodes::{self, A_Expr, SubLink, TypeName, WindowDef};
 use pg_raw_parse::{Node, raw};
 
 use super::super::builtin;
-use super::super::effect::Step;
+use super::super::effect::{ColumnUse, Step};
 use super::super::facts::CallClass;
 use super::super::facts::{Doubt, Meets, Note, ObjectKind, Source, Through, Way};
 use super::super::numbers;
@@ -333,6 +333,11 @@ impl<'t> Walk<'t, '_> {
             false => self.operator_name(of.oper_name()),
         }
         self.expr(of.testexpr(), role.through(Step::Operator), out);
+        let mut role = role;
+        if of.sub_link_type == raw::SubLinkType::EXISTS_SUBLINK {
+            // Nobody looks at what its rows hold.
+            role.used = ColumnUse::Read;
+        }
         let inner = role.through(Step::Subquery);
         match of.subselect() {
             Node::SelectStmt(query) => {
@@ -350,12 +355,15 @@ impl<'t> Walk<'t, '_> {
 
     pub(super) fn window(&mut self, of: &'t WindowDef, role: Role, out: &mut Vec<Source>) {
         let role = role.through(Step::Window);
-        self.exprs(of.partition_clause().iter(), role, out);
+        let picks = Role { used: ColumnUse::Filtered, ..role };
+        let mut sources = Vec::new();
+        self.exprs(of.partition_clause().iter(), picks, &mut sources);
         for sort in of.order_clause() {
-            self.expr(Node::SortBy(sort), role, out);
+            self.expr(Node::SortBy(sort), picks, &mut sources);
         }
-        self.expr(of.start_offset(), role, out);
-        self.expr(of.end_offset(), role, out);
+        self.expr(of.start_offset(), picks, &mut sources);
+        self.expr(of.end_offset(), picks, &mut sources);
+        self.add(out, &sources, role);
     }
 
     /// What the grammar of a version made an expression and earlier ones read as

@@ -32,8 +32,8 @@ impl<'t> Walk<'t, '_> {
             Node::RangeTableSample(of) => {
                 self.from(of.relation());
                 self.function(names::of_list(of.method()));
-                self.exprs(of.args().iter(), Role::READ, &mut Vec::new());
-                self.read(of.repeatable());
+                self.exprs(of.args().iter(), Role::FILTER, &mut Vec::new());
+                self.filter(of.repeatable());
             }
             Node::RangeTableFunc(of) => {
                 let role = Role::READ.through(Step::Function);
@@ -112,6 +112,7 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
+    /// What gives any number of rows: how many tells something of what it is given.
     fn opaque(
         &mut self,
         alias: Option<&'t Alias>,
@@ -119,6 +120,7 @@ impl<'t> Walk<'t, '_> {
         columns: Vec<&'t str>,
         sources: Vec<super::Source>,
     ) {
+        self.used(&sources, ColumnUse::Filtered);
         let mut renamed = renamed(alias);
         renamed.extend(columns);
         self.item(Item {
@@ -206,6 +208,7 @@ impl<'t> Walk<'t, '_> {
         let first = came(self);
         self.from(of.larg());
         let middle = came(self);
+        let right = self.levels.last().map_or(0, |level| level.items.len());
         self.from(of.rarg());
         let using: Vec<&'t str> = of.using_clause().iter().filter_map(|name| name.sval()).collect();
         if let Some(level) = self.levels.last_mut() {
@@ -218,6 +221,9 @@ impl<'t> Walk<'t, '_> {
         }
         for name in &using {
             self.bare_column(name, Role::FILTER, &mut Vec::new());
+        }
+        if of.is_natural {
+            self.joined_by_all(before, right);
         }
         self.filter(of.quals());
         if let Some(alias) = of.join_using_alias() {
@@ -249,6 +255,27 @@ impl<'t> Walk<'t, '_> {
                 renamed: renamed(Some(alias)),
                 gives: Gives::Known(Rc::new(given)),
             });
+        }
+    }
+
+    /// NATURAL JOIN of the items from `left` on with those from `right` on: by each name
+    /// that both have. Where neither's are known, that may be all.
+    fn joined_by_all(&mut self, left: usize, right: usize) {
+        let items = self.levels.last().map(|level| level.items.clone()).unwrap_or_default();
+        let right = right.min(items.len());
+        let left = items.get(left..right).unwrap_or_default();
+        let right = items.get(right..).unwrap_or_default();
+        let known = names_of(left).or_else(|| names_of(right));
+        for item in left.iter().chain(right) {
+            let Some(known) = &known else {
+                self.whole_row(item, Role::FILTER, &mut Vec::new());
+                continue;
+            };
+            for name in known {
+                if let Some(sources) = self.of_item(item, name, false, Role::FILTER) {
+                    self.add(&mut Vec::new(), &sources, Role::FILTER);
+                }
+            }
         }
     }
 
@@ -297,6 +324,21 @@ impl<'t> Walk<'t, '_> {
             other => self.unknown_kind(other),
         }
     }
+}
+
+/// What the columns of items are called, where each is known.
+fn names_of<'t>(items: &[Rc<Item<'t>>]) -> Option<Vec<&'t str>> {
+    let mut names = Vec::new();
+    for item in items {
+        let Gives::Known(given) = &item.gives else { return None };
+        for (at, one) in given.iter().enumerate() {
+            match (item.renamed.get(at).copied(), one.name) {
+                (_, Name::Star | Name::StarOf(_)) | (None, Name::Unclear) => return None,
+                (Some(name), _) | (None, Name::Is(name)) => names.push(name),
+            }
+        }
+    }
+    Some(names)
 }
 
 fn renamed(alias: Option<&Alias>) -> Vec<&str> {

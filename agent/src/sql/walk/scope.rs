@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::super::effect::{Path, Step};
+use super::super::effect::{ColumnUse, Path, Step};
 use super::super::facts::{Bound, Doubt, Source};
 use super::reach::{Joins, Reach};
 use super::{Role, Walk};
@@ -110,7 +110,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     /// A column of one item, by name. `None`: it surely has none of that name.
-    fn of_item(
+    pub(super) fn of_item(
         &mut self,
         item: &Item<'t>,
         name: &'t str,
@@ -121,9 +121,9 @@ impl<'t> Walk<'t, '_> {
         match &item.gives {
             Gives::Relation(relation) => Some(match renamed {
                 // Which of the table's columns it is only the catalog knows.
-                Some(_) => vec![Source {
+                Some(place) => vec![Source {
+                    column: self.column_at(*relation, place, role.used),
                     path: Path::of(Step::Unknown),
-                    ..self.base(*relation, None, true, role)
                 }],
                 None => vec![self.base(*relation, Some(name), certain, role)],
             }),
@@ -282,12 +282,29 @@ impl<'t> Walk<'t, '_> {
         given
     }
 
-    fn whole_row(&mut self, item: &Item<'t>, role: Role, out: &mut Vec<Source>) {
+    pub(super) fn whole_row(&mut self, item: &Item<'t>, role: Role, out: &mut Vec<Source>) {
         let whole = role.through(Step::WholeRow);
         let role_of_row = if item.renamed.is_empty() { whole } else { whole.through(Step::Part) };
         for one in self.all_of(item, role) {
             self.add(out, &one.sources, role_of_row);
         }
+    }
+
+    /// A whole row by its alias, if the table has no column of that name: rows that are
+    /// picked by it are picked by the one or by the other.
+    fn row_called(&mut self, item: &Item<'t>, name: &'t str, role: Role, out: &mut Vec<Source>) {
+        let mut role = role;
+        if role.used == ColumnUse::Filtered
+            && item.renamed.is_empty()
+            && let Gives::Relation(relation) = item.gives
+        {
+            let column = self.column(relation, Some(name), role.used, false);
+            if let Some(column) = self.out.columns.get_mut(column as usize) {
+                column.row = true;
+            }
+            role.used = ColumnUse::Read;
+        }
+        self.whole_row(item, role, out);
     }
 
     /// A bare name: a column of this query's FROM, else of an outer one; or a whole
@@ -343,7 +360,7 @@ impl<'t> Walk<'t, '_> {
                 }
             }
             if !sure && let Some(item) = items.iter().find(|item| item.alias == name) {
-                self.whole_row(item, role, out);
+                self.row_called(item, name, role, out);
             }
             if sure {
                 return;

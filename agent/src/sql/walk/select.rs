@@ -46,8 +46,13 @@ impl<'t> Walk<'t, '_> {
     fn set_operation(&mut self, of: &'t SelectStmt, used: ColumnUse) -> Vec<Given<'t>> {
         // A chain of UNIONs leans to the left: walked without recursion.
         let mut arms = Vec::new();
+        // From here on rows are compared: which are left tells what is in them.
+        let mut compared = None;
         let mut left = of;
         loop {
+            if left.op != raw::SetOperation::SETOP_UNION || !left.all {
+                compared.get_or_insert(arms.len());
+            }
             if let Some(right) = left.rarg() {
                 arms.push(right);
             }
@@ -71,8 +76,13 @@ impl<'t> Walk<'t, '_> {
         }
         let mut all: Option<Vec<Given<'t>>> = None;
         let mut reach = Reach::default();
-        for arm in arms.into_iter().rev() {
+        for (at, arm) in arms.into_iter().enumerate().rev() {
             let given = self.query(arm, used);
+            if compared.is_some_and(|first| at >= first) {
+                for one in &given {
+                    self.used(&one.sources, ColumnUse::Filtered);
+                }
+            }
             reach = reach.both(self.reach);
             all = Some(match all {
                 None => given,
@@ -161,11 +171,23 @@ impl<'t> Walk<'t, '_> {
             self.filter(window);
         }
         for distinct in of.distinct_clause() {
-            self.sorted(distinct, First::Output);
+            match distinct {
+                Node::None => given.iter().for_each(|one| self.told_apart(&one.sources)),
+                distinct => self.sorted(distinct, First::Output),
+            }
         }
         self.tail(of);
         self.close_query(of);
         given
+    }
+
+    /// DISTINCT tells of a column which of its values are alike, and no more. Of what is
+    /// made of it, or united with others', it tells whether it is one that was put there.
+    pub(super) fn told_apart(&mut self, sources: &[Source]) {
+        let plain = Path::of(Step::Cast);
+        for source in sources.iter().filter(|source| !source.path.within(plain)) {
+            self.used(std::slice::from_ref(source), ColumnUse::Filtered);
+        }
     }
 
     /// ORDER BY, LIMIT and locks.
@@ -174,8 +196,8 @@ impl<'t> Walk<'t, '_> {
             self.operator_name(sort.use_op());
             self.sorted(sort.node(), First::Output);
         }
-        self.read(of.limit_count());
-        self.read(of.limit_offset());
+        self.filter(of.limit_count());
+        self.filter(of.limit_offset());
         if !of.locking_clause().is_empty() {
             self.out.note(Note::RowLocks);
         }
@@ -229,6 +251,14 @@ impl<'t> Walk<'t, '_> {
         let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
         let star = |one: &Given<'t>| matches!(one.name, Name::Star | Name::StarOf(_));
         let first_star = outputs.iter().position(star).unwrap_or(outputs.len());
+        // All columns of one table, and nothing behind them: the catalog knows which.
+        if let (Some(place), Some(last)) = (place, outputs.last())
+            && let (Name::StarOf(relation), true) = (last.name, first_star + 1 == outputs.len())
+            && let Some(place) = place.checked_sub(first_star)
+        {
+            self.column_at(relation, place, ColumnUse::Filtered);
+            return;
+        }
         for (at, one) in outputs.iter().enumerate() {
             let may_be = place >= Some(first_star) && at >= first_star;
             if self.spend(1) && (may_be || place == Some(at)) {
@@ -401,6 +431,11 @@ impl<'t> Walk<'t, '_> {
             cte.pending = false;
         }
         let after = self.query(right, ColumnUse::Read);
+        if !query.all {
+            for one in before.iter().chain(&after) {
+                self.used(&one.sources, ColumnUse::Filtered);
+            }
+        }
         let reach = reach.both(self.reach);
         let same = before.len() == after.len()
             && before.iter().zip(&after).all(|(one, other)| {
