@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use super::effect::Effect;
 use super::facts::CallClass;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +169,20 @@ pub fn class(name: &str) -> CallClass {
         _ => Plain,
     }
 }
+
+/// A setting that does something beyond how a session's own texts are read, and what.
+pub fn guarded_setting(name: &str) -> Option<(&'static str, Effect)> {
+    GUARDED.iter().copied().find(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
+/// With the first, triggers and rules stop firing; by the others, libraries are loaded.
+const GUARDED: &[(&str, Effect)] = &[
+    ("session_replication_role", Effect::Administer),
+    ("session_preload_libraries", Effect::UnsafeIo),
+    ("local_preload_libraries", Effect::UnsafeIo),
+    ("shared_preload_libraries", Effect::UnsafeIo),
+    ("dynamic_library_path", Effect::UnsafeIo),
+];
 
 fn kind(letter: Option<&str>) -> FunctionKind {
     match letter {

@@ -1,7 +1,12 @@
 //! May this actor have a session here at all? Asked as soon as it is known who logs in
 //! where, before the server hears of it.
 //!
-//! An approval is for a statement: what forbids a session can't be lifted by one.
+//! An approval is for a statement: what forbids a session can't be lifted by one. A
+//! session that would begin with a setting which does more than say how its texts are read
+//! is judged as a SET of it would be.
+
+use std::iter;
+use std::sync::Arc;
 
 use super::principal::principal;
 use super::words::{Fatal, INSUFFICIENT_PRIVILEGE};
@@ -9,7 +14,8 @@ use super::{Carriage, Fault};
 use crate::enforcer::means::Means;
 use crate::enforcer::relay::Io;
 use crate::model::{Admission, Timestamp};
-use crate::policy::{Circumstances, Scene, Stance, Subject, Target, Words};
+use crate::policy::{Circumstances, NoCatalog, Question, Scene, Stance, Subject, Target, Words};
+use crate::sql::{Cell, LexingState};
 
 impl<I: Io> Carriage<I> {
     /// `role`: by which the server will be asked to let it in.
@@ -26,10 +32,24 @@ impl<I: Io> Carriage<I> {
             temporary: Vec::new(),
         });
         let policies = &means.policies;
-        let ruling = policies.set.connect(&subject, &scene, &Circumstances::new(Timestamp::now()));
-        if ruling.allows() {
-            return Ok(());
-        }
+        let circumstances = Circumstances::new(Timestamp::now());
+        let ruling = Arc::new(policies.set.connect(&subject, &scene, &circumstances));
+        let setting = |name: &&str| {
+            let text = format!("SET {name} = ''");
+            let facts = Arc::new(Cell::quick(text.as_bytes(), &LexingState::default())?);
+            let question = Question {
+                subject: &subject,
+                scene: &scene,
+                facts: &facts,
+                prepared: &[],
+                circumstances,
+                catalog: &NoCatalog,
+            };
+            Some(Arc::clone(policies.set.decide(&question, Stance::Enforced).ruling()))
+        };
+        let settings = self.given.guarded.iter().filter_map(setting);
+        let mut rulings = iter::once(ruling).chain(settings);
+        let Some(ruling) = rulings.find(|ruling| !ruling.allows()) else { return Ok(()) };
         let names: Vec<String> = self.flow.process.names().into_iter().map(str::to_owned).collect();
         let stance = policies.stance(subject.actor().kind, &names);
         self.carried.admission = Some(Admission {
@@ -45,3 +65,6 @@ impl<I: Io> Carriage<I> {
         Err(Fault::fatal(Fatal { sqlstate: INSUFFICIENT_PRIVILEGE, message, detail, hint }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -194,8 +194,10 @@ impl<'t> Walk<'t, '_> {
         let setting = name.and_then(exact).or_else(|| self.only_value(name?));
         let value = argument(call, 1, "new_value").and_then(exact);
         let local = argument(call, 2, "is_local").and_then(exact_truth);
-        if let Some(name) = setting {
-            self.guarded_setting(name);
+        match setting {
+            Some(name) => self.guarded_setting(name),
+            // It may be any.
+            None => self.effect(Effect::Administer),
         }
         self.session(SessionEffect {
             // A setting whose name is a value may be any.
@@ -210,15 +212,8 @@ impl<'t> Walk<'t, '_> {
 
     /// What a setting does beyond the session's own texts.
     pub(super) fn guarded_setting(&mut self, name: &str) {
-        match name.to_lowercase().as_str() {
-            // Triggers and rules stop firing.
-            "session_replication_role" => self.effect(Effect::Administer),
-            // Libraries are loaded.
-            "session_preload_libraries"
-            | "local_preload_libraries"
-            | "dynamic_library_path"
-            | "shared_preload_libraries" => self.effect(Effect::UnsafeIo),
-            _ => {}
+        if let Some((_, effect)) = builtin::guarded_setting(name) {
+            self.effect(effect);
         }
     }
 

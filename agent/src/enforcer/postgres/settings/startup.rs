@@ -1,5 +1,6 @@
 //! Settings with which a session begins: named in its startup, or among its `options`.
 
+use crate::sql::builtin;
 use crate::wire::postgres::Startup;
 
 /// As far as they are followed. Of equals the last one counts, as at the server.
@@ -8,6 +9,9 @@ pub struct Given {
     pub search_path: Option<Box<str>>,
     pub role: Option<Box<str>>,
     pub statement_timeout: Option<Box<str>>,
+    /// Those that do more than say how a session's texts are read: whoever may not set
+    /// them may not begin with them.
+    pub guarded: Vec<&'static str>,
     /// There was more than could be read.
     pub uncertain: bool,
 }
@@ -17,38 +21,46 @@ impl Given {
     pub fn of(startup: &Startup<'_>) -> Self {
         let mut given = Self::default();
         if let Some(options) = startup.parameter(b"options") {
-            match str::from_utf8(options) {
-                Ok(options) => given.options(options),
-                Err(_) => given.uncertain = true,
-            }
+            given.uncertain |= str::from_utf8(options).is_err();
+            given.options(&String::from_utf8_lossy(options));
         }
         for (name, value) in startup.parameters() {
             match (str::from_utf8(name), str::from_utf8(value)) {
                 (Ok("user" | "database" | "options" | "replication"), _) => {}
                 (Ok(name), Ok(value)) => given.set(name, value),
+                (Ok(name), Err(_)) => given.guard(name),
                 _ => {}
             }
         }
         given
     }
 
-    /// `-c name=value`, `-cname=value`, `--name=value`; a backslash keeps what follows.
+    /// `-c name=value`, `-cname=value`, `--name=value`, also behind other short options in
+    /// one word: `-ecname=value`. A backslash keeps what follows.
     fn options(&mut self, text: &str) {
         let mut words = words(text).into_iter();
         while let Some(word) = words.next() {
-            let pair = match word.strip_prefix("-c") {
-                Some("") => words.next(),
-                Some(pair) => Some(pair.to_owned()),
-                None => word.strip_prefix("--").map(ToOwned::to_owned),
+            let mut letters = word.chars();
+            self.uncertain |= letters.next() != Some('-');
+            let Some(letter) = letters.find(|letter| !WITHOUT_VALUE.contains(*letter)) else {
+                continue;
             };
-            match pair.as_deref().and_then(|pair| pair.split_once('=')) {
+            let rest = letters.as_str();
+            let value = if rest.is_empty() { words.next() } else { Some(rest.to_owned()) };
+            let Some(value) = value.filter(|_| matches!(letter, 'c' | '-')) else { continue };
+            match value.split_once('=') {
                 Some((name, value)) => self.set(&name.replace('-', "_"), value),
-                None => self.uncertain |= pair.is_some() || is_hidden(&word),
+                None => self.uncertain = true,
             }
         }
     }
 
+    fn guard(&mut self, name: &str) {
+        self.guarded.extend(builtin::guarded_setting(name).map(|(name, _)| name));
+    }
+
     fn set(&mut self, name: &str, value: &str) {
+        self.guard(name);
         let place = match name.to_ascii_lowercase().as_str() {
             "search_path" => &mut self.search_path,
             "role" => &mut self.role,
@@ -61,12 +73,6 @@ impl Given {
         };
         *place = Some(value.into());
     }
-}
-
-/// Short options may stand in one word, with the one for settings behind others:
-/// `-ecrole=boss`.
-fn is_hidden(word: &str) -> bool {
-    !word.starts_with("-c") && word.get(1..).is_some_and(|rest| rest.contains(['c', '-']))
 }
 
 /// Apart by white space that no backslash stands before.
@@ -85,3 +91,6 @@ fn words(text: &str) -> Vec<String> {
     all.extend(word);
     all
 }
+
+/// Short options of the server's that stand alone.
+const WITHOUT_VALUE: &str = "bEeFijlnOPsT";

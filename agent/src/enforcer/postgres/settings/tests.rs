@@ -233,10 +233,13 @@ fn a_session_begins_with_what_its_client_asks_for() {
         ("-c session_authorization=boss", "?"),
         ("-c", "app"),
         ("-c role", "?"),
-        ("-ecrole=boss", "?"),
-        ("-e-role=boss", "?"),
-        ("-ec role=boss", "?"),
+        ("-ecrole=boss", "boss"),
+        ("-e-role=boss", "boss"),
+        ("-ec role=boss", "boss"),
         ("-e -O", "app"),
+        ("-S 64 -crole=boss", "boss"),
+        ("-f ncrole=boss", "app"),
+        ("role=boss", "?"),
     ] {
         assert_eq!(Played::with(&options(text)).role(), role, "{text}");
     }
@@ -248,6 +251,20 @@ fn a_session_begins_with_what_its_client_asks_for() {
     let timed = options("-c statement_timeout=2min -c search_path=a,b");
     assert_eq!(Played::with(&timed).settings.timeout(), Some(Some(Duration::from_secs(120))));
     assert_eq!(Played::with(&timed).settings.path(), Some(Some("a,b")));
+    for text in [
+        "-c session_replication_role=replica",
+        "--session-replication-role=replica",
+        "-Ocsession_replication_role=replica",
+        "-c Session_Replication_Role=replica -c application_name=\u{e9}",
+    ] {
+        assert_eq!(options(text).guarded, ["session_replication_role"], "{text}");
+    }
+    let latin =
+        given(&[(b"user", b"app"), (b"options", b"-c a.b=\xe9 -c local_preload_libraries=x")]);
+    assert_eq!(latin.guarded, ["local_preload_libraries"]);
+    let named = given(&[(b"user", b"app"), (b"Session_Replication_Role", b"replica")]);
+    assert_eq!(named.guarded, ["session_replication_role"]);
+    assert!(options("-c session_replication_roles=replica -c search_path=a").guarded.is_empty());
 }
 
 #[test]
