@@ -246,8 +246,17 @@ impl<'t> Walk<'t, '_> {
             | Node::Integer(_)
             | Node::ReplicaIdentityStmt(_)
             | Node::ATAlterConstraint(_) => {}
-            // Options of the table; nothing of them runs.
-            Node::NodeList(_) => {}
+            // Options of the table; nothing of them runs, but for a foreign one's program.
+            Node::NodeList(options) => {
+                let reaches = |option: Node<'_>| {
+                    let Node::DefElem(option) = option else { return false };
+                    let dropped = option.defaction == raw::DefElemAction::DEFELEM_DROP;
+                    matches!(option.defname(), Some("program" | "filename")) && !dropped
+                };
+                if of.subtype == A::AT_GenericOptions && options.iter().any(reaches) {
+                    self.effect(Effect::UnsafeIo);
+                }
+            }
             Node::ColumnDef(column) => {
                 self.column_def(of.def(), true);
                 let name = of.name().or(column.colname());

@@ -1,6 +1,6 @@
 //! What it means to write to a table of the server's own: its rows are the objects of
 //! the database, who owns them and who may what with them; `pg_settings` writes the
-//! session's settings.
+//! session's settings. And what it means to read one that shows files.
 
 use pg_raw_parse::nodes::RangeVar;
 
@@ -9,10 +9,21 @@ use super::super::facts::{Scope, SessionEffect, Setting};
 use super::Walk;
 
 impl<'t> Walk<'t, '_> {
+    /// A table or view is read.
+    pub(super) fn catalog_read(&mut self, range: &'t RangeVar) {
+        let name = range.relname().unwrap_or_default();
+        let own = range.schemaname().is_none_or(|schema| schema == "pg_catalog");
+        if own && name.starts_with("pg_") && FILES.contains(&name) {
+            self.effect(Effect::UnsafeIo);
+        }
+    }
+
     /// A superuser may do this with INSERT, UPDATE, DELETE, MERGE and COPY, as to any table.
     pub(super) fn catalog_written(&mut self, range: &'t RangeVar) {
         let name = range.relname().unwrap_or_default();
-        if range.schemaname().is_some_and(|schema| schema != "pg_catalog") {
+        // Over the roles: what is deleted from it is a role.
+        let roles = range.schemaname() == Some("information_schema") && name == "enabled_roles";
+        if !roles && range.schemaname().is_some_and(|schema| schema != "pg_catalog") {
             return;
         }
         if name == "pg_settings" {
@@ -24,7 +35,7 @@ impl<'t> Walk<'t, '_> {
                 scope: Scope::Session,
             });
         }
-        if CATALOGS.binary_search(&name).is_ok() {
+        if roles || CATALOGS.binary_search(&name).is_ok() {
             for effect in [Effect::Create, Effect::Alter, Effect::Drop, Effect::Grant] {
                 self.effect(effect);
             }
@@ -32,7 +43,10 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-/// Of all versions. In order.
+/// Views of what stands in files of the server's, which only functions that read such show.
+const FILES: &[&str] = &["pg_file_settings", "pg_hba_file_rules", "pg_ident_file_mappings"];
+
+/// Of all versions, with the views through which the server lets them be written. In order.
 const CATALOGS: &[&str] = &[
     "pg_aggregate",
     "pg_am",
@@ -58,6 +72,7 @@ const CATALOGS: &[&str] = &[
     "pg_foreign_data_wrapper",
     "pg_foreign_server",
     "pg_foreign_table",
+    "pg_group",
     "pg_index",
     "pg_inherits",
     "pg_init_privs",
@@ -82,6 +97,7 @@ const CATALOGS: &[&str] = &[
     "pg_shdepend",
     "pg_shdescription",
     "pg_shseclabel",
+    "pg_stat_database_conflicts",
     "pg_statistic",
     "pg_statistic_ext",
     "pg_statistic_ext_data",

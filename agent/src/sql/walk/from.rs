@@ -161,6 +161,9 @@ impl<'t> Walk<'t, '_> {
     }
 
     pub(super) fn range_as(&mut self, kind: ObjectKind, of: &'t RangeVar, uses: Uses) -> u32 {
+        if uses.contains(Use::Read) {
+            self.catalog_read(of);
+        }
         let temporary = is_temporary(of);
         if temporary {
             self.out.note(Note::Temporary);

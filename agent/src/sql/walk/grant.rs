@@ -172,6 +172,9 @@ impl<'t> Walk<'t, '_> {
     /// A default of a role, a database, or the server's configuration.
     pub(super) fn stored(&mut self, of: &'t VariableSetStmt) {
         let (value, _) = self.setting(of);
+        if let Some(name) = of.name() {
+            self.guarded_setting(name);
+        }
         self.session(SessionEffect {
             setting: of.name().map_or_else(|| "*".into(), |name| name.to_lowercase().into()),
             value,
