@@ -59,7 +59,7 @@ fn later_by_name(name: &str) -> bool {
 /// What a function does beyond its result. By name alone, whatever the schema: a
 /// function somebody wrote under such a name is no better.
 pub fn class(name: &str) -> CallClass {
-    use CallClass::{Administers, Plain, Reads, RunsText, Session, UnsafeIo, Writes};
+    use CallClass::{Administers, Deletes, Plain, Reads, RunsText, Session, UnsafeIo, Writes};
     match name {
         "set_config" | "setseed" | "pg_export_snapshot" | "lo_close" | "pg_notify" => Session,
         _ if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") => Session,
@@ -118,7 +118,8 @@ pub fn class(name: &str) -> CallClass {
         "lo_get" | "loread" | "lo_open" => Reads,
 
         "lo_creat" | "lo_create" | "lo_from_bytea" | "lo_put" | "lowrite" | "lo_truncate"
-        | "lo_truncate64" | "lo_unlink" | "setval" => Writes,
+        | "lo_truncate64" | "setval" => Writes,
+        "lo_unlink" => Deletes,
 
         "pg_terminate_backend"
         | "pg_cancel_backend"

@@ -343,6 +343,8 @@ pub enum CallClass {
     /// Reads through another door than its arguments show (large objects …).
     Reads,
     Writes,
+    /// Deletes large objects: of as many as a [`Part`] of the statement says.
+    Deletes,
     /// Changes the session (set_config, advisory locks).
     Session,
     Administers,

@@ -23,6 +23,7 @@ mod reach;
 mod scope;
 mod select;
 mod statement;
+mod unlink;
 
 use std::collections::HashMap;
 
@@ -117,6 +118,8 @@ struct Walk<'t, 's> {
     ctes: Vec<Cte<'t>>,
     /// Of the query that was walked last.
     reach: Reach,
+    /// The part that stands for calls of `lo_unlink`.
+    unlinks: Option<usize>,
     /// It stands in a text that is too long to look at anything more than once.
     long: bool,
     /// The part whose effects are being found; `None`: the statement itself.
@@ -164,6 +167,7 @@ impl<'t, 's> Walk<'t, 's> {
             levels: Vec::new(),
             ctes: Vec::new(),
             reach: Reach::default(),
+            unlinks: None,
             long: false,
             part: None,
             depth: 0,

@@ -21,8 +21,10 @@ impl<'t> Walk<'t, '_> {
             return;
         }
         let origin = self.function(name);
-        if name.name == "set_config" {
-            self.set_config(call);
+        match name.name {
+            "set_config" => self.set_config(call),
+            "lo_unlink" => self.unlinks(role),
+            _ => {}
         }
         let known = builtin::function(name.name);
         let step = match known.map(|function| function.kind) {
@@ -164,7 +166,8 @@ impl<'t> Walk<'t, '_> {
 
     fn record(&mut self, call: Call) {
         match call.class {
-            CallClass::Plain | CallClass::Session => {}
+            // What is deleted is a part of its own.
+            CallClass::Plain | CallClass::Session | CallClass::Deletes => {}
             CallClass::Reads => self.effect(Effect::Read),
             CallClass::Writes => self.effect(Effect::Update),
             CallClass::Administers => self.effect(Effect::Administer),

@@ -85,6 +85,10 @@ impl<'t> Walk<'t, '_> {
         let Some(level) = self.levels.pop() else { return };
         let froms = level.joins.froms.iter().map(|from| from.reach.within);
         self.reads(froms.fold(level.within, Bound::max));
+        if level.unlinks {
+            let part = self.part.and_then(|part| self.out.parts.get(part));
+            self.unlinked(part.map_or(self.out.bound, |part| part.bound));
+        }
     }
 
     /// The end of a query without set operations.
@@ -106,6 +110,10 @@ impl<'t> Walk<'t, '_> {
         }
         if level.gathers || whole {
             reach = reach.whole();
+        }
+        if level.unlinks {
+            let all = cut && !of.distinct_clause().is_empty();
+            self.unlinked(if all { Bound::Unbounded } else { reach.all() });
         }
         self.reach = reach;
     }

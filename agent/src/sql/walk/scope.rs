@@ -67,6 +67,8 @@ pub(super) struct Level<'t> {
     pub(super) within: Bound,
     /// Its rows are made of several.
     pub(super) gathers: bool,
+    /// For its rows large objects are deleted.
+    pub(super) unlinks: bool,
 }
 
 #[derive(Clone, Debug)]
