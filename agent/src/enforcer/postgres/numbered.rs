@@ -36,7 +36,7 @@ mod tests {
             (953, read),
             (954, read),
             (955, read.with(Effect::Update)),
-            (964, read.with(Effect::Update)),
+            (964, read.with(Effect::Delete)),
             (764, read.with(Effect::UnsafeIo)),
             (765, read.with(Effect::UnsafeIo)),
         ] {
