@@ -34,7 +34,7 @@ pub trait Io {
     /// Makes the coming close a reset.
     fn abort(&mut self);
     /// Shows whoever stands in between, and ourselves, that the connection lives
-    /// while nothing is said on it. Lasts as long as the connection.
+    /// while nothing is said on it: sooner than always. Lasts as long as the connection.
     fn keep_alive(&mut self) {}
 }
 
@@ -55,6 +55,8 @@ impl Socket {
         // Databases answer in small packets. What a socket does not know (an
         // MPTCP one on an old kernel) costs latency, not correctness.
         let _ = sockopt::set_tcp_nodelay(&descriptor, true);
+        // What an application asks of its own socket ends at our listener.
+        keep_alive(&descriptor, &ALWAYS);
         Some(Self(descriptor))
     }
 }
@@ -108,18 +110,32 @@ impl Io for Socket {
     }
 
     fn keep_alive(&mut self) {
-        // What a socket doesn't know costs nothing but the keeping alive.
-        let _ = sockopt::set_socket_keepalive(&self.0, true);
-        let _ = sockopt::set_tcp_keepidle(&self.0, PROBED_AFTER);
-        let _ = sockopt::set_tcp_keepintvl(&self.0, PROBED_EVERY);
-        let _ = sockopt::set_tcp_keepcnt(&self.0, PROBES);
+        keep_alive(&self.0, &SOON);
     }
 }
 
-/// Firewalls and NATs forget a silent connection after minutes, seldom sooner.
-const PROBED_AFTER: Duration = Duration::from_secs(30);
-const PROBED_EVERY: Duration = Duration::from_secs(10);
-const PROBES: u32 = 6;
+/// When a silent connection is shown to live, and when it is taken for dead.
+struct Probing {
+    after: Duration,
+    every: Duration,
+    times: u32,
+}
+
+/// Firewalls and NATs forget a silent connection after minutes, seldom sooner. A server
+/// that is gone is noticed after some minutes more; one that is slow answers probes.
+/// TCP_USER_TIMEOUT is left alone: it ends a connection whose reader only rests.
+const ALWAYS: Probing =
+    Probing { after: Duration::from_secs(60), every: Duration::from_secs(20), times: 9 };
+const SOON: Probing =
+    Probing { after: Duration::from_secs(30), every: Duration::from_secs(10), times: 6 };
+
+/// What a socket doesn't know costs nothing but the keeping alive.
+fn keep_alive(socket: &OwnedFd, probing: &Probing) {
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, probing.after);
+    let _ = sockopt::set_tcp_keepintvl(socket, probing.every);
+    let _ = sockopt::set_tcp_keepcnt(socket, probing.times);
+}
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {

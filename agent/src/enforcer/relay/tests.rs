@@ -198,3 +198,18 @@ fn after_a_reset_what_was_sent_before_goes_on_and_no_orderly_end() {
         assert!(!client.borrow().heard_end);
     }
 }
+
+/// What an application asks of its own socket ends at our listener.
+#[test]
+fn a_connection_is_kept_alive_from_the_start() {
+    use rustix::net::sockopt;
+    let (near, _far) = super::super::rig::connection();
+    let shown = near.try_clone().unwrap();
+    let _socket = Socket::checked(near.into()).unwrap();
+    assert!(sockopt::socket_keepalive(&shown).unwrap());
+    let idle = sockopt::tcp_keepidle(&shown).unwrap().as_secs();
+    assert!((30..=120).contains(&idle), "{idle}");
+    let after = sockopt::tcp_keepintvl(&shown).unwrap() * sockopt::tcp_keepcnt(&shown).unwrap();
+    assert!((60..=600).contains(&after.as_secs()), "{after:?}");
+    assert_eq!(sockopt::tcp_user_timeout(&shown).unwrap(), 0, "who only rests isn't dead");
+}
