@@ -154,6 +154,8 @@ impl Screening {
     /// A frame that shows nothing, and may tell how the next ones are to be read.
     pub fn pass(&mut self, frame: &Frame<'_>, down: &mut Splice) -> Result<(), Unshowable> {
         match frame.tag {
+            // A rule may have put two statements that answer behind one.
+            b'T' => self.end_answer(),
             b'H' => {
                 self.copy = None;
                 self.announced = match frame.body() {

@@ -1,5 +1,7 @@
 //! A client and a server in the hand, and what each hears when a session can't go on.
 
+mod guarded;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

@@ -165,8 +165,11 @@ fn takes_data(statement: &Statement) -> bool {
 impl Watch {
     fn see(&mut self, frame: &Frame<'_>) -> Seen {
         if frame.tag != b'd' {
-            // Another COPY of the same text may follow.
-            self.stream = Stream::default();
+            // Another COPY of the same text may follow this one's end. Flush and Sync stand
+            // between data that the server joins.
+            if matches!(frame.tag, b'c' | b'f') {
+                self.stream = Stream::default();
+            }
             return Seen::Passes;
         }
         let ends = matches!(frame.part, Part::Whole | Part::Last);
