@@ -76,7 +76,8 @@ pub fn actor(facts: &Facts, known: &Known) -> Actor {
         boot: cut(&facts.boot, LONGEST_NAME),
         program: program(&facts.process),
         ancestry: facts.ancestors.iter().take(MOST_ANCESTORS).map(ancestor).collect(),
-        ancestry_cut: facts.ancestors.len() > MOST_ANCESTORS,
+        ancestry_cut: facts.ancestors.len() > MOST_ANCESTORS
+            || facts.all().any(|seen| seen.forgotten),
         person,
         teams: found.teams,
         groups: found.groups,

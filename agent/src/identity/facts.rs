@@ -24,7 +24,10 @@ pub struct Seen {
     pub exe: Option<PathBuf>,
     pub file: Option<ProgramFile>,
     pub arguments: Vec<String>,
+    /// As its program was started: what it writes over its arguments later is no other.
     pub script: Option<String>,
+    /// It was more programs before than are known.
+    pub forgotten: bool,
     pub folder: Option<PathBuf>,
     pub terminal: Option<String>,
     pub login_uid: Option<u32>,

@@ -37,15 +37,19 @@ impl<'t> Reader<'t> {
     }
 
     pub fn mistake(&mut self, span: Option<Range<usize>>, text: &str) {
-        let place = match span.and_then(|span| self.text.get(..span.start)) {
+        self.mistakes.push(format!("{}: {text}", self.place(span)));
+    }
+
+    /// File, line and column.
+    pub fn place(&self, span: Option<Range<usize>>) -> String {
+        match span.and_then(|span| self.text.get(..span.start)) {
             Some(before) => {
                 let line = before.matches('\n').count() + 1;
                 let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
                 format!("{}:{line}:{column}", self.file)
             }
             None => self.file.to_owned(),
-        };
-        self.mistakes.push(format!("{place}: {text}"));
+        }
     }
 
     pub fn only(&mut self, table: &dyn TableLike, known: &[&str]) {

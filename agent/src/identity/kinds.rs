@@ -6,13 +6,15 @@ use crate::model::{Confidence, Kind, MOST_LOOKED_AT};
 
 /// The table that the agent brings.
 const OWN: &str = include_str!("kinds.toml");
-const KEYS: [&str; 10] =
-    ["kind", "name", "exe", "script", "argument", "comm", "variable", "unit", "image", "own"];
+const KEYS: [&str; 11] = [
+    "kind", "name", "exe", "script", "argument", "comm", "variable", "unit", "image", "user", "own",
+];
 
 /// The rules, a host's own first.
 #[derive(Clone, Debug, Default)]
 pub struct Kinds {
     rules: Vec<Rule>,
+    warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ struct Rule {
     variable: Vec<String>,
     unit: Vec<String>,
     image: Vec<String>,
+    /// Of services: names or numbers of users of this host.
+    user: Vec<String>,
     own: bool,
 }
 
@@ -41,14 +45,19 @@ pub struct Placed {
 impl Kinds {
     /// The agent's table alone.
     pub fn own() -> Result<Self, FileMistakes> {
-        Ok(Self { rules: parse(OWN, "kinds.toml")? })
+        parse(OWN, "kinds.toml")
     }
 
     /// A host's file goes before it.
     pub fn with(text: &str, file: &str) -> Result<Self, FileMistakes> {
-        let mut rules = parse(text, file)?;
-        rules.extend(Self::own()?.rules);
-        Ok(Self { rules })
+        let mut kinds = parse(text, file)?;
+        kinds.rules.extend(Self::own()?.rules);
+        Ok(kinds)
+    }
+
+    /// What a file says that holds less than it seems.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether a rule asks for a variable of this name.
@@ -59,10 +68,17 @@ impl Kinds {
     pub fn place(&self, facts: &Facts) -> Placed {
         let placed = self.by_rule(facts).unwrap_or_else(|| by_place(facts));
         // Behind a line as long as it likes a process could hide what started it.
-        if placed.kind == Kind::Service && facts.ancestors.len() > MOST_LOOKED_AT {
+        if placed.kind != Kind::Service {
+            return placed;
+        }
+        if facts.ancestors.len() > MOST_LOOKED_AT {
             return unplaced(format!("it has more than {MOST_LOOKED_AT} ancestors"));
         }
-        placed
+        // … or so many programs in one.
+        match facts.all().find(|seen| seen.forgotten) {
+            Some(seen) => unplaced(format!("process {} was too many programs before", seen.pid)),
+            None => placed,
+        }
     }
 
     fn by_rule(&self, facts: &Facts) -> Option<Placed> {
@@ -81,6 +97,36 @@ impl Kinds {
 impl Rule {
     /// How sure, and by which sign.
     fn matches(&self, facts: &Facts) -> Option<(Confidence, String)> {
+        match self.kind {
+            Kind::Service => self.of_service(facts),
+            _ => self.place(facts).or_else(|| self.signs(facts)),
+        }
+    }
+
+    /// A program may be run by anybody, and told by its environment to do anything; and
+    /// a script is what the arguments say. So these are believed only where no other
+    /// runs than whom root has put there.
+    fn of_service(&self, facts: &Facts) -> Option<(Confidence, String)> {
+        let place = self.place(facts);
+        if self.exe.is_empty() && self.script.is_empty() {
+            return place;
+        }
+        let (_, place) = place.or_else(|| self.runs_as(facts))?;
+        let (confidence, sign) = self.signs(facts)?;
+        Some((confidence, format!("{sign}, and {place}")))
+    }
+
+    /// Numbers in a container are the image's.
+    fn runs_as(&self, facts: &Facts) -> Option<(Confidence, String)> {
+        let seen = &facts.process;
+        let number = seen.uid.to_string();
+        let named = |user: &String| *user == number || seen.user.as_ref() == Some(user);
+        let is = facts.workload.container.is_none() && self.user.iter().any(named);
+        is.then(|| (Confidence::Certain, format!("it runs as user {number}")))
+    }
+
+    /// Where it runs.
+    fn place(&self, facts: &Facts) -> Option<(Confidence, String)> {
         if let Some(unit) = facts.workload.system_unit()
             && any(&self.unit, unit)
         {
@@ -97,6 +143,11 @@ impl Rule {
                 Some(_) => {}
             }
         }
+        None
+    }
+
+    /// What it is, or one that it descends from.
+    fn signs(&self, facts: &Facts) -> Option<(Confidence, String)> {
         let ancestors = facts.ancestors.iter().filter(|_| !self.own);
         for seen in std::iter::once(&facts.process).chain(ancestors) {
             if let Some((confidence, sign)) = self.sign(seen) {
@@ -276,10 +327,10 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn parse(text: &str, file: &str) -> Result<Vec<Rule>, FileMistakes> {
+fn parse(text: &str, file: &str) -> Result<Kinds, FileMistakes> {
     Reader::read(text, file, |reader, top| {
         reader.only(top, &["rule"]);
-        let mut rules = Vec::new();
+        let (mut rules, mut warnings) = (Vec::new(), Vec::new());
         for table in reader.list(top, "rule") {
             reader.only(table, &KEYS);
             let kind = reader.string(table, "kind");
@@ -303,6 +354,7 @@ fn parse(text: &str, file: &str) -> Result<Vec<Rule>, FileMistakes> {
                 variable: reader.strings(table, "variable"),
                 unit: reader.strings(table, "unit"),
                 image: reader.strings(table, "image"),
+                user: reader.strings(table, "user"),
                 own: reader.boolean(table, "own").unwrap_or(false),
             };
             let signs = [
@@ -324,14 +376,31 @@ fn parse(text: &str, file: &str) -> Result<Vec<Rule>, FileMistakes> {
             let claims = [&rule.argument, &rule.comm, &rule.variable];
             if rule.kind == Kind::Service && claims.iter().any(|list| !list.is_empty()) {
                 reader.mistake(
-                    span,
-                    "a service is known by `exe`, `script`, `unit` or `image`: a process may \
-                     choose its arguments, name and environment",
+                    span.clone(),
+                    "a service is known by `unit` or `image`, or by `exe` or `script` with one \
+                     of these or a `user`: a process may choose its arguments, name and \
+                     environment",
                 );
+            }
+            if rule.kind != Kind::Service && !rule.user.is_empty() {
+                reader.mistake(span.clone(), "only a service is known by its `user`");
+            }
+            if rule.kind == Kind::Service {
+                let program = !rule.exe.is_empty() || !rule.script.is_empty();
+                let placed =
+                    [&rule.unit, &rule.image, &rule.user].iter().any(|list| !list.is_empty());
+                if program && !placed {
+                    let place = reader.place(span);
+                    warnings.push(format!(
+                        "{place}: this rule makes nothing a service: anybody may run a program, \
+                         and choose what it does. Give it the `unit`, the `image` or the `user` \
+                         as well by which it runs"
+                    ));
+                }
             }
             rules.push(rule);
         }
-        rules
+        Kinds { rules, warnings }
     })
 }
 

@@ -130,7 +130,12 @@ pub fn known(settings: &IdentitySettings) -> Result<Known, String> {
         None => Ok(Directory::default()),
     };
     match (kinds, directory) {
-        (Ok(kinds), Ok(directory)) => Ok(Known { kinds, directory }),
+        (Ok(kinds), Ok(directory)) => {
+            for warning in kinds.warnings() {
+                tracing::warn!("{warning}");
+            }
+            Ok(Known { kinds, directory })
+        }
         (kinds, directory) => {
             let errors = [kinds.err(), directory.err()];
             let lines: Vec<String> = errors.iter().flatten().map(ToString::to_string).collect();

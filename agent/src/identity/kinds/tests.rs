@@ -197,6 +197,7 @@ fn a_hosts_own_rules_are_asked_first() {
 kind = "service"
 name = "billing"
 exe = ["/opt/billing/bin/*"]
+user = ["billing", "root"]
 own = true
 
 [[rule]]
@@ -214,6 +215,66 @@ script = ["*/house_bot.py"]
     one.process.exe = Some("/bin/psql".into());
     one.ancestors[0].exe = Some("/opt/billing/bin/run".into());
     assert_eq!(kinds.place(&one).kind, Kind::Agent);
+}
+
+/// Anybody may run a program, with a library of theirs in it, and write over arguments.
+#[test]
+fn a_program_makes_a_service_only_where_root_has_put_it() {
+    let with = |place: &str, sign: &str| {
+        let text = format!("[[rule]]\nkind = \"service\"\nname = \"billing\"\n{sign}\n{place}\n");
+        Kinds::with(&text, "k.toml").unwrap()
+    };
+    let (program, script) = ("exe = [\"/opt/billing/run\"]", "script = [\"/srv/billing.py\"]");
+    let of = |exe: &str, line: &str, cgroup: &str| {
+        let mut one = of_user(990, "billing", seen(90, 1, exe, line));
+        one.terminal = Some("pts/1".into());
+        facts(vec![one], &cgroup.replace("ID", ID))
+    };
+    let ran = |cgroup: &str| of("/opt/billing/run", "run", cgroup);
+    let unit = "/system.slice/billing.service";
+    let (other, container) = ("/system.slice/ci.service", "/system.slice/docker-ID.scope");
+    let is = |kinds: &Kinds, facts: &Facts| kinds.place(facts).name.as_deref() == Some("billing");
+    for (place, cgroup, expected) in [
+        ("", unit, false),
+        ("unit = [\"billing.service\"]", unit, true),
+        ("unit = [\"billing.service\"]", other, false),
+        ("unit = [\"billing.service\"]", container, false),
+        ("user = [\"billing\"]", other, true),
+        ("user = [\"990\"]", other, true),
+        ("user = [\"99\"]", other, false),
+        // The image's number.
+        ("user = [\"990\"]", container, false),
+    ] {
+        let (program, script) = (with(place, program), with(place, script));
+        assert_eq!(is(&program, &ran(cgroup)), expected, "{place} {cgroup}");
+        // Neither by the place alone.
+        assert!(!is(&program, &of("/bin/psql", "psql", cgroup)), "{place} {cgroup}");
+        let forged = of("/usr/bin/python3", "python3 /srv/billing.py", cgroup);
+        assert_eq!(is(&script, &forged), expected, "{place} {cgroup}");
+        let warned = [&program, &script].map(|kinds| kinds.warnings().len());
+        assert_eq!(warned, [usize::from(place.is_empty()); 2], "{place}");
+    }
+    let warning = with("", program).warnings().join("");
+    assert!(warning.starts_with("k.toml:2:8: this rule makes nothing a service"), "{warning}");
+    // A unit alone says it, as ever.
+    assert!(is(&with("unit = [\"billing.service\"]", ""), &ran(unit)));
+    let other = "[[rule]]\nkind = \"agent\"\nexe = [\"x\"]\nuser = [\"y\"]\n";
+    assert!(Kinds::with(other, "k.toml").unwrap_err().to_string().contains("only a service"));
+}
+
+/// A process that was more programs than are kept, or descends from one.
+#[test]
+fn nobody_hides_behind_many_programs() {
+    let mut one = facts(
+        vec![seen(90, 80, "/opt/app", "app"), seen(80, 1, "/bin/sh", "sh")],
+        "/system.slice/app.service",
+    );
+    assert_eq!(line(&one), "service - certain");
+    one.ancestors[0].forgotten = true;
+    assert_eq!(line(&one), "unplaced - -");
+    (one.ancestors[0].forgotten, one.process.forgotten) = (false, true);
+    assert_eq!(line(&one), "unplaced - -");
+    assert!(crate::identity::actor(&one, &Default::default()).ancestry_cut);
 }
 
 #[test]

@@ -69,9 +69,8 @@ const ASKS: &[&str] = &[
 
 /// Programs to which these letters say something harmless. Right behind a name of the
 /// others: then that is of a container, or a host, and this is what runs there.
-const OTHERS: &[&str] = &[
-    "ssh", "scp", "sftp", "ls", "mkdir", "cp", "ps", "nc", "tar", "rsync", "install", "id",
-];
+const OTHERS: &[&str] =
+    &["ssh", "scp", "sftp", "ls", "mkdir", "cp", "ps", "nc", "tar", "rsync", "install", "id"];
 
 /// Options behind which the name of a program is no program.
 const NAMES: &[&str] = &["-name", "-iname", "-wholename", "--name"];
@@ -206,7 +205,8 @@ impl<'a> Reader<'a> {
                 }
                 let letters = word.strip_prefix('-')?;
                 let flags = letters.trim_start_matches(|flag| FLAGS.contains(flag));
-                let user = options.iter().any(|option| flags.starts_with(option.trim_start_matches('-')));
+                let user =
+                    options.iter().any(|option| flags.starts_with(option.trim_start_matches('-')));
                 user.then(|| (*way, word.len() - flags.len() + 1))
             })
     }

@@ -2,6 +2,10 @@
 //!
 //! INVARIANT: a link to a parent is taken when its child is first read and kept
 //! from then on: a parent that ends later doesn't make its child an orphan here.
+//!
+//! INVARIANT: what a process was, and what it ran, is not undone by what it does later:
+//! of its earlier programs each is kept once, and where one is dropped all the same,
+//! [`Seen::forgotten`] says so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,7 +24,8 @@ const MOST_KNOWN: usize = 8_192;
 /// How long what can change (user, folder, terminal) is taken for granted.
 const FRESH: Duration = Duration::from_secs(2);
 const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
-const MOST_BEFORE: usize = 3;
+/// Different ones: a daemon that starts itself anew is the same.
+const MOST_BEFORE: usize = 8;
 /// The process, its ancestors, and one that tells that there are more.
 const MOST_LINE: usize = 1 + MOST_LOOKED_AT + 1;
 
@@ -39,6 +44,8 @@ struct Relative {
     mark: Mark,
     seen: Seen,
     parent: Key,
+    /// How many execs it had, as far as anybody said.
+    exec: u64,
     /// Its earlier programs, the last first.
     before: Vec<Seen>,
     read_at: Instant,
@@ -53,12 +60,13 @@ impl Kin {
     /// as far as they aren't known yet.
     pub fn remember(&self, key: ProcessKey, memory: &Memory) {
         let mut wanted = (key.tgid, key.started / CLOCK_TICK);
+        let mut exec = key.exec;
         for _ in 0..MOST_LOOKED_AT {
             if wanted.1 == 0 {
                 return;
             }
-            let Some((one, _)) = self.find(wanted, memory) else { return };
-            wanted = one.parent;
+            let Some((one, _)) = self.find(wanted, exec, memory) else { return };
+            (wanted, exec) = (one.parent, 0);
             if lock(&self.known).contains_key(&wanted) {
                 return;
             }
@@ -74,7 +82,7 @@ impl Kin {
     /// looked at, where there are more. Empty: it is gone, and was never read.
     pub fn line(&self, key: ProcessKey, memory: &Memory) -> Vec<Seen> {
         let wanted = (key.tgid, key.started / CLOCK_TICK);
-        let mut next = self.find(wanted, memory);
+        let mut next = self.find(wanted, key.exec, memory);
         let mut line = Vec::new();
         while let Some((current, ended)) = next {
             line.push(Seen { ended, ..current.seen.clone() });
@@ -84,15 +92,16 @@ impl Kin {
             if line.len() >= MOST_LINE || parent.0 == 0 || parent.0 == current.seen.pid {
                 break;
             }
-            next = self.find(parent, memory);
+            next = self.find(parent, 0, memory);
         }
         line.truncate(MOST_LINE);
         line
     }
 
     /// What is known of a process that started then, read if need be, and
-    /// whether it has ended. A start of 0: whoever has the number.
-    fn find(&self, wanted: Key, memory: &Memory) -> Option<(Arc<Relative>, bool)> {
+    /// whether it has ended. A start of 0: whoever has the number; an exec of 0: not
+    /// known.
+    fn find(&self, wanted: Key, exec: u64, memory: &Memory) -> Option<(Arc<Relative>, bool)> {
         let (pid, started) = wanted;
         let mark = Mark::of(pid).filter(|m| started == 0 || m.started.abs_diff(started) <= 1);
         let Some(mark) = mark else {
@@ -105,28 +114,35 @@ impl Kin {
         let key = (pid, mark.started);
         let known = lock(&self.known).get(&key).cloned();
         if let Some(known) = &known
-            && known.mark.is_same_program(&mark)
+            && known.is_same(&mark, exec)
             && known.read_at.elapsed() < FRESH
         {
             return Some((Arc::clone(known), false));
         }
         // Of the same program it is the same file, whatever lies there by now.
-        let same = known.as_ref().filter(|known| known.mark.is_same_program(&mark));
+        let same = known.as_ref().filter(|known| known.is_same(&mark, exec));
         let file = same.and_then(|known| known.seen.file.clone());
         let look = || file.or_else(|| self.files.of(pid));
-        let Some(seen) = proc::read(pid, mark, &self.names, memory, look) else {
+        let Some(mut seen) = proc::read(pid, mark, &self.names, memory, look) else {
             // It ended, or became another, as it was read.
             return known.map(|known| (known, true));
         };
-        let (mut before, mut parent) = (Vec::new(), None);
+        let (mut before, mut parent, mut exec) = (Vec::new(), None, exec);
         if let Some(known) = known {
             parent = Some(known.parent);
-            if known.mark.is_same_program(&mark) {
+            seen.forgotten = known.seen.forgotten;
+            if known.is_same(&mark, exec) {
+                if !known.seen.arguments.is_empty() {
+                    seen.script.clone_from(&known.seen.script);
+                }
                 before.clone_from(&known.before);
             } else {
-                before.push(Seen { relation: Relation::Before, ..known.seen.clone() });
-                before.extend(known.before.iter().take(MOST_BEFORE - 1).cloned());
+                before = known.with_before();
+                before.retain(|earlier| !is_alike(earlier, &seen));
+                seen.forgotten |= before.len() > MOST_BEFORE;
+                before.truncate(MOST_BEFORE);
             }
+            exec = exec.max(known.exec);
         }
         let parent = parent.unwrap_or_else(|| {
             let started = Mark::of(mark.parent).map(|parent| parent.started);
@@ -137,8 +153,16 @@ impl Kin {
             }
         });
         let read_at = Instant::now();
-        let relative = Arc::new(Relative { mark, seen, parent, before, read_at });
         let mut known = lock(&self.known);
+        // A fork without an exec, which has written over its arguments: a worker.
+        if seen.script.is_none()
+            && let Some(parent) = known.get(&parent)
+            && parent.mark.has_program_of(&mark)
+            && parent.seen.exe == seen.exe
+        {
+            seen.script.clone_from(&parent.seen.script);
+        }
+        let relative = Arc::new(Relative { mark, seen, parent, exec, before, read_at });
         if known.len() >= MOST_KNOWN {
             known.retain(|_, one| one.read_at.elapsed() < KEPT_AT_LEAST);
             if known.len() >= MOST_KNOWN {
@@ -148,4 +172,31 @@ impl Kin {
         known.insert(key, Arc::clone(&relative));
         Some((relative, false))
     }
+}
+
+impl Relative {
+    /// Of whoever has its number and its start: the same program still. Where the
+    /// kernel lays all programs out alike, only its count of execs tells.
+    fn is_same(&self, mark: &Mark, exec: u64) -> bool {
+        let more = exec != 0 && self.exec != 0 && exec > self.exec;
+        self.mark.is_same_program(mark) && !more
+    }
+
+    /// What it is and what it was before, each once, the last first.
+    fn with_before(&self) -> Vec<Seen> {
+        let mut all = vec![Seen { relation: Relation::Before, ..self.seen.clone() }];
+        all.extend(self.before.iter().filter(|one| !is_alike(one, &self.seen)).cloned());
+        all
+    }
+}
+
+/// Whether nobody who looks for what they were could tell them apart.
+fn is_alike(one: &Seen, other: &Seen) -> bool {
+    let told = |seen: &Seen| (seen.uid, seen.gid, seen.login_uid, seen.terminal.is_some());
+    told(one) == told(other)
+        && one.program() == other.program()
+        && one.exe.as_ref().map(|exe| exe.parent()) == other.exe.as_ref().map(|exe| exe.parent())
+        && one.script == other.script
+        && one.comm == other.comm
+        && one.arguments == other.arguments
 }

@@ -54,7 +54,12 @@ impl Mark {
     }
 
     pub fn is_same_program(&self, other: &Self) -> bool {
-        self.started == other.started && self.program == other.program
+        self.started == other.started && self.has_program_of(other)
+    }
+
+    /// Also of another process: then one is the other's fork.
+    pub fn has_program_of(&self, other: &Self) -> bool {
+        self.program == other.program
     }
 }
 

@@ -119,6 +119,102 @@ fn what_a_process_was_before_is_remembered() {
     ended(shell);
 }
 
+/// Until it has ended: an agent that becomes one harmless program after the other.
+#[test]
+fn no_program_of_a_process_is_forgotten_in_silence() {
+    let steps = |of: &str, count: u32| {
+        let script = "read _ || exit; exec bash -c \"$0\" \"$0\" ".to_owned();
+        let script = format!("{script}{of}");
+        let mut shell = Command::new("/bin/bash")
+            .arg0("bash")
+            .args(["-c", &script, &script, &count.to_string()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        settled(shell.id(), "bash");
+        let kin = Kin::new(Arc::default(), Files::start().unwrap());
+        let memory = Memory::default();
+        let mut lines = Vec::new();
+        for exec in 1..=count {
+            let mark = Mark::of(shell.id()).unwrap();
+            let key = ProcessKey { exec: u64::from(exec), ..key(shell.id()) };
+            kin.remember(key, &memory);
+            lines.push(kin.line(key, &memory));
+            std::io::Write::write_all(shell.stdin.as_mut().unwrap(), b"\n").unwrap();
+            let until = Instant::now() + Duration::from_secs(20);
+            while Mark::of(shell.id()).is_none_or(|now| now.is_same_program(&mark)) {
+                assert!(Instant::now() < until, "no exec");
+                std::thread::yield_now();
+            }
+            settled(shell.id(), "bash");
+        }
+        ended(shell);
+        lines
+    };
+    let before =
+        |line: &Vec<Seen>| line.iter().take_while(|seen| seen.pid == line[0].pid).count() - 1;
+    // Each with arguments of its own.
+    let lines = steps("$(($1 - 1))", 11);
+    for (at, line) in lines.iter().enumerate() {
+        assert_eq!((before(line), line[0].forgotten), (at.min(8), at > 8), "{at}");
+    }
+    let first = lines[8][8].arguments.last().cloned();
+    assert_eq!(first.as_deref(), Some("11"));
+    // The same one, again and again.
+    for line in steps("$1", 11) {
+        assert_eq!((before(&line), line[0].forgotten), (0, false));
+    }
+}
+
+/// As `setproctitle`, `process.title` and an agent that hides do.
+#[test]
+fn a_script_is_not_undone_by_arguments_that_are_written_over() {
+    let folder = std::env::temp_dir().join(format!("tidegate-title-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let script = folder.join("agent.pl");
+    let text = "$| = 1; <STDIN>; $0 = 'app: worker'; $p = fork;\n\
+                if ($p) { print \"$p\\n\"; wait } else { sleep 60 }\n";
+    std::fs::write(&script, text).unwrap();
+    let mut perl = Command::new("/usr/bin/perl")
+        .arg0("perl")
+        .arg(&script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    settled(perl.id(), "perl");
+    let kin = Kin::new(Arc::default(), Files::start().unwrap());
+    let memory = Memory::default();
+    let own = key(perl.id());
+    kin.remember(own, &memory);
+    std::io::Write::write_all(perl.stdin.as_mut().unwrap(), b"\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(perl.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let worker: u32 = line.trim().parse().unwrap();
+    // What can change is looked at again in a while.
+    let until = Instant::now() + Duration::from_secs(20);
+    let renamed = loop {
+        let line = kin.line(own, &memory);
+        if line[0].arguments.first().is_some_and(|title| title.contains("worker")) {
+            break line;
+        }
+        assert!(Instant::now() < until, "{line:?}");
+        std::thread::yield_now();
+    };
+    let forked = kin.line(key(worker), &memory);
+    let again = kin.line(ProcessKey { exec: own.exec + 1, ..own }, &memory);
+    Command::new("/bin/kill").arg(worker.to_string()).status().unwrap();
+    ended(perl);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let expected = script.to_str();
+    assert_eq!(renamed[0].script.as_deref(), expected);
+    // Its worker has no other.
+    assert_eq!(forked[0].script.as_deref(), expected);
+    // The kernel has seen an exec: another program, however much it looks like it.
+    assert_eq!(again[0].script, None);
+    assert_eq!((again[1].script.as_deref(), again[1].relation), (expected, Relation::Before));
+}
+
 #[test]
 fn another_process_of_the_same_number_is_not_taken() {
     let child = Command::new("sleep").arg("60").spawn().unwrap();
