@@ -130,6 +130,8 @@ pub enum TypeSort {
 
 /// Below are the server's own.
 pub const FIRST_OWN: u32 = 16_384;
+/// The type of the names that its own tables give to what is in a database.
+const NAME: u32 = 19;
 /// Types within types go no deeper.
 const DEEPEST: u32 = 16;
 /// Partitions of partitions, as far as words follow them.
@@ -142,8 +144,13 @@ impl Catalog {
             // Under another name it is the same column.
             let known = self.found(relation.oid, column.number);
             column.class = known.or(column.class).or_else(|| {
-                // The server's own words about structure: `ordinal_position`.
-                let own = relation.oid < FIRST_OWN && &*relation.schema == "information_schema";
+                // The server's own words about structure: `ordinal_position`, `collname`.
+                let own = relation.oid < FIRST_OWN
+                    && match &*relation.schema {
+                        "information_schema" => true,
+                        "pg_catalog" => column.type_oid == NAME,
+                        _ => false,
+                    };
                 self.told_by_name(&relation.name, column).filter(|_| !own)
             });
             if column.class.is_none() {

@@ -114,3 +114,26 @@ fn what_is_not_known_by_table_is_known_by_name() {
     let facts = Cell::quick(b"do $$ begin end $$", &LexingState::default()).unwrap();
     assert!(touches(&facts.statements[0], &catalog()));
 }
+
+#[test]
+fn what_the_server_calls_its_own_things_is_nobodys_name() {
+    let mut catalog = Catalog::default();
+    let mut is_sensitive = |oid, schema: &str, type_oid| {
+        let name = "collname".into();
+        let column = Column { number: 1, name, type_oid, modifier: -1, comment: None, class: None };
+        catalog.learn(Relation {
+            oid,
+            schema: schema.into(),
+            name: "pg_collation".into(),
+            kind: 'r',
+            columns: vec![column],
+            definition: None,
+            parents: Vec::new(),
+        });
+        catalog.relation(oid).unwrap().columns[0].class.is_some()
+    };
+    assert!(!is_sensitive(3_456, "pg_catalog", 19));
+    assert!(is_sensitive(3_457, "pg_catalog", 25));
+    assert!(is_sensitive(16_500, "pg_catalog", 19));
+    assert!(is_sensitive(16_501, "public", 19));
+}
