@@ -15,8 +15,9 @@ use std::fmt;
 use super::catalog::Catalog;
 use super::known;
 use super::scene::Scene;
+use crate::sql::builtin;
 use crate::sql::effect::Use;
-use crate::sql::facts::{CallClass, Doubt, Object, ObjectKind, Origin};
+use crate::sql::facts::{CallClass, Doubt, Object, ObjectKind, Origin, Setting};
 use crate::sql::{Bound, Effect, Effects, Facts, Statement, Verb};
 
 /// Whether the policies allow this action on this thing.
@@ -183,6 +184,9 @@ impl Asking<'_> {
             | ObjectKind::Sequence => {
                 tables(object, self.scene, self.catalog).into_iter().for_each(push);
             }
+            ObjectKind::Index if object.temporary => {
+                tables(object, self.scene, self.catalog).into_iter().for_each(push);
+            }
             ObjectKind::Schema if !object.name.is_empty() => {
                 push(Thing::Schema(object.name.clone()));
             }
@@ -254,20 +258,49 @@ impl Asking<'_> {
             let reads = used == Use::Read;
             let through_another_door = match effect {
                 Effect::Read => called(CallClass::Reads),
-                Effect::Administer => called(CallClass::Administers),
+                Effect::Administer => called(CallClass::Administers) || self.sets_guarded(),
                 _ => false,
             };
             if through_another_door {
                 self.database(effect);
             }
+            // What ALTER drops is a part of what it alters.
+            let dropped = |object: &Object| object.uses.contains(Use::Dropped);
+            let part = effect == Effect::Drop
+                && statement.verb == Verb::Alter
+                && !statement.objects.iter().any(dropped);
+            let used = if part { Use::Defined } else { used };
             for object in statement.objects.iter().filter(|object| object.uses.contains(used)) {
                 if reads && matches!(object.kind, ObjectKind::Function | ObjectKind::Type) {
+                    continue;
+                }
+                if object.kind == ObjectKind::Index && effect == Effect::Create && self.on_own() {
                     continue;
                 }
                 self.thing(effect, object, if reads { bound } else { Bound::NotApplicable });
                 *left = left.without(effect);
             }
         }
+    }
+
+    /// CREATE INDEX on a table of the session's own: the index is that table's.
+    fn on_own(&self) -> bool {
+        let statement = self.statement;
+        let mut tables = statement.objects.iter().filter(|object| {
+            object.kind == ObjectKind::Relation && object.uses.contains(Use::Defined)
+        });
+        statement.verb == Verb::Create
+            && statement.parts.is_empty()
+            && tables.next().is_some_and(|table| is_own(table, self.scene))
+            && tables.next().is_none()
+    }
+
+    /// It may set something that does more than say how the session's texts are read.
+    fn sets_guarded(&self) -> bool {
+        self.statement.session.iter().any(|one| {
+            let any = &*one.setting == "*" && one.value == Setting::Dynamic;
+            any || builtin::guarded_setting(&one.setting).is_some()
+        })
     }
 
     /// What runs that isn't the server's own.

@@ -64,13 +64,23 @@ pub fn class(name: &str) -> CallClass {
         "set_config" | "setseed" | "pg_export_snapshot" | "lo_close" | "pg_notify" => Session,
         _ if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") => Session,
 
+        // Names and sizes in folders of the server's own, as monitoring asks for them.
+        "pg_current_logfile"
+        | "pg_ls_waldir"
+        | "pg_ls_logdir"
+        | "pg_ls_tmpdir"
+        | "pg_ls_archive_statusdir"
+        | "pg_ls_replslotdir"
+        | "pg_ls_logicalmapdir"
+        | "pg_ls_logicalsnapdir"
+        | "pg_ls_summariesdir" => Reads,
+
         "lo_import"
         | "lo_export"
         | "pg_read_file"
         | "pg_read_file_old"
         | "pg_read_binary_file"
         | "pg_stat_file"
-        | "pg_current_logfile"
         | "pg_hba_file_rules"
         | "pg_ident_file_mappings"
         | "pg_show_all_file_settings"
@@ -334,6 +344,7 @@ const LATER: &[(u16, &[&str])] = &[
             "pg_input_error_info",
             "random_normal",
             "pg_stat_get_io",
+            "pg_split_walfile_name",
             "system_user",
         ],
     ),
@@ -350,6 +361,20 @@ const LATER: &[(u16, &[&str])] = &[
             "unicode_assigned",
             "pg_basetype",
             "pg_column_toast_chunk_id",
+            "pg_available_wal_summaries",
+            "pg_get_wait_events",
+            "pg_ls_summariesdir",
+            "pg_stat_get_checkpointer_buffers_written",
+            "pg_stat_get_checkpointer_num_requested",
+            "pg_stat_get_checkpointer_num_timed",
+            "pg_stat_get_checkpointer_restartpoints_performed",
+            "pg_stat_get_checkpointer_restartpoints_requested",
+            "pg_stat_get_checkpointer_restartpoints_timed",
+            "pg_stat_get_checkpointer_stat_reset_time",
+            "pg_stat_get_checkpointer_sync_time",
+            "pg_stat_get_checkpointer_write_time",
+            "pg_wal_summary_contents",
+            "to_regtypemod",
         ],
     ),
     (
@@ -361,7 +386,11 @@ const LATER: &[(u16, &[&str])] = &[
             "crc32",
             "crc32c",
             "gamma",
+            "has_largeobject_privilege",
             "lgamma",
+            "pg_get_acl",
+            "pg_stat_get_checkpointer_num_performed",
+            "pg_stat_get_checkpointer_slru_written",
             "uuidv4",
             "uuidv7",
         ],

@@ -66,6 +66,7 @@ fn each_effect_is_asked_for_on_what_it_touches() {
         ("copy a from stdin", "insert `a`, import `a`"),
         ("create table a (x int)", "create `a`"),
         ("create table a as select * from b", "read `b` all, create `a`"),
+        ("alter table a drop column x", "alter `a`, drop `a`"),
         ("drop schema hr", "drop schema `hr`"),
         ("drop function s.f(int)", "drop function `s.f`"),
         ("drop database shop", "drop the database"),

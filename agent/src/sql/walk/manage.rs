@@ -55,7 +55,10 @@ impl<'t> Walk<'t, '_> {
             }
             Node::LockStmt(of) => {
                 self.verb(Verb::Lock);
-                self.effect(Effect::Administer);
+                // The weakest, which reading takes too, keep nobody from reading and writing.
+                if of.mode > ROW_SHARE {
+                    self.effect(Effect::Administer);
+                }
                 self.ranges(of.relations().iter(), maintained);
             }
             Node::ListenStmt(_) => self.verb(Verb::Listen),
@@ -191,3 +194,6 @@ impl<'t> Walk<'t, '_> {
         });
     }
 }
+
+/// The lock that SELECT … FOR UPDATE takes; below it there is only that of SELECT.
+const ROW_SHARE: i32 = 2;
