@@ -47,7 +47,7 @@ pub(super) fn touched_by(facts: &Facts, catalog: &Catalog) -> Vec<Touched> {
             let Some(called) = &column.name else {
                 let known = all.len();
                 if let Some(object) = object {
-                    let columns = star(object, catalog);
+                    let columns = star(object, column.place, catalog);
                     all.extend(columns.map(|one| Touched { uses: uses(), ..one }));
                 }
                 if all.len() == known {
@@ -84,12 +84,20 @@ fn is_table(object: &&Object) -> bool {
 }
 
 /// The columns that a `*` stands for. Of a bare name that several tables have, each:
-/// which one it is only the server knows.
-fn star<'c>(object: &'c Object, catalog: &'c Catalog) -> impl Iterator<Item = Touched> {
+/// which one it is only the server knows. With a place, the one that is there.
+fn star<'c>(
+    object: &'c Object,
+    place: Option<u32>,
+    catalog: &'c Catalog,
+) -> impl Iterator<Item = Touched> {
     let table = Some(object).filter(is_table);
     let named = table.map(|one| catalog.named(one.schema.as_deref(), &one.name));
     let relations = named.into_iter().flatten().take(MOST_RELATIONS);
-    let columns = relations.flat_map(|one| one.columns.iter().map(move |column| (one, column)));
+    let columns = relations.flat_map(move |one| {
+        let there = move |at: &usize| place.is_none_or(|place| place as usize == *at);
+        let columns = (0..).zip(&one.columns).filter(move |(at, _)| there(at));
+        columns.map(move |(_, column)| (one, column))
+    });
     columns.map(|(one, column)| Touched {
         table: format!("{}.{}", one.schema, one.name).into(),
         column: Some(column.name.clone()),
