@@ -343,6 +343,11 @@ fn client_error(fault: Fault) -> WireError {
     fault.at(Side::Client)
 }
 
+/// While a COPY takes the client's data there is nothing else that it may send.
+fn within_copy(message: &'static str) -> WireError {
+    client_error(Fault::OutOfPlace { message, phase: "a COPY takes its data" })
+}
+
 fn server_error(fault: Fault) -> WireError {
     fault.at(Side::Server)
 }

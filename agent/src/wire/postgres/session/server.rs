@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::objects::{Described, Description, Made};
 use super::outcome::{Ending, Outcome};
 use super::request::{Answer, Copying, Kind, Origin, Pending};
-use super::{Gate, Phase, Session, server_error};
+use super::{Gate, Phase, Session, server_error, within_copy};
 use crate::wire::postgres::backend::{self, Backend, Transaction};
 use crate::wire::postgres::error::{Fault, WireError};
 use crate::wire::postgres::fields::Fields;
@@ -128,7 +128,7 @@ impl<G: Gate> Session<G> {
         let found = match answered {
             Answered::More(found) => found,
             Answered::CopyIn => {
-                self.copy_in();
+                self.copy_in()?;
                 Found::Plain
             }
             Answered::Done(found, ending) => {
@@ -247,8 +247,10 @@ impl<G: Gate> Session<G> {
 
     /// A COPY from the client begins. What the client had sent before it could
     /// know is read by the server as part of the COPY: Syncs up to a CopyDone
-    /// are forgotten, and that CopyDone is the COPY's own.
-    fn copy_in(&mut self) {
+    /// are forgotten, and that CopyDone is the COPY's own. Anything else is lost, and by
+    /// some servers the session with it; unless the COPY fails before it reads: then all
+    /// of it is run, the Syncs too. Nobody can know.
+    fn copy_in(&mut self) -> Result<(), WireError> {
         loop {
             match self.queue.get(1).map(|next| &next.kind) {
                 Some(Kind::Sync) => self.loose = self.loose.saturating_add(1),
@@ -259,7 +261,11 @@ impl<G: Gate> Session<G> {
                     }
                     break;
                 }
-                _ => break,
+                Some(_) => {
+                    let message = self.queue.get(1).map_or("a request", Pending::name);
+                    return Err(within_copy(message));
+                }
+                None => break,
             }
             self.queue.remove(1);
         }
@@ -268,6 +274,7 @@ impl<G: Gate> Session<G> {
             matches!(self.queue.front().map(|head| &head.kind), Some(Kind::Execute { .. }));
         let comes = self.queue.iter().all(|next| !matches!(next.kind, Kind::Sync));
         self.since_sync |= pipelined && comes;
+        Ok(())
     }
 
     fn error(&mut self, fields: Fields<'_>) -> Result<Found, WireError> {
