@@ -2,6 +2,7 @@
 //!
 //! Reading the log is recorded in it, as far as an agent is there to do so.
 
+mod moment;
 mod page;
 mod search;
 
@@ -120,12 +121,13 @@ struct Export {
     /// In which form
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "jsonl")]
     format: ExportFormat,
-    /// Only what happened since: `15m` ago, or a time in RFC 3339
-    #[arg(long, value_name = "WHEN", value_parser = search::moment)]
-    since: Option<search::Moment>,
+    /// Only what happened since: `15m` ago, `yesterday`, or a time such as 2026-11-21 or
+    /// 2026-11-21T10:00:00Z (UTC where no zone is named)
+    #[arg(long, value_name = "WHEN", value_parser = moment::moment)]
+    since: Option<moment::Moment>,
     /// Only what happened before
-    #[arg(long, value_name = "WHEN", value_parser = search::moment)]
-    until: Option<search::Moment>,
+    #[arg(long, value_name = "WHEN", value_parser = moment::moment)]
+    until: Option<moment::Moment>,
     #[command(flatten)]
     place: Where,
 }
@@ -397,6 +399,7 @@ impl Tiles {
 
 impl Export {
     fn carry_out(self) -> Result<Exit, Failure> {
+        let span = moment::span(self.since, self.until)?;
         let folder = self.place.folder()?;
         self.place.tell(&folder);
         become_owner(&folder)?;
@@ -405,7 +408,6 @@ impl Export {
             ExportFormat::Csv => Form::Csv,
             ExportFormat::Ocsf => Form::Ocsf,
         };
-        let span = (self.since.map(search::Moment::micros), self.until.map(search::Moment::micros));
         let mut out = BufWriter::new(std::io::stdout().lock());
         let exported = export::export(&folder, form, span, &mut out);
         let Exported { records, unread, broken } = exported.map_err(|error| match error {

@@ -373,6 +373,8 @@ fn durations_are_read_and_written() {
         assert_eq!(write_duration(Duration::from_millis(millis)), text);
     }
     assert_eq!(write_duration(Duration::ZERO), "0s");
+    let week = parse_duration("1w").unwrap();
+    assert_eq!((week, write_duration(week)), (parse_duration("7d").unwrap(), "7d".to_owned()));
     for text in [
         "",
         "10",

@@ -111,7 +111,9 @@ fn parse(text: &str) -> Option<Timestamp> {
     for (place, digit) in fraction.chars().enumerate().take(9) {
         nanos += u64::from(digit.to_digit(10)?) * 10_u64.pow(8 - u32::try_from(place).ok()?);
     }
-    let seconds = days(year, month, day)? * 86_400 + hour * 3600 + minute * 60 + second;
+    // The 30th of February is the 2nd of March.
+    let date = days(year, month, day).filter(|days| civil(*days) == (year, month, day))?;
+    let seconds = date * 86_400 + hour * 3600 + minute * 60 + second;
     let seconds = match zone.split_at_checked(1)? {
         ("Z" | "z", "") => seconds,
         (sign, offset) => {

@@ -1,10 +1,10 @@
 //! `tidegate audit search`.
 
 use std::io::Write;
-use std::time::Duration;
 
 use clap::Args;
 
+use super::moment::{Moment, moment, span};
 use super::{Where, index_failure, page};
 use crate::audit::index::{Born, Index};
 use crate::audit::record::KINDS;
@@ -12,8 +12,6 @@ use crate::audit::search::Query;
 use crate::audit::{Folder, Verdict};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
-use crate::config;
-use crate::model::Timestamp;
 
 /// Finds statements, and what else was recorded, by who, what, where and when
 ///
@@ -25,7 +23,8 @@ pub struct Search {
     /// Words in the statement, or names of what it touches
     #[arg(value_name = "WORDS")]
     words: Vec<String>,
-    /// Only what happened since: `7d` ago, or a time in RFC 3339
+    /// Only what happened since: `7d` ago, `yesterday`, or a time such as 2026-11-21 or
+    /// 2026-11-21T10:00:00Z (UTC where no zone is named)
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Moment>,
     /// Only what happened before
@@ -98,7 +97,7 @@ pub struct Search {
     #[arg(long)]
     oldest: bool,
     /// At most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = count)]
     limit: usize,
     /// The form of the output
     #[arg(short, long, value_name = "FORM", value_enum, default_value = "table")]
@@ -116,36 +115,6 @@ Examples:
   tidegate audit search --trace 4bf92f3577b34da6a3ce929d0e0e4736
   tidegate audit search --verdict refused -o json";
 
-#[derive(Clone, Copy, Debug)]
-pub enum Moment {
-    Ago(Duration),
-    At(Timestamp),
-}
-
-pub fn moment(text: &str) -> Result<Moment, String> {
-    if let Ok(at) = text.parse() {
-        return Ok(Moment::At(at));
-    }
-    config::parse_duration(text).map(Moment::Ago).map_err(|_| {
-        format!(
-            "`{text}` is neither a duration such as `15m` nor a time such as 2026-11-21T10:00:00Z"
-        )
-    })
-}
-
-impl Moment {
-    /// Since 1970.
-    pub fn micros(self) -> u64 {
-        match self {
-            Self::At(at) => at.0 / 1_000,
-            Self::Ago(ago) => {
-                let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
-                (Timestamp::now().0 / 1_000).saturating_sub(ago)
-            }
-        }
-    }
-}
-
 fn kind(text: &str) -> Result<String, String> {
     let events = KINDS.iter().filter(|(code, _)| *code >= FIRST_EVENT);
     let mut known: Vec<&str> = Vec::new();
@@ -162,6 +131,14 @@ fn kind(text: &str) -> Result<String, String> {
 
 /// Those before are told once, for others to refer to.
 const FIRST_EVENT: u8 = 16;
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it is at least 1: with 0 nothing would be told".into()),
+        Ok(count) => Ok(count),
+        Err(_) => Err(format!("`{text}` is no count")),
+    }
+}
 
 fn verdict(text: &str) -> Result<Verdict, String> {
     Verdict::from_word(text).ok_or_else(|| {
@@ -194,11 +171,13 @@ fn up_to_date(folder: &Folder) -> Result<Index, Failure> {
 
 impl Search {
     pub fn carry_out(self) -> Result<Exit, Failure> {
+        // What can't be asked is no reading.
+        span(self.since, self.until)?;
         let folder = self.place.folder()?;
         let form = self.output;
         self.place.tell(&folder);
         super::become_owner(&folder)?;
-        let query = self.query();
+        let query = self.query()?;
         let index = up_to_date(&folder)?;
         for told in index.ambiguous(&query).map_err(index_failure)? {
             crate::cli::say(&told);
@@ -231,11 +210,12 @@ impl Search {
         Ok(Exit::Ok)
     }
 
-    fn query(self) -> Query {
-        Query {
+    fn query(self) -> Result<Query, Failure> {
+        let (since, until) = span(self.since, self.until)?;
+        Ok(Query {
             words: (!self.words.is_empty()).then(|| self.words.join(" ")),
-            since: self.since.map(Moment::micros),
-            until: self.until.map(Moment::micros),
+            since,
+            until,
             kinds: self.kind,
             user: self.user,
             exe: self.exe,
@@ -257,6 +237,18 @@ impl Search {
             sqlstate: self.sqlstate,
             oldest: self.oldest || self.first,
             limit: if self.first { 1 } else { self.limit },
-        }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_at_all_is_no_count() {
+        assert_eq!(count("1"), Ok(1));
+        assert!(count("0").unwrap_err().contains("at least 1"));
+        assert!(count("x").unwrap_err().contains("`x` is no count"));
     }
 }
