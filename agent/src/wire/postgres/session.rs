@@ -110,6 +110,10 @@ pub struct Session<G: Gate> {
     /// inside a COPY that failed, of which nobody can know whether the server
     /// read them before or after it failed.
     loose: u32,
+    /// A COPY from the client has failed before its end, with requests behind it: failed
+    /// before it read them, and they are run; or by reading them. Only the session's end
+    /// can follow.
+    lost: bool,
     queue: VecDeque<Pending<G>>,
     /// The latest Sync, and the latest request that can change what names mean.
     last_sync: u64,
@@ -146,6 +150,7 @@ impl<G: Gate> Session<G> {
             since_sync: false,
             skipping: false,
             loose: 0,
+            lost: false,
             queue: VecDeque::new(),
             last_sync: 0,
             last_renaming: 0,
@@ -341,11 +346,6 @@ impl<G: Gate> Session<G> {
 
 fn client_error(fault: Fault) -> WireError {
     fault.at(Side::Client)
-}
-
-/// While a COPY takes the client's data there is nothing else that it may send.
-fn within_copy(message: &'static str) -> WireError {
-    client_error(Fault::OutOfPlace { message, phase: "a COPY takes its data" })
 }
 
 fn server_error(fault: Fault) -> WireError {

@@ -10,7 +10,7 @@ use super::refusal::{CANCELLED, Refusal, Refused};
 use super::request::{
     Answer, ClientStep, Copying, Draft, Kind, Pending, Request, Runs, Simple, Ticket,
 };
-use super::{Gate, Phase, Session, client_error, within_copy};
+use super::{Gate, Phase, Session, client_error};
 use crate::wire::postgres::error::{Fault, Side, WireError};
 use crate::wire::postgres::framer::{Frame, Part};
 use crate::wire::postgres::frontend::{self, Close, Describe, Frontend, Object};
@@ -41,10 +41,6 @@ impl<G: Gate> Session<G> {
         }
         if frame.part != Part::Whole {
             return Err(Fault::Undecided.at(Side::Inside));
-        }
-        let ends = matches!(frame.tag, b'S' | b'H' | b'c' | b'f' | b'X' | b'p');
-        if !ends && self.copying() == (Copying::In { ended: false }) {
-            return Err(within_copy(frontend::name(frame.tag)));
         }
         let message =
             Frontend::decode(frame.tag, frame.body(), &self.common.limits).map_err(client_error)?;

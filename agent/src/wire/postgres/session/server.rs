@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::objects::{Described, Description, Made};
 use super::outcome::{Ending, Outcome};
 use super::request::{Answer, Copying, Kind, Origin, Pending};
-use super::{Gate, Phase, Session, server_error, within_copy};
+use super::{Gate, Phase, Session, server_error};
 use crate::wire::postgres::backend::{self, Backend, Transaction};
 use crate::wire::postgres::error::{Fault, WireError};
 use crate::wire::postgres::fields::Fields;
@@ -67,6 +67,9 @@ impl<G: Gate> Session<G> {
     #[inline]
     pub fn server<'s>(&'s mut self, frame: &Frame<'_>) -> Result<ServerStep<'s, G>, WireError> {
         let found = match frame.tag {
+            _ if self.lost && !matches!(frame.tag, b'E' | b'N' | b'S' | b'A') => {
+                return Err(self.unexpected(frame.tag));
+            }
             b'D' => match self.queue.front_mut() {
                 Some(head) if head.takes_rows() => {
                     head.rows += u64::from(matches!(frame.part, Part::Whole | Part::First));
@@ -128,7 +131,7 @@ impl<G: Gate> Session<G> {
         let found = match answered {
             Answered::More(found) => found,
             Answered::CopyIn => {
-                self.copy_in()?;
+                self.copy_in();
                 Found::Plain
             }
             Answered::Done(found, ending) => {
@@ -247,10 +250,9 @@ impl<G: Gate> Session<G> {
 
     /// A COPY from the client begins. What the client had sent before it could
     /// know is read by the server as part of the COPY: Syncs up to a CopyDone
-    /// are forgotten, and that CopyDone is the COPY's own. Anything else is lost, and by
-    /// some servers the session with it; unless the COPY fails before it reads: then all
-    /// of it is run, the Syncs too. Nobody can know.
-    fn copy_in(&mut self) -> Result<(), WireError> {
+    /// are forgotten, and that CopyDone is the COPY's own. Anything else is lost by some
+    /// servers, and by others the session with it.
+    fn copy_in(&mut self) {
         loop {
             match self.queue.get(1).map(|next| &next.kind) {
                 Some(Kind::Sync) => self.loose = self.loose.saturating_add(1),
@@ -261,11 +263,7 @@ impl<G: Gate> Session<G> {
                     }
                     break;
                 }
-                Some(_) => {
-                    let message = self.queue.get(1).map_or("a request", Pending::name);
-                    return Err(within_copy(message));
-                }
-                None => break,
+                _ => break,
             }
             self.queue.remove(1);
         }
@@ -274,7 +272,6 @@ impl<G: Gate> Session<G> {
             matches!(self.queue.front().map(|head| &head.kind), Some(Kind::Execute { .. }));
         let comes = self.queue.iter().all(|next| !matches!(next.kind, Kind::Sync));
         self.since_sync |= pipelined && comes;
-        Ok(())
     }
 
     fn error(&mut self, fields: Fields<'_>) -> Result<Found, WireError> {
@@ -293,6 +290,10 @@ impl<G: Gate> Session<G> {
             self.close();
             return Ok(Found::OfLast(What::Error));
         }
+        if self.lost {
+            return Err(self.unexpected(b'E'));
+        }
+        self.lost = self.queue.len() > 1 && self.copying() == (Copying::In { ended: false });
         if self.is_unsynced() && self.queue.iter().any(|next| matches!(next.kind, Kind::Sync)) {
             return Err(self.unexpected(b'E'));
         }
@@ -335,7 +336,9 @@ impl<G: Gate> Session<G> {
                     self.failed(&head);
                     self.finish(head, ending);
                 }
-                self.skip();
+                if !self.lost {
+                    self.skip();
+                }
                 return Ok(found(true));
             }
         }

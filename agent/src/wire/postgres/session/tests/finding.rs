@@ -147,7 +147,7 @@ fn nobody_waits_for_a_server_that_waits_for_data() {
 
 /// The Parse may fail, and what follows its Sync be run by the name's old meaning.
 #[test]
-fn a_name_is_waited_for_while_a_copy_comes_and_unknown_while_one_goes_both_ways() {
+fn a_name_is_waited_for_while_a_copy_comes_and_unknown_while_one_goes() {
     let bound = |bench: &mut Bench| {
         bench.client.feed(&bind("", "q"));
         let frame = bench.client.frame().unwrap().unwrap();
@@ -158,7 +158,7 @@ fn a_name_is_waited_for_while_a_copy_comes_and_unknown_while_one_goes_both_ways(
         }
     };
     for (copy, begins, expected) in
-        [("copy t to stdout", b'H', "waits"), ("start_replication", b'W', "unknown")]
+        [("copy t to stdout", b'H', "waits"), ("copy t from stdin", b'G', "unknown")]
     {
         let mut bench = with_q();
         bench.client(&query(copy)).unwrap();
