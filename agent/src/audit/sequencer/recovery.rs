@@ -48,6 +48,7 @@ impl Work {
         let writer = left.writer;
         self.tidy(writer)?;
         let files = Segments::written_by(&self.shared.folder, writer)?;
+        self.learn(left)?;
         self.catch_up(left, &files)?;
         let before = left.sequenced;
         let mut torn = Vec::new();
@@ -85,7 +86,8 @@ impl Work {
                 sealed::seal(&self.shared.folder, path, &bytes)?;
             }
         }
-        if !torn.is_empty() || missing > 0 || !damaged.is_empty() {
+        let wrong = !torn.is_empty() || missing > 0 || !damaged.is_empty();
+        if wrong {
             tracing::error!(
                 "writer {writer} died: {} torn tails were cut, {missing} records that were in the \
                  tree are missing, {} segments can't be read",
@@ -94,6 +96,11 @@ impl Work {
             );
         }
         self.pay()?;
+        let lock = self.shared.folder.lock(writer);
+        if !wrong && left.sequenced == before && !lock.exists() {
+            // It has ended in order since.
+            return self.signer.finish(writer).map_err(LogError::Unwritable);
+        }
         self.log.tell(
             Body::Recovered,
             &json!({
@@ -106,7 +113,20 @@ impl Work {
             }),
         )?;
         self.signer.finish(writer).map_err(LogError::Unwritable)?;
-        let _ = std::fs::remove_file(self.shared.folder.lock(writer));
+        let _ = std::fs::remove_file(lock);
+        Ok(())
+    }
+
+    /// What it has brought in since this process was told of it: it went on for as long
+    /// as it had connections.
+    fn learn(&self, left: &mut LogWriter) -> Result<(), LogError> {
+        for note in self.tree.notes()? {
+            let Some(batch) = note::peek(&note).map(|head| head.batch) else { continue };
+            let end = batch.first.saturating_add(batch.count);
+            if batch.writer == left.writer && end > left.sequenced {
+                (left.sequenced, left.note) = (end, Some(note));
+            }
+        }
         Ok(())
     }
 

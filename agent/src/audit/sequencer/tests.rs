@@ -138,6 +138,40 @@ fn a_loss_of_power_takes_no_head_but_the_last() {
     assert_eq!(verified.records, keeper.0.lock().unwrap().size());
 }
 
+/// As in an upgrade: the one before goes on for a while, and ends in order or dies.
+#[test]
+fn who_was_there_before_may_go_on_and_end_later() {
+    for in_order in [true, false] {
+        let (scratch, keeper) = (Scratch::new(), Keeper::new());
+        let mut before = Writing::start(&scratch, &keeper);
+        before.write(10);
+        before.work.turn().unwrap();
+        let mut next = Writing::start(&scratch, &keeper);
+        next.write(10);
+        next.work.turn().unwrap();
+        before.write(10);
+        before.work.turn().unwrap();
+        if in_order {
+            before.work.shared.lock().end();
+            before.work.turn().unwrap();
+            before.work.finish().unwrap();
+        }
+        drop(before);
+        for _ in 0..3 {
+            next.work.look_again = Instant::now();
+            next.work.turn().unwrap();
+        }
+        assert!(next.work.unfinished.is_empty());
+        assert!(keeper.0.lock().unwrap().unfinished().iter().all(|left| left.writer != 1));
+        let verified = check(&scratch.0);
+        assert!(verified.is_whole(), "{verified:#?}");
+        assert_eq!(verified.tail, 0);
+        let all = records(&Folder::new(&scratch.0));
+        let told = all.iter().any(|(_, body)| matches!(body, Body::Recovered(_)));
+        assert_eq!(told, !in_order);
+    }
+}
+
 /// Signs, and says so too late, or says something else.
 struct Late {
     keeper: Keeper,
