@@ -1,12 +1,16 @@
 //! Records for others: JSON lines, CSV, and OCSF's Datastore Activity.
 
+mod ocsf;
+mod sessions;
+
 use std::io::{self, Write};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::record::{self, RecordId};
 use super::render::{Definitions, render};
 use super::store::{Folder, Segment, StoreError, segments};
+use sessions::Sessions;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -49,6 +53,7 @@ pub fn export(
     if form == Form::Csv {
         writeln!(out, "{}", COLUMNS.map(|(name, _)| name).join(","))?;
     }
+    let mut sessions = Sessions::default();
     for ((writer, _), path) in segments::files(folder)? {
         let segment = match Segment::still(&path) {
             Ok(Some(segment)) => segment,
@@ -58,11 +63,14 @@ pub fn export(
                 continue;
             }
         };
-        if let Segment::Sealed(sealed) = &segment
-            && (since.is_some_and(|since| sealed.latest < since)
-                || until.is_some_and(|until| sealed.earliest >= until))
-        {
-            continue;
+        if let Segment::Sealed(sealed) = &segment {
+            if since.is_some_and(|since| sealed.latest < since) {
+                sessions.skip(writer, path);
+                continue;
+            }
+            if until.is_some_and(|until| sealed.earliest >= until) {
+                continue;
+            }
         }
         let mut known = Definitions::default();
         let mut failed = None;
@@ -77,11 +85,15 @@ pub fn export(
                 return;
             };
             known.learn(id, &body);
+            sessions.learn(id, &body, &mut known);
             let Some(at) = body.at().filter(|_| failed.is_none()) else { return };
             if since.is_some_and(|since| at < since) || until.is_some_and(|until| at >= until) {
+                sessions.end(id, &body, &mut known);
                 return;
             }
-            let record = render(id, &body, &mut known);
+            let mut record = render(id, &body, &mut known);
+            sessions.tell(writer, &mut record);
+            sessions.end(id, &body, &mut known);
             if let Some(line) = line(form, id, at, &record) {
                 exported.records += 1;
                 failed = writeln!(out, "{line}").err();
@@ -110,7 +122,7 @@ fn line(form: Form, id: RecordId, at: u64, record: &Value) -> Option<String> {
                 .collect::<Vec<_>>()
                 .join(","),
         ),
-        Form::Ocsf => ocsf(id, at, record).map(|event| harmless(&event.to_string())),
+        Form::Ocsf => ocsf::event(id, at, record).map(|event| harmless(&event.to_string())),
     }
 }
 
@@ -156,138 +168,7 @@ fn field(value: Option<&Value>) -> String {
     }
 }
 
-/// The event of OCSF for what touches a database; `None` for the agent's own.
-pub fn ocsf(id: RecordId, at: u64, record: &Value) -> Option<Value> {
-    let get = |pointer: &str| record.pointer(pointer).filter(|value| !value.is_null()).cloned();
-    let kind = record.get("kind")?.as_str()?;
-    let (activity, name) = match kind {
-        "statement" => activity(record),
-        "opened" | "session" => (ACTIVITY_CONNECT, "Connect"),
-        "outcome" | "summed" | "closed" | "transaction" | "renamed" | "doubted" => {
-            (ACTIVITY_OTHER, "Other")
-        }
-        _ => return None,
-    };
-    let verdict = get("/statement/verdict");
-    let refused = verdict.as_ref().and_then(Value::as_str) == Some("refused");
-    let failed = get("/outcome/sqlstate").is_some() || get("/session/refused_login").is_some();
-    let (status, status_name) = match (refused || failed, kind) {
-        (true, _) => (2, "Failure"),
-        (false, "statement") => (0, "Unknown"),
-        (false, _) => (1, "Success"),
-    };
-    let severity = if refused { (3, "Medium") } else { (1, "Informational") };
-    let address = |pointer: &str| {
-        let text = get(pointer)?.as_str()?.to_owned();
-        let (ip, port) = text.rsplit_once(':')?;
-        let port: u16 = port.parse().ok()?;
-        Some(json!({ "ip": ip.trim_matches(['[', ']']), "port": port }))
-    };
-    let process = json!({
-        "pid": get("/process/key/tgid"),
-        "name": get("/process/comm"),
-        "cmd_line": command(record),
-        "file": get("/process/exe").map(|path| json!({
-            "path": path,
-            "name": path.as_str().and_then(|path| path.rsplit('/').next()),
-            "type_id": 1,
-        })),
-    });
-    let user = json!({
-        "uid": get("/process/uid").map(|uid| uid.to_string()),
-        "name": get("/process/user"),
-    });
-    let mut event = json!({
-        "activity_id": activity,
-        "activity_name": name,
-        "actor": { "process": process, "user": user },
-        "count": get("/summed/times").filter(|times| *times != json!(0)),
-        "category_uid": 6,
-        "category_name": "Application Activity",
-        "class_uid": CLASS,
-        "class_name": "Datastore Activity",
-        "type_uid": CLASS * 100 + activity,
-        "type_name": format!("Datastore Activity: {name}"),
-        "time": at / 1_000,
-        "severity_id": severity.0,
-        "severity": severity.1,
-        "status_id": status,
-        "status": status_name,
-        "status_code": get("/outcome/sqlstate").or_else(|| get("/session/refused_login")),
-        "duration": get("/outcome/latency_us").and_then(|us| us.as_u64()).map(|us| us / 1_000),
-        "metadata": {
-            "version": "1.6.0",
-            "product": { "name": "tidegate", "vendor_name": "tidegate",
-                         "version": env!("CARGO_PKG_VERSION") },
-            "uid": id.to_string(),
-            "sequence": get("/sequence"),
-            "log_name": "tidegate",
-        },
-        // One of the two must be there; a connection always has its endpoint.
-        "src_endpoint": address("/flow/client").unwrap_or_else(|| json!({ "uid": "unknown" })),
-        "dst_endpoint": address("/flow/destination"),
-        "database": { "type_id": 1, "type": "Relational",
-                      "name": get("/session/database").or_else(|| get("/flow/rule")) },
-        "type": "Database",
-        "type_id": 1,
-        "query_info": get("/statement/text").or_else(|| get("/statement/fingerprint")).map(|text| {
-            json!({ "query_string": text, "uid": get("/statement/fingerprint") })
-        }),
-        "unmapped": { "tidegate": record },
-    });
-    strip(&mut event);
-    Some(event)
-}
-
-/// By what the statement does first of all.
-fn activity(record: &Value) -> (u64, &'static str) {
-    let effects = record.pointer("/statement/effects").and_then(Value::as_array);
-    let has = |word: &str| {
-        effects.is_some_and(|all| all.iter().any(|effect| effect.as_str() == Some(word)))
-    };
-    let words = [
-        ("insert", 5, "Write"),
-        ("import", 5, "Write"),
-        ("update", 2, "Update"),
-        ("delete", 7, "Delete"),
-        ("truncate", 7, "Delete"),
-        ("drop", 7, "Delete"),
-        ("create", 6, "Create"),
-        ("export", 1, "Read"),
-        ("read", 4, "Query"),
-    ];
-    let found = words.iter().find(|(word, ..)| has(word));
-    found.map_or((ACTIVITY_OTHER, "Other"), |(_, id, name)| (*id, *name))
-}
-
-fn command(record: &Value) -> Option<String> {
-    let arguments: Vec<String> =
-        serde_json::from_value(record.pointer("/process/command")?.clone()).ok()?;
-    Some(crate::model::command_line(&arguments))
-}
-
-/// Takes out what isn't known: OCSF has no nulls.
-fn strip(value: &mut Value) {
-    if let Value::Object(fields) = value {
-        let kept: Map<String, Value> = std::mem::take(fields)
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, mut value)| {
-                if key != "unmapped" {
-                    strip(&mut value);
-                }
-                (key, value)
-            })
-            .collect();
-        *fields = kept;
-    }
-}
-
-const CLASS: u64 = 6005;
-const ACTIVITY_CONNECT: u64 = 3;
-const ACTIVITY_OTHER: u64 = 99;
-
-const COLUMNS: [(&str, &[&str]); 26] = [
+const COLUMNS: [(&str, &[&str]); 29] = [
     ("record", &["/record"]),
     ("at", &["/at"]),
     ("kind", &["/kind"]),
@@ -301,6 +182,9 @@ const COLUMNS: [(&str, &[&str]); 26] = [
     ("container", &["/process/workload/container"]),
     ("pod", &["/process/workload/pod"]),
     ("agent", &["/process/actor/name"]),
+    ("actor_kind", &["/process/actor/kind"]),
+    ("person", &["/process/actor/person/name", "/process/actor/person/user/value"]),
+    ("client", &["/flow/client"]),
     ("flow", &["/flow/id"]),
     ("destination", &["/flow/destination"]),
     ("database", &["/session/database"]),

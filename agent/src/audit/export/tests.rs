@@ -1,14 +1,17 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::audit::Touched;
 use crate::audit::frame::{self, Found};
 use crate::audit::log::tests::{Keeper, Scratch, flow, small};
-use crate::audit::{Ending, Log, Outcome, Statement, Verdict, Way};
-use crate::model::{Carried, Mode};
+use crate::audit::{Ending, Log, Outcome, Sequencer, Statement, Verdict, Way};
+use crate::model::{Carried, EventKind, Mode, RefusedWhy, samples};
 use crate::sql::Strings;
 
 fn written() -> Scratch {
+    filled(false)
+}
+
+/// `connects`: also such as came to nothing.
+fn filled(connects: bool) -> Scratch {
     let scratch = Scratch::new();
     let log = Log::open(&scratch.0, &Keeper::new().welcome(small())).unwrap();
     let connection = log.connection(flow(7, Mode::Strict));
@@ -26,12 +29,27 @@ fn written() -> Scratch {
     let sealed = connection.intent(&statement).unwrap();
     let outcome = Outcome { sqlstate: Some("42501"), ..Outcome::new(Ending::Refused) };
     connection.outcome(&sealed, &outcome);
+    let observed = |kind| crate::model::Event {
+        schema: crate::model::EVENT_SCHEMA,
+        at: crate::model::Timestamp::now(),
+        kind,
+    };
+    let refused = EventKind::Refused {
+        why: RefusedWhy::DirectDial,
+        process: Box::new(samples::flow().process),
+        destination: samples::flow().destination,
+        netns: 1,
+    };
+    let failed = EventKind::Failed { flow: flow(9, Mode::Strict), error: "no route".into() };
+    for kind in [refused, failed].into_iter().filter(|_| connects) {
+        log.tell(crate::audit::record::Body::Observed, &observed(kind)).unwrap();
+    }
     log.tell(crate::audit::record::Body::Agent, &serde_json::json!({ "what": "started" })).unwrap();
     scratch
 }
 
 fn lines(form: Form, span: Span) -> Vec<String> {
-    let scratch = written();
+    let scratch = filled(true);
     let mut out = Vec::new();
     export(&Folder::new(&scratch.0), form, span, &mut out).unwrap();
     String::from_utf8(out).unwrap().lines().map(ToOwned::to_owned).collect()
@@ -44,12 +62,12 @@ fn is_harmless(line: &str) {
 #[test]
 fn json_lines_hold_every_record_with_what_it_refers_to() {
     let lines = lines(Form::Jsonl, (None, None));
-    assert_eq!(lines.len(), 5);
+    assert_eq!(lines.len(), 7);
     for line in &lines {
         is_harmless(line);
         let record: Value = serde_json::from_str(line).unwrap();
         assert_eq!(record["schema"], 1);
-        if record["kind"] != "agent" {
+        if !["agent", "observed"].iter().any(|kind| record["kind"] == *kind) {
             assert_eq!(record["process"]["comm"], "psql");
             assert_eq!(record["flow"]["rule"], "db.example:5432");
         }
@@ -65,13 +83,13 @@ fn json_lines_hold_every_record_with_what_it_refers_to() {
 fn a_time_bounds_an_export() {
     assert!(lines(Form::Jsonl, (Some(u64::MAX), None)).is_empty());
     assert!(lines(Form::Jsonl, (None, Some(1))).is_empty());
-    assert_eq!(lines(Form::Jsonl, (Some(1), Some(u64::MAX))).len(), 5);
+    assert_eq!(lines(Form::Jsonl, (Some(1), Some(u64::MAX))).len(), 7);
 }
 
 #[test]
 fn a_sheet_has_a_field_for_each_column_and_no_formulas() {
     let lines = lines(Form::Csv, (None, None));
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines.len(), 8);
     for line in &lines {
         is_harmless(line);
         // Quoted fields hold no line breaks: count what stands between commas.
@@ -86,6 +104,16 @@ fn a_sheet_has_a_field_for_each_column_and_no_formulas() {
         assert_eq!((fields, quoted), (COLUMNS.len(), false), "{line}");
     }
     assert!(lines[2].contains("\"'=cmd|"), "{}", lines[2]);
+    // Each of a connection's records says as whom and where, its first apart.
+    let at = |name: &str| COLUMNS.iter().position(|(known, _)| *known == name).unwrap();
+    let field = |line: &str, name: &str| line.split(',').nth(at(name)).unwrap().to_owned();
+    for line in &lines[2..5] {
+        assert_eq!(field(line, "database"), "shop", "{line}");
+        assert!(field(line, "role").contains("=cmd|"), "{line}");
+        assert!(!field(line, "client").is_empty(), "{line}");
+    }
+    let kind = samples::flow().actor.kind.word();
+    assert!(lines[1..5].iter().all(|line| field(line, "actor_kind") == kind), "{lines:?}");
 }
 
 /// What version 1.6 of the schema requires of class 6005 and of the objects in
@@ -115,7 +143,10 @@ fn ocsf_events_have_all_that_is_required() {
     ];
     let lines = lines(Form::Ocsf, (None, None));
     // The agent's own start is no datastore's activity.
-    assert_eq!(lines.len(), 4);
+    assert_eq!(lines.len(), 6);
+    if let Some(file) = std::env::var_os("OCSF_EVENTS") {
+        std::fs::write(file, lines.join("\n")).unwrap();
+    }
     for line in &lines {
         is_harmless(line);
         let event: Value = serde_json::from_str(line).unwrap();
@@ -142,7 +173,67 @@ fn ocsf_events_have_all_that_is_required() {
     let statement: Value = serde_json::from_str(&lines[2]).unwrap();
     assert_eq!(statement["status_id"], 2, "refused");
     assert_eq!(statement["severity_id"], 3);
-    let _ = Arc::new(());
+    let user = &statement["actor"]["user"];
+    assert_eq!(user["account"]["name"], "=cmd|' /C calc'!A1");
+    assert_eq!(user["type"], samples::flow().actor.kind.word());
+    // The settings' name of the database is not the database's.
+    assert_eq!(statement["database"]["name"], "shop");
+    assert_eq!(statement["database"]["uid"], "db.example:5432");
+    for (line, detail) in lines[4..].iter().zip(["direct-dial", "no route"]) {
+        let connect: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&connect["activity_id"], &connect["status_id"]), (&3.into(), &2.into()));
+        assert_eq!(connect["status_detail"], detail);
+        assert!(connect["dst_endpoint"]["port"].is_u64(), "{line}");
+        assert!(connect["actor"]["process"]["pid"].is_u64(), "{line}");
+    }
+}
+
+/// A session may be older than the time that is asked for, and its segment be sealed.
+#[test]
+fn a_statement_knows_the_session_of_before_the_exports_time() {
+    let (scratch, keeper) = (Scratch::new(), Keeper::new());
+    let welcome = keeper.welcome(small());
+    let log = Log::open(&scratch.0, &welcome).unwrap();
+    let sequencer = Sequencer::start(&log, &welcome, Box::new(keeper.clone())).unwrap();
+    let connection = log.connection(flow(7, Mode::Strict));
+    connection.opened().unwrap();
+    let carried = Carried { role: Some("app".into()), ..Carried::default() };
+    connection.session(&carried).unwrap();
+    let parameter = "x".repeat(900);
+    let parameters: Vec<_> =
+        (0..8).map(|_| crate::audit::Parameter::Value((&*parameter).into())).collect();
+    let mut since = 0;
+    for serial in 0..3_000 {
+        if serial == 2_990 {
+            since = crate::model::Timestamp::now().0 / 1_000;
+        }
+        let sql = format!("SELECT $1, $2, $3, $4, $5, $6, $7, $8, {serial}");
+        let subject = log.subject(&sql, Strings::Standard, None);
+        let statement = Statement {
+            parameters: &parameters,
+            ..Statement::new(serial, Way::Query, Some(&subject), Verdict::Allowed)
+        };
+        let _ = connection.intent(&statement).unwrap();
+    }
+    drop(sequencer);
+    let folder = Folder::new(&scratch.0);
+    let (_, first) = segments::files(&folder).unwrap().pop_first().unwrap();
+    if first.extension().is_some_and(|extension| extension == "live") {
+        let bytes = std::fs::read(&first).unwrap();
+        let (_, end) = segments::places(&bytes, frame::SEGMENT_HEAD);
+        crate::audit::store::sealed::seal(&folder, &first, &bytes[..end]).unwrap();
+    }
+    let Some(Segment::Sealed(first)) = Segment::still(&first).unwrap() else { panic!() };
+    assert!(first.latest < since, "{} {since}", first.latest);
+    let mut out = Vec::new();
+    export(&folder, Form::Jsonl, (Some(since), None), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let records: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(records.len() >= 10, "{}", records.len());
+    for record in records {
+        assert_eq!(record["session"]["role"], "app", "{record}");
+    }
 }
 
 /// A moment in which it is being sealed: both files are there.
