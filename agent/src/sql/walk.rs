@@ -24,6 +24,7 @@ mod scope;
 mod select;
 mod statement;
 mod unlink;
+mod with;
 
 use std::collections::HashMap;
 

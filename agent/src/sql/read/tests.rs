@@ -66,6 +66,36 @@ fn plain_columns_keep_their_origin() {
 }
 
 #[test]
+fn a_part_of_a_recursive_with_may_be_named_before_it_stands() {
+    returns(
+        "with recursive a as (select * from b), b as (select email from c) select * from a",
+        &["email: c.email"],
+    );
+    returns(
+        "with recursive a as (select x from (with z as (select 1 as y) select b.x from z, b) s),
+         b as (select z.email as x from z) select * from a",
+        &["x: z.email"],
+    );
+    returns(
+        "with recursive a as (select n from b union all select n + 1 from a),
+         b as (select id as n from c) select * from a",
+        &["n: c.id(operator+set_operation) c.id(set_operation)"],
+    );
+    // Neither ends, or is read in order by those who look for a bound.
+    for text in [
+        "with recursive a as (select * from b), b as (select * from a) select * from a",
+        "with recursive a as (select * from a) select * from a",
+        "with recursive a as (select * from b), b as (select 1 as id) \
+         delete from c where id in (select id from a)",
+        "with recursive a as (select * from b), b as (delete from c where id = 1 returning id) \
+         select * from a",
+    ] {
+        let facts = Cell::quick(text.as_bytes(), &LexingState::default()).unwrap();
+        assert!(!facts.understood(), "{text}");
+    }
+}
+
+#[test]
 fn expressions_say_how_a_column_went_through_them() {
     returns("select lower(email) from c", &["lower: c.email(function)"]);
     returns("select email::text from c", &["email: c.email(cast)"]);

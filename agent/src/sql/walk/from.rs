@@ -136,7 +136,11 @@ impl<'t> Walk<'t, '_> {
         let name = of.relname().unwrap_or_default();
         let alias = of.alias();
         let mut schema = of.schemaname();
-        let cte = self.ctes.iter().rev().find(|cte| schema.is_none() && cte.name == name);
+        let found = self.ctes.iter().rposition(|cte| schema.is_none() && cte.name == name);
+        if let Some(slot) = found.filter(|slot| self.ctes.get(*slot).is_some_and(|of| of.pending)) {
+            self.read_ahead(slot);
+        }
+        let cte = found.and_then(|slot| self.ctes.get(slot));
         let reach = cte.map_or(Reach::TABLE, |cte| cte.reach);
         let gives = match cte {
             Some(cte) if cte.pending => {

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use pg_raw_parse::nodes::CommonTableExpr;
+
 use super::super::effect::{ColumnUse, Path, Step};
 use super::super::facts::{Bound, Doubt, Source};
 use super::reach::{Joins, Reach};
@@ -78,6 +80,17 @@ pub(super) struct Cte<'t> {
     pub(super) reach: Reach,
     /// Named further down in a WITH RECURSIVE: not read yet.
     pub(super) pending: bool,
+    /// … and not begun either: it can be read where it is named first.
+    pub(super) later: Option<Later<'t>>,
+}
+
+/// What a part of a WITH is, and what can be seen from it: so many levels, and so many
+/// CTEs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Later<'t> {
+    pub(super) of: &'t CommonTableExpr,
+    pub(super) levels: usize,
+    pub(super) ctes: usize,
 }
 
 /// More sources than this for one column are no longer told apart.

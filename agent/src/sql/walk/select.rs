@@ -1,15 +1,15 @@
-//! Queries: SELECT, VALUES, TABLE, set operations, WITH.
+//! Queries: SELECT, VALUES, TABLE, set operations.
 
 use std::rc::Rc;
 
-use pg_raw_parse::nodes::{CommonTableExpr, ResTarget, SelectStmt, WithClause};
+use pg_raw_parse::nodes::{ResTarget, SelectStmt};
 use pg_raw_parse::{Node, const_val::ConstValue, raw};
 
 use super::super::effect::{ColumnUse, Effect, Path, Step, Use, Uses};
-use super::super::facts::{Doubt, Note, Output, Source, Verb, Way};
+use super::super::facts::{Doubt, Note, Output, Source, Verb};
 use super::super::numbers;
 use super::reach::Reach;
-use super::scope::{Cte, Given, Level, Name, merge};
+use super::scope::{Given, Level, Name, merge};
 use super::{Role, Walk};
 
 /// What a bare name means where a table and the answer have a column of it: the table's
@@ -191,7 +191,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     /// ORDER BY, LIMIT and locks.
-    fn tail(&mut self, of: &'t SelectStmt) {
+    pub(super) fn tail(&mut self, of: &'t SelectStmt) {
         for sort in of.sort_clause() {
             self.operator_name(sort.use_op());
             self.sorted(sort.node(), First::Output);
@@ -346,134 +346,6 @@ impl<'t> Walk<'t, '_> {
         given
     }
 
-    pub(super) fn with(&mut self, with: &'t WithClause) {
-        let first = self.ctes.len();
-        if with.recursive {
-            for cte in with.ctes() {
-                let name = cte.ctename().unwrap_or_default();
-                let (gives, reach) = (Rc::default(), Reach::default());
-                self.ctes.push(Cte { name, gives, reach, pending: true });
-            }
-        }
-        for (position, cte) in with.ctes().iter().enumerate() {
-            let given = self.cte(cte, with.recursive.then_some(first + position));
-            if with.recursive {
-                if let Some(slot) = self.ctes.get_mut(first + position) {
-                    slot.gives = Rc::new(given);
-                    slot.reach = self.reach;
-                    slot.pending = false;
-                }
-            } else {
-                let name = cte.ctename().unwrap_or_default();
-                let (gives, reach) = (Rc::new(given), self.reach);
-                self.ctes.push(Cte { name, gives, reach, pending: false });
-            }
-        }
-    }
-
-    fn cte(&mut self, cte: &'t CommonTableExpr, recursive: Option<usize>) -> Vec<Given<'t>> {
-        let names: Vec<&'t str> = cte.aliascolnames().iter().filter_map(Node::as_str).collect();
-        let given = match cte.ctequery() {
-            Node::SelectStmt(query) => match (recursive, query.larg(), query.rarg()) {
-                (Some(slot), Some(left), Some(right)) => {
-                    self.recursive(query, (left, right), slot, &names)
-                }
-                _ => self.query(query, ColumnUse::Read),
-            },
-            other => {
-                let given = self.nested_outputs(other, Way::Cte);
-                // How many rows it gives back, its own bound says.
-                self.reach = Reach::default();
-                given
-            }
-        };
-        let mut given = rename(given, &names);
-        // SEARCH and CYCLE add columns made of what they name.
-        let extra = |name: Option<&'t str>, given: &mut Vec<Given<'t>>| {
-            if let Some(name) = name {
-                let mut sources = Vec::new();
-                for one in given.iter() {
-                    merge(&mut sources, &one.sources, Path::of(Step::Composite));
-                }
-                given.push(Given { name: Name::Is(name), sources });
-            }
-        };
-        if let Some(search) = cte.search_clause() {
-            extra(search.search_seq_column(), &mut given);
-        }
-        if let Some(cycle) = cte.cycle_clause() {
-            extra(cycle.cycle_mark_column(), &mut given);
-            extra(cycle.cycle_path_column(), &mut given);
-            self.read(cycle.cycle_mark_value());
-            self.read(cycle.cycle_mark_default());
-        }
-        given
-    }
-
-    /// The first arm says what the CTE gives; the second may mix that up. If it
-    /// does, each column may be made of all.
-    fn recursive(
-        &mut self,
-        query: &'t SelectStmt,
-        (left, right): (&'t SelectStmt, &'t SelectStmt),
-        slot: usize,
-        names: &[&'t str],
-    ) -> Vec<Given<'t>> {
-        let depth = self.ctes.len();
-        if let Some(with) = query.with_clause() {
-            self.with(with);
-        }
-        let before = rename(self.query(left, ColumnUse::Read), names);
-        let reach = self.reach;
-        if let Some(cte) = self.ctes.get_mut(slot) {
-            cte.gives = Rc::new(before.clone());
-            cte.reach = reach;
-            cte.pending = false;
-        }
-        let after = self.query(right, ColumnUse::Read);
-        if !query.all {
-            for one in before.iter().chain(&after) {
-                self.used(&one.sources, ColumnUse::Filtered);
-            }
-        }
-        let reach = reach.both(self.reach);
-        let same = before.len() == after.len()
-            && before.iter().zip(&after).all(|(one, other)| {
-                other
-                    .sources
-                    .iter()
-                    .all(|new| one.sources.iter().any(|old| old.column == new.column))
-            });
-        let given = if same {
-            let mut given = self.unite(before, after);
-            for source in given.iter_mut().flat_map(|one| &mut one.sources) {
-                source.path.insert(Step::SetOperation);
-            }
-            given
-        } else {
-            // What the second arm filtered on may have been any of these.
-            for one in before.iter().chain(&after) {
-                self.used(&one.sources, ColumnUse::Filtered);
-            }
-            let named: Vec<Name<'t>> = before.iter().map(|one| one.name).collect();
-            let mut all = Vec::new();
-            let role = Role { used: ColumnUse::Read, path: Path::of(Step::SetOperation) };
-            for one in before.iter().chain(&after) {
-                self.add(&mut all, &one.sources, role);
-            }
-            if self.spend(named.len().saturating_mul(all.len())) {
-                named.into_iter().map(|name| Given { name, sources: all.clone() }).collect()
-            } else {
-                before
-            }
-        };
-        self.levels.push(Level { outputs: Rc::new(given.clone()), ..Level::default() });
-        self.tail(query);
-        self.close_arms(query, reach);
-        self.ctes.truncate(depth);
-        given
-    }
-
     /// A whole query as a statement or a hidden one: its verb, bound and rows.
     pub(super) fn select_statement(&mut self, of: &'t SelectStmt) -> Vec<Given<'t>> {
         self.verb(if of.values_lists().is_empty() { Verb::Select } else { Verb::Values });
@@ -515,25 +387,6 @@ fn leftmost_into(of: &SelectStmt) -> Option<&pg_raw_parse::nodes::IntoClause> {
         at = left;
     }
     at.into_clause()
-}
-
-fn rename<'t>(mut given: Vec<Given<'t>>, names: &[&'t str]) -> Vec<Given<'t>> {
-    let star = given.iter().any(|one| matches!(one.name, Name::Star | Name::StarOf(_)));
-    if star && !names.is_empty() {
-        let mut all = Vec::new();
-        for one in &given {
-            merge(&mut all, &one.sources, Path::of(Step::Unknown));
-        }
-        let mut renamed: Vec<Given<'t>> =
-            names.iter().map(|name| Given { name: Name::Is(name), sources: all.clone() }).collect();
-        // There may be more columns than names: these keep theirs.
-        renamed.extend(given);
-        return renamed;
-    }
-    for (one, name) in given.iter_mut().zip(names) {
-        one.name = Name::Is(name);
-    }
-    given
 }
 
 /// The name that a column gets without AS, where it is plain.
