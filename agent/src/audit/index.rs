@@ -139,7 +139,7 @@ const MOST_ASIDE: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Raised when the tables change: the old file is let go, and a new one built.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// `records.id` is the time in microseconds and 12 bits that make it unique, so
 /// that every index on it is in the order of time.
@@ -172,7 +172,7 @@ CREATE TABLE IF NOT EXISTS touched(
 CREATE TABLE IF NOT EXISTS actors(
     id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, comm TEXT, exe TEXT, base TEXT,
     uid INTEGER, user TEXT, unit TEXT, container TEXT, pod TEXT, pod_name TEXT,
-    namespace TEXT, agent TEXT, person TEXT);
+    namespace TEXT, agent TEXT, person TEXT, kind TEXT);
 CREATE INDEX IF NOT EXISTS actors_comm ON actors(comm);
 CREATE INDEX IF NOT EXISTS actors_exe ON actors(exe);
 CREATE INDEX IF NOT EXISTS actors_base ON actors(base);
@@ -184,6 +184,7 @@ CREATE INDEX IF NOT EXISTS actors_pod ON actors(pod);
 CREATE INDEX IF NOT EXISTS actors_pod_name ON actors(pod_name);
 CREATE INDEX IF NOT EXISTS actors_agent ON actors(agent);
 CREATE INDEX IF NOT EXISTS actors_person ON actors(person);
+CREATE INDEX IF NOT EXISTS actors_kind ON actors(kind);
 CREATE VIRTUAL TABLE IF NOT EXISTS actor_words USING fts5(
     body, content='', tokenize = \"unicode61 tokenchars '_'\");
 CREATE TABLE IF NOT EXISTS processes(

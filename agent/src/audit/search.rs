@@ -19,6 +19,7 @@ use super::render::{self, Definitions, parsed};
 use super::store::Segments;
 use super::store::segments::Lookup;
 use super::{Ending, Verdict};
+use crate::model::Kind;
 use chosen::{Chooser, choose_blocks};
 use clause::Where;
 
@@ -39,6 +40,8 @@ pub struct Query {
     pub container: Vec<String>,
     pub pod: Vec<String>,
     pub agent: Vec<String>,
+    /// The kind of actor.
+    pub actor: Vec<Kind>,
     /// The process itself.
     pub process: Vec<Born>,
     /// It, and all that descend from it.
@@ -57,6 +60,8 @@ pub struct Query {
     /// Shown in the clear.
     pub seen: Vec<String>,
     pub verdict: Vec<Verdict>,
+    /// The policies that decided.
+    pub policy: Vec<String>,
     pub sqlstate: Vec<String>,
     /// The oldest first.
     pub oldest: bool,
@@ -262,6 +267,14 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
     let verdicts: Vec<i64> =
         query.verdict.iter().map(|verdict| i64::from(verdict.code())).collect();
     clause.any(&verdicts, |value| format!("{plus}records.verdict = {value}"));
+    // There are few lists of policies, and each is told once.
+    let policies = clause.each(&query.policy, |value| {
+        format!("instr({DECIDED}, char(10) || {value} || char(10)) > 0")
+    });
+    if let Some(policies) = policies {
+        let lists = format!("SELECT id FROM {SPOKEN} WHERE {policies}");
+        clause.parts.push(format!("+records.policies IN ({lists})"));
+    }
     clause.any(&query.sqlstate, |value| format!("{plus}records.sqlstate = {value}"));
     clause.any(&kinds, |value| format!("{plus}records.kind = {value}"));
     if way == Way::Rare {
@@ -372,6 +385,11 @@ fn kinds(query: &Query) -> Vec<i64> {
     query.kinds.iter().filter_map(known).map(|(code, _)| i64::from(*code)).collect()
 }
 
+/// Lists of policies, a line each; behind an empty one are those that only had something
+/// to say.
+const SPOKEN: &str =
+    "(SELECT id, char(10) || phrase || char(10) || char(10) AS lines FROM phrases)";
+const DECIDED: &str = "substr(lines, 1, instr(lines, char(10) || char(10)))";
 const MOST_NAMESAKES: usize = 10;
 /// A choice that stands for more than one in so many records isn't looked up.
 const WIDE: i64 = 100;

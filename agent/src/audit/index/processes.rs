@@ -179,17 +179,19 @@ fn actor(database: &Connection, process: &Value, uid: Option<i64>) -> rusqlite::
         text(process, "/workload/namespace"),
         text(process, "/actor/name"),
         person,
+        text(process, "/actor/kind"),
     ];
     let hash = key_of(1, json!([named, uid, words]).to_string().as_bytes()).to_le_bytes();
     if let Some(id) = known(database, "actors", &hash)? {
         return Ok(id);
     }
-    let [comm, exe, base, user, unit, container, pod, pod_name, namespace, agent, person] = named;
+    let [comm, exe, base, user, unit, container, pod, pod_name, namespace, agent, person, kind] =
+        named;
     database
         .prepare_cached(
             "INSERT INTO actors(hash, comm, exe, base, uid, user, unit, container, pod, pod_name,
-             namespace, agent, person)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             namespace, agent, person, kind)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             hash.as_slice(),
@@ -205,6 +207,7 @@ fn actor(database: &Connection, process: &Value, uid: Option<i64>) -> rusqlite::
             namespace,
             agent,
             person,
+            kind,
         ])?;
     let id = database.last_insert_rowid();
     database

@@ -145,6 +145,21 @@ fn statements_are_found_by_everything_they_are_asked_for() {
     };
     let hits = index.search(&both).unwrap();
     assert_eq!(texts(&hits), ["DROP TABLE customers"]);
+    // By the policy that decided; one that only had something to say did not.
+    let by_policy = |name: &str| {
+        let hits = index.search(&Query { policy: one(name), ..query() }).unwrap();
+        texts(&hits)
+    };
+    let refused = by_policy("no-drop");
+    assert!(!refused.is_empty() && refused.iter().all(|text| text.starts_with("DROP")));
+    assert!(by_policy("seen").is_empty() && by_policy("no").is_empty());
+    // By the kind of actor.
+    let own = samples::flow().actor.kind;
+    let all = count(Query { kinds: one("statement"), ..query() });
+    for kind in crate::model::Kind::ALL {
+        let found = count(Query { actor: vec![kind], kinds: one("statement"), ..query() });
+        assert_eq!(found, if kind == own { all } else { 0 }, "{}", kind.word());
+    }
     assert_eq!((&*hits[0].policies, &*hits[0].flagged), (&["no-drop".to_owned()][..], &[][..]));
     let statement = hits[0].statement.as_ref().unwrap();
     assert_eq!(statement["generation"], "0f");

@@ -283,6 +283,8 @@ impl Chooser<'_> {
             Some((&["pod_name"], &known)),
         );
         ask(&query.agent, &|value| format!("actors.agent = {value}"), None);
+        let kinds: Vec<String> = query.actor.iter().map(|kind| kind.word().to_owned()).collect();
+        ask(&kinds, &|value| format!("actors.kind = {value}"), None);
         let command: Vec<String> = query.command.iter().map(|words| quoted(words)).collect();
         ask(
             &command,

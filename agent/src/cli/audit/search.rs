@@ -12,6 +12,7 @@ use crate::audit::search::Query;
 use crate::audit::{Folder, Verdict};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, Format, Page};
+use crate::model::Kind;
 
 /// Finds statements, and what else was recorded, by who, what, where and when
 ///
@@ -49,6 +50,9 @@ pub struct Search {
     /// Only of this AI agent or actor
     #[arg(long, value_name = "NAME")]
     agent: Vec<String>,
+    /// Only of this kind of actor: `terminal`, `agent`, `service` …
+    #[arg(long, value_name = "KIND", value_parser = actor)]
+    actor: Vec<Kind>,
     /// Only of processes with these words in their command line, their program's or
     /// their script's name
     #[arg(long, value_name = "WORDS")]
@@ -84,6 +88,9 @@ pub struct Search {
     /// Only what was judged so: `refused`, `held`, `would_refuse` …
     #[arg(long, value_name = "VERDICT", value_parser = verdict)]
     verdict: Vec<Verdict>,
+    /// Only what this policy decided, such as `default/drop`
+    #[arg(long, value_name = "NAME")]
+    policy: Vec<String>,
     /// Only what failed with this SQLSTATE
     #[arg(long, value_name = "CODE")]
     sqlstate: Vec<String>,
@@ -138,6 +145,13 @@ fn count(text: &str) -> Result<usize, String> {
         Ok(count) => Ok(count),
         Err(_) => Err(format!("`{text}` is no count")),
     }
+}
+
+fn actor(text: &str) -> Result<Kind, String> {
+    Kind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| {
+        let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+        format!("`{text}` is no kind of actor: {}", known.join(", "))
+    })
 }
 
 fn verdict(text: &str) -> Result<Verdict, String> {
@@ -223,6 +237,7 @@ impl Search {
             container: self.container,
             pod: self.pod,
             agent: self.agent,
+            actor: self.actor,
             command: self.command,
             process: self.process,
             tree: self.tree,
@@ -234,6 +249,7 @@ impl Search {
             trace: self.trace,
             seen: self.seen,
             verdict: self.verdict,
+            policy: self.policy,
             sqlstate: self.sqlstate,
             oldest: self.oldest || self.first,
             limit: if self.first { 1 } else { self.limit },
