@@ -248,9 +248,28 @@ fn an_agent_does_not_pick_rows_by_what_it_may_not_see() -> Result<()> {
         "SELECT id FROM customers WHERE length(ssn) = 11",
         "SELECT exists (SELECT 1 FROM customers WHERE iban = 'DE89370400440532013000')",
         "DELETE FROM customers WHERE email = 'x'",
+        "SELECT id FROM customers c WHERE c::text LIKE '%c%'",
+        "SELECT id FROM customers ORDER BY customers",
+        "SELECT * FROM customers ORDER BY 3",
+        "SELECT count(*) FROM customers NATURAL JOIN (VALUES ('x')) v(email)",
+        "SELECT 1 OFFSET (SELECT ascii(email) FROM customers WHERE id = 1)",
+        "SELECT c.id FROM customers c, regexp_matches(c.email, '^c')",
+        "SELECT count(*) FROM (SELECT regexp_matches(email, '^c') FROM customers) s",
+        "SELECT email FROM customers INTERSECT SELECT 'x'",
+        "SELECT id, count(*) OVER (ORDER BY email) FROM customers",
     ] {
         let (out, err) = ask(statement)?;
         ensure!(out.is_empty() && err.contains("default/agent-probe"), "{statement}: {out}{err}");
+    }
+    for statement in [
+        "SELECT * FROM customers ORDER BY 1 LIMIT 1",
+        "SELECT count(DISTINCT email) FROM customers",
+        "SELECT count(*) FROM customers a
+         WHERE EXISTS (SELECT * FROM customers b WHERE b.id = a.id)",
+        "SELECT count(*) FROM customers AS c (number) WHERE number = 1",
+    ] {
+        let (out, err) = ask(statement)?;
+        ensure!(!out.is_empty() && err.is_empty(), "{statement}: {out}{err}");
     }
     let (out, err) = ask("SELECT id, email FROM customers WHERE id = 2")?;
     ensure!(out == "2|c•••@s•••.example\n" && err.is_empty(), "{out}{err}");
