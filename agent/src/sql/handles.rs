@@ -6,8 +6,9 @@
 //!   the order of the text.
 //! - What was not read, or whose own text can't be found, is `unknown` as a whole.
 //!
-//! Code that runs text of its own (DO, a function somebody wrote) can change names
-//! as well; its tag doesn't tell. Whoever lets it run has let anything run.
+//! Code that runs text of its own can change names as well; its tag doesn't tell. Of DO
+//! that is said; of a function that somebody wrote nothing is: whoever lets it run has let
+//! anything run.
 
 use super::facts::{Facts, SessionEffect, Setting, Statement, Verb};
 use super::lexer::{Kind, Lexer, Token};
@@ -24,6 +25,7 @@ pub fn session_effects(facts: &Facts, text: &[u8], state: &LexingState) -> SqlEf
                 | Verb::DeclareCursor
                 | Verb::CloseCursor
                 | Verb::Discard
+                | Verb::Do
                 | Verb::Unknown
         )
     };
@@ -70,6 +72,7 @@ fn effect(statement: &Statement, own: Option<&[u8]>, strings: Strings) -> Option
             let all = |of: &SessionEffect| &*of.setting == "*" && of.value == Setting::Default;
             if statement.session.iter().any(all) { SqlEffect::DiscardAll } else { SqlEffect::None }
         }
+        (Verb::Do, _) => SqlEffect::Anything,
         _ => SqlEffect::None,
     })
 }

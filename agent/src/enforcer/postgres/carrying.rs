@@ -7,7 +7,7 @@ use super::gate::{Granted, Intent, Judged, Recorded, Understood};
 use super::holding::Holding;
 use super::judge::{Judge, Judgement, Known};
 use super::learning::Learning;
-use super::probe::{Probe, Probed};
+use super::probe::{About, Probe, Probed};
 use super::screening::{Counts, Screening};
 use super::sights::Viewer;
 use super::writeback::Watch;
@@ -16,6 +16,7 @@ use crate::audit::{self, Connection, TransactionEnd};
 use crate::enforcer::postgres::opening::Stage;
 use crate::enforcer::relay::{Io, Progress, SCRATCH, Side};
 use crate::mask::Tally;
+use crate::policy::Stance;
 use crate::sql::LexingState;
 use crate::wire::postgres::session::{
     ClientStep, Ending, Outcome, Refusal, Request, Runs, ServerStep, Session, What,
@@ -473,6 +474,16 @@ impl Carrying {
                 up.insert(&asked.question());
             }
             return Ok(Asked::Later);
+        }
+        if session.suspects(frame) {
+            if judge.stance(turn.means) == Stance::Enforced {
+                if session.is_quiet() {
+                    let asked = probe.insert(Probe::new(About::Prepared));
+                    up.insert(&asked.question());
+                }
+                return Ok(Asked::Later);
+            }
+            session.trust();
         }
         let Request { runs, ticket } = match session.client(frame)? {
             ClientStep::Plain(pass) => {

@@ -29,6 +29,9 @@ pub enum About {
     Kept,
     /// The question itself is prepared by a name: is it there by that name?
     Names,
+    /// Has SQL prepared any statement? Code that ran may have done so under the name of
+    /// one that the client has.
+    Prepared,
 }
 
 /// What the server says.
@@ -36,6 +39,7 @@ pub enum About {
 pub enum Told {
     Process(Held),
     Names { kept: bool },
+    Prepared { by_sql: bool },
 }
 
 /// What a process of the server's says of itself.
@@ -74,6 +78,7 @@ impl Probe {
             About::Process => PROCESS.to_vec(),
             About::Kept => [PROCESS, SINCE].concat(),
             About::Names => NAMES.to_vec(),
+            About::Prepared => PREPARED.to_vec(),
         };
         let query = [name.as_slice(), &text, b"\0", &[0, 0]].concat();
         let bind = [name.as_slice(), &name, &[0, 0], &[0, 0], &[0, 0]].concat();
@@ -148,6 +153,7 @@ fn told(about: About, row: &[u8]) -> Option<Told> {
             }))
         }
         (About::Names, 1) => Some(Told::Names { kept: first.parse().ok()? }),
+        (About::Prepared, 1) => Some(Told::Prepared { by_sql: first.parse().ok()? }),
         _ => None,
     }
 }
@@ -167,6 +173,8 @@ const SINCE: &[u8] = b", (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster
     OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8::pg_catalog.text";
 const NAMES: &[u8] = b"SELECT (EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
     WHERE name OPERATOR(pg_catalog.=) 'tidegate asks'))::pg_catalog.text";
+const PREPARED: &[u8] = b"SELECT (EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
+    WHERE from_sql))::pg_catalog.text";
 
 #[cfg(test)]
 mod tests;

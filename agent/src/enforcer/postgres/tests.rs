@@ -49,7 +49,8 @@ fn session(rig: &mut Rig) -> Ends {
     let startup = [&[0, 0, 0, 18, 0, 3, 0, 0][..], b"user\0app\0\0"].concat();
     ends.client.write_all(&startup).unwrap();
     hears(&mut ends.server, &startup);
-    let welcome = [message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
+    let key = message(b'K', b"\0\0\0\x07key!");
+    let welcome = [message(b'R', &[0; 4]), key, message(b'Z', b"I")].concat();
     ends.server.write_all(&welcome).unwrap();
     hears(&mut ends.client, &welcome);
     ends

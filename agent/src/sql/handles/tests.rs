@@ -72,6 +72,14 @@ fn each_statement_of_a_text_has_its_entry() {
 }
 
 #[test]
+fn code_may_change_any_name() {
+    assert_eq!(
+        of("select 1; do $$begin execute 'deallocate s'; end$$"),
+        SqlEffects::new([SqlEffect::None, SqlEffect::Anything])
+    );
+}
+
+#[test]
 fn most_texts_change_no_name() {
     for text in ["", ";", "select 1", "execute p", "fetch c", "begin; update t set a = 1; commit"] {
         assert_eq!(of(text), SqlEffects::nothing(), "{text}");

@@ -118,6 +118,9 @@ pub struct Session<G: Gate> {
     /// The latest Sync, and the latest request that can change what names mean.
     last_sync: u64,
     last_renaming: u64,
+    /// The latest request that ran code: which may have given away the names of statements
+    /// that were made before it.
+    suspected: u64,
     /// The request that was answered last: what is shown belongs to it.
     last: Option<Pending<G>>,
     statements: Names<Arc<Statement<G>>>,
@@ -154,6 +157,7 @@ impl<G: Gate> Session<G> {
             queue: VecDeque::new(),
             last_sync: 0,
             last_renaming: 0,
+            suspected: 0,
             last: None,
             statements: Names::default(),
             portals: Names::default(),

@@ -133,6 +133,8 @@ impl Judge {
                 self.naming = Some(naming);
                 session.set_naming(naming);
             }
+            (About::Prepared, Some(Told::Prepared { by_sql: false })) => session.trust(),
+            (About::Prepared, _) => session.distrust(),
         }
     }
 }

@@ -13,7 +13,7 @@ fn body(values: &[&str]) -> Vec<u8> {
 
 #[test]
 fn a_question_is_seven_messages_that_a_server_takes() {
-    for about in [About::Process, About::Kept, About::Names] {
+    for about in [About::Process, About::Kept, About::Names, About::Prepared] {
         let question = Probe::new(about).question();
         let (mut rest, mut tags) = (question.as_slice(), Vec::new());
         while let Some((head, after)) = rest.split_first_chunk::<5>() {
@@ -51,6 +51,13 @@ fn a_row_is_the_process_and_what_holds_in_its_session() {
 fn or_whether_names_are_kept() {
     for (said, kept) in [("true", true), ("false", false)] {
         assert_eq!(told(About::Names, &body(&[said])), Some(Told::Names { kept }));
+    }
+}
+
+#[test]
+fn or_whether_sql_has_prepared_any() {
+    for (said, by_sql) in [("true", true), ("false", false)] {
+        assert_eq!(told(About::Prepared, &body(&[said])), Some(Told::Prepared { by_sql }));
     }
 }
 

@@ -55,7 +55,7 @@ impl<G: Gate> Session<G> {
                 (Runs::Parse(parse), Draft::Parse { name, text, declared })
             }
             Frontend::Bind(bind) => {
-                let Ok(known) = self.meaning(&self.statements, bind.statement) else {
+                let Ok(known) = self.bound(bind.statement) else {
                     return Ok(ClientStep::Wait);
                 };
                 let statement = known.clone();
@@ -111,6 +111,9 @@ impl<G: Gate> Session<G> {
         }
         if matches!(draft, Draft::Query { .. } | Draft::Execute { .. }) && effects.renames() {
             self.last_renaming = serial;
+            if effects.runs_code() {
+                self.suspected = serial;
+            }
         }
         let kind = self.plan(serial, draft, Some(&permit), effects)?;
         self.queue.push_back(Pending {
@@ -248,7 +251,7 @@ impl<G: Gate> Session<G> {
             Frontend::CopyDone | Frontend::CopyFail(_) => self.copy_end(),
             _ if self.skipping => {}
             Frontend::Describe(Describe(Object::Statement(name))) => {
-                let Ok(statement) = self.meaning(&self.statements, name) else {
+                let Ok(statement) = self.bound(name) else {
                     return Ok(Err(Unsettled));
                 };
                 let statement = statement.filter(|known| known.certain).map(|known| known.value);

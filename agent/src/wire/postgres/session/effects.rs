@@ -26,6 +26,9 @@ pub enum SqlEffect {
     DeallocateAll,
     CloseAll,
     DiscardAll,
+    /// Code of its own ran, which can give names to others and not tell, also where it
+    /// fails.
+    Anything,
 }
 
 /// What the statements of a text do, one entry for each, in order.
@@ -63,6 +66,15 @@ impl SqlEffects {
     /// Whether a name can mean something else once it has run.
     pub(super) fn renames(&self) -> bool {
         self.0 != Effects::Nothing
+    }
+
+    /// Whether names that were given before may be others' behind it, whatever its tag.
+    pub(super) fn runs_code(&self) -> bool {
+        match &self.0 {
+            Effects::Unknown => true,
+            Effects::Nothing => false,
+            Effects::Each(effects) => effects.contains(&SqlEffect::Anything),
+        }
     }
 
     pub(super) fn at(&self, index: usize) -> Option<&SqlEffect> {

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::names::Names;
+use super::names::{Known, Names, Unsettled};
 use super::request::Copying;
 use super::{Gate, Portal, Session, Statement};
 use crate::wire::postgres::backend::Transaction;
@@ -73,6 +73,46 @@ impl<G: Gate> Session<G> {
     fn awaits<T: Clone>(&self, names: &Names<T>, name: &[u8]) -> bool {
         let renamed = self.is_outstanding(self.last_renaming) && self.is_told(self.last_renaming);
         !self.skipping && (renamed || self.meaning(names, name).is_err())
+    }
+
+    /// The prepared statement that a message finds by this name.
+    pub(super) fn bound(&self, name: &[u8]) -> Result<Option<Known<Arc<Statement<G>>>>, Unsettled> {
+        let mut known = self.meaning(&self.statements, name)?;
+        if let Some(known) = &mut known {
+            known.certain &= !self.is_suspect(&known.value);
+        }
+        Ok(known)
+    }
+
+    /// Whether its name may be another's since code ran. A pooler's names aren't the
+    /// session's in the first place.
+    fn is_suspect(&self, statement: &Statement<G>) -> bool {
+        let named = !statement.name.is_empty();
+        self.naming == Naming::Own && named && statement.made.serial < self.suspected
+    }
+
+    /// Whether a frame binds such a statement, and the server can be asked before it: has
+    /// it any that SQL has prepared? Code has no other way.
+    pub fn suspects(&self, frame: &Frame<'_>) -> bool {
+        if self.suspected == 0 || frame.tag != b'B' || !self.begins() {
+            return false;
+        }
+        let name = frame.body().split(|byte| *byte == 0).nth(1).unwrap_or_default();
+        self.transaction() != Transaction::Failed
+            && self
+                .bound(name)
+                .is_ok_and(|known| known.is_some_and(|known| self.is_suspect(&known.value)))
+    }
+
+    /// No name was given away, or nobody asks.
+    pub fn trust(&mut self) {
+        self.suspected = 0;
+    }
+
+    /// Any may have been.
+    pub fn distrust(&mut self) {
+        self.suspected = 0;
+        self.statements.doubt();
     }
 
     /// Whether all that was sent before has an end of its own.

@@ -300,3 +300,45 @@ fn only_what_begins_after_a_rest_leans_on_names_of_before_it() {
     bench.client(&parse("t", "select 2")).unwrap();
     assert!(!leans(&mut bench, &bind("", "s")), "its pipeline has begun before");
 }
+
+#[test]
+fn what_was_prepared_before_code_ran_is_certain_once_the_server_has_said_so() {
+    fn suspects(bench: &mut Bench) -> bool {
+        bench.client.feed(&bind("", "s"));
+        let frame = bench.client.frame().unwrap().unwrap();
+        let (span, suspects) = (frame.span, bench.session.suspects(&frame));
+        bench.client.put_back(span);
+        bench.client.take_unframed();
+        suspects
+    }
+    let ran = |answer: &[u8]| {
+        let mut bench = bench();
+        bench.client(&[parse("s", "select 1"), parse("", "select 2"), sync()].concat()).unwrap();
+        bench.server(&[message(b'1', b""), message(b'1', b""), ready(b'I')].concat()).unwrap();
+        assert!(!suspects(&mut bench));
+        bench.client.feed(&query("do"));
+        let frame = bench.client.frame().unwrap().unwrap();
+        let ClientStep::Runs(request) = bench.session.client(&frame).unwrap() else { panic!() };
+        let effects = SqlEffects::new([SqlEffect::Anything]);
+        let _ = bench.session.release(request.ticket, Arc::from("p"), effects).unwrap();
+        bench.client.consume_framed();
+        bench.server(&[answer, &ready(b'I')].concat()).unwrap();
+        bench
+    };
+    // What failed may have done it all the same.
+    for answer in [complete("DO"), error("ERROR", "P0001")] {
+        assert_eq!(step(&mut ran(&answer), &bind("", "s")), "uncertain");
+        let mut asked = ran(&answer);
+        assert!(suspects(&mut asked));
+        asked.session.trust();
+        assert!(!suspects(&mut asked));
+        assert_eq!(step(&mut asked, &bind("", "s")), "certain");
+        let mut asked = ran(&answer);
+        asked.session.distrust();
+        assert_eq!(step(&mut asked, &bind("", "s")), "uncertain");
+        // What is prepared behind it is known.
+        let mut anew = ran(&answer);
+        anew.client(&[frontend(b'C', b"Ss\0"), parse("s", "select 3")].concat()).unwrap();
+        assert_eq!(step(&mut anew, &bind("", "s")), "certain");
+    }
+}
