@@ -25,7 +25,7 @@ impl Server {
                 b'Q' if has(b"pg_catalog") => {}
                 b'C' if has(b"tidegate asks") => {
                     let mut about = Vec::new();
-                    while !about.ends_with(&[b'S']) {
+                    while !about.ends_with(b"S") {
                         let (tag, body) = self.next();
                         about.extend(body);
                         about.push(tag);
