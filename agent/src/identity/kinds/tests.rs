@@ -112,6 +112,99 @@ fn agents_notebooks_and_pipelines_are_known_by_their_programs() {
     }
 }
 
+/// A script is told by the path that was typed or found, which is a link of npm's: to
+/// what, its arguments don't say.
+#[test]
+fn agents_are_known_by_the_links_they_are_started_by() {
+    for (link, expected) in [
+        ("/usr/local/bin/claude", "agent claude-code likely"),
+        ("/home/a/.nvm/versions/node/v22.1.0/bin/codex", "agent codex likely"),
+        ("/srv/app/node_modules/.bin/gemini", "agent gemini-cli likely"),
+        ("/home/a/.npm/_npx/1f/node_modules/.bin/claude", "agent claude-code likely"),
+        ("/usr/local/bin/copilot", "agent copilot likely"),
+        ("/usr/local/bin/opencode", "agent opencode likely"),
+        ("/usr/local/bin/qwen", "agent qwen-code likely"),
+        ("/usr/local/bin/amp", "agent amp likely"),
+        ("/home/a/.npm/_npx/1f/node_modules/.bin/mcp-server-postgres", "agent mcp-server likely"),
+        ("/srv/app/node_modules/.bin/vite", "terminal - certain"),
+        ("/srv/claude/server.js", "terminal - certain"),
+        ("/home/a/.vscode-server/bin/1f/out/server-main.js", "terminal - certain"),
+        ("/usr/lib/node_modules/pnpm/bin/pnpm.cjs", "terminal - certain"),
+    ] {
+        assert_eq!(line(&below("/usr/bin/node", &format!("node {link}"))), expected, "{link}");
+    }
+}
+
+/// Neither wrappers nor workers hide what runs, nor what it runs for.
+#[test]
+fn honest_setups_are_what_they_are() {
+    let at = |line: Vec<Seen>, cgroup: &str| facts(line, &cgroup.replace("ID", ID));
+    let (python, unit) = ("/usr/bin/python3.11", "/system.slice/shop.service");
+    let session = "/user.slice/user-1000.slice/session-3.scope";
+    let pod = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod\
+               0123456789abcdef0123456789abcdef.slice/cri-containerd-ID.scope";
+    let shell = || seen(90, 80, "/bin/bash", "bash nightly.sh");
+    for (what, facts, expected) in [
+        (
+            "gunicorn's worker",
+            at(
+                vec![
+                    seen(90, 80, python, "gunicorn: worker [shop:app]"),
+                    seen(80, 1, python, "python3 /srv/venv/bin/gunicorn shop:app"),
+                ],
+                unit,
+            ),
+            "service - certain",
+        ),
+        (
+            "celery",
+            at(vec![seen(90, 1, python, "python3 /srv/venv/bin/celery -A shop worker")], unit),
+            "service - certain",
+        ),
+        (
+            "spring boot",
+            at(vec![seen(90, 1, "/usr/lib/jvm/21/bin/java", "java -jar /srv/shop.jar")], unit),
+            "service - certain",
+        ),
+        (
+            "an agent in a unit",
+            at(vec![psql(), seen(80, 1, "/usr/bin/node", "node /usr/local/bin/claude -p x")], unit),
+            "agent claude-code likely",
+        ),
+        (
+            "sudo -u in a session",
+            at(vec![psql(), seen(80, 70, "/usr/bin/sudo", "sudo -u app psql")], session),
+            "terminal - certain",
+        ),
+        (
+            "su -",
+            at(vec![psql(), seen(80, 70, "/usr/bin/su", "su - app")], session),
+            "terminal - certain",
+        ),
+        (
+            "tmux, whose terminal is gone",
+            at(
+                vec![psql(), seen(80, 1, "/usr/bin/tmux", "tmux new -d")],
+                "/user.slice/user-1000.slice/user@1000.service/tmux-spawn-1f.scope",
+            ),
+            "terminal - certain",
+        ),
+        (
+            "at",
+            at(vec![shell(), seen(80, 1, "/usr/sbin/atd", "atd -f")], "/system.slice/atd.service"),
+            "pipeline cron certain",
+        ),
+        (
+            "cron, in a scope of its own",
+            at(vec![shell(), seen(80, 1, "/usr/sbin/cron", "cron -f")], "/system.slice/x.scope"),
+            "pipeline cron likely",
+        ),
+        ("a static pod", at(vec![seen(90, 1, "/opt/app", "app")], pod), "service - certain"),
+    ] {
+        assert_eq!(line(&facts), expected, "{what}");
+    }
+}
+
 #[test]
 fn a_variable_is_the_processes_own_word_and_raises_only() {
     let mut facts = below("/usr/bin/tmux", "tmux");

@@ -21,6 +21,17 @@ fn scripts_of_every_interpreter() {
         ),
         ("/usr/bin/python3.11", "python3 -", None),
         ("/usr/bin/python3.11", "python3", None),
+        (
+            "/home/a/.pyenv/versions/3.12.1/bin/python3.12",
+            "/srv/venv/bin/python -I /srv/venv/bin/gunicorn -w 4 shop:app",
+            Some("/srv/venv/bin/gunicorn"),
+        ),
+        (
+            "/home/a/.local/share/uv/python/cpython-3.12/bin/python3.12",
+            "/srv/app/.venv/bin/python3 -m celery -A shop worker",
+            Some("-m celery"),
+        ),
+        ("/usr/bin/python3.11", "gunicorn:-worker-[shop:app]", None),
         ("/opt/pypy/bin/pypy3", "pypy3 x.py", Some("/srv/app/x.py")),
         (
             "/usr/bin/node",
