@@ -28,13 +28,19 @@ use tidegate::audit::{
 };
 use tidegate::ledger::{Head, SigningKey};
 use tidegate::model::{
-    Carried, Flow, Grounds, LogAnswer, LogAppend, LogTerms, LogWelcome, Timestamp,
+    Carried, Flow, Grounds, Kind, LogAnswer, LogAppend, LogTerms, LogWelcome, Timestamp,
 };
 use tidegate::sql::Strings;
 
 /// As of nearly all statements: nobody had anything to say.
 static GROUNDS: LazyLock<Grounds> =
     LazyLock::new(|| Grounds::new(r#"{"generation":"0f3a9c5512d4e860"}"#.into()));
+
+/// As of those that are refused.
+static WHY: LazyLock<Grounds> = LazyLock::new(|| {
+    let told = r#"{"generation":"0f3a9c5512d4e860","why":[{"policy":"default/drop"}]}"#;
+    Grounds::new(told.into())
+});
 
 struct Local(Arc<Mutex<Head>>);
 
@@ -177,7 +183,7 @@ fn run(path: &Path, wanted: u64, promises: &mut Promises) {
         let refused = random >> 40 & 0xffff == 0;
         let verdict = if refused { Verdict::Refused } else { Verdict::Allowed };
         let statement = Statement {
-            grounds: Some(&GROUNDS),
+            grounds: Some(if refused { &WHY } else { &GROUNDS }),
             ..Statement::new(serial, Way::Execute, Some(subject), verdict)
         };
         let sealed = if serial % 1024 == 0 {
@@ -398,6 +404,10 @@ fn searches(index: &Index, promises: &mut Promises) {
         ("a word that is everywhere", Query { words: Some("orders".into()), ..usual() }),
         ("a class", Query { class: text("email"), ..usual() }),
         ("refused", Query { verdict: vec![Verdict::Refused], ..usual() }),
+        ("a policy", Query { policy: text("default/drop"), ..usual() }),
+        ("a policy that nobody met", Query { policy: text("default/grant"), ..usual() }),
+        ("a kind of actor", Query { actor: vec![Kind::Service], ..usual() }),
+        ("a kind that never came", Query { actor: vec![Kind::Notebook], ..usual() }),
         (
             "first touch of a table",
             Query { table: text("customers"), oldest: true, limit: 1, ..usual() },

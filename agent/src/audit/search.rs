@@ -244,9 +244,11 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
     ];
     let mut clause = chooser.clause;
     let kinds = kinds(query);
-    let rare = query.verdict.iter().any(|verdict| verdict.code() > 1)
-        && !query.verdict.is_empty()
-        && query.verdict.iter().all(|verdict| verdict.code() > 1)
+    // Where a policy has decided, these came of it.
+    let by_policy = query.verdict.is_empty() && !query.policy.is_empty();
+    let verdicts: &[Verdict] = if by_policy { &DECIDED_TO } else { &query.verdict };
+    let verdicts: Vec<i64> = verdicts.iter().map(|verdict| i64::from(verdict.code())).collect();
+    let rare = !verdicts.is_empty() && verdicts.iter().all(|verdict| *verdict > 1)
         || !query.sqlstate.is_empty()
         || !kinds.is_empty() && (kinds.iter().all(|k| *k >= 40) || kinds.iter().all(|k| *k < 32));
     // A narrow choice is looked up; a wide one filters what is gone through.
@@ -264,8 +266,6 @@ fn find(database: &Connection, query: &Query) -> rusqlite::Result<Vec<Hit>> {
         clause.any(&[row_at(at)], |value| format!("{plus}records.id {sign} {value}"));
     }
     let plus = if way == Way::Rare { "" } else { "+" };
-    let verdicts: Vec<i64> =
-        query.verdict.iter().map(|verdict| i64::from(verdict.code())).collect();
     clause.any(&verdicts, |value| format!("{plus}records.verdict = {value}"));
     // There are few lists of policies, and each is told once.
     let policies = clause.each(&query.policy, |value| {
@@ -389,6 +389,8 @@ fn kinds(query: &Query) -> Vec<i64> {
 /// to say.
 const SPOKEN: &str =
     "(SELECT id, char(10) || phrase || char(10) || char(10) AS lines FROM phrases)";
+const DECIDED_TO: [Verdict; 5] =
+    [Verdict::Refused, Verdict::Held, Verdict::WouldRefuse, Verdict::WouldHold, Verdict::Approved];
 const DECIDED: &str = "substr(lines, 1, instr(lines, char(10) || char(10)))";
 const MOST_NAMESAKES: usize = 10;
 /// A choice that stands for more than one in so many records isn't looked up.
