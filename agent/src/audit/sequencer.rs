@@ -27,7 +27,7 @@ use super::store::live::Spare;
 use super::store::sealed;
 use super::store::{Live, StoreError, Tree};
 use crate::ledger::merkle::{self, Hash, Range};
-use crate::ledger::{Batch, MOST_AT_ONCE, note};
+use crate::ledger::{Checkpoint, MOST_AT_ONCE, note};
 use crate::model::{LogAnswer, LogAppend, LogHealth, LogNote, LogTerms, LogWelcome};
 
 /// Whoever signs. What it says to an append is all that counts as order.
@@ -305,14 +305,15 @@ impl Work {
                 reading.live.sync()?;
             }
             self.asked = Some(leaves.len());
-            self.sequence(self.shared.writer, self.sequenced, &leaves)?;
+            let taken = self.sequence(self.shared.writer, self.sequenced, &leaves)?;
             self.asked = None;
-            self.sequenced += leaves.len() as u64;
+            self.sequenced += taken as u64;
+            let read = if taken < leaves.len() { self.read_own(taken).1 } else { read };
             for (reading, (place, position)) in self.segments.iter_mut().zip(read) {
                 reading.place = place;
                 reading.position = position;
             }
-            if leaves.len() < most {
+            if taken == leaves.len() && leaves.len() < most {
                 return Ok(());
             }
         }
@@ -342,8 +343,8 @@ impl Work {
     }
 
     /// Has leaves of a writer put behind the tree, and writes down what that
-    /// came to.
-    fn sequence(&mut self, writer: u64, first: u64, leaves: &[Hash]) -> Result<(), LogError> {
+    /// came to. How many it took: fewer, where the first of them were signed before.
+    fn sequence(&mut self, writer: u64, first: u64, leaves: &[Hash]) -> Result<usize, LogError> {
         self.pay()?;
         for _ in 0..TRIES {
             let mut range = Range::empty(self.size);
@@ -359,16 +360,19 @@ impl Work {
             };
             match self.signer.append(&asked).map_err(LogError::Unwritable)? {
                 LogAnswer::Signed { note } => {
-                    let Some(at) = put_at(&asked, &note) else {
+                    let Some((at, taken)) = taken(&asked, &note)
+                        .and_then(|(at, count)| Some((at, leaves.get(..count)?.to_vec())))
+                    else {
                         let why = "the keeper signed a head of other records than it was asked for";
                         return Err(LogError::Unwritable(why.into()));
                     };
-                    self.owed = Some(Owed { at, leaves: leaves.to_vec(), note });
-                    self.size = at + asked.count;
+                    let count = taken.len();
+                    self.owed = Some(Owed { at, leaves: taken, note });
+                    self.size = self.size.max(at + count as u64);
                     // They are in the tree, whatever the disk says; what fails
                     // is tried again, and told by whoever needs it next.
                     let _ = self.pay();
-                    return Ok(());
+                    return Ok(count);
                 }
                 LogAnswer::Moved { size } => self.size = size,
                 LogAnswer::Refused { why } => {
@@ -417,11 +421,14 @@ impl Work {
     }
 }
 
-/// The leaf that the first record asked for has become. `None`: the head is of others.
-fn put_at(asked: &LogAppend, note: &str) -> Option<u64> {
-    let head = note::peek(note)?;
-    let wanted = Batch { writer: asked.writer, first: asked.first, count: asked.count };
-    (head.batch == wanted).then(|| head.size.checked_sub(asked.count))?
+/// The leaf that the first record asked for has become, and how many were taken with it.
+/// `None`: the head is of others.
+fn taken(asked: &LogAppend, note: &str) -> Option<(u64, usize)> {
+    let Checkpoint { size, batch, .. } = note::peek(note)?;
+    let asked_for = (batch.writer, batch.first) == (asked.writer, asked.first)
+        && (1..=asked.count).contains(&batch.count);
+    let count = usize::try_from(batch.count).ok().filter(|_| asked_for)?;
+    Some((size.checked_sub(batch.count)?, count))
 }
 
 const NICENESS: i32 = 5;

@@ -5,8 +5,9 @@
 //! there is one tree, though each process writes files of its own, and no
 //! process must trust another.
 //!
-//! What was signed and whose answer was lost, or came too late, is asked for again word
-//! for word, and answered with the same note.
+//! What was signed and whose answer was lost, or came too late, is asked for again, alone
+//! or with more behind it, and answered with the same note: it is of those records that
+//! the note names, and nothing is signed for it.
 //!
 //! INVARIANT: nothing leaves before the state that it follows from has been
 //! stored; the caller stores [`Head::to_text`] before it passes a note on.
@@ -19,7 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::merkle::{Hash, Range};
-use super::note::{Batch, Checkpoint, SigningKey};
+use super::note::{self, Batch, Checkpoint, SigningKey};
 use crate::model::{LogAnswer, LogAppend, LogWriter, Timestamp};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,20 @@ pub struct Writer {
     /// What that one was asked for with ([`words_of`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
+}
+
+impl Writer {
+    /// The last note, if that is what is asked for. At the same place others than those
+    /// that were signed would be a fork; at another one nobody can tell, nor has to.
+    fn signed_before(&self, asked: &LogAppend, words: &str) -> Option<String> {
+        let note = self.note.as_ref()?;
+        let Checkpoint { size, batch, .. } = note::peek(note)?;
+        let same = batch.first == asked.first && batch.count <= asked.count;
+        let told_otherwise = batch.count == asked.count
+            && size.checked_sub(batch.count) == Some(asked.at)
+            && self.asked.as_ref().is_some_and(|before| before != words);
+        (same && !told_otherwise).then(|| note.clone())
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +106,7 @@ impl Head {
             return refused(format!("writer {} is finished, or was never there", asked.writer));
         };
         let words = words_of(asked.at, asked.first, asked.count, &asked.hashes);
-        if let Some(note) = writer.note.clone().filter(|_| writer.asked.as_ref() == Some(&words)) {
+        if let Some(note) = writer.signed_before(asked, &words) {
             return LogAnswer::Signed { note };
         }
         if asked.first != writer.sequenced {

@@ -97,7 +97,7 @@ impl Set {
     pub(super) fn rule(&self, question: &Question<'_>) -> Ruling {
         let mut ruling = self.ruling();
         let few = question.facts.telling().count() <= MOST_STATEMENTS;
-        let mut left = few.then_some(MOST);
+        let mut left = few.then_some(2 * MOST);
         for_each(question, |about| {
             if let Some(may) = left {
                 let asked = self.statement(question.subject, &about, Few::Alike, &mut ruling);

@@ -65,9 +65,12 @@ impl Work {
                 damaged.push(error.to_string());
                 break;
             }
-            for leaves in leaves.chunks(MOST_AT_ONCE) {
-                self.sequence(writer, left.sequenced, leaves)?;
-                left.sequenced += leaves.len() as u64;
+            let mut rest = leaves.as_slice();
+            while !rest.is_empty() {
+                let most = rest.get(..MOST_AT_ONCE).unwrap_or(rest);
+                let taken = self.sequence(writer, left.sequenced, most)?;
+                left.sequenced += taken as u64;
+                rest = rest.get(taken..).unwrap_or_default();
             }
             if let Segment::Live { path, start, places, torn: true, .. } = segment {
                 torn.push(json!({

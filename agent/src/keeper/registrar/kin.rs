@@ -24,7 +24,8 @@ const MOST_KNOWN: usize = 8_192;
 /// How long what can change (user, folder, terminal) is taken for granted.
 const FRESH: Duration = Duration::from_secs(2);
 const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
-/// Different ones: a daemon that starts itself anew is the same.
+/// Different ones: a daemon that starts itself anew is the same, with whatever arguments
+/// it does.
 const MOST_BEFORE: usize = 8;
 /// The process, its ancestors, and one that tells that there are more.
 const MOST_LINE: usize = 1 + MOST_LOOKED_AT + 1;
@@ -139,6 +140,9 @@ impl Kin {
             } else {
                 before = known.with_before();
                 before.retain(|earlier| !is_alike(earlier, &seen));
+                if before.len() > MOST_BEFORE {
+                    before = first_of_each(before);
+                }
                 seen.forgotten |= before.len() > MOST_BEFORE;
                 before.truncate(MOST_BEFORE);
             }
@@ -190,13 +194,28 @@ impl Relative {
     }
 }
 
+/// Of each program the first that was run: the others differ from it in arguments alone.
+fn first_of_each(all: Vec<Seen>) -> Vec<Seen> {
+    let mut firsts: Vec<Seen> = Vec::new();
+    for one in all {
+        match firsts.iter_mut().find(|known| is_same_program(known, &one)) {
+            Some(later) => *later = one,
+            None => firsts.push(one),
+        }
+    }
+    firsts
+}
+
 /// Whether nobody who looks for what they were could tell them apart.
 fn is_alike(one: &Seen, other: &Seen) -> bool {
+    is_same_program(one, other) && one.arguments == other.arguments
+}
+
+fn is_same_program(one: &Seen, other: &Seen) -> bool {
     let told = |seen: &Seen| (seen.uid, seen.gid, seen.login_uid, seen.terminal.is_some());
     told(one) == told(other)
         && one.program() == other.program()
         && one.exe.as_ref().map(|exe| exe.parent()) == other.exe.as_ref().map(|exe| exe.parent())
         && one.script == other.script
         && one.comm == other.comm
-        && one.arguments == other.arguments
 }

@@ -122,9 +122,14 @@ fn what_a_process_was_before_is_remembered() {
 /// Until it has ended: an agent that becomes one harmless program after the other.
 #[test]
 fn no_program_of_a_process_is_forgotten_in_silence() {
-    let steps = |of: &str, count: u32| {
-        let script = "read _ || exit; exec bash -c \"$0\" \"$0\" ".to_owned();
-        let script = format!("{script}{of}");
+    let folder = std::env::temp_dir().join(format!("tidegate-programs-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for number in 0..12 {
+        std::os::unix::fs::symlink("/bin/bash", folder.join(format!("bash{number}"))).unwrap();
+    }
+    let folder = &folder;
+    let steps = |by: &str, of: &str, count: u32| {
+        let script = format!("read _ || exit; exec {by} -c \"$0\" \"$0\" {of}");
         let mut shell = Command::new("/bin/bash")
             .arg0("bash")
             .args(["-c", &script, &script, &count.to_string()])
@@ -146,24 +151,37 @@ fn no_program_of_a_process_is_forgotten_in_silence() {
                 assert!(Instant::now() < until, "no exec");
                 std::thread::yield_now();
             }
-            settled(shell.id(), "bash");
+            let line = format!("/proc/{}/cmdline", shell.id());
+            while !std::fs::read(&line).is_ok_and(|line| line.windows(4).any(|w| w == b"\0-c\0")) {
+                assert!(Instant::now() < until, "no arguments");
+                std::thread::yield_now();
+            }
         }
         ended(shell);
         lines
     };
     let before =
         |line: &Vec<Seen>| line.iter().take_while(|seen| seen.pid == line[0].pid).count() - 1;
-    // Each with arguments of its own.
-    let lines = steps("$(($1 - 1))", 11);
+    // Each another one.
+    let lines = steps(&format!("{}/bash$1", folder.display()), "$(($1 - 1))", 11);
     for (at, line) in lines.iter().enumerate() {
         assert_eq!((before(line), line[0].forgotten), (at.min(8), at > 8), "{at}");
     }
     let first = lines[8][8].arguments.last().cloned();
     assert_eq!(first.as_deref(), Some("11"));
+    // A daemon that starts itself anew, each time with other arguments.
+    let lines = steps("bash", "$(($1 - 1))", 11);
+    for (at, line) in lines.iter().enumerate() {
+        let kept = if at > 8 { at - 8 } else { at };
+        assert_eq!((before(line), line[0].forgotten), (kept, false), "{at}");
+        let first = line[kept].arguments.last().cloned();
+        assert_eq!(first.as_deref(), Some("11"), "{at}");
+    }
     // The same one, again and again.
-    for line in steps("$1", 11) {
+    for line in steps("bash", "$1", 11) {
         assert_eq!((before(&line), line[0].forgotten), (0, false));
     }
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// As `setproctitle`, `process.title` and an agent that hides do.

@@ -54,12 +54,15 @@ fn two_writers_make_one_tree() {
 #[test]
 fn a_forked_history_is_refused_a_signature() {
     let (mut head, writer) = head();
-    signed(head.append(&append(&head, writer, 0, &leaves(0..10)), &key(), AT));
+    let answer = head.append(&append(&head, writer, 0, &leaves(0..10)), &key(), AT);
+    signed(answer.clone());
     let before = head.clone();
     // Records that are in the tree, told anew; a gap; nothing; another writer;
     // hashes of another number of records; one that would overflow.
+    let mut anew = append(&head, writer, 0, &leaves(50..60));
+    anew.at = 0;
     let mut wrong = vec![
-        append(&head, writer, 0, &leaves(50..60)),
+        anew,
         append(&head, writer, 9, &leaves(50..60)),
         append(&head, writer, 11, &leaves(50..60)),
         append(&head, writer, 10, &[]),
@@ -76,6 +79,10 @@ fn a_forked_history_is_refused_a_signature() {
         assert!(matches!(answer, LogAnswer::Refused { .. }), "{asked:?}: {answer:?}");
         assert_eq!(head, before);
     }
+    // Where nobody can tell, what was signed is all that is given.
+    let elsewhere = append(&head, writer, 0, &leaves(50..60));
+    assert_eq!(head.append(&elsewhere, &key(), AT), answer);
+    assert_eq!(head, before);
     // A tree of its own, of the same size.
     let mut fork = append(&head, writer, 10, &leaves(10..11));
     fork.at = 0;
@@ -98,12 +105,18 @@ fn what_was_signed_is_answered_the_same_when_it_is_asked_for_again() {
     let before = head.clone();
     assert_eq!(head.append(&asked, &key(), Timestamp(AT.0 + 1)), answer);
     assert_eq!(head, before);
-    // Not so what tells those records otherwise.
-    let mut longer = asked.clone();
-    longer.count += 1;
+    // Whoever asks has heard of the others meanwhile, or has more by now.
+    for again in [0..10, 0..12] {
+        let again = append(&head, one, 0, &leaves(again));
+        assert_eq!(head.append(&again, &key(), AT), answer);
+        assert_eq!(head, before);
+    }
+    // Not so what tells those records otherwise, or fewer of them.
     let mut other = asked.clone();
     other.hashes[0] = [7; 32];
-    for forked in [longer, other, append(&head, one, 0, &leaves(0..10))] {
+    for forked in
+        [other, append(&head, one, 0, &leaves(0..9)), append(&head, one, 1, &leaves(1..10))]
+    {
         let answer = head.append(&forked, &key(), AT);
         assert!(matches!(answer, LogAnswer::Refused { .. }), "{forked:?}: {answer:?}");
         assert_eq!(head, before);

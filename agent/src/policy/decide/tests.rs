@@ -347,9 +347,9 @@ fn however_much_a_text_does_there_is_an_end_to_what_is_asked() {
     assert_eq!(requests, 0);
     // Of all statements of a text together.
     let several = |count: usize| -> String {
-        (0..count).map(|n| format!("select 1 from a{n}, b{n}, c{n}, d{n};")).collect()
+        (0..count).map(|n| format!("select 1 from a{n},b{n},c{n},d{n},e{n},f{n};")).collect()
     };
-    assert_eq!(asker.told(&named, &several(256)), "allow");
-    let requests = asked(|| assert_eq!(asker.told(&named, &several(300)), "refuse TooMuch"));
-    assert_eq!(requests, 2_048 + 8);
+    assert_eq!(asker.told(&named, &several(341)), "allow");
+    let requests = asked(|| assert_eq!(asker.told(&named, &several(350)), "refuse TooMuch"));
+    assert_eq!(requests, 342 * 12);
 }

@@ -185,6 +185,12 @@ impl<T: Clone> Names<T> {
         }
     }
 
+    /// Whether one that is known or planned under a name is such.
+    pub fn any(&self, which: impl Fn(&T) -> bool) -> bool {
+        let planned = self.ahead.values().filter_map(|plan| plan.value.as_ref());
+        self.confirmed.values().map(|known| &known.value).chain(planned).any(which)
+    }
+
     /// How many are known or planned under names.
     pub fn len(&self) -> usize {
         self.confirmed.len() + self.ahead.len()

@@ -79,9 +79,14 @@ impl<G: Gate> Session<G> {
     pub(super) fn bound(&self, name: &[u8]) -> Result<Option<Known<Arc<Statement<G>>>>, Unsettled> {
         let mut known = self.meaning(&self.statements, name)?;
         if let Some(known) = &mut known {
-            known.certain &= !self.is_suspect(&known.value);
+            known.certain &= !self.is_suspect(&known.value) || self.only_ends();
         }
         Ok(known)
+    }
+
+    /// Where the server runs nothing but a transaction's end, whatever it is called.
+    fn only_ends(&self) -> bool {
+        self.transaction() == Transaction::Failed && self.queue.is_empty() && self.begins()
     }
 
     /// Whether its name may be another's since code ran. A pooler's names aren't the
@@ -91,17 +96,14 @@ impl<G: Gate> Session<G> {
         self.naming == Naming::Own && named && statement.made.serial < self.suspected
     }
 
-    /// Whether a frame binds such a statement, and the server can be asked before it: has
-    /// it any that SQL has prepared? Code has no other way.
+    /// Whether a frame begins what may bind such a statement, and the server can be asked
+    /// before it: has it any that SQL has prepared? Code has no other way.
     pub fn suspects(&self, frame: &Frame<'_>) -> bool {
-        if self.suspected == 0 || frame.tag != b'B' || !self.begins() {
-            return false;
-        }
-        let name = frame.body().split(|byte| *byte == 0).nth(1).unwrap_or_default();
-        self.transaction() != Transaction::Failed
-            && self
-                .bound(name)
-                .is_ok_and(|known| known.is_some_and(|known| self.is_suspect(&known.value)))
+        self.suspected != 0
+            && matches!(frame.tag, b'P' | b'B' | b'C' | b'D')
+            && self.begins()
+            && self.transaction() != Transaction::Failed
+            && self.statements.any(|statement| self.is_suspect(statement))
     }
 
     /// No name was given away, or nobody asks.

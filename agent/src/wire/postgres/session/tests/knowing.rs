@@ -304,14 +304,19 @@ fn only_what_begins_after_a_rest_leans_on_names_of_before_it() {
 #[test]
 fn what_was_prepared_before_code_ran_is_certain_once_the_server_has_said_so() {
     fn suspects(bench: &mut Bench) -> bool {
-        bench.client.feed(&bind("", "s"));
+        let [binds, prepares] = [bind("", "s"), parse("", "begin")].map(|one| asks(bench, &one));
+        assert_eq!(binds, prepares, "what it binds may come behind");
+        binds
+    }
+    fn asks(bench: &mut Bench, begins: &[u8]) -> bool {
+        bench.client.feed(begins);
         let frame = bench.client.frame().unwrap().unwrap();
         let (span, suspects) = (frame.span, bench.session.suspects(&frame));
         bench.client.put_back(span);
         bench.client.take_unframed();
         suspects
     }
-    let ran = |answer: &[u8]| {
+    let ran_to = |answer: &[u8], state: u8| {
         let mut bench = bench();
         bench.client(&[parse("s", "select 1"), parse("", "select 2"), sync()].concat()).unwrap();
         bench.server(&[message(b'1', b""), message(b'1', b""), ready(b'I')].concat()).unwrap();
@@ -322,9 +327,11 @@ fn what_was_prepared_before_code_ran_is_certain_once_the_server_has_said_so() {
         let effects = SqlEffects::new([SqlEffect::Anything]);
         let _ = bench.session.release(request.ticket, Arc::from("p"), effects).unwrap();
         bench.client.consume_framed();
-        bench.server(&[answer, &ready(b'I')].concat()).unwrap();
+        bench.server(&[answer, &ready(state)].concat()).unwrap();
         bench
     };
+    let ran = |answer: &[u8]| ran_to(answer, b'I');
+    let ran_within = |answer: &[u8]| ran_to(answer, b'E');
     // What failed may have done it all the same.
     for answer in [complete("DO"), error("ERROR", "P0001")] {
         assert_eq!(step(&mut ran(&answer), &bind("", "s")), "uncertain");
@@ -336,6 +343,10 @@ fn what_was_prepared_before_code_ran_is_certain_once_the_server_has_said_so() {
         let mut asked = ran(&answer);
         asked.session.distrust();
         assert_eq!(step(&mut asked, &bind("", "s")), "uncertain");
+        // Within a transaction that has failed by it, nothing is asked, nor need be.
+        let mut failed = ran_within(&answer);
+        assert!(!suspects(&mut failed));
+        assert_eq!(step(&mut failed, &bind("", "s")), "certain");
         // What is prepared behind it is known.
         let mut anew = ran(&answer);
         anew.client(&[frontend(b'C', b"Ss\0"), parse("s", "select 3")].concat()).unwrap();
