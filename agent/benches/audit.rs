@@ -406,7 +406,7 @@ fn searches(index: &Index, promises: &mut Promises) {
         ("refused", Query { verdict: vec![Verdict::Refused], ..usual() }),
         ("a policy", Query { policy: text("default/drop"), ..usual() }),
         ("a policy that nobody met", Query { policy: text("default/grant"), ..usual() }),
-        ("a kind of actor", Query { actor: vec![Kind::Service], ..usual() }),
+        ("a kind of actor", Query { actor: vec![Kind::Unplaced], ..usual() }),
         ("a kind that never came", Query { actor: vec![Kind::Notebook], ..usual() }),
         (
             "first touch of a table",
