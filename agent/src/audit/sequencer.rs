@@ -69,9 +69,6 @@ pub(super) struct Work {
     size: u64,
     /// Of this writer's records, how many are in the tree.
     sequenced: u64,
-    /// How many more were asked for, without an answer: the next time it is asked for
-    /// just these, which may be in the tree by then.
-    asked: Option<usize>,
     segments: VecDeque<Reading>,
     unfinished: Vec<crate::model::LogWriter>,
     look_again: Instant,
@@ -151,7 +148,6 @@ impl Work {
             signer,
             size: welcome.size,
             sequenced: 0,
-            asked: None,
             segments: VecDeque::new(),
             unfinished: welcome.unfinished.clone(),
             look_again: Instant::now(),
@@ -296,24 +292,21 @@ impl Work {
             self.segments.push_back(Reading { live, place: SEGMENT_HEAD, position });
         }
         loop {
-            let most = self.asked.unwrap_or(MOST_AT_ONCE);
-            let (leaves, read) = self.read_own(most);
+            let (leaves, read) = self.read_own(MOST_AT_ONCE);
             if leaves.is_empty() {
                 return Ok(());
             }
             for (reading, _) in self.segments.iter().zip(&read) {
                 reading.live.sync()?;
             }
-            self.asked = Some(leaves.len());
             let taken = self.sequence(self.shared.writer, self.sequenced, &leaves)?;
-            self.asked = None;
             self.sequenced += taken as u64;
             let read = if taken < leaves.len() { self.read_own(taken).1 } else { read };
             for (reading, (place, position)) in self.segments.iter_mut().zip(read) {
                 reading.place = place;
                 reading.position = position;
             }
-            if taken == leaves.len() && leaves.len() < most {
+            if taken == leaves.len() && taken < MOST_AT_ONCE {
                 return Ok(());
             }
         }

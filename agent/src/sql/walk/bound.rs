@@ -4,6 +4,7 @@
 //! Errs to the strict side: a condition that cannot be followed bounds nothing, and where
 //! there are too many to follow, the statement isn't understood.
 
+mod among;
 mod back;
 mod depends;
 mod idle;
@@ -356,11 +357,11 @@ fn operator<'t>(of: &'t A_Expr, negated: bool, target: Target<'t>) -> Shape {
         K::AEXPR_DISTINCT => depends::comparison("<>", left, right, negated, target),
         K::AEXPR_LIKE | K::AEXPR_ILIKE | K::AEXPR_SIMILAR => {
             let negated = negated != name.starts_with('!');
-            depends::pattern(left, right, '%', negated, target)
+            among::pattern(left, right, '%', negated, target)
         }
         K::AEXPR_IN => {
             let negated = negated != (name == "<>");
-            depends::listed(left, right, negated, target)
+            among::listed(left, right, negated, target)
         }
         K::AEXPR_OP_ANY | K::AEXPR_OP_ALL => {
             let all = of.kind == K::AEXPR_OP_ALL;
@@ -368,14 +369,14 @@ fn operator<'t>(of: &'t A_Expr, negated: bool, target: Target<'t>) -> Shape {
                 Shape::Open
             } else if all != negated {
                 // Of an empty array anything is true for ALL.
-                if depends::empty_array(right) { Shape::Open } else { Shape::Most }
+                if among::empty_array(right) { Shape::Open } else { Shape::Most }
             } else if name == "=" {
-                match depends::elements(right) {
-                    Some(array) => depends::listed(left, Node::NodeList(array), false, target),
-                    None => depends::listed(left, right, false, target),
+                match among::elements(right) {
+                    Some(array) => among::listed(left, Node::NodeList(array), false, target),
+                    None => among::listed(left, right, false, target),
                 }
-            } else if let (Some(array), Some(any)) = (depends::elements(right), wildcard(name)) {
-                let one = |one| depends::pattern(left, one, any, name.starts_with('!'), target);
+            } else if let (Some(array), Some(any)) = (among::elements(right), wildcard(name)) {
+                let one = |one| among::pattern(left, one, any, name.starts_with('!'), target);
                 array.iter().map(one).max().unwrap_or(Shape::Empty)
             } else {
                 Shape::Most

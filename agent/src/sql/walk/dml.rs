@@ -331,8 +331,14 @@ impl<'t> Walk<'t, '_> {
         self.from(of.source_relation());
         self.filter(of.join_condition());
         if let Some(written) = &written {
+            let names = self.names_beside();
+            let target = Target::new(written.alias, written.relation).beside(
+                of.with_clause(),
+                std::iter::once(of.source_relation()),
+                names.others(),
+            );
             for clause in of.merge_when_clauses() {
-                self.merge_clause(of, clause, written);
+                self.merge_clause(of, clause, written, target);
             }
         }
         let given = self.returning(of.returning_clause(), written.as_ref());
@@ -346,14 +352,9 @@ impl<'t> Walk<'t, '_> {
         merge: &'t MergeStmt,
         of: &'t MergeWhenClause,
         written: &Written<'t>,
+        target: Target<'_>,
     ) {
         use raw::CmdType as C;
-        let names = self.names_beside();
-        let target = Target::new(written.alias, written.relation).beside(
-            merge.with_clause(),
-            std::iter::once(merge.source_relation()),
-            names.others(),
-        );
         self.filter(of.condition());
         let unmatched = of.match_kind == raw::MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE;
         match of.command_type {

@@ -204,7 +204,8 @@ fn cut(name: &[u8]) -> &[u8] {
     name.get(..KEPT).unwrap_or(name)
 }
 
-const KEPT: usize = 63;
+/// In bytes.
+pub(super) const KEPT: usize = 63;
 const CANCEL_REQUEST: u32 = 80_877_102;
 pub const TLS_REQUEST: u32 = 80_877_103;
 pub const GSS_REQUEST: u32 = 80_877_104;

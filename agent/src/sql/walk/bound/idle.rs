@@ -6,8 +6,9 @@ use pg_raw_parse::nodes::FuncCall;
 
 use super::super::calls::text;
 use super::super::names;
+use super::among::empty_array;
 use super::back;
-use super::depends::{empty_array, same};
+use super::depends::same;
 use super::{integer, null};
 
 /// Whether what a function is given makes its result the same for every row.

@@ -20,6 +20,8 @@
 
 use std::collections::HashMap;
 
+use crate::wire::postgres::opening::KEPT;
+
 /// What a lookup found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known<T> {
@@ -213,9 +215,6 @@ impl<T: Clone> Names<T> {
         self.confirmed.get(name).map(|known| Known { value: &known.value, certain: known.certain })
     }
 }
-
-/// What the server keeps of a name, in bytes.
-const KEPT: usize = 63;
 
 #[cfg(test)]
 mod tests;
