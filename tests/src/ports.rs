@@ -1,5 +1,6 @@
 //! Ports below the ephemeral range, so that no client's own port is mistaken
-//! for one of them.
+//! for one of them, and none that another database is known by, so that what
+//! stands there is read as PostgreSQL's.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use anyhow::{Result, bail};
 
 const FIRST: u16 = 20_000;
-const COUNT: u16 = 12_000;
+const COUNT: u16 = 7_000;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -24,4 +25,15 @@ pub fn fresh() -> Result<u16> {
         }
     }
     bail!("no free port between {FIRST} and {}", FIRST + COUNT)
+}
+
+#[test]
+fn none_is_another_databases() {
+    let all: Vec<u16> = (FIRST..FIRST + COUNT).collect();
+    let settings = tidegate::config::parse(&format!("protect = {all:?}"), "t.toml").unwrap();
+    assert_eq!(settings.protect.len(), all.len());
+    for protected in &settings.protect {
+        let protocol = protected.service.protocol;
+        assert_eq!(protocol, tidegate::model::Protocol::Postgres, "{}", protected.name);
+    }
 }
