@@ -424,5 +424,5 @@ fn nothing_turns_a_write_into_a_read_or_stops_the_reader() {
     for what in ["call", "change", "copy", "cte", "explain", "grant"] {
         assert!(kept.get(what).is_some_and(|times| *times > 200), "{what}: {kept:?}");
     }
-    assert!(longest < Duration::from_secs(2), "one text took {longest:?}");
+    assert!(longest < Duration::from_secs(5), "one text took {longest:?}");
 }

@@ -27,7 +27,7 @@ use crate::wait::{self, until_true};
 use crate::{ports, sys};
 
 /// How long a healthy start may take on a busy machine.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Default)]
 pub struct Plan {

@@ -100,7 +100,7 @@ pub struct Seen {
 }
 
 /// Nothing here takes as long.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Plays one side to the end of the connection. It fails if nothing ends it.
 pub fn play(

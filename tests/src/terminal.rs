@@ -17,7 +17,7 @@ pub struct Terminal {
     shown: String,
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Terminal {
     pub fn start(mut command: Command) -> Result<Self> {

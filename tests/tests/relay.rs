@@ -229,7 +229,7 @@ fn single_bytes_are_not_held_back() -> Result<()> {
             ensure!(back == byte, "{back:?} for {byte:?}");
         }
         // A single delayed acknowledgement per turn would make this 40 s.
-        ensure!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
+        ensure!(started.elapsed() < Duration::from_secs(20), "it took {:?}", started.elapsed());
         Ok(())
     })
 }

@@ -106,6 +106,13 @@ fn failing(way: &mut Way<'_>) -> Result<()> {
     one.send(&copy_done())?;
     one.until(b'Z')?;
     one.query("SELECT 'usable'")?;
+    one.mark("Syncs behind the error, each of which is answered");
+    begin(&mut one, "COPY c FROM STDIN")?;
+    one.send(&[copy_data(b"not a number\tx\t\\N\n"), sync(), sync(), copy_done()].concat())?;
+    for _ in 0..3 {
+        one.until(b'Z')?;
+    }
+    one.query("SELECT 'usable'")?;
     begin(&mut one, "COPY c FROM STDIN")?;
     one.send(&copy_data(b"1\tone"))?;
     one.ask(&copy_done())?;
@@ -135,6 +142,12 @@ fn extended(way: &mut Way<'_>) -> Result<()> {
     one.send(&[copy.clone(), flush()].concat())?;
     one.until(b'G')?;
     one.ask(&[copy_fail("no"), once("SELECT 'skipped'", &[], TEXT), sync()].concat())?;
+    one.mark("the data fail, and the first Sync ends it");
+    one.send(&[copy.clone(), flush()].concat())?;
+    one.until(b'G')?;
+    one.send(&[copy_data(b"not a number\tx\t\\N\n"), copy_done(), sync(), sync()].concat())?;
+    one.until(b'Z')?;
+    one.until(b'Z')?;
     one.mark("data in the same go as the statement");
     one.ask(&[copy, copy_data(b"2\tb\t\\N\n"), copy_done(), sync()].concat())?;
     one.query("SELECT count(*) FROM c")?;

@@ -1,6 +1,7 @@
 //! How a connection ends, or breaks.
 
 use std::net::Shutdown;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::diff::{Leg, Stage, Way};
@@ -33,6 +34,13 @@ fn statement_timeout(way: &mut Way<'_>) -> Result<()> {
     one.ask(&[message::once("SELECT pg_sleep(20)", &[], message::TEXT), message::sync()].concat())?;
     one.query("BEGIN; SELECT 1; SELECT pg_sleep(20)")?;
     one.query("ROLLBACK")?;
+    one.mark("between two messages of a pipeline: it is told with the second");
+    one.send(&message::parse("", "SELECT 1", &[]))?;
+    std::thread::sleep(Duration::from_millis(300));
+    one.send(&message::flush())?;
+    one.until(b'E')?;
+    one.ask(&[message::once("SELECT 'skipped'", &[], message::TEXT), message::sync()].concat())?;
+    one.query("SELECT 'usable'")?;
     one.leave()
 }
 

@@ -49,6 +49,14 @@ fn versions(way: &mut Way<'_>) -> Result<()> {
             one.rest()?;
         }
     }
+    // No database is the user's own, and so is an empty one.
+    for database in [&[("database", "")][..], &[]] {
+        let mut one = way.secured(&format!("the user's own of {}", database.len()))?;
+        one.send(&message::startup(3 << 16, &[&[("user", "app")], database].concat()))?;
+        one.until(b'Z')?;
+        one.query("SELECT current_database()")?;
+        one.leave()?;
+    }
     let mut one = way.secured("options of a later protocol")?;
     let more = [("_pq_.unheard", "of"), ("_pq_.second", "")];
     one.send(&message::startup((3 << 16) + 1, &[&APP[..], &more].concat()))?;
