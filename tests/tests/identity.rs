@@ -229,11 +229,14 @@ fn secrets_in_command_lines_are_told_to_nobody() -> Result<()> {
     let clients = Clients::fresh()?;
     let mut words = clients.words(Language::Python, scene.echo.v4(), "--quiet-one");
     words.extend(["--password=hunter2", "postgres://app:hunter2@db/shop"].map(str::to_owned));
-    let line = format!("{}; true", quoted(&words));
-    run(scene.inside().command("/bin/bash")?.args(["-c", &line]).env("PGPASSWORD", "hunter2"))?;
+    // Its shell's own text is an ancestor's command line: what it wraps stands there too.
+    let wrapped = "sudo -u app docker exec db mysql -uroot -phunter2 &>/dev/null";
+    let line = format!("{wrapped}; PGPASSWORD=hunter2 {}; true", quoted(&words));
+    run(scene.inside().command("/bin/bash")?.args(["-c", &line]))?;
     let flow = scene.opened("--quiet-one")?;
     ensure!(flow.process.command.contains(&"--password=***".to_owned()), "{:?}", flow.process);
     let all = scene.agent.must(&["observe", "-o", "jsonl"])?;
+    ensure!(all.contains("docker exec db mysql -uroot -p***"), "{all}");
     ensure!(all.contains("--quiet-one") && !all.contains("hunter2"), "a secret was told");
     Ok(())
 }
