@@ -339,6 +339,20 @@ fn a_container_is_told_and_who_enters_it() -> Result<()> {
     ensure!(process.workload.image.as_deref() == Some(IMAGE), "the answer was not kept");
     ensure!(actor.kind == "unplaced" && actor.reason.contains("entered container"), "{actor:?}");
     ensure!(actor.person.context("nobody came in")?.via == "exec");
+
+    // A user names cgroups below his own slice as he likes.
+    let mut cgroup = scene.root.child("user.slice")?;
+    let mut around = Vec::new();
+    for part in ["user-1000.slice", &format!("docker-{ID}.scope")] {
+        let inner = cgroup.child(part)?;
+        around.push(std::mem::replace(&mut cgroup, inner));
+    }
+    let words = clients.words(Language::Python, scene.echo.v4(), "--forged");
+    run(&mut command(&Place::new().cgroup(&cgroup), &words)?)?;
+    let Flow { process, actor, .. } = scene.opened("--forged")?;
+    ensure!(process.workload.container.as_deref() == Some(ID), "{process:?}");
+    ensure!(process.workload.image.is_none(), "root's answer is a user's: {process:?}");
+    ensure!(actor.kind != "service", "{actor:?}");
     joined(answering)
 }
 
