@@ -297,6 +297,33 @@ fn what_was_committed_is_in_the_log_whoever_is_killed() -> Result<()> {
     rounds(6)
 }
 
+/// Longer than the log waits for what it has asked the keeper to sign.
+const LATE: Duration = Duration::from_secs(11);
+
+#[test]
+fn a_keeper_that_answers_late_goes_on_signing() -> Result<()> {
+    let _alone = alone();
+    let ground = Ground::start()?;
+    let mut pgbench = ground.client("pgbench")?;
+    pgbench.args(["-n", "-S", "-c", "1", "-T", "14", "-R", "100"]).arg(ground.postgres.dsn("app"));
+    let mut load = Load(vec![pgbench.spawn()?]);
+    until_true("its session to be at work", Duration::from_secs(20), || {
+        let mine = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT abalance%'";
+        ground.lines(mine).is_ok_and(|lines| lines.len() == 1)
+    })?;
+    let keeper = ground.agent.keeper()?;
+    sys::signal(keeper, libc::SIGSTOP)?;
+    std::thread::sleep(LATE);
+    sys::signal(keeper, libc::SIGCONT)?;
+    let ended = load.0[0].wait()?;
+    ensure!(ended.success(), "{ended}{}", ground.agent.tail());
+    until_true("all to be signed", Duration::from_secs(10), || {
+        let told = ground.agent.verified(&[]);
+        told.is_ok_and(|it| it.findings.is_empty() && it.tail == 0 && it.records > 1_000)
+    })
+    .with_context(|| format!("{:?}{}", ground.agent.verified(&[]), ground.agent.tail()))
+}
+
 #[test]
 #[ignore = "minutes: `cargo xtask test --all`"]
 fn what_was_committed_is_in_the_log_fifty_times() -> Result<()> {
