@@ -15,7 +15,6 @@ use tidegate_tests::dialer::Dialer;
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program};
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::{Connection, message, tls};
 
 /// As an operator would have it: the account may call one function.
@@ -149,7 +148,6 @@ fn workers() -> usize {
 
 #[test]
 fn psql_binds_with_an_auth_query_and_with_nothing_else() -> Result<()> {
-    let _alone = alone();
     let bare = House::new(&Kind { query: None, ..Kind::default() })?;
     let said = bare.is_refused("sailor", "ebb", "require")?;
     ensure!(said.contains("channel binding"), "{said}");
@@ -173,7 +171,6 @@ fn psql_binds_with_an_auth_query_and_with_nothing_else() -> Result<()> {
 
 #[test]
 fn many_that_wait_for_one_role_are_served_by_one_errand() -> Result<()> {
-    let _alone = alone();
     let house = House::new(&Kind { query: Some(SLOW), ..Kind::default() })?;
     let began = Instant::now();
     let mut clients = Vec::new();
@@ -195,7 +192,6 @@ const SLOW: &str = "SELECT v.role, v.verifier FROM pg_sleep(1.5), tide.verifier(
 
 #[test]
 fn a_changed_password_counts_at_once() -> Result<()> {
-    let _alone = alone();
     let house = House::new(&Kind::default())?;
     // Both workers know it.
     for _ in 0..8 {
@@ -245,7 +241,6 @@ fn trace(house: &House, dialer: &mut Dialer, role: &str) -> Result<Vec<String>> 
 
 #[test]
 fn a_wrong_password_and_an_unknown_role_look_the_same() -> Result<()> {
-    let _alone = alone();
     for mode in ["verifier", "auto"] {
         let house = House::new(&Kind { mode, ..Kind::default() })?;
         for binding in ["require", "prefer", "disable"] {
@@ -276,7 +271,6 @@ fn a_wrong_password_and_an_unknown_role_look_the_same() -> Result<()> {
 
 #[test]
 fn an_account_that_is_not_let_in_is_told_once_and_logins_go_on() -> Result<()> {
-    let _alone = alone();
     let house = House::new(&Kind::default())?;
     house.postgres.admin("app", "ALTER ROLE asker PASSWORD 'not this'")?;
     for _ in 0..6 {
@@ -293,7 +287,6 @@ fn an_account_that_is_not_let_in_is_told_once_and_logins_go_on() -> Result<()> {
 
 #[test]
 fn a_question_that_is_no_good_is_told_and_logins_go_on() -> Result<()> {
-    let _alone = alone();
     for (query, told) in [
         ("SELECT rolpassword FROM pg_authid WHERE rolname = $1", "permission denied"),
         ("SELECT verifier, role FROM tide.verifier($1)", "is no verifier"),
@@ -310,7 +303,6 @@ fn a_question_that_is_no_good_is_told_and_logins_go_on() -> Result<()> {
 
 #[test]
 fn a_server_that_takes_too_long_holds_nobody_up_for_ever() -> Result<()> {
-    let _alone = alone();
     let slow = "SELECT $1::text, pg_sleep(600)::text";
     let house = House::new(&Kind { query: Some(slow), ..Kind::default() })?;
     let began = Instant::now();
@@ -325,7 +317,6 @@ fn a_server_that_takes_too_long_holds_nobody_up_for_ever() -> Result<()> {
 /// other.
 #[test]
 fn the_own_password_is_shown_in_clear_to_a_verified_server_only() -> Result<()> {
-    let _alone = alone();
     for account in ["password", "md5", "trust"] {
         let house = House::new(&Kind { account, verified: true, ..Kind::default() })?;
         house.enters("sailor", "ebb", "require")?;

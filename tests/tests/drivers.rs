@@ -6,12 +6,10 @@ use tidegate_tests::certificates::Key;
 use tidegate_tests::diff::{Leg, Stage};
 use tidegate_tests::drivers::Driver;
 use tidegate_tests::postgres::Postgres;
-use tidegate_tests::scene::alone;
 
 /// With a password, by SCRAM, in the clear, over TLS, and over TLS that the
 /// client verifies.
 fn same(driver: Driver) -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(Postgres::setup().tls(Key::P256).auth("scram-sha-256").start()?)?;
     for leg in [Leg::Plain, Leg::Tls, Leg::Verified] {
         stage.compare(&format!("{driver:?}"), leg, |way| {

@@ -15,7 +15,6 @@ use tidegate_tests::drivers::{class_path, node};
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program, run};
-use tidegate_tests::scene::alone;
 use tidegate_tests::terminal::Terminal;
 use tidegate_tests::venv;
 use tidegate_tests::wait::until;
@@ -199,7 +198,6 @@ public class Login {
 /// gets in came by the verifier.
 #[test]
 fn a_verifier_that_was_kept_lets_every_driver_in() -> Result<()> {
-    let _alone = alone();
     let house = House::new("auth = \"verifier\"")?;
     let require = house.dsn("sailor", "of sailor", "channel_binding=require");
     let none = house.psql(0, &require)?;
@@ -255,7 +253,6 @@ fn a_verifier_that_was_kept_lets_every_driver_in() -> Result<()> {
 /// With `auth = "verifier"` nobody gets in but by a line of the file.
 #[test]
 fn a_file_of_verifiers_lets_in_the_roles_that_it_has() -> Result<()> {
-    let _alone = alone();
     let house = House::new("auth = \"verifier\"\nverifiers = \"FOLDER/roles\"")?;
     let with = |role: &str, password: &str, binding: &str| {
         house.dsn(role, password, &format!("channel_binding={binding}"))
@@ -294,7 +291,6 @@ fn a_file_of_verifiers_lets_in_the_roles_that_it_has() -> Result<()> {
 /// As somebody adds a role by hand.
 #[test]
 fn a_password_is_typed_at_a_terminal_and_never_shown() -> Result<()> {
-    let _alone = alone();
     let house = House::new("auth = \"verifier\"")?;
     let roots = house.postgres.authority().context("no authority")?.root();
     let kept = house.agent.settings_file().with_file_name("logins");
@@ -333,7 +329,6 @@ fn a_password_is_typed_at_a_terminal_and_never_shown() -> Result<()> {
 /// Who it is decides the role; what the application says of itself is not used.
 #[test]
 fn the_workload_decides_the_role_and_its_own_password_is_not_used() -> Result<()> {
-    let _alone = alone();
     let house = House::new(
         "login = [{ role = \"writer\", from = \"file:FOLDER/writer\", user = 4242 }, \
          { role = \"reader\", from = \"file:FOLDER/reader\" }]",
@@ -364,7 +359,6 @@ fn the_workload_decides_the_role_and_its_own_password_is_not_used() -> Result<()
 /// be forbidden.
 #[test]
 fn what_cannot_be_bound_is_told_with_the_setting_that_would_help() -> Result<()> {
-    let _alone = alone();
     for (more, prefer) in
         [("", true), ("cleartext = \"forbid\"", false), ("auth = \"through\"", false)]
     {
@@ -389,7 +383,6 @@ fn what_cannot_be_bound_is_told_with_the_setting_that_would_help() -> Result<()>
 /// of this program of this user, and unlearnt when it leaves then as well.
 #[test]
 fn nobody_is_asked_in_clear_because_another_left() -> Result<()> {
-    let _alone = alone();
     let house = House::new("")?;
     let ways = |uid: u32, count: usize| -> Result<Vec<String>> {
         until("what is told of them", Duration::from_secs(10), || {
@@ -489,7 +482,6 @@ impl House {
 /// Whether the server asks for it in clear or by SCRAM; it stands in no log of ours.
 #[test]
 fn a_token_of_several_kib_is_a_password_like_another() -> Result<()> {
-    let _alone = alone();
     let rules = ["hostssl all cloud all password", "hostssl all all all scram-sha-256"];
     for more in ["", "auth = \"through\"", "auth = \"cleartext\"", "cleartext = \"forbid\""] {
         let house = House::with(&rules, more)?;

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{program, run};
-use tidegate_tests::scene::alone;
 use tidegate_tests::staging::{Staging, statements};
 use tidegate_tests::wire::{Connection, Message, message};
 
@@ -193,7 +192,6 @@ fn send(connection: &mut Connection, statement: &str, way: Way) -> Result<Vec<Me
 }
 
 fn hunt(file: &str, ways: &[Way]) -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let mut connection = ground.connect()?;
     let mut found = Vec::new();
@@ -234,7 +232,6 @@ fn no_other_way_out_leaks() -> Result<()> {
 /// An AI agent can't ask either, row by row, whether a value is the one.
 #[test]
 fn an_agent_does_not_pick_rows_by_what_it_may_not_see() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let ask = |statement: &str| -> Result<(String, String)> {
         let mut psql = ground.psql_command(true, &[statement])?;
@@ -290,7 +287,6 @@ fn what_is_made_before_it_is_learnt_leaks_nothing() -> Result<()> {
 /// A COPY has failed, and its data still come, in pieces: what was made is learnt behind them.
 #[test]
 fn a_catalog_is_not_asked_for_within_a_message() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     for (name, together) in [("made", false), ("made_too", true)] {
         let mut one = ground.connect()?;
@@ -326,7 +322,6 @@ fn a_catalog_is_not_asked_for_within_a_message() -> Result<()> {
 
 #[test]
 fn everything_else_arrives_untouched() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     for statement in [
         "SELECT 1, 'text', 2.5, now()::date = current_date, NULL",
@@ -350,7 +345,6 @@ fn everything_else_arrives_untouched() -> Result<()> {
 
 #[test]
 fn masked_values_keep_their_form() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let shown = ground
         .psql(&["SELECT email, full_name, phone, card_number FROM customers WHERE id = 1"])?;
@@ -362,7 +356,6 @@ fn masked_values_keep_their_form() -> Result<()> {
 /// `\` and `"` may be the second byte of a sign: structure can't be told by single bytes.
 #[test]
 fn where_signs_end_with_other_bytes_structure_is_not_shown() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(&["leaks/seed.sql"], "")?;
     let shown = |encoding: &str, statement: &str| -> Result<String> {
         let set = format!("SET client_encoding = '{encoding}'");
@@ -393,7 +386,6 @@ fn where_signs_end_with_other_bytes_structure_is_not_shown() -> Result<()> {
 
 #[test]
 fn what_may_be_seen_is_a_permission() -> Result<()> {
-    let _alone = alone();
     let reveal = "@id(\"own/see\")\npermit (principal, action == Action::\"reveal\", resource);\n";
     let ground = Staging::start(SEED, reveal)?;
     for statement in statements("leaks/plain.sql")? {
@@ -407,7 +399,6 @@ fn what_may_be_seen_is_a_permission() -> Result<()> {
 /// Nothing of a schema is a secret, and tools that read it must find all of it.
 #[test]
 fn a_schema_is_dumped_as_it_is() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let dump = |place: Place<'_>| -> Result<String> {
         let mut command = place.command(program("pg_dump")?)?;

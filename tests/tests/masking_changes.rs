@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use tidegate_tests::scene::alone;
 use tidegate_tests::staging::Staging;
 use tidegate_tests::wire::{Connection, message};
 
@@ -43,7 +42,6 @@ fn run(connection: &mut Connection) -> Result<Vec<String>> {
 
 #[test]
 fn a_policy_holds_for_a_prepared_statement_from_the_next_time_it_runs() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let mut connection = ground.connect()?;
     prepare(&mut connection, "SELECT full_name FROM customers WHERE id = 1")?;
@@ -60,7 +58,6 @@ fn a_policy_holds_for_a_prepared_statement_from_the_next_time_it_runs() -> Resul
 
 #[test]
 fn a_prepared_reading_of_a_setting_is_masked_once_it_holds_a_secret() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let mut connection = ground.connect()?;
     prepare(&mut connection, "SELECT current_setting('my.word', true)")?;
@@ -77,7 +74,6 @@ fn a_prepared_reading_of_a_setting_is_masked_once_it_holds_a_secret() -> Result<
 
 #[test]
 fn a_prepared_reading_of_a_large_object_is_masked_once_it_holds_a_secret() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     ground.postgres.psql("app", "SELECT lo_from_bytea(4711, 'plain')")?;
     let mut connection = ground.connect()?;
@@ -94,7 +90,6 @@ fn a_prepared_reading_of_a_large_object_is_masked_once_it_holds_a_secret() -> Re
 
 #[test]
 fn a_view_that_is_replaced_within_a_transaction_is_what_it_is_now() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     ground.postgres.psql("app", "CREATE VIEW sight AS SELECT 'plain'::text AS word")?;
     let mut connection = ground.connect()?;
@@ -118,7 +113,6 @@ fn a_view_that_is_replaced_within_a_transaction_is_what_it_is_now() -> Result<()
 /// Definitions can't be read while somebody changes their table. Nobody waits for that.
 #[test]
 fn who_comes_while_a_table_is_being_changed_is_not_kept_waiting() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let mut holder = ground.connect_directly()?;
     holder.query("BEGIN")?;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tidegate_tests::postgres::Postgres;
-use tidegate_tests::scene::alone;
 use tidegate_tests::staging::{Staging, statements};
 use tidegate_tests::wait::until_true;
 use tidegate_tests::wire::{Connection, Message, message};
@@ -84,7 +83,6 @@ fn all(scenes: &[Scene<'_>]) -> Result<()> {
 
 #[test]
 fn what_another_session_defines_is_doubted_until_it_is_learnt() -> Result<()> {
-    let _alone = alone();
     all(&[
         &[
             (
@@ -150,7 +148,6 @@ fn what_another_session_defines_is_doubted_until_it_is_learnt() -> Result<()> {
 
 #[test]
 fn what_was_prepared_and_comes_true_later_is_doubted() -> Result<()> {
-    let _alone = alone();
     all(&[&[
         ("direct", "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT ''plain''::text'"),
         ("b", "SELECT f()"),
@@ -172,7 +169,6 @@ fn what_was_prepared_and_comes_true_later_is_doubted() -> Result<()> {
 
 #[test]
 fn within_a_transaction_bodies_and_views_follow_what_is_defined() -> Result<()> {
-    let _alone = alone();
     all(&[
         &[
             ("direct", "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT ''plain''::text'"),
@@ -211,7 +207,6 @@ fn within_a_transaction_bodies_and_views_follow_what_is_defined() -> Result<()> 
 
 #[test]
 fn what_alter_table_puts_into_a_table_is_known() -> Result<()> {
-    let _alone = alone();
     all(&[
         &[
             ("a", "CREATE TABLE u1 AS SELECT id, full_name FROM customers"),
@@ -271,7 +266,6 @@ fn what_alter_table_puts_into_a_table_is_known() -> Result<()> {
 
 #[test]
 fn what_goes_into_a_view_is_known_of_its_table() -> Result<()> {
-    let _alone = alone();
     all(&[&[
         ("a", "CREATE TABLE under (k int, q text)"),
         ("a", "CREATE VIEW between AS SELECT k AS n, q AS r FROM under"),
@@ -286,7 +280,6 @@ fn what_goes_into_a_view_is_known_of_its_table() -> Result<()> {
 
 #[test]
 fn a_prepared_statement_that_reads_another_table_now_is_masked() -> Result<()> {
-    let _alone = alone();
     all(&[&[
         ("a", "CREATE SCHEMA hidden"),
         ("a", "CREATE TABLE zoo AS SELECT 'plain'::text AS q"),
@@ -300,7 +293,6 @@ fn a_prepared_statement_that_reads_another_table_now_is_masked() -> Result<()> {
 
 #[test]
 fn who_defines_more_than_names_are_kept_of_has_others_doubt_it() -> Result<()> {
-    let _alone = alone();
     let others: Vec<_> = (0..1_100).map(|n| format!("g{n}")).collect();
     // Others see it before the session that did it has heard so.
     let many = format!(
@@ -314,7 +306,6 @@ fn who_defines_more_than_names_are_kept_of_has_others_doubt_it() -> Result<()> {
 
 #[test]
 fn a_function_that_bears_a_built_in_ones_name_makes_no_keys() -> Result<()> {
-    let _alone = alone();
     let own = "CREATE FUNCTION json_build_object(text, text) RETURNS json LANGUAGE sql AS \
                'SELECT pg_catalog.json_build_object(reverse($2), 1)'";
     let asked = "SELECT json_build_object('a', full_name) FROM customers";

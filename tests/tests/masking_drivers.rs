@@ -5,11 +5,9 @@
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::drivers::Driver;
 use tidegate_tests::postgres::run;
-use tidegate_tests::scene::alone;
 use tidegate_tests::staging::Staging;
 
 fn decodes(driver: Driver) -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(&["leaks/seed.sql", "untouched/types.sql"], "")?;
     let said = |led: bool| -> Result<String> {
         let place = ground.place(led);

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tidegate_tests::scene::alone;
 use tidegate_tests::staging::Staging;
 use tidegate_tests::sys;
 use tidegate_tests::wait::until_true;
@@ -114,7 +113,6 @@ fn start_again(ground: &mut Staging, kept: &[&str]) -> Result<()> {
 
 #[test]
 fn filled_tables_stay_masked_after_the_enforcer_and_after_the_agent() -> Result<()> {
-    let _alone = alone();
     let mut ground = start()?;
     fill(&ground)?;
     masked(&ground, "at once")?;
@@ -142,7 +140,6 @@ fn filled_tables_stay_masked_after_the_enforcer_and_after_the_agent() -> Result<
 
 #[test]
 fn what_the_old_enforcer_learns_is_known_to_the_new_one() -> Result<()> {
-    let _alone = alone();
     let ground = start()?;
     let mut old = ground.connect()?;
     old.query("SELECT 1")?;
@@ -166,7 +163,6 @@ fn what_the_old_enforcer_learns_is_known_to_the_new_one() -> Result<()> {
 
 #[test]
 fn a_table_that_is_renamed_stays_masked() -> Result<()> {
-    let _alone = alone();
     let mut ground = start()?;
     fill(&ground)?;
     ground.psql(&["ALTER TABLE staff2 RENAME TO crew", "SELECT 1"])?;
@@ -185,7 +181,6 @@ fn a_table_that_is_renamed_stays_masked() -> Result<()> {
 
 #[test]
 fn an_operator_sees_why_and_has_the_last_word() -> Result<()> {
-    let _alone = alone();
     let mut ground = start()?;
     fill(&ground)?;
     let config = ground.agent.settings_file().display().to_string();

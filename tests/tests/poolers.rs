@@ -10,13 +10,11 @@ use tidegate_tests::dialer::Dialer;
 use tidegate_tests::pgbouncer::{Legs, Pgbouncer, Pooling};
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program};
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::Connection;
 use tidegate_tests::wire::message::{self, TEXT, bind, execute, parse, sync};
 
 #[test]
 fn behind_a_pooler_no_table_is_ones_own() -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().auth("trust").start()?;
     postgres.psql("app", "CREATE TABLE customers AS SELECT 1 AS id")?;
     let pooler = Pgbouncer::start(postgres.port(), Pooling::TURNS, &Legs::default())?;
@@ -79,7 +77,6 @@ impl Pooled {
 /// Two processes of the server; each knows another statement by the same name.
 #[test]
 fn behind_a_pooler_a_name_is_whose_process_it_is() -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().auth("trust").start()?;
     postgres.psql("app", "CREATE TABLE customers AS SELECT 1 AS id")?;
     let count = || postgres.psql("app", "SELECT count(*) FROM customers");
@@ -131,7 +128,6 @@ fn behind_a_pooler_a_name_is_whose_process_it_is() -> Result<()> {
 /// A server of one's own is asked once, and names stay what they are.
 #[test]
 fn what_a_session_has_prepared_is_run_again_and_again() -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().auth("trust").start()?;
     postgres.psql("app", "CREATE TABLE customers AS SELECT 1 AS id")?;
     let root = Cgroup::fresh()?;
@@ -212,7 +208,6 @@ impl Pooled {
 #[test]
 fn where_the_settings_say_that_a_session_keeps_its_server_names_and_tables_are_its_own()
 -> Result<()> {
-    let _alone = alone();
     for (said, kept) in [("session", true), ("auto", false)] {
         let mut before = Before::start(Pooling::Session, said)?;
         // More than there are processes in the pool, one after the other.
@@ -240,7 +235,6 @@ fn where_the_settings_say_that_a_session_keeps_its_server_names_and_tables_are_i
 /// The pooler gives a session another process than the one that it has named things at.
 #[test]
 fn a_session_that_is_said_to_keep_its_server_and_does_not_is_doubted_and_recorded() -> Result<()> {
-    let _alone = alone();
     let mut before = Before::start(Pooling::Transaction(2), "session")?;
     let mut one = before.open()?;
     let (mut two, mut three) = (before.beside()?, before.beside()?);
@@ -275,7 +269,6 @@ fn a_session_that_is_said_to_keep_its_server_and_does_not_is_doubted_and_recorde
 /// One process for all is always the same one; that two have it at once gives it away.
 #[test]
 fn two_sessions_at_one_process_are_both_doubted_and_recorded() -> Result<()> {
-    let _alone = alone();
     let mut before = Before::start(Pooling::TURNS, "session")?;
     let (mut one, mut two) = (before.open()?, before.open()?);
     one.prepare("SELECT id FROM customers")?;

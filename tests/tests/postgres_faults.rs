@@ -18,7 +18,6 @@ use tidegate_tests::kernel::descriptors;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::Postgres;
 use tidegate_tests::recorded::{Fault, PATIENCE, Session, Side, is_beginning, play};
-use tidegate_tests::scene::alone;
 use tidegate_tests::seen::Status;
 use tidegate_tests::wire::{Connection, message, tls};
 use tidegate_tests::{ports, wait};
@@ -145,7 +144,6 @@ fn side(
 }
 
 fn every_byte(names: &[&str], step: usize) -> Result<()> {
-    let _alone = alone();
     let ground = Ground::start()?;
     for led in [false, true] {
         let place = if led { Place::new().cgroup(&ground.work) } else { Place::new() };
@@ -203,7 +201,6 @@ fn a_fault_at_some_bytes_of_other_sessions() -> Result<()> {
 /// A server that is not there, or that ends at once, says so to the client.
 #[test]
 fn a_server_that_says_nothing() -> Result<()> {
-    let _alone = alone();
     let ground = Ground::start()?;
     let to: SocketAddr = ground.listener.local_addr()?;
     for led in [false, true] {
@@ -320,7 +317,6 @@ fn secured_session(stream: TcpStream) -> Result<()> {
 /// Within the handshake, the records, the end of a leg's TLS: closed without its farewell,
 /// reset, cut in a record, or gone silent.
 fn a_line_that_fails(line: Side) -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().tls(Key::P256).auth("trust").start()?;
     let ground = Ground::start()?;
     let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;
@@ -375,7 +371,6 @@ fn a_line_to_the_client_that_fails_within_tls() -> Result<()> {
 /// it. The server hears of nothing but the end.
 #[test]
 fn what_is_no_tls_ends_the_session_and_is_recorded() -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().tls(Key::P256).auth("trust").start()?;
     let root = Cgroup::fresh()?;
     let work = root.child("work")?;
@@ -462,7 +457,6 @@ impl Nonsense {
 
 #[test]
 fn what_nobody_knows_ends_the_session_on_both_sides_and_is_recorded() -> Result<()> {
-    let _alone = alone();
     let ground = Ground::start()?;
     let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;
     let mut cases = 0;
@@ -499,7 +493,6 @@ fn what_nobody_knows_ends_the_session_on_both_sides_and_is_recorded() -> Result<
 /// for what lies in the database.
 #[test]
 fn a_session_that_ends_within_a_row_ends_without_a_word() -> Result<()> {
-    let _alone = alone();
     let ground = Ground::start()?;
     let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;
     let value = [&[0, 1][..], &300_000_u32.to_be_bytes(), &[b'x'; 300_000]].concat();
@@ -532,7 +525,6 @@ fn a_session_that_ends_within_a_row_ends_without_a_word() -> Result<()> {
 /// Where a side ends is in the record if that is in the middle of a message, and only then.
 #[test]
 fn a_message_that_is_cut_is_in_the_record() -> Result<()> {
-    let _alone = alone();
     let ground = Ground::start()?;
     let observer = ground.agent.observe()?;
     let mut dialer = Dialer::start(&Place::new().cgroup(&ground.work))?;

@@ -11,7 +11,6 @@ use tidegate_tests::dialer::Dialer;
 use tidegate_tests::drivers;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, run};
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::tape::Tape;
 use tidegate_tests::wire::{Connection, Message, message};
 
@@ -100,7 +99,6 @@ const NO_SESSIONS: &str = "@id(\"own/agents\") @reason(\"agents have no business
 
 #[test]
 fn who_may_not_connect_has_no_session() -> Result<()> {
-    let _alone = alone();
     let mut ground = Ground::new("enforce")?;
     drop(ground.session()?);
     ground.own(NO_SESSIONS)?;
@@ -125,7 +123,6 @@ fn who_may_not_connect_has_no_session() -> Result<()> {
 
 #[test]
 fn in_shadow_a_session_that_would_be_refused_is_recorded() -> Result<()> {
-    let _alone = alone();
     let mut ground = Ground::new("shadow")?;
     ground.own(NO_SESSIONS)?;
     let mut session = ground.session()?;
@@ -140,7 +137,6 @@ fn in_shadow_a_session_that_would_be_refused_is_recorded() -> Result<()> {
 /// PostgreSQL runs what is labelled so when it plans: at Bind, and under EXPLAIN.
 #[test]
 fn code_that_runs_by_being_planned_never_gets_there() -> Result<()> {
-    let _alone = alone();
     let mut ground = Ground::new("enforce")?;
     let mut session = ground.session()?;
     for sql in ["select wipe()", "explain select wipe()", "select 1 where wipe() = 2"] {
@@ -160,7 +156,6 @@ fn code_that_runs_by_being_planned_never_gets_there() -> Result<()> {
 
 #[test]
 fn a_function_called_by_its_number_is_refused() -> Result<()> {
-    let _alone = alone();
     let mut ground = Ground::new("enforce")?;
     let mut victim = ground.session()?;
     let pid = victim.value("SELECT pg_backend_pid()")?;
@@ -176,7 +171,6 @@ const PG_TERMINATE_BACKEND: u32 = 2_096;
 
 #[test]
 fn a_portal_obeys_the_policies_of_each_execution() -> Result<()> {
-    let _alone = alone();
     let mut ground = Ground::new("enforce")?;
     let mut session = ground.session()?;
     let begun = [
@@ -197,7 +191,6 @@ fn a_portal_obeys_the_policies_of_each_execution() -> Result<()> {
 /// A cursor's rows are made when they are asked for, and skipped rows are made too.
 #[test]
 fn an_open_cursor_obeys_the_policies_of_each_fetch() -> Result<()> {
-    let _alone = alone();
     let mut ground = Ground::new("enforce")?;
     let mut session = ground.session()?;
     let bound = [
@@ -253,7 +246,6 @@ const NO_ORDERS: &str = "@id(\"own/orders\") @reason(\"no more\") \
 /// Each value that is bound decides, whether it comes as text or as bytes.
 #[test]
 fn what_is_bound_decides() -> Result<()> {
-    let _alone = alone();
     let mut ground = Ground::new("enforce")?;
     ground.own(
         "@id(\"own/first\") @reason(\"only the first ten\") \
@@ -288,7 +280,6 @@ const INT4: u32 = 23;
 
 #[test]
 fn pools_of_node_and_java_stay_healthy() -> Result<()> {
-    let _alone = alone();
     let ground = Ground::new("enforce")?;
     let programs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers/refused");
     let folder = drivers::node()?;

@@ -12,7 +12,6 @@ use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program};
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::message;
 use tidegate_tests::{ports, wait};
 
@@ -91,7 +90,6 @@ impl Carried {
 
 #[test]
 fn a_verified_server_satisfies_a_client_that_verifies_by_any_of_its_names() -> Result<()> {
-    let _alone = alone();
     let carried = Carried::start("verify = \"full\"\nROOTS\n")?;
     let trusted = carried.trusted();
     for host in ["localhost", "db.tidegate.test"] {
@@ -111,7 +109,6 @@ fn a_verified_server_satisfies_a_client_that_verifies_by_any_of_its_names() -> R
 
 #[test]
 fn a_server_that_cannot_be_verified_is_shown_as_one() -> Result<()> {
-    let _alone = alone();
     let carried = Carried::start("")?;
     let trusted = carried.trusted();
     carried.says("localhost", "sslmode=require", "hello|t")?;
@@ -125,7 +122,6 @@ fn a_server_that_cannot_be_verified_is_shown_as_one() -> Result<()> {
 
 #[test]
 fn where_it_must_be_verified_the_client_is_told_why_it_is_not() -> Result<()> {
-    let _alone = alone();
     let carried = Carried::start("verify = \"full\"\n")?;
     carried.fails("localhost", "sslmode=require", "no trusted root has signed its certificate")?;
     // Not to be gone around by asking for no TLS where the server wants none.
@@ -134,7 +130,6 @@ fn where_it_must_be_verified_the_client_is_told_why_it_is_not() -> Result<()> {
 
 #[test]
 fn unverified_by_the_settings_the_configured_name_is_signed() -> Result<()> {
-    let _alone = alone();
     let carried = Carried::start("verify = \"none\"\nserver_name = \"configured.test\"\n")?;
     let trusted = carried.trusted();
     carried.says("configured.test", &format!("sslmode=verify-full {trusted}"), "hello|t")?;
@@ -149,7 +144,6 @@ fn unverified_by_the_settings_the_configured_name_is_signed() -> Result<()> {
 /// isn't, and what it says is what helps.
 #[test]
 fn a_certificate_of_another_name_is_enough_by_its_chain_and_not_in_full() -> Result<()> {
-    let _alone = alone();
     for name in ["", "server_name = \"elsewhere.test\"\n"] {
         let carried = Carried::start(&format!("verify = \"ca\"\n{name}ROOTS\n"))?;
         let trusted = carried.trusted();
@@ -202,7 +196,6 @@ fn a_certificate_of_another_name_is_enough_by_its_chain_and_not_in_full() -> Res
 
 #[test]
 fn a_client_without_tls_is_carried_by_tls_where_the_settings_say_so() -> Result<()> {
-    let _alone = alone();
     let carried = Carried::start("upstream_tls = \"always\"\nverify = \"ca\"\nROOTS\n")?;
     carried.says("localhost", "sslmode=disable", "hello|t")?;
     carried.says("localhost", "sslmode=require", "hello|t")
@@ -210,7 +203,6 @@ fn a_client_without_tls_is_carried_by_tls_where_the_settings_say_so() -> Result<
 
 #[test]
 fn a_server_without_tls_is_not_talked_to_where_the_settings_ask_for_it() -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().auth("trust").setting("log_connections=on").start()?;
     let before = postgres.log().matches("connection authorized").count();
     let root = Cgroup::fresh()?;
@@ -250,7 +242,6 @@ fn a_server_without_tls_is_not_talked_to_where_the_settings_ask_for_it() -> Resu
 /// What it says in plain text isn't passed on as the server's: that says who is on the way.
 #[test]
 fn a_server_that_answers_a_request_for_tls_by_an_error_is_told_as_that() -> Result<()> {
-    let _alone = alone();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, ports::fresh()?))?;
     let port = listener.local_addr()?.port();
     let root = Cgroup::fresh()?;
@@ -279,7 +270,6 @@ fn a_server_that_answers_a_request_for_tls_by_an_error_is_told_as_that() -> Resu
 /// that no trusted root has signed: who gets in, and what a client that verifies makes of it.
 #[test]
 fn each_way_to_verify_does_what_it_says() -> Result<()> {
-    let _alone = alone();
     for (verify, right, named, strange) in [
         ("mirror", [true, true], [true, false], [true, false]),
         ("full", [true, true], [false, false], [false, false]),
@@ -306,7 +296,6 @@ fn each_way_to_verify_does_what_it_says() -> Result<()> {
 /// A role that the server lets in by a certificate alone, which the client hasn't.
 #[test]
 fn the_settings_certificate_is_shown_to_a_server_that_asks_for_one() -> Result<()> {
-    let _alone = alone();
     for shown in [Some("certified"), Some("somebody"), None] {
         let postgres = Postgres::setup()
             .tls(Key::P256)
@@ -346,7 +335,6 @@ fn the_settings_certificate_is_shown_to_a_server_that_asks_for_one() -> Result<(
 /// protected: the client is shown that one.
 #[test]
 fn a_server_with_a_wildcard_satisfies_a_client_by_the_protected_name() -> Result<()> {
-    let _alone = alone();
     let wildcard = ["*.pool.example", "f*o.example"];
     let postgres = Postgres::setup().tls(Key::P256).names(&wildcard).start()?;
     let settings = "verify = \"full\"\nserver_name = \"a.pool.example\"\nROOTS\n";
@@ -361,7 +349,6 @@ fn a_server_with_a_wildcard_satisfies_a_client_by_the_protected_name() -> Result
 
 #[test]
 fn the_record_says_how_far_the_server_was_verified() -> Result<()> {
-    let _alone = alone();
     let named = "server_name = \"db.tidegate.test\"";
     for (settings, client, expected) in [
         ("verify = \"full\"\nROOTS", "localhost", "full: `localhost`"),

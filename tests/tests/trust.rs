@@ -20,7 +20,6 @@ use tidegate_tests::drivers::{class_path, node};
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, program, run};
-use tidegate_tests::scene::alone;
 use tidegate_tests::venv;
 
 struct House {
@@ -185,7 +184,6 @@ fn machine() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 
 #[test]
 fn the_systems_store_takes_the_ca_and_gives_it_back() -> Result<()> {
-    let _alone = alone();
     let before = machine()?;
     let house = House::new()?;
     let store = Store::copied()?;
@@ -308,7 +306,6 @@ public class Trusting {
 /// variables each does, and the two forms of the drop-in say the same.
 #[test]
 fn each_runtime_believes_by_the_variables_that_are_written_for_it() -> Result<()> {
-    let _alone = alone();
     let house = House::new()?;
     let out = house.trust();
     for Runtime { name, mut command, .. } in runtimes(&house)? {
@@ -370,7 +367,6 @@ fn each_runtime_believes_by_the_variables_that_are_written_for_it() -> Result<()
 /// The company's own people trust its root, and have nothing else to do.
 #[test]
 fn a_companys_intermediate_is_believed_by_the_companys_root_alone() -> Result<()> {
-    let _alone = alone();
     let company = Authority::fresh()?;
     let issuing = company.intermediate("the company's issuing CA")?;
     let below = issuing.intermediate("this host's CA")?;
@@ -445,7 +441,6 @@ fn a_companys_intermediate_is_believed_by_the_companys_root_alone() -> Result<()
 /// systemd itself reads it, in a unit that is never started.
 #[test]
 fn the_drop_in_is_one_that_systemd_takes_and_names_what_is_there() -> Result<()> {
-    let _alone = alone();
     let house = House::new()?;
     let out = house.trust();
     house.must(None, &["trust", "--java", "--out", &out.display().to_string()])?;

@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidegate_tests::postgres::run;
-use tidegate_tests::scene::alone;
 use tidegate_tests::staging::Staging;
 use tidegate_tests::venv;
 use tidegate_tests::wire::{Connection, Message, message};
@@ -59,7 +58,6 @@ fn extended(statement: &str, format: u16, values: &[Option<&[u8]>], types: &[u32
 
 #[test]
 fn a_masked_value_is_not_written_into_its_column() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let before = stored(&ground)?;
     let mut connection = ground.connect()?;
@@ -110,7 +108,6 @@ fn a_masked_value_is_not_written_into_its_column() -> Result<()> {
 
 #[test]
 fn nor_is_one_that_is_bound() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let before = stored(&ground)?;
     let mut connection = ground.connect()?;
@@ -154,7 +151,6 @@ fn nor_is_one_that_is_bound() -> Result<()> {
 
 #[test]
 fn what_is_no_mask_or_hides_nothing_is_written() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     ground.postgres.psql("app", "CREATE TABLE signs (id int PRIMARY KEY, sign text)")?;
     let mut connection = ground.connect()?;
@@ -181,7 +177,6 @@ fn what_is_no_mask_or_hides_nothing_is_written() -> Result<()> {
 
 #[test]
 fn who_sees_the_value_may_write_what_looks_like_a_mask() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let mut connection = ground.connect()?;
     let update = format!("UPDATE customers SET email = '{MASKED}' WHERE id = 1");
@@ -201,7 +196,6 @@ fn who_sees_the_value_may_write_what_looks_like_a_mask() -> Result<()> {
 
 #[test]
 fn a_hash_is_known_again_and_stars_are_for_who_reads_no_utf_8() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, HASH)?;
     let before = stored(&ground)?;
     let mut connection = ground.connect()?;
@@ -264,7 +258,6 @@ fn copy_in_turn(
 
 #[test]
 fn a_copy_that_brings_a_mask_comes_to_nothing() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     ground.postgres.psql("app", "CREATE TABLE signs (id int, sign text)")?;
     let before = stored(&ground)?;
@@ -331,7 +324,6 @@ fn a_copy_that_brings_a_mask_comes_to_nothing() -> Result<()> {
 
 #[test]
 fn it_is_recorded() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let mut connection = ground.connect()?;
     connection.query(&format!("UPDATE customers SET email = '{MASKED}' WHERE id = 1"))?;
@@ -351,7 +343,6 @@ fn it_is_recorded() -> Result<()> {
 
 #[test]
 fn in_shadow_it_is_written_and_recorded() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let file = ground.agent.settings_file();
     let settings = std::fs::read_to_string(&file)?;
@@ -424,7 +415,6 @@ for binary in (False, True):
 
 #[test]
 fn a_driver_that_writes_back_what_it_read_is_refused() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let mut python = ground.place(true).command(venv::python()?)?;
     python.args(["-c", PSYCOPG]).arg(ground.postgres.dsn("app")).env("PGGSSENCMODE", "disable");
@@ -444,7 +434,6 @@ fn a_driver_that_writes_back_what_it_read_is_refused() -> Result<()> {
 
 #[test]
 fn psql_s_copy_is_told_and_goes_on() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let before = stored(&ground)?;
     let statements = ["\\copy customers (id, email) FROM pstdin", "SELECT 'still here'"];

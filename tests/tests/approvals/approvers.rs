@@ -3,13 +3,11 @@
 use anyhow::{Result, ensure};
 use tidegate_tests::agent::binary;
 use tidegate_tests::place::Place;
-use tidegate_tests::scene::alone;
 
 use super::{ASKER, GROUP, Held, OTHER, Terminal, exit, logged_in};
 
 #[test]
 fn nobody_approves_his_own_and_the_group_may() -> Result<()> {
-    let _alone = alone();
     let held = Held::with(&[&format!("group = \"{}\"", GROUP.0)])?;
     let mut terminal = held.terminal(0)?;
     let id = terminal.held("DELETE FROM customers;")?;
@@ -48,7 +46,6 @@ fn nobody_approves_his_own_and_the_group_may() -> Result<()> {
 
 #[test]
 fn whoever_logged_in_to_run_it_does_not_approve_it_as_another() -> Result<()> {
-    let _alone = alone();
     let held = Held::with(&[&format!("group = \"{}\"", GROUP.0)])?;
     const ALICE: u32 = 4300;
     const BOB: u32 = 4301;

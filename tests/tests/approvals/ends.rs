@@ -1,14 +1,12 @@
 //! What becomes of it when policies, an enforcer, the keeper or the server change.
 
 use anyhow::{Result, ensure};
-use tidegate_tests::scene::alone;
 use tidegate_tests::sys;
 
 use super::{ASKER, Held};
 
 #[test]
 fn new_policies_hold_for_what_waits_and_drop_nothing() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     let mut terminal = held.terminal(ASKER)?;
     let id = terminal.held("DELETE FROM customers;")?;
@@ -38,7 +36,6 @@ fn new_policies_hold_for_what_waits_and_drop_nothing() -> Result<()> {
 
 #[test]
 fn what_waits_is_refused_when_the_enforcer_is_replaced_or_ends() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     let mut terminal = held.terminal(ASKER)?;
     let id = terminal.held("DELETE FROM customers;")?;
@@ -59,7 +56,6 @@ fn what_waits_is_refused_when_the_enforcer_is_replaced_or_ends() -> Result<()> {
 
 #[test]
 fn what_waits_is_refused_when_the_keeper_ends_and_ends_with_the_server() -> Result<()> {
-    let _alone = alone();
     let mut held = Held::start()?;
     let mut terminal = held.terminal(ASKER)?;
     let id = terminal.held("DELETE FROM customers;")?;

@@ -1,13 +1,11 @@
 //! A program is refused, and its statement passes when it comes again.
 
 use anyhow::{Context, Result, ensure};
-use tidegate_tests::scene::alone;
 
 use super::{ASKER, DELETES, Held, OTHER, exit, id_of};
 
 #[test]
 fn a_program_is_refused_with_the_id_and_passes_once_when_it_comes_again() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     let twice = "c = psycopg.connect(dsn, autocommit=True)\n\
                  for _ in range(2): say(attempt(c, 'DELETE FROM customers'))\n\
@@ -57,7 +55,6 @@ fn a_program_is_refused_with_the_id_and_passes_once_when_it_comes_again() -> Res
 
 #[test]
 fn values_that_are_bound_are_a_part_of_it() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     std::fs::write(held.agent.policies().join("own.cedar"), DELETES)?;
     held.agent.must(&["reload"])?;
@@ -102,7 +99,6 @@ fn values_that_are_bound_are_a_part_of_it() -> Result<()> {
 
 #[test]
 fn a_shape_varies_where_it_was_marked_and_nowhere_else() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     std::fs::write(held.agent.policies().join("own.cedar"), DELETES)?;
     held.agent.must(&["reload"])?;
@@ -138,7 +134,6 @@ for text in [
 
 #[test]
 fn in_a_transaction_nothing_waits() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     let mut terminal = held.terminal(ASKER)?;
     terminal.type_in("BEGIN;\nUPDATE customers SET name = 'x' WHERE id = 1;\n")?;
@@ -177,7 +172,6 @@ fn in_a_transaction_nothing_waits() -> Result<()> {
 /// A cursor's rows come later, by statements of their own.
 #[test]
 fn what_was_opened_with_an_approval_is_fetched_by_it() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     std::fs::write(held.agent.policies().join("own.cedar"), WHOLE)?;
     held.agent.must(&["reload"])?;

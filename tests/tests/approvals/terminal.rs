@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidegate_tests::agent::binary;
 use tidegate_tests::place::Place;
-use tidegate_tests::scene::alone;
 use tidegate_tests::venv;
 use tidegate_tests::wait;
 
@@ -15,7 +14,6 @@ use super::{ASKER, DELETES, Held, PATIENCE, PYTHON, Terminal, exit};
 
 #[test]
 fn on_a_terminal_it_waits_until_somebody_else_approves() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     let mut terminal = held.terminal(ASKER)?;
     let id = terminal.held("DELETE FROM customers;")?;
@@ -95,7 +93,6 @@ fn on_a_terminal_it_waits_until_somebody_else_approves() -> Result<()> {
 
 #[test]
 fn denied_or_too_late_it_is_refused_and_the_session_goes_on() -> Result<()> {
-    let _alone = alone();
     let held = Held::with(&["hold_wait = \"3s\""])?;
     let mut terminal = held.terminal(ASKER)?;
     let id = terminal.held("DROP TABLE customers;")?;
@@ -118,7 +115,6 @@ fn denied_or_too_late_it_is_refused_and_the_session_goes_on() -> Result<()> {
 
 #[test]
 fn who_watches_sees_it_come_and_go() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     let mut terminal = held.terminal(ASKER)?;
     let first = terminal.held("DELETE FROM customers;")?;
@@ -162,7 +158,6 @@ fn who_watches_sees_it_come_and_go() -> Result<()> {
 
 #[test]
 fn a_cancel_withdraws_it_and_so_does_the_clients_end() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     let mut terminal = held.terminal(ASKER)?;
     let id = terminal.held("DELETE FROM customers;")?;
@@ -189,7 +184,6 @@ fn a_cancel_withdraws_it_and_so_does_the_clients_end() -> Result<()> {
 /// Set by the session, or what its role begins with: nobody waits for longer.
 #[test]
 fn it_waits_no_longer_than_the_session_lets_a_statement_take() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     let ends = |terminal: &mut Terminal, id: &str| -> Result<()> {
         // Who is to approve it sees the session's end of it, not only ours.
@@ -216,7 +210,6 @@ fn it_waits_no_longer_than_the_session_lets_a_statement_take() -> Result<()> {
 
 #[test]
 fn on_a_terminal_values_that_come_with_their_text_wait_too() -> Result<()> {
-    let _alone = alone();
     let held = Held::start()?;
     std::fs::write(held.agent.policies().join("own.cedar"), DELETES)?;
     held.agent.must(&["reload"])?;

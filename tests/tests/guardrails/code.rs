@@ -3,7 +3,6 @@
 
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::postgres::run;
-use tidegate_tests::scene::alone;
 use tidegate_tests::venv;
 
 use super::Guarded;
@@ -33,7 +32,6 @@ def ask(c, text, *values, **how):
 
 #[test]
 fn an_overload_runs_only_where_it_cant_be_met() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     for made in [
         "CREATE FUNCTION public.lower(int) RETURNS int LANGUAGE plpgsql AS \
@@ -69,7 +67,6 @@ with connect() as c:
 /// What was let through, and is known, is let through no more.
 #[test]
 fn one_that_is_made_meanwhile_is_met_by_the_next_statement() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     guarded.own(
         "@id(\"default/define\") @off(\"made by whoever wants to\")
@@ -108,7 +105,6 @@ with connect() as one, connect() as other:
 /// What is bound is read by the type that a client says it has, whatever the text says.
 #[test]
 fn a_parameter_of_a_checked_type_runs_its_check() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     for made in [
         "CREATE FUNCTION fine(int) RETURNS bool LANGUAGE plpgsql AS \
@@ -146,7 +142,6 @@ with connect() as c:
 /// Where it may run, it may have done anything to the session.
 #[test]
 fn what_an_overload_may_have_done_to_the_session_is_not_trusted() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     guarded.own(
         "@id(\"default/agent-code\") @off(\"functions are called here\")

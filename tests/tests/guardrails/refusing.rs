@@ -2,13 +2,11 @@
 
 use anyhow::{Result, ensure};
 use tidegate_tests::postgres::program;
-use tidegate_tests::scene::alone;
 
 use super::Guarded;
 
 #[test]
 fn psql_is_refused_in_words_and_goes_on() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     let mut psql = guarded.command(program("psql")?)?;
     psql.args(["-XAtq", "-v", "VERBOSITY=verbose"]);
@@ -38,7 +36,6 @@ fn psql_is_refused_in_words_and_goes_on() -> Result<()> {
 
 #[test]
 fn a_driver_goes_on_behind_each_refusal() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     let said = guarded.python(
         r#"
@@ -111,7 +108,6 @@ with psycopg.connect(dsn, autocommit=True) as c:
 /// behind a refusal, whichever way the statement was sent.
 #[test]
 fn pools_of_python_stay_healthy() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     let said = guarded.python(
         r#"

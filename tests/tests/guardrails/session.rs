@@ -10,7 +10,6 @@ use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::dialer::Dialer;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::Postgres;
-use tidegate_tests::scene::alone;
 use tidegate_tests::venv;
 use tidegate_tests::wire::Message;
 use tidegate_tests::wire::message::{self, TEXT, sync};
@@ -21,7 +20,6 @@ use super::{Guarded, opened};
 /// session's own must never reach the one that everybody has.
 #[test]
 fn temporary_tables_of_ones_own_are_ones_own() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     guarded
         .postgres
@@ -108,7 +106,6 @@ print("left", ask(psycopg.connect(dsn), count))
 
 #[test]
 fn sessions_that_are_open_obey_new_policies_with_their_next_statement() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     let own = guarded.agent.policies().join("own.cedar");
     let script = format!(
@@ -167,7 +164,6 @@ with psycopg.connect(sys.argv[1], autocommit=True) as c:
 /// it is, nothing that hangs on it passes.
 #[test]
 fn a_policy_on_the_role_is_not_talked_around() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     for made in [
         "CREATE ROLE boss",
@@ -270,7 +266,6 @@ with psycopg.connect(sys.argv[1].replace("user=app", "user=clerk"), autocommit=T
 
 #[test]
 fn what_a_setting_changes_counts_before_the_server_says_so() -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().auth("trust").start()?;
     postgres.psql("app", "CREATE TABLE customers AS SELECT 1 AS id, 'c'::text AS name")?;
     let count = || postgres.psql("app", "SELECT count(*) FROM customers");
@@ -325,7 +320,6 @@ fn what_a_setting_changes_counts_before_the_server_says_so() -> Result<()> {
 /// of what is about to bear a name is asked about as what it will run.
 #[test]
 fn execute_is_asked_about_as_what_the_name_will_stand_for() -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().auth("trust").start()?;
     postgres.psql("app", "CREATE TABLE customers AS SELECT 1 AS id, 'c'::text AS name")?;
     let root = Cgroup::fresh()?;
@@ -356,7 +350,6 @@ fn execute_is_asked_about_as_what_the_name_will_stand_for() -> Result<()> {
 
 #[test]
 fn a_bare_name_is_asked_about_where_the_server_would_find_it() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("enforce")?;
     for made in [
         "CREATE ROLE clerk LOGIN PASSWORD 'tide'",

@@ -3,13 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tidegate_tests::postgres::{program, run};
-use tidegate_tests::scene::alone;
 
 use super::Guarded;
 
 #[test]
 fn in_shadow_nothing_is_refused() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("shadow")?;
     let mut psql = guarded.command(program("psql")?)?;
     psql.args(["-XAtq", "-c", "DELETE FROM customers", "-c", "SELECT count(*) FROM customers"]);
@@ -22,7 +20,6 @@ fn in_shadow_nothing_is_refused() -> Result<()> {
 
 #[test]
 fn what_the_shadow_shows_is_recorded_as_what_it_would_have_masked() -> Result<()> {
-    let _alone = alone();
     let guarded = Guarded::start("shadow")?;
     let made = "CREATE TABLE people AS SELECT 'ann@shop.example' AS email, 'ann' AS nick";
     guarded.postgres.psql("app", made)?;

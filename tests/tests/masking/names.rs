@@ -2,7 +2,6 @@
 //! more than that may show.
 
 use anyhow::{Context, Result, ensure};
-use tidegate_tests::scene::alone;
 use tidegate_tests::staging::Staging;
 use tidegate_tests::wire::{Connection, Message, message};
 
@@ -173,7 +172,6 @@ const PLAYS: &[(&str, Play)] = &[
 /// sees what the server will run by then, and no more than that may show.
 #[test]
 fn what_a_name_stands_for_is_what_the_server_will_run() -> Result<()> {
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let rows = |heard: &[Message]| heard.iter().filter(|message| message.kind == b'D').count();
     let mut found = Vec::new();
@@ -219,7 +217,6 @@ fn a_name_is_not_believed_while_a_copy_still_comes() -> Result<()> {
         heard.extend(one.until(b'Z')?);
         Ok(heard)
     }
-    let _alone = alone();
     let ground = Staging::start(SEED, "")?;
     let direct = play(&mut ground.connect_directly()?)?;
     ensure!(!leaks(&direct).is_empty(), "there is nothing to be seen: {direct:?}");

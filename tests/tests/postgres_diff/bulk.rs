@@ -9,7 +9,6 @@ use anyhow::{Context, Result, ensure};
 use tidegate_tests::diff::{Leg, Stage, Way, all};
 use tidegate_tests::kernel::{Peak, memory_kib};
 use tidegate_tests::postgres::program;
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::Connection;
 use tidegate_tests::wire::message::{
     BINARY, TEXT, bind, copy_data, copy_done, copy_fail, execute, flush, once, parse, query, sync,
@@ -19,7 +18,6 @@ use super::{open_house, scenarios};
 
 #[test]
 fn copies() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(open_house().start()?)?;
     stage.postgres.admin("app", "CREATE TABLE c (id int, name text, at date)")?;
     scenarios(
@@ -158,7 +156,6 @@ fn extended(way: &mut Way<'_>) -> Result<()> {
 /// without. However much it is, the enforcer's memory stays as it was.
 #[test]
 fn large_copies_by_a_real_client() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(open_house().setting("max_wal_size=4GB").start()?)?;
     // A row is 1,024 bytes.
     let rows: u64 = if all() { 1024 * 1024 } else { 64 * 1024 };
@@ -236,7 +233,6 @@ fn sum(from: &mut impl std::io::Read) -> Result<(u64, u64)> {
 
 #[test]
 fn fields_of_a_hundred_megabytes() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(open_house().start()?)?;
     for leg in Leg::BOTH {
         stage.compare("large fields", leg, |way| {

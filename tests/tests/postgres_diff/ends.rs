@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::diff::{Leg, Stage, Way};
-use tidegate_tests::scene::alone;
 use tidegate_tests::sys;
 use tidegate_tests::wire::message::{self, query};
 
@@ -13,7 +12,6 @@ use super::{open_house, scenarios};
 
 #[test]
 fn time_is_up() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(open_house().start()?)?;
     scenarios(
         &stage,
@@ -120,7 +118,6 @@ fn said_all(way: &mut Way<'_>) -> Result<()> {
 
 #[test]
 fn a_server_that_crashes_or_restarts() -> Result<()> {
-    let _alone = alone();
     let mut stage = Stage::new(open_house().start()?)?;
     scenarios(&stage, &[("a backend is killed", killed)])?;
     for (signal, name) in [(libc::SIGINT, "in order"), (libc::SIGQUIT, "at once")] {

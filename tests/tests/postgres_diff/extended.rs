@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, ensure};
 use tidegate_tests::diff::{Stage, Way};
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::message::{
     BINARY, TEXT, bind, close, describe, execute, flush, once, parse, query, sync,
 };
@@ -11,7 +10,6 @@ use super::{Scenario, open_house, scenarios};
 
 #[test]
 fn extended_queries() -> Result<()> {
-    let _alone = alone();
     scenarios(&Stage::new(open_house().start()?)?, SCENARIOS)
 }
 

@@ -4,7 +4,6 @@ use anyhow::{Context, Result, ensure};
 use tidegate_tests::certificates::Key;
 use tidegate_tests::diff::{Leg, Stage, Way};
 use tidegate_tests::postgres::{Postgres, program, run};
-use tidegate_tests::scene::alone;
 
 use super::scenarios;
 
@@ -41,7 +40,6 @@ fn stage(key: Key) -> Result<Stage> {
 
 #[test]
 fn logins_by_every_method() -> Result<()> {
-    let _alone = alone();
     scenarios(&stage(Key::P256)?, &[("logins", logins)])
 }
 
@@ -81,7 +79,6 @@ fn logins(way: &mut Way<'_>) -> Result<()> {
 /// libpq takes part in channel binding where it is offered.
 #[test]
 fn psql_with_scram_and_tls() -> Result<()> {
-    let _alone = alone();
     for key in [Key::P256, Key::Rsa] {
         let stage = stage(key)?;
         stage.compare(&format!("psql, {key:?}"), Leg::Tls, |way| {
@@ -105,7 +102,6 @@ fn psql_with_scram_and_tls() -> Result<()> {
 /// keys, certificates of clients.
 #[test]
 fn servers_are_as_asked_for() -> Result<()> {
-    let _alone = alone();
     for key in [Key::P256, Key::Rsa] {
         let postgres = Postgres::setup().tls(key).rule("hostssl all all all cert").start()?;
         let authority = postgres.authority().context("no authority")?;

@@ -4,7 +4,6 @@ use anyhow::{Context, Result, ensure};
 use tidegate_tests::diff::{Leg, Stage, Way, trusted};
 use tidegate_tests::newer;
 use tidegate_tests::postgres::program;
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::Connection;
 use tidegate_tests::wire::{message, tls};
 
@@ -12,7 +11,6 @@ use super::open_house;
 
 #[test]
 fn a_newer_server() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(open_house().newer().start()?)?;
     let version = stage.postgres.admin("app", "SHOW server_version_num")?;
     ensure!(version.trim().parse::<u32>()? >= 180_000, "it is {version}");

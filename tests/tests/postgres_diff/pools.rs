@@ -8,14 +8,12 @@ use tidegate_tests::diff::{Leg, Stage, Way, to_the_end, trusted};
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::pgbouncer::{Legs, Pgbouncer, Pooling};
 use tidegate_tests::postgres::{Postgres, program};
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::message::{
     self, TEXT, bind, close, copy_data, copy_done, execute, once, parse, query, sync,
 };
 
 #[test]
 fn pooled_by_pgbouncer() -> Result<()> {
-    let _alone = alone();
     let folder = TempFolder::fresh()?;
     let authority = Authority::fresh()?;
     let pair = authority.server(folder.path(), &["localhost", "127.0.0.1"], Key::P256)?;
@@ -38,7 +36,6 @@ fn pooled_by_pgbouncer() -> Result<()> {
 /// TLS on each of the three legs, and the server takes nothing else.
 #[test]
 fn pooled_with_tls_towards_the_pool_and_the_server() -> Result<()> {
-    let _alone = alone();
     let folder = TempFolder::fresh()?;
     for pooling in [Pooling::Session, Pooling::TURNS] {
         let setup = Postgres::setup().tls(Key::P256);

@@ -2,14 +2,12 @@
 
 use anyhow::{Result, ensure};
 use tidegate_tests::diff::{Stage, Way};
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::message::{self, function_call};
 
 use super::{Scenario, open_house, scenarios};
 
 #[test]
 fn simple_queries() -> Result<()> {
-    let _alone = alone();
     scenarios(&Stage::new(open_house().start()?)?, SCENARIOS)
 }
 

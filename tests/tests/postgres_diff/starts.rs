@@ -5,14 +5,12 @@ use std::net::Shutdown;
 use anyhow::{Result, ensure};
 use tidegate_tests::diff::{Leg, Stage, Way};
 use tidegate_tests::postgres::Postgres;
-use tidegate_tests::scene::alone;
 use tidegate_tests::wire::{message, tls};
 
 use super::{Scenario, open_house, scenarios};
 
 #[test]
 fn starts() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(open_house().start()?)?;
     scenarios(
         &stage,
@@ -174,7 +172,6 @@ fn early_words(way: &mut Way<'_>) -> Result<()> {
 
 #[test]
 fn a_server_without_tls_says_so() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(Postgres::setup().auth("trust").start()?)?;
     stage.compare("TLS refused", Leg::Plain, |way| {
         let mut one = way.dial("one")?;
@@ -189,7 +186,6 @@ fn a_server_without_tls_says_so() -> Result<()> {
 
 #[test]
 fn too_many_connections() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(open_house().setting("max_connections=4").start()?)?;
     scenarios(
         &stage,
@@ -211,7 +207,6 @@ fn too_many_connections() -> Result<()> {
 
 #[test]
 fn cancels() -> Result<()> {
-    let _alone = alone();
     let stage = Stage::new(open_house().start()?)?;
     scenarios(&stage, &[("cancels", cancel)])
 }

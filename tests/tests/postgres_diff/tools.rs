@@ -5,13 +5,11 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use tidegate_tests::diff::{Stage, Way};
 use tidegate_tests::postgres::program;
-use tidegate_tests::scene::alone;
 
 use super::{open_house, scenarios};
 
 #[test]
 fn dumps_benches_and_replicas() -> Result<()> {
-    let _alone = alone();
     let settings = ["wal_level=logical", "max_wal_senders=4", "max_replication_slots=4"];
     let setup = settings.into_iter().fold(open_house(), |setup, line| setup.setting(line));
     let stage = Stage::new(setup.start()?)?;

@@ -10,7 +10,6 @@ use tidegate_tests::cgroup::Cgroup;
 use tidegate_tests::folder::TempFolder;
 use tidegate_tests::place::Place;
 use tidegate_tests::postgres::{Postgres, run};
-use tidegate_tests::scene::alone;
 use tidegate_tests::venv;
 use tidegate_tests::wait::until_true;
 
@@ -51,7 +50,6 @@ fn removed(agent: &Agent) -> (u64, u64) {
 
 #[test]
 fn the_log_keeps_to_its_size_and_to_its_time() -> Result<()> {
-    let _alone = alone();
     let postgres = Postgres::setup().auth("trust").start()?;
     let root = Cgroup::fresh()?;
     let system = root.child("system.slice")?;
