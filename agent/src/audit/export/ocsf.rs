@@ -50,6 +50,9 @@ pub(super) fn event(id: RecordId, at: u64, record: &Value) -> Option<Value> {
             "type_id": 1,
         })),
     });
+    // One of the two must be there; a connection always has its endpoint.
+    let source = ["/flow/client", "/observed/flow/client"].into_iter().find_map(address);
+    let source = source.unwrap_or_else(|| json!({ "uid": "unknown" }));
     let destination = ["/flow/destination", "/observed/destination", "/observed/flow/destination"];
     let destination = destination.into_iter().find_map(address);
     let named = ["/flow/rule", "/observed/flow/rule", "/observed/destination"];
@@ -96,8 +99,7 @@ pub(super) fn event(id: RecordId, at: u64, record: &Value) -> Option<Value> {
             "sequence": get("/sequence"),
             "log_name": "tidegate",
         },
-        // One of the two must be there; a connection always has its endpoint.
-        "src_endpoint": address("/flow/client").or_else(|| address("/observed/flow/client")).unwrap_or_else(|| json!({ "uid": "unknown" })),
+        "src_endpoint": source,
         "dst_endpoint": destination,
         // By the settings' name for it, and by its own.
         "database": { "type_id": 1, "type": "Relational", "name": get("/session/database"),
