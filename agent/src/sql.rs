@@ -42,6 +42,7 @@ pub use lexer::{Kind as TokenKind, Lexer, Token};
 pub use read::Bounds;
 pub use state::{Encoding, LexingState, Strings};
 pub use tags::{Tag, Tags, TraceContext, nothing_but_tags};
+pub use text::lossy;
 
 /// The words, strings and signs of a text with the byte behind each: for tools that
 /// cut scripts into statements.

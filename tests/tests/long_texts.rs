@@ -210,8 +210,10 @@ fn held_up_by(
     Ok(())
 }
 
-/// What others may wait for while a text of up to 16 MB is turned away.
-const MOST: Duration = Duration::from_millis(50);
+/// What others may wait for while a text of up to 16 MB is turned away. The server and a
+/// parser that read it take all there is of the memory meanwhile; on a worker it would take
+/// seconds.
+const MOST: Duration = Duration::from_millis(100);
 /// For how long it is seen how long they wait without it.
 const ANYWAY: Duration = Duration::from_millis(200);
 

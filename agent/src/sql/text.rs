@@ -63,9 +63,10 @@ pub fn readable<'t>(
     Ok(Readable { text, in_place })
 }
 
-/// The text as far as it can be read, for hints.
-pub fn lossy<'t>(bytes: &'t [u8]) -> Cow<'t, str> {
-    String::from_utf8_lossy(bytes)
+/// The text as far as it can be read. One that is long and well written is looked at many
+/// bytes at a time.
+pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Of characters such as `+` and `/` in a row.

@@ -177,7 +177,7 @@ impl Understood {
             if writes { hand().wrote_constant(text, reading.strings) } else { Trace::None };
         let free = std::mem::take(&mut facts.free);
         let facts = known.alike.of(facts);
-        let shown = String::from_utf8_lossy(text);
+        let shown = crate::sql::lossy(text);
         let subject = known.subjects.of(known.log, &shown, reading.strings, &facts);
         // In the log each text is another one.
         let free = if subject.keeps_values() { Box::default() } else { free };

@@ -4,6 +4,10 @@
 //! where the server puts values is masked by its place, not by the language the
 //! server speaks; everything else is scanned.
 
+use std::cell::Cell;
+
+use memchr::memmem::{find, rfind};
+
 use super::cell::{Cells, Rules, Shown};
 use super::screen::{Made, Screen, Screened, Screening, Unshowable, begin, finish};
 use crate::mask::content::Demand;
@@ -42,6 +46,7 @@ impl Screen {
         // What somebody's code raises may be made of anything, names included.
         let raised = care == Care::Touches
             && matches!(fields.field(ROUTINE), Some(b"exec_stmt_raise" | b"exec_stmt_assert"));
+        let asked = Asked::of(asked);
         let mut changed = false;
         for field in fields.iter() {
             self.made.push(field.code);
@@ -49,14 +54,14 @@ impl Screen {
                 true => Place::All,
                 // A text that code has made: it may be made of anything.
                 false if field.code == INTERNAL_QUERY && care == Care::Touches => {
-                    let own = !field.text.is_empty() && find(asked, field.text).is_some();
+                    let own = !field.text.is_empty() && asked.has(field.text);
                     if own { Place::Scan } else { Place::All }
                 }
                 false => place_of(field.code, state, care),
             };
             // The places in code that a context names are nobody's.
             let numbers = care == Care::Touches && field.code != WHERE;
-            let quoted = Quoted { asked, numbers };
+            let quoted = Quoted { asked: &asked, numbers };
             changed |= text(&mut self.cells, rules, place, quoted, field.text, &mut self.made);
             self.made.push(0);
         }
@@ -85,7 +90,7 @@ impl Screen {
         let start = begin(&mut self.made, b'S');
         self.made.extend_from_slice(parameter.name);
         self.made.push(0);
-        let quoted = Quoted { asked: b"", numbers: false };
+        let quoted = Quoted { asked: &Asked::of(b""), numbers: false };
         if !text(&mut self.cells, rules, place, quoted, parameter.value, &mut self.made) {
             return Ok(Screening::Unchanged(Screened(())));
         }
@@ -106,7 +111,7 @@ impl Screen {
         self.made.extend_from_slice(notification.channel);
         self.made.push(0);
         let place = if care == Care::Touches { Place::All } else { Place::Document };
-        let quoted = Quoted { asked: b"", numbers: false };
+        let quoted = Quoted { asked: &Asked::of(b""), numbers: false };
         if !text(&mut self.cells, rules, place, quoted, notification.payload, &mut self.made) {
             return Ok(Screening::Unchanged(Screened(())));
         }
@@ -135,7 +140,7 @@ enum Place {
 #[derive(Clone, Copy)]
 struct Quoted<'a> {
     /// The client's own text: of it everything may be told.
-    asked: &'a [u8],
+    asked: &'a Asked<'a>,
     /// Whether numbers may be values.
     numbers: bool,
 }
@@ -147,9 +152,32 @@ impl Quoted<'_> {
         inner
             .split(|sign| *sign == b'"')
             .step_by(2)
-            .all(|piece| piece.is_empty() || find(self.asked, piece).is_some())
+            .all(|piece| piece.is_empty() || self.asked.has(piece))
     }
 }
+
+/// The client's own text, to be looked into for one message. A message may be as long as
+/// the code that it tells of is deep, and a text 16 MiB: what is looked for once so much has
+/// been gone through is taken for another's.
+struct Asked<'a> {
+    text: &'a [u8],
+    left: Cell<usize>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        Self { text, left: Cell::new(LOOKED_THROUGH) }
+    }
+
+    fn has(&self, piece: &[u8]) -> bool {
+        let Some(left) = self.left.get().checked_sub(self.text.len()) else { return false };
+        self.left.set(left);
+        find(self.text, piece).is_some()
+    }
+}
+
+/// In bytes: some milliseconds.
+const LOOKED_THROUGH: usize = 128 * 1024 * 1024;
 
 /// Fields that no text of anybody's gets into.
 fn is_code(code: u8) -> bool {
@@ -352,7 +380,7 @@ fn told(
             .flatten()
             .all(|sign| !(sign.is_ascii_alphabetic() || *sign == b'_' || *sign == b'$'));
         let digits = number.iter().filter(|sign| sign.is_ascii_digit()).count();
-        if alone && digits >= LEAST_DIGITS && find(words.asked, number).is_none() {
+        if alone && digits >= LEAST_DIGITS && !words.asked.has(number) {
             hidden.extend_from_slice(text.get(kept..place).unwrap_or_default());
             dots(cells, &mut hidden);
             kept = place + length;
@@ -374,10 +402,5 @@ fn is_of_number(sign: u8) -> bool {
 /// A single digit is the server's own far more often.
 const LEAST_DIGITS: usize = 2;
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
-}
-
-fn rfind(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).rposition(|window| window == what)
-}
+#[cfg(test)]
+mod tests;

@@ -54,11 +54,7 @@ impl<'a> Reader<'a> {
 
     /// A string up to its NUL, without it.
     pub fn text(&mut self) -> Result<&'a [u8], Fault> {
-        let end = self
-            .rest
-            .iter()
-            .position(|&byte| byte == 0)
-            .ok_or_else(|| self.fault("a string has no end"))?;
+        let end = memchr::memchr(0, self.rest).ok_or_else(|| self.fault("a string has no end"))?;
         let text = self.bytes(end)?;
         self.bytes(1)?;
         Ok(text)

@@ -260,7 +260,7 @@ impl Knowledge {
                 .span
                 .and_then(|span| text.get(span.start as usize..span.end as usize))
                 .unwrap_or(text);
-            for carried in functions::filled_by(&String::from_utf8_lossy(own), &self.catalog) {
+            for carried in functions::filled_by(&crate::sql::lossy(own), &self.catalog) {
                 known.carry(carried);
             }
         }

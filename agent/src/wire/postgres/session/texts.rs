@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::quality::RandomState;
+
 /// The exact bytes of a statement, in the client's encoding.
 pub type Text = Arc<[u8]>;
 
@@ -17,7 +19,7 @@ pub struct Texts {
 
 #[derive(Debug, Default)]
 struct Pool {
-    texts: HashSet<Text>,
+    texts: HashSet<Text, RandomState>,
     bytes: usize,
     /// Bytes that found no room since the last sweep.
     turned_away: usize,
@@ -30,6 +32,9 @@ impl Texts {
 
     /// The one copy of this text.
     pub fn share(&self, text: &[u8]) -> Text {
+        if text.len() > LARGEST_SHARED {
+            return text.into();
+        }
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = pool.texts.get(text) {
             return Arc::clone(known);
@@ -54,6 +59,9 @@ impl Texts {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).bytes
     }
 }
+
+/// What is longer is seldom two sessions', and whoever looks it up holds up the others.
+const LARGEST_SHARED: usize = 64 * 1024;
 
 impl Default for Texts {
     fn default() -> Self {

@@ -9,6 +9,16 @@ fn equal_texts_are_kept_once() {
 }
 
 #[test]
+fn what_is_long_is_not_shared() {
+    let texts = Texts::default();
+    for (length, shared) in [(LARGEST_SHARED, true), (LARGEST_SHARED + 1, false)] {
+        let text = vec![b'l'; length];
+        assert_eq!(Arc::ptr_eq(&texts.share(&text), &texts.share(&text)), shared, "{length}");
+    }
+    assert_eq!(texts.bytes(), LARGEST_SHARED);
+}
+
+#[test]
 fn the_pool_stays_within_its_budget_and_forgets_what_nobody_uses() {
     let texts = Texts::new(100);
     let kept = texts.share(&[b'k'; 60]);
